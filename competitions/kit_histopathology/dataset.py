@@ -1,0 +1,89 @@
+"""The raw folder: one 96x96 RGB .tif an id in `train/` and `test/`, labels and the order of the test in csv files."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kit.data.index import Index, read_table
+from kit.data.pixels import read_rgb
+from kit.errors import KitError
+
+CLASSES = ("normal", "tumor")
+SLIDES = "patch_id_wsi.csv"
+MEND = "kit download histopathology --from ARCHIVE.zip brings it"
+
+
+def index(root: Path) -> Index:
+    """Read the index: training rows in the order of `train_labels.csv`, test rows in that of the sample submission.
+
+    Grouped by slide where the community's `patch_id_wsi.csv` lies in `root`.
+
+    Raises:
+        KitError: a csv or a folder is not there, or a label is neither 0 nor 1.
+    """
+    labels = read_table(root / "train_labels.csv", ("id", "label"), MEND)
+    wrong = labels[~labels["label"].isin(["0", "1"])]
+    if len(wrong):
+        first = wrong.iloc[0]
+        raise KitError(
+            f"train_labels.csv: {len(wrong)} labels are neither 0 nor 1, the first is {first['label']!r} "
+            f"of {first['id']}: {MEND}"
+        )
+    sample = read_table(root / "sample_submission.csv", ("id", "label"), MEND)
+    train, train_missing = _match(labels, root, "train", "train_labels.csv")
+    test, test_missing = _match(sample, root, "test", "sample_submission.csv")
+    found = Index(
+        root=root,
+        task="binary",
+        classes=CLASSES,
+        train=train.assign(target=train["label"].astype(np.int64)).drop(columns="label"),
+        test=test.drop(columns="label"),
+        missing={**train_missing, **test_missing},
+    )
+    slides = root / SLIDES
+    return found.with_groups(groups(slides), "slide") if slides.is_file() else found
+
+
+def _match(table: pd.DataFrame, root: Path, split: str, name: str) -> tuple[pd.DataFrame, dict[str, tuple[str, ...]]]:
+    """Rows of `table` whose image stands in the folder, with `files`; and what does not fit, in both directions."""
+    images = _image_ids(root / split)
+    listed = table["id"]
+    doubled = listed.duplicated()
+    there = listed.isin(images)
+    unlisted = images[~images.isin(listed)]
+    kept = table.loc[there & ~doubled, ["id", "label"]].reset_index(drop=True)
+    kept.insert(1, "files", [(f"{split}/{id_}.tif",) for id_ in kept["id"]])
+    return kept, {
+        f"ids of {name} without an image": tuple(listed[~there]),
+        f"images in {split}/ that {name} lacks": tuple(unlisted),
+        f"ids doubled in {name}": tuple(listed[doubled]),
+    }
+
+
+def _image_ids(folder: Path) -> pd.Index:
+    """The ids of the .tif files in a folder, sorted."""
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if entry.name.endswith(".tif"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise KitError(f"the folder {folder} is not there: {MEND}") from None
+    return pd.Index([name.removesuffix(".tif") for name in names], dtype=str)
+
+
+def read(files: tuple[Path, ...]) -> np.ndarray:
+    """The one file of a sample as 96x96x3 uint8, RGB."""
+    return read_rgb(files[0])
+
+
+def groups(path: Path) -> Mapping[str, str]:
+    """Slide of each id, from a csv like `patch_id_wsi.csv` with the columns `id` and `wsi`.
+
+    The slide is the last "_" token of `wsi`. Ids without an entry, or with an empty one, are left out.
+    """
+    table = read_table(path, ("id", "wsi"), "give a csv with the columns id and wsi")
+    slides = table["wsi"].str.rsplit("_", n=1).str[-1].str.strip()
+    known = slides != ""
+    return dict(zip(table.loc[known, "id"], slides[known], strict=True))

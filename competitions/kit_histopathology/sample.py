@@ -1,0 +1,149 @@
+"""A synthetic miniature in the real layout: the centre decides, the rim misleads.
+
+Each patch is drawn as stain, the way the microscope sees it: two dyes lie on the glass (haematoxylin on nuclei, eosin
+on the rest), each takes light away by its optical density, and the sum of both gives the colour. Tumour is a crowd of
+large, dark, irregular nuclei. In a positive patch one stands in the centre. Larger crowds stand in the rim of a part
+of the patches of both classes, so whoever only counts large nuclei goes wrong.
+"""
+
+import hashlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+SIDE = 96
+TRAIN, TEST = 240, 60
+POSITIVE = 0.4
+MISLED = 0.4  # share of patches, of either class, with tumour in the rim
+SCALE = 4  # nuclei are drawn so many times larger, then averaged down: smooth edges
+
+# Optical density of the two dyes for red, green and blue light.
+HAEMATOXYLIN = np.array([0.65, 0.70, 0.29])
+EOSIN = np.array([0.14, 0.85, 0.40])
+
+Nucleus = tuple[float, float, float]  # x and y from the patch's centre, radius; pixels
+
+
+def write_sample(root: Path, seed: int) -> None:
+    """Write 240 training and 60 test patches with their csv files to `root`; equal seeds give equal bytes.
+
+    The truth of the test patches goes to `.kit/sample_test_labels.csv`, outside the real layout.
+    """
+    truth = {}
+    for number, (split, count) in enumerate((("train", TRAIN), ("test", TEST))):
+        rng = np.random.default_rng([seed, number])
+        tumour = _shuffled(np.arange(count) < round(POSITIVE * count), rng)
+        # Chosen within each class, so that the rim says nothing about the label.
+        misled = np.zeros(count, bool)
+        for label in (False, True):
+            rows = np.flatnonzero(tumour == label)
+            misled[rows] = _shuffled(np.arange(len(rows)) < round(MISLED * len(rows)), rng)
+        folder = root / split
+        folder.mkdir(parents=True, exist_ok=True)
+        ids = [hashlib.sha1(f"{seed} {split} {row}".encode()).hexdigest() for row in range(count)]
+        for id_, centre, rim in zip(ids, tumour, misled, strict=True):
+            (folder / f"{id_}.tif").write_bytes(_tif(draw_patch(rng, bool(centre), bool(rim))))
+        truth[split] = list(zip(ids, tumour.astype(int), strict=True))
+    _write_csv(root / "train_labels.csv", truth["train"])
+    _write_csv(root / "sample_submission.csv", [(id_, 0) for id_, _ in truth["test"]])
+    _write_csv(root / ".kit" / "sample_test_labels.csv", truth["test"])
+
+
+def draw_patch(rng: np.random.Generator, centre: bool, rim: bool) -> np.ndarray:
+    """One 96x96x3 uint8 RGB patch, with tumour nuclei in its centre, its rim, both or neither."""
+    nuclei = _draw(rng, _tumour(rng, centre, rim), _normal(rng))
+    stroma = rng.uniform(0.25, 0.5) + 0.12 * _noise(rng, 6) + rng.uniform(0.02, 0.08) * _fibres(rng)
+    stroma += 0.03 * _noise(rng, 0.6)
+    stroma *= 1 - 0.5 * np.clip(nuclei, 0, 1)
+    nuclei *= 1 + 0.15 * _noise(rng, 0.8)  # chromatin is grainy
+    haze = rng.uniform(0.02, 0.22) + 0.04 * _noise(rng, 8)
+    # Laboratories stain unlike: strength and hue of both dyes differ from patch to patch.
+    haematoxylin = HAEMATOXYLIN * rng.normal(1, 0.08, 3) * rng.uniform(0.85, 1.2)
+    eosin = EOSIN * rng.normal(1, 0.12, 3) * rng.uniform(0.7, 1.3)
+    density = (nuclei + haze)[..., None] * haematoxylin + np.clip(stroma, 0.02, None)[..., None] * eosin
+    light = rng.uniform(232, 250) * np.exp(-density) + rng.normal(0, 1.5, density.shape)
+    return np.clip(light, 0, 255).round().astype(np.uint8)
+
+
+def _tumour(rng: np.random.Generator, centre: bool, rim: bool) -> list[Nucleus]:
+    """Large nuclei: a crowd in the centre, a larger one in the rim; those of the rim stay clear of the centre."""
+    nuclei: list[Nucleus] = []
+    if centre:
+        seat = rng.uniform(-3, 3, 2)
+        _crowd(rng, nuclei, count=int(rng.integers(5, 9)), seat=seat, spread=7, reach=(0, 13))
+    if rim:
+        angle = rng.uniform(0, 2 * np.pi)
+        seat = 34 * np.array([np.cos(angle), np.sin(angle)])
+        _crowd(rng, nuclei, count=int(rng.integers(9, 16)), seat=seat, spread=12, reach=(26, 50))
+    return nuclei
+
+
+def _crowd(
+    rng: np.random.Generator,
+    nuclei: list[Nucleus],
+    count: int,
+    seat: np.ndarray,
+    spread: float,
+    reach: tuple[float, float],
+) -> None:
+    """Add up to `count` nuclei around `seat`, their distance from the centre (along an axis) within `reach`."""
+    wanted = len(nuclei) + count
+    for _ in range(20 * count):
+        x, y = seat + rng.normal(0, spread, 2)
+        radius = rng.uniform(4.0, 6.5)
+        apart = all(np.hypot(x - u, y - v) > 0.75 * (radius + r) for u, v, r in nuclei)
+        if apart and reach[0] <= max(abs(x), abs(y)) <= reach[1]:
+            nuclei.append((x, y, radius))
+        if len(nuclei) == wanted:
+            return
+
+
+def _normal(rng: np.random.Generator) -> list[Nucleus]:
+    """Small nuclei, anywhere, few or many: lymphocytes and fibroblasts, which say nothing."""
+    count = rng.integers(6, 45)
+    places = rng.uniform(-SIDE / 2, SIDE / 2, (count, 2))
+    return [(x, y, radius) for (x, y), radius in zip(places, rng.uniform(1.6, 2.8, count), strict=True)]
+
+
+def _draw(rng: np.random.Generator, tumour: list[Nucleus], normal: list[Nucleus]) -> np.ndarray:
+    """Amount of haematoxylin at each pixel, 96x96: tumour nuclei irregular and dark, normal ones round and paler."""
+    canvas = np.zeros((SIDE * SCALE, SIDE * SCALE), np.uint8)
+    for nuclei, ragged, low, high in ((normal, 0.06, 60, 130), (tumour, 0.16, 130, 210)):
+        for x, y, radius in nuclei:
+            angles = np.linspace(0, 2 * np.pi, 18, endpoint=False) + rng.uniform(0, 2 * np.pi)
+            bumps = 1 + ragged * (np.sin(2 * angles) + rng.normal(0, 0.5, len(angles)))
+            outline = np.stack([np.cos(angles), np.sin(angles)], 1) * (radius * bumps)[:, None] + (x, y) + SIDE / 2
+            cv2.fillPoly(canvas, [np.round(outline * SCALE).astype(np.int32)], int(rng.integers(low, high)))
+    return cv2.resize(canvas, (SIDE, SIDE), interpolation=cv2.INTER_AREA) / 170
+
+
+def _noise(rng: np.random.Generator, sigma: float) -> np.ndarray:
+    """Smooth noise, 96x96, mean 0 and standard deviation 1, its grain about `sigma` pixels."""
+    return _standard(cv2.GaussianBlur(rng.normal(size=(SIDE, SIDE)), (0, 0), sigma))
+
+
+def _fibres(rng: np.random.Generator) -> np.ndarray:
+    """Collagen: noise drawn out along one direction, 96x96, mean 0 and standard deviation 1."""
+    strands = cv2.GaussianBlur(rng.normal(size=(SIDE * 2, SIDE * 2)), (0, 0), sigmaX=9, sigmaY=1.1)
+    turn = cv2.getRotationMatrix2D((SIDE, SIDE), rng.uniform(0, 180), 1)
+    return _standard(cv2.warpAffine(strands, turn - [[0, 0, SIDE / 2]] * 2, (SIDE, SIDE)))
+
+
+def _standard(values: np.ndarray) -> np.ndarray:
+    return (values - values.mean()) / values.std()
+
+
+def _shuffled(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return values[rng.permutation(len(values))]
+
+
+def _tif(rgb: np.ndarray) -> bytes:
+    uncompressed = [cv2.IMWRITE_TIFF_COMPRESSION, cv2.IMWRITE_TIFF_COMPRESSION_NONE]
+    return cv2.imencode(".tif", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), uncompressed)[1].tobytes()
+
+
+def _write_csv(path: Path, rows: list[tuple[str, int]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = ["id,label", *(f"{id_},{label}" for id_, label in rows)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")

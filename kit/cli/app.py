@@ -1,0 +1,111 @@
+"""The `kit` command: collects the sub-commands, prints errors as one line."""
+
+import json
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from kit import __version__
+from kit.cli import (
+    check,
+    config,
+    download,
+    evaluate,
+    explore,
+    folds,
+    info,
+    list_,
+    plugins,
+    predict,
+    runs,
+    submit,
+    train,
+)
+from kit.errors import DISK, KitError
+from kit.plugin.manager import load_plugins
+
+COMMANDS = {
+    "list": list_,
+    "info": info,
+    "download": download,
+    "check": check,
+    "explore": explore,
+    "folds": folds,
+    "train": train,
+    "evaluate": evaluate,
+    "predict": predict,
+    "submit": submit,
+    "runs": runs,
+    "config": config,
+    "plugins": plugins,
+}
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"kit {__version__}")
+        raise typer.Exit
+
+
+def _callback(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")] = False,
+) -> None:
+    """From rules accepted to score on the board: image competitions from the command line.
+
+    \b
+    Example: the whole line on a synthetic miniature
+        kit download histo --sample
+        kit check histo
+        kit train histo --folds 3
+        kit predict
+        kit submit --dry-run
+    """
+
+
+def make_app() -> typer.Typer:
+    """The command line with the built-in commands and those of plugins."""
+    app = typer.Typer(
+        callback=_callback,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        no_args_is_help=True,
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for name, module in COMMANDS.items():
+        app.command(name)(module.command)
+    load_plugins().call("kit_commands", app=app)
+    return app
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command and exit with its status; see `kit.errors` for the codes."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    try:
+        make_app()(args=[word for word in arguments if word != "--debug"], prog_name="kit")
+    except KitError as error:
+        message, code = str(error), error.code
+        if debug:
+            raise
+    except BrokenPipeError:
+        # The reader of our output (head, less) has closed it; nothing is left to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except OSError as error:
+        message, code = f"{error}: free space or permissions are missing there", DISK
+        if debug:
+            raise
+    except KeyboardInterrupt:
+        message, code = "interrupted", 130
+    else:
+        return
+    print(f"error: {message}", file=sys.stderr)
+    if "--json" in arguments:
+        print(json.dumps({"error": message, "code": code}))
+    sys.exit(code)

@@ -1,0 +1,54 @@
+"""`kit check`: is the data whole?"""
+
+import sys
+
+import typer
+
+from kit.cli.options import CompetitionName, Json
+from kit.errors import BAD_INPUT
+
+NAMED = 3  # offenders of each check in the table; --json has all
+
+
+def command(competition: CompetitionName, json: Json = False) -> None:
+    """Decode every image and compare ids, labels, sizes and pixels; exit 2 when something is wrong.
+
+    \b
+    Example:
+        kit check histo
+    """
+    from kit.console import Console
+    from kit.data.check import check_data
+    from kit.data.store import Store
+    from kit.plugin.registry import Registry
+
+    console = Console(json)
+    store = Store.of(Registry(), competition)
+    report = check_data(store.dataset, store.index(), console)
+    rows = []
+    for check in report.checks:
+        more = len(check.offenders) - NAMED
+        named = [*check.offenders[:NAMED], *([f"and {more} more: --json names all"] if more > 0 else [])]
+        rows.append(("ok" if check.ok else "WRONG", check.name, check.result, "\n".join(named)))
+    title = f"{store.competition.title}: {report.images['train']} train, {report.images['test']} test"
+    console.table(title, ("", "check", "result", "first offenders"), rows)
+    console.table("", ("class", "training images"), list(report.classes.items()))
+    console.result(
+        {
+            "competition": store.competition.name,
+            "data": str(store.root),
+            "origin": store.origin,
+            "ok": report.ok,
+            "images": report.images,
+            "checks": [
+                {"name": check.name, "ok": check.ok, "result": check.result, "offenders": check.offenders}
+                for check in report.checks
+            ],
+            "classes": report.classes,
+        }
+    )
+    if not report.ok:
+        wrong = ", ".join(check.name for check in report.checks if not check.ok)
+        print(f"error: the data of {store.competition.name} is not right: {wrong}", file=sys.stderr)
+        raise typer.Exit(BAD_INPUT)
+    console.say("all is right")

@@ -1,0 +1,30 @@
+"""`kit explore`: look at the data."""
+
+from kit.cli.options import CompetitionName, Json
+
+
+def command(competition: CompetitionName, json: Json = False) -> None:
+    """Write pictures of the training data to $KIT_DATA/<slug>/explore/.
+
+    \b
+    Example:
+        kit explore histo
+    """
+    from kit.console import Console
+    from kit.data.store import Store
+    from kit.plugin.registry import Registry
+    from kit.reports.explore import write_pictures
+
+    console = Console(json)
+    store = Store.of(Registry(), competition)
+    folder = store.root / "explore"
+    written = write_pictures(store.dataset, store.index(), folder, console)
+    for path, caption in written:
+        console.say(f"{path}  {caption}")
+    console.result(
+        {
+            "competition": store.competition.name,
+            "folder": str(folder),
+            "pictures": [{"path": str(path), "caption": caption} for path, caption in written],
+        }
+    )

@@ -1,0 +1,95 @@
+"""kit info: what is known of one competition, and of its data on this disk."""
+
+from typing import TYPE_CHECKING, Any
+
+from kit.cli.options import CompetitionName, Json
+from kit.errors import KitError
+
+if TYPE_CHECKING:
+    from kit.data.store import Store
+    from kit.plugin.registry import Registry
+
+
+def command(competition: CompetitionName, json: Json = False) -> None:
+    """Show the facts of a competition, its defaults of training and the state of its data.
+
+    \b
+    Example:
+        kit info histo
+        kit info histo --json
+    """
+    from kit.console import Console
+    from kit.data.store import Store
+    from kit.plugin.registry import Registry
+
+    console = Console(json)
+    registry = Registry()
+    store = Store.of(registry, competition)
+    document = {**_facts(registry, store), "data": _data(store)}
+    for title, rows in (
+        (f"{document['title']} ({document['name']})", {k: v for k, v in document.items() if not isinstance(v, dict)}),
+        ("facts", document["facts"]),
+        ("defaults of training", document["defaults"]),
+        ("besides, on the miniature", document["sample_defaults"]),
+        ("data on this disk", document["data"]),
+    ):
+        if rows:
+            console.table("", (title, ""), [(key.replace("_", " "), _text(value)) for key, value in rows.items()])
+    console.result(document)
+
+
+def _facts(registry: "Registry", store: "Store") -> dict[str, Any]:
+    facts = store.competition
+    metric = registry.metrics.get(facts.metric)
+    return {
+        "name": facts.name,
+        "title": facts.title,
+        "aliases": facts.aliases,
+        "slug": facts.slug,
+        "url": facts.url,
+        "task": facts.task,
+        "classes": facts.classes,
+        "metric": facts.metric,
+        "higher_is_better": metric.higher_is_better,
+        "dataset": facts.dataset,
+        "channels": store.dataset.channels,
+        "submission": facts.submission,
+        "facts": dict(facts.facts),
+        "defaults": dict(facts.defaults),
+        "sample_defaults": dict(facts.sample_defaults),
+    }
+
+
+def _data(store: "Store") -> dict[str, Any]:
+    """The state of the data; an index that can't be read is told, since the facts stand without it."""
+    from kit.data.store import data_state
+
+    document: dict[str, Any] = {"folder": store.root, "state": data_state(store.root)}
+    if store.note:
+        document["source"] = store.note["source"]
+    if not store.is_whole:
+        return document
+    try:
+        index = store.index()
+    except KitError as error:
+        return {**document, "problem": str(error)}
+    document["train_ids"] = index.train["id"].nunique()
+    document["test_ids"] = index.test["id"].nunique()
+    document["class_counts"] = index.class_counts()
+    document["grouped_by"] = index.grouped_by or None
+    if index.grouped_by:
+        document["groups"] = index.train["group"].nunique()
+        document["ids_without_group"] = int(index.train["group"].isna().sum())
+    return document
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_text(item)}" for key, item in value.items())
+    if isinstance(value, (tuple, list)):
+        return ", ".join(map(str, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "none" if value is None else str(value)

@@ -1,0 +1,41 @@
+"""kit list: the competitions and the state of their data."""
+
+from kit.cli.options import Json
+
+
+def command(json: Json = False) -> None:
+    """List the competitions: aliases, task, metric, and whether their data is on this disk.
+
+    \b
+    Example:
+        kit list
+        kit list --json
+    """
+    from kit.console import Console
+    from kit.data.store import data_state
+    from kit.paths import data_dir
+    from kit.plugin.registry import Registry
+
+    console = Console(json)
+    registry = Registry()
+    rows = [
+        {
+            "name": competition.name,
+            "aliases": competition.aliases,
+            "title": competition.title,
+            "task": competition.task,
+            "metric": competition.metric,
+            "data": data_state(data_dir(competition)),
+            "folder": data_dir(competition),
+        }
+        for competition in registry.competitions
+    ]
+    console.table(
+        "",
+        ("name", "aliases", "task", "metric", "data"),
+        [(row["name"], ", ".join(row["aliases"]), row["task"], row["metric"], row["data"]) for row in rows],
+    )
+    faults = [plugin for plugin in registry.plugins.records if plugin.error]
+    if faults or registry.competitions.clashes:
+        console.warn("some plugins can't be used: kit plugins says why")
+    console.result({"competitions": rows})

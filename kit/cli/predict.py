@@ -1,0 +1,39 @@
+"""`kit predict`."""
+
+from typing import Annotated
+
+import typer
+
+from kit.cli.options import Json, RunName
+
+
+def command(
+    run: RunName = None,
+    tta: Annotated[
+        int | None, typer.Option("--tta", help="Views averaged: 1, 2, 4 or 8 flips and right angles.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Predict the test part: the mean over the run's folds and over views of each image.
+
+    \b
+    Example:
+        kit predict --tta 8
+    """
+    from kit.console import Console
+    from kit.errors import KitError
+    from kit.inference.testset import predict_test
+    from kit.inference.trained import trained_folds
+    from kit.plugin.registry import Registry
+    from kit.run import find_run
+
+    if tta not in (None, 1, 2, 4, 8):
+        raise KitError(f"--tta {tta}: give 1, 2, 4 or 8")
+    console = Console(json)
+    found = find_run(run, lambda each: bool(trained_folds(each)), "with a trained fold")
+    document = predict_test(Registry(), found, tta or found.config.tta, console)
+    console.say(
+        f"{document['ids']} ids predicted by folds {', '.join(map(str, document['folds']))}, "
+        f"{document['tta']} views each: {document['path']}   next: kit submit {found.id} --dry-run"
+    )
+    console.result(document)

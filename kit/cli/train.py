@@ -1,0 +1,83 @@
+"""`kit train`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kit.cli.options import ConfigFile, Json, Settings
+
+
+def command(
+    competition: Annotated[
+        str | None, typer.Argument(metavar="[COMPETITION]", help="Name, alias or slug; not needed with --resume.")
+    ] = None,
+    folds: Annotated[int | None, typer.Option("--folds", help="Number of folds.")] = None,
+    fold: Annotated[int | None, typer.Option("--fold", help="Train this fold only (0, 1, ...).")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Network, e.g. resnet18, timm/convnext_tiny.")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the training part.")] = None,
+    size: Annotated[int | None, typer.Option("--size", help="Side of the square input, pixels.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Images a step.")] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of weights, order and augmentation.")] = None,
+    pretrained: Annotated[
+        bool | None, typer.Option("--pretrained/--no-pretrained", help="Start from pretrained weights.")
+    ] = None,
+    augment: Annotated[
+        Path | None, typer.Option("--augment", metavar="FILE", help="Your own pipeline, by albumentations.save.")
+    ] = None,
+    config: ConfigFile = None,
+    settings: Settings = None,
+    resume: Annotated[
+        str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Train a network for each fold; ends with the cross-validated score.
+
+    \b
+    Example:
+        kit train histo --folds 3 --model resnet18 --epochs 2 --size 96
+        kit train histo --fold 0 --set rotate=45 --set validate_every=200
+        kit train --resume histopathology-20260101-120000
+    """
+    from kit.console import Console
+    from kit.errors import KitError
+    from kit.plugin.registry import Registry
+
+    flags = {
+        "folds": folds, "model": model, "epochs": epochs, "size": size, "batch_size": batch_size, "lr": lr,
+        "seed": seed, "pretrained": pretrained, "augment": None if augment is None else str(augment),
+    }  # fmt: skip
+    console, registry = Console(json), Registry()
+    if resume is not None:
+        given = [name for name, value in flags.items() if value is not None]
+        if given or config or settings or competition:
+            what = f"--{given[0].replace('_', '-')}" if given else "another configuration"
+            raise KitError(f"--resume goes on with the run's own configuration; leave {what} out or start a new run")
+        from kit.inference.trained import store_of_run
+        from kit.run import find_run
+        from kit.training.train import train
+
+        run = find_run(resume)
+        store = store_of_run(registry, run)
+    else:
+        if competition is None:
+            raise KitError("which competition? kit train COMPETITION (kit list), or kit train --resume RUN (kit runs)")
+        from kit.config import resolve
+        from kit.data.store import Store
+        from kit.training.train import start_run, train
+
+        store = Store.of(registry, competition)
+        store.index()
+        resolved, sources = resolve(store.competition, store.is_sample, config, flags, settings)
+        store = Store.of(registry, competition, resolved.dataset)
+        run = start_run(registry, store, resolved, sources, fold, console)
+        console.say(f"run {run.id}: {resolved.model}, {resolved.size} px, {resolved.epochs} epochs")
+    document = train(registry, store, run, fold, console)
+    score = document["score"]
+    if score["value"] is not None:
+        interval = f" [{score['low']:.4f}, {score['high']:.4f}]" if score["low"] is not None else ""
+        console.say(f"out-of-fold {score['metric']}: {score['value']:.4f}{interval} over {score['ids']} ids")
+    console.say(f"run: {run.path}   next: kit predict {run.id}")
+    console.result(document)

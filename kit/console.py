@@ -1,0 +1,146 @@
+"""What a person reads: text and tables on stdout, progress and warnings on stderr, or one JSON document."""
+
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+
+def duration(seconds: float) -> str:
+    """Seconds as `42 s`, `3 min 20 s` or `2 h 05 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def size(count: float) -> str:
+    """Bytes as `27.7 kB`, `6.1 GB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def jsonable(value: Any) -> Any:
+    """`value` with NaN and infinity as null, and mappings, sequences and numpy numbers as plain JSON types."""
+    if isinstance(value, dict):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(item) for item in value]
+    if hasattr(value, "tolist"):
+        return jsonable(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+class Console:
+    """One command's output.
+
+    Args:
+        json: print nothing on stdout but the document given to `result`; what `say` prints then goes to stderr.
+    """
+
+    def __init__(self, json: bool = False) -> None:
+        self.json = json
+
+    def say(self, text: str = "") -> None:
+        """Print a line for a person."""
+        print(text, file=sys.stderr if self.json else sys.stdout, flush=True)
+
+    def warn(self, text: str) -> None:
+        """Print a warning on stderr."""
+        print(f"warning: {text}", file=sys.stderr, flush=True)
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Print a table on stdout; under `--json` nothing, since the document says it."""
+        if self.json:
+            return
+        from rich import box
+        from rich.console import Console as Rich
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
+        numeric = [bool(rows) and all(isinstance(row[i], (int, float)) for row in rows) for i in range(len(columns))]
+        for name, right in zip(columns, numeric, strict=True):
+            table.add_column(name, justify="right" if right else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+        Rich(file=sys.stdout, width=None if sys.stdout.isatty() else 160).print(table)
+
+    def progress(self, description: str, total: int, unit: str = "images", start: int = 0) -> "Progress":
+        """A progress bar on stderr: done, rate, time left."""
+        return Progress(description, total, unit, start)
+
+    def result(self, document: Any) -> None:
+        """Under `--json`, print the command's one document."""
+        if self.json:
+            print(json.dumps(jsonable(document), indent=2, allow_nan=False), flush=True)
+
+
+class Progress:
+    """A bar on a terminal, one at a time; elsewhere one plain line each ten seconds. Used as a context manager."""
+
+    interval = 10.0
+    showing = False
+
+    def __init__(self, description: str, total: int, unit: str, start: int = 0) -> None:
+        self.description, self.total, self.unit = description, total, unit
+        self.start = self.done = start
+        self.note = ""
+        self.began = self.printed = time.monotonic()
+        self.bar: Any = None
+
+    def __enter__(self) -> "Progress":
+        self.began = self.printed = time.monotonic()
+        if sys.stderr.isatty() and not Progress.showing:
+            from rich.console import Console as Rich
+            from rich.progress import BarColumn, TextColumn
+            from rich.progress import Progress as Bar
+
+            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"))
+            # What is printed meanwhile goes above the bar, unless stdout goes elsewhere.
+            terminal = Rich(file=sys.stderr)
+            self.bar = Bar(*columns, console=terminal, transient=True, redirect_stdout=sys.stdout.isatty())
+            self.task = self.bar.add_task(self.description, total=self.total, completed=self.done, state="")
+            self.bar.start()
+            Progress.showing = True
+        return self
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Say that `count` more are done; `note` stands at the end of the line."""
+        self.done += count
+        self.note = note or self.note
+        if self.bar is not None:
+            self.bar.update(self.task, completed=self.done, state=self._state())
+        elif time.monotonic() - self.printed > self.interval:
+            self.printed = time.monotonic()
+            print(f"{self.description}: {self._state()}", file=sys.stderr, flush=True)
+
+    def rate(self) -> float:
+        """Units a second since the start."""
+        return (self.done - self.start) / max(time.monotonic() - self.began, 1e-9)
+
+    def _state(self) -> str:
+        rate = self.rate()
+        if self.unit == "bytes":
+            text = f"{size(self.done)} of {size(self.total)}, {size(rate)}/s"
+        else:
+            text = f"{self.done:,} of {self.total:,} {self.unit}, {rate:,.0f}/s"
+        left = f", {duration((self.total - self.done) / rate)} left" if rate > 0 and self.total > self.done else ""
+        return text + left + (f", {self.note}" if self.note else "")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+            Progress.showing = False

@@ -1,0 +1,182 @@
+"""Whether the data on this disk is whole and consistent: every image decoded, everything compared with everything."""
+
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kit.console import Console, Progress
+from kit.data.decode import decode_all
+from kit.data.index import Index
+from kit.errors import KitError
+from kit.plugin.specs import DatasetSpec
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Args:
+        name: what.
+        result: what came of it, in a few words.
+        offenders: every id or file that is wrong, with what is wrong about it; none when all is right.
+    """
+
+    name: str
+    result: str
+    offenders: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was wrong."""
+        return not self.offenders
+
+
+@dataclass(frozen=True)
+class Report:
+    """All checks of a competition's data.
+
+    Args:
+        images: number of samples in train and test.
+        checks: in the order in which they were made.
+        classes: training ids a class.
+    """
+
+    images: dict[str, int]
+    checks: tuple[Check, ...]
+    classes: dict[str, int]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no check found anything wrong."""
+        return all(check.ok for check in self.checks)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """One split, decoded.
+
+    Args:
+        frame: the index's frame; the other fields go by its rows.
+        digests: of each row's pixels; empty where a file failed.
+        kinds: of each row, `96x96 RGB` (`96x96 RGB + 48x48 L` where its files differ); empty where a file failed.
+        errors: row -> the file that failed and why.
+    """
+
+    frame: pd.DataFrame
+    digests: list[bytes]
+    kinds: list[str]
+    errors: dict[int, str]
+
+    def file(self, row: int) -> str:
+        """The first file of a row, which names the sample to a person."""
+        return self.frame["files"].iat[row][0]
+
+
+def check_data(dataset: DatasetSpec, index: Index, console: Console) -> Report:
+    """Decode every image of train and test and compare ids, labels, sizes, channels and pixels.
+
+    Time grows linearly with the number of images; memory by some hundred bytes an image.
+    """
+    with console.progress("decoding", len(index.train) + len(index.test)) as bar:
+        train = _decode(index.root, index.train, bar)
+        test = _decode(index.root, index.test, bar)
+    checks = (
+        *(Check(name, str(len(ids)) if ids else "none", ids) for name, ids in index.missing.items()),
+        _decoding(train, test),
+        _sizes(train, test),
+        _channels(dataset, index.root, train, test),
+        _duplicates(train),
+        _shared_ids(train, test),
+        _shared_pixels(train, test),
+    )
+    return Report({"train": len(index.train), "test": len(index.test)}, checks, index.class_counts())
+
+
+def _decode(root: Path, frame: pd.DataFrame, bar: Progress) -> Samples:
+    digests: list[bytes] = []
+    kinds: list[str] = []
+    errors: dict[int, str] = {}
+    for row, decoded in enumerate(decode_all(str(root), frame["files"])):
+        digests.append(decoded.digest)
+        # Interned: there are few kinds, and a string each would be most of the memory.
+        kinds.append("" if decoded.error else sys.intern(" + ".join(dict.fromkeys(decoded.kinds))))
+        if decoded.error:
+            errors[row] = decoded.error
+        bar.advance()
+    return Samples(frame, digests, kinds, errors)
+
+
+def _decoding(*splits: Samples) -> Check:
+    offenders = tuple(error for samples in splits for error in samples.errors.values())
+    total = sum(len(samples.frame) for samples in splits)
+    result = f"{len(offenders)} of {total} can't be decoded" if offenders else f"all {total} decode"
+    return Check("images decode", result, offenders)
+
+
+def _sizes(*splits: Samples) -> Check:
+    """The kind of most images is the norm; the others are offenders."""
+    counts = Counter(kind for samples in splits for kind in samples.kinds if kind)
+    if not counts:
+        return Check("size and bands", "no image to measure")
+    norm = counts.most_common(1)[0][0]
+    offenders = tuple(
+        f"{samples.file(row)}: {kind}"
+        for samples in splits
+        for row, kind in enumerate(samples.kinds)
+        if kind and kind != norm
+    )
+    return Check("size and bands", ", ".join(f"{count} of {kind}" for kind, count in counts.most_common(5)), offenders)
+
+
+def _channels(dataset: DatasetSpec, root: Path, *splits: Samples) -> Check:
+    """One sample of each kind goes through the dataset's own reading."""
+    first: dict[str, tuple[str, ...]] = {}
+    for samples in splits:
+        for kind, files in zip(samples.kinds, samples.frame["files"], strict=True):
+            if kind:
+                first.setdefault(kind, files)
+    wrong = {files[0]: _misread(dataset, tuple(root / name for name in files)) for files in first.values()}
+    offenders = tuple(f"{name}: {text}" for name, text in wrong.items() if text)
+    result = f"{len(offenders)} kinds of image are not read so" if offenders else "as the dataset says"
+    return Check(f"read as {dataset.channels} channels", result, offenders)
+
+
+def _misread(dataset: DatasetSpec, files: tuple[Path, ...]) -> str:
+    try:
+        array = dataset.read(files)
+    except KitError as error:
+        return str(error)
+    right = array.ndim == 3 and array.shape[2] == dataset.channels and array.dtype == np.uint8
+    return "" if right else f"gives {array.dtype} of {'x'.join(map(str, array.shape))}"
+
+
+def _duplicates(train: Samples) -> Check:
+    """Training samples whose pixels are those of an earlier one."""
+    targets = train.frame["target"].tolist()
+    first: dict[bytes, int] = {}
+    offenders = []
+    for row, digest in enumerate(train.digests):
+        if not digest:
+            continue
+        earlier = first.setdefault(digest, row)
+        if earlier != row:
+            conflict = "" if targets[row] == targets[earlier] else f" (labels {targets[row]} and {targets[earlier]})"
+            offenders.append(f"{train.file(row)} = {train.file(earlier)}{conflict}")
+    return Check("exact duplicates in train", str(len(offenders)) if offenders else "none", tuple(offenders))
+
+
+def _shared_ids(train: Samples, test: Samples) -> Check:
+    shared = tuple(test.frame["id"][test.frame["id"].isin(train.frame["id"])].unique())
+    return Check("ids in train and test", str(len(shared)) if shared else "none", shared)
+
+
+def _shared_pixels(train: Samples, test: Samples) -> Check:
+    seen = {digest: row for row, digest in enumerate(train.digests) if digest}
+    offenders = tuple(
+        f"{test.file(row)} = {train.file(seen[digest])}" for row, digest in enumerate(test.digests) if digest in seen
+    )
+    return Check("pixels in train and test", str(len(offenders)) if offenders else "none", offenders)

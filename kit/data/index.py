@@ -1,0 +1,132 @@
+"""The index: one row a sample, from which everything else starts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from kit.errors import KitError
+
+if TYPE_CHECKING:
+    from kit.plugin.specs import Task
+
+
+@dataclass(frozen=True)
+class Index:
+    """The samples of a competition on this disk.
+
+    Args:
+        root: the folder to which the paths are relative.
+        task: binary, multiclass or multilabel.
+        classes: names of the classes, in the order of the outputs.
+        train: one row a sample with the columns `id` (what is predicted and submitted), `files` (tuple of paths,
+            relative to root, in the order in which `DatasetSpec.read` takes them), `target` (binary: 0 or 1;
+            multiclass: class number; multilabel: tuple of class numbers) and, where samples belong together, `group`
+            (a string; missing where unknown). Several samples (two sites of a well) may share an id; a column
+            `sample` then tells them apart.
+        test: likewise, without `target` and `group`.
+        extras: names of numeric columns of both frames that go into the network as a second input.
+        grouped_by: what `group` is, for messages (`slide`, `lesion`); empty without groups.
+        missing: what does not fit together, e.g. {"labels without an image": (id, ...)}; those rows are left out.
+    """
+
+    root: Path
+    task: "Task"
+    classes: tuple[str, ...]
+    train: pd.DataFrame
+    test: pd.DataFrame
+    extras: tuple[str, ...] = ()
+    grouped_by: str = ""
+    missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, frame, needed in (
+            ("train", self.train, ("id", "files", "target", *self.extras)),
+            ("test", self.test, ("id", "files", *self.extras)),
+        ):
+            absent = [column for column in needed if column not in frame.columns]
+            if absent:
+                raise ValueError(f"the index's {name} frame lacks the column {absent[0]!r}")
+
+    @property
+    def outputs(self) -> int:
+        """Number of logits: 1 for a binary task, otherwise one a class."""
+        return 1 if self.task == "binary" else len(self.classes)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs: the positive class of a binary task, otherwise all classes."""
+        return self.classes[1:2] if self.task == "binary" else self.classes
+
+    def targets_of(self, ids: np.ndarray) -> np.ndarray:
+        """Targets of training ids, in their order and in the form of `targets`."""
+        frame = self.train.drop_duplicates("id")
+        return self.targets(frame.iloc[pd.Index(frame["id"]).get_indexer(pd.Index(ids))])
+
+    def targets(self, frame: pd.DataFrame) -> np.ndarray:
+        """Targets of rows: binary float32 nx1, multiclass int64 n, multilabel float32 nxK."""
+        if self.task == "binary":
+            return frame["target"].to_numpy(np.float32)[:, None]
+        if self.task == "multiclass":
+            return frame["target"].to_numpy(np.int64)
+        return multi_hot(frame["target"].tolist(), len(self.classes))
+
+    def extra_inputs(self, frame: pd.DataFrame) -> np.ndarray:
+        """The second input of rows, float32 nxE (E is 0 without extras)."""
+        return frame[list(self.extras)].to_numpy(np.float32)
+
+    def paths(self, frame: pd.DataFrame) -> list[tuple[Path, ...]]:
+        """The files of each row as absolute or working-directory paths."""
+        return [tuple(self.root / name for name in files) for files in frame["files"]]
+
+    def class_counts(self) -> dict[str, int]:
+        """Training ids a class, by class name."""
+        frame = self.train.drop_duplicates("id")
+        targets = self.targets(frame)
+        if self.task == "multilabel":
+            counts = targets.sum(0)
+        else:
+            counts = np.bincount(targets.reshape(-1).astype(np.int64), minlength=len(self.classes))
+        return {name: int(count) for name, count in zip(self.classes, counts, strict=True)}
+
+    def with_groups(self, groups: Mapping[str, str], grouped_by: str) -> "Index":
+        """The same index with other groups; ids that the mapping lacks have none."""
+        from dataclasses import replace
+
+        known = self.train["id"].map(groups)
+        if known.notna().sum() == 0:
+            raise KitError(f"none of the {len(self.train)} training ids stands in {grouped_by}: is it the right file?")
+        return replace(self, train=self.train.assign(group=known), grouped_by=grouped_by)
+
+
+def multi_hot(labels: list[tuple[int, ...]], classes: int) -> np.ndarray:
+    """Tuples of class numbers as float32 nxK of 0 and 1."""
+    result = np.zeros((len(labels), classes), np.float32)
+    rows = np.repeat(np.arange(len(labels)), [len(row) for row in labels])
+    result[rows, [number for row in labels for number in row]] = 1
+    return result
+
+
+def read_table(path: Path, columns: tuple[str, ...], mend: str) -> pd.DataFrame:
+    """Read a csv of the raw data with every column as text; an absent file or column is a `KitError`."""
+    if not path.is_file():
+        raise KitError(f"{path} is not there: {mend}")
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (ValueError, OSError) as error:
+        raise KitError(f"{path} can't be read ({error}): {mend}") from None
+    absent = [column for column in columns if column not in frame.columns]
+    if absent:
+        raise KitError(f"{path} has no column {absent[0]!r} (it has {', '.join(frame.columns)}): {mend}")
+    return frame
+
+
+def read_groups(path: Path) -> dict[str, str]:
+    """Groups of a csv whose first column is the id and whose last is the group."""
+    frame = read_table(path, (), "give a csv with an id and a group a row")
+    if len(frame.columns) < 2:
+        raise KitError(f"{path} has one column only: give a csv with an id and a group a row")
+    return dict(zip(frame.iloc[:, 0], frame.iloc[:, -1], strict=True))

@@ -1,0 +1,39 @@
+"""Files to arrays: OpenCV decodes, once, into uint8."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from kit.errors import KitError
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """A colour image as HxWx3 uint8 in RGB order; EXIF rotation is not applied."""
+    image = _decode(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def read_grey(path: Path) -> np.ndarray:
+    """A one-channel image as HxW uint8."""
+    return _decode(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
+
+
+def _decode(path: Path, flags: int) -> np.ndarray:
+    try:
+        image = cv2.imdecode(np.fromfile(path, np.uint8), flags)
+    except (OSError, cv2.error):
+        image = None
+    if image is None:
+        raise KitError(f"{path} can't be read as an image: kit check names all such files")
+    return image
+
+
+def resize(image: np.ndarray, size: int) -> np.ndarray:
+    """HxWxC to size x size x C; area averaging when it shrinks, bilinear when it grows. Any number of channels."""
+    height, width = image.shape[:2]
+    if (height, width) == (size, size):
+        return image
+    shrinks = size < min(height, width)
+    resized = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return resized.reshape(size, size, -1)

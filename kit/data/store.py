@@ -1,0 +1,95 @@
+"""A competition's data on this disk: the folder, what it came from, its index."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+from kit.errors import KitError
+from kit.files import read_json, write_json
+from kit.paths import data_dir
+from kit.plugin.registry import Registry
+from kit.plugin.specs import Competition, DatasetSpec
+
+if TYPE_CHECKING:
+    from kit.data.index import Index
+
+Origin = Literal["sample", "archive", "kaggle"]
+
+
+def data_state(root: Path) -> str:
+    """What is in a competition's folder: absent, incomplete (an arrival was interrupted), or the data's origin."""
+    note = _read_note(root)
+    if not note:
+        return "absent"
+    return note["origin"] if _origin_file(root).is_file() else "incomplete"
+
+
+@dataclass(frozen=True)
+class Store:
+    """The data of one competition. `.kit/` in its folder is kit's own; the rest is as Kaggle laid it out."""
+
+    competition: Competition
+    dataset: DatasetSpec
+    root: Path
+
+    @classmethod
+    def of(cls, registry: Registry, name: str, dataset: str | None = None) -> "Store":
+        """The store of a competition by any of its names; `dataset` reads the same folder in another way."""
+        competition = registry.competitions.get(name)
+        spec = registry.datasets.get(dataset or competition.dataset)
+        return cls(competition, spec, data_dir(competition))
+
+    @property
+    def note(self) -> dict[str, str]:
+        """What is there or arriving, with `origin`, `source` (for people) and `digest`; empty when there is nothing."""
+        return _read_note(self.root)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether data has arrived and nothing of it is missing as far as kit knows."""
+        return _origin_file(self.root).is_file()
+
+    @property
+    def origin(self) -> Origin | None:
+        """What the data came from; None where none has arrived whole."""
+        return cast(Origin, self.note["origin"]) if self.is_whole else None
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether the data is the synthetic miniature."""
+        return self.origin == "sample"
+
+    def files(self) -> list[str]:
+        """The files that kit put there, relative to the folder."""
+        path = self.root / ".kit" / "files.txt"
+        return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+
+    def set_origin(self, origin: Origin, source: str, digest: str = "") -> None:
+        """Record that the data is whole and what it came from; `digest` tells it from other data of that origin."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        note = {"origin": origin, "source": source, "digest": digest, "at": now}
+        write_json(_origin_file(self.root), note)
+        (self.root / ".kit" / "unfinished.json").unlink(missing_ok=True)
+
+    def index(self) -> "Index":
+        """Read the index; data that is not there is a `KitError` with the command that brings it."""
+        if self.origin is None:
+            name = self.competition.name
+            raise KitError(
+                f"no data of {name} in {self.root}: kit download {name} --from ARCHIVE.zip, "
+                f"or kit download {name} --sample for the synthetic miniature"
+            )
+        return self.dataset.index(self.root)
+
+
+def _origin_file(root: Path) -> Path:
+    return root / ".kit" / "origin.json"
+
+
+def _read_note(root: Path) -> dict[str, str]:
+    for path in (_origin_file(root), root / ".kit" / "unfinished.json"):
+        if path.is_file():
+            note: dict[str, str] = {"digest": "", **read_json(path)}
+            return note
+    return {}

@@ -1,0 +1,29 @@
+"""The one exception that a user's mistake or machine can cause, and its exit codes."""
+
+BAD_INPUT = 2
+CREDENTIALS = 3
+NETWORK = 4
+DISK = 5
+
+
+class KitError(Exception):
+    """What happened and the command that mends it, in one line.
+
+    Args:
+        message: one line for the person at the keyboard.
+        code: the exit status: 2 bad input, 3 credentials or rules, 4 network, 5 disk or permission.
+    """
+
+    def __init__(self, message: str, code: int = BAD_INPUT) -> None:
+        super().__init__(" ".join(message.split()))
+        self.code = code
+
+
+def nearest(word: str, known: "list[str] | tuple[str, ...]") -> str:
+    """The end of an error about an unknown name: the closest known ones, or all of them when none is close."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, known, n=3, cutoff=0.5)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"known: {', '.join(sorted(known))}" if known else "none is installed: see kit plugins"

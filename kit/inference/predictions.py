@@ -1,0 +1,65 @@
+"""Predictions: ids x classes of probabilities, on disk as npz without any pickle."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kit.errors import KitError
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Probabilities.
+
+    Args:
+        ids: n ids as text.
+        classes: K names; a binary task has one, the positive class.
+        values: float32 nxK in 0..1.
+    """
+
+    ids: np.ndarray
+    classes: tuple[str, ...]
+    values: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.values.shape != (len(self.ids), len(self.classes)):
+            raise ValueError(f"values {self.values.shape} do not fit {len(self.ids)} ids x {len(self.classes)} classes")
+
+    def save(self, path: Path) -> None:
+        """Write an npz; equal predictions give equal bytes."""
+        with path.open("wb") as file:
+            np.savez(
+                file,
+                ids=np.asarray(self.ids, dtype=np.str_),
+                classes=np.asarray(self.classes, dtype=np.str_),
+                values=np.asarray(self.values, dtype=np.float32),
+            )
+
+    @classmethod
+    def load(cls, path: Path) -> "Predictions":
+        """Read what `save` wrote."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return cls(file["ids"], tuple(str(name) for name in file["classes"]), file["values"])
+        except (ValueError, OSError, KeyError) as error:
+            raise KitError(f"{path} can't be read ({error}): make it again with kit predict") from None
+
+    def mean_by_id(self) -> "Predictions":
+        """One row an id, in the order of first appearance: the mean over samples that share it."""
+        codes, unique = pd.factorize(pd.Series(self.ids))
+        if len(unique) == len(self.ids):
+            return self
+        sums = np.zeros((len(unique), len(self.classes)), np.float64)
+        np.add.at(sums, codes, self.values)
+        means = sums / np.bincount(codes)[:, None]
+        return Predictions(np.asarray(unique, dtype=np.str_), self.classes, means.astype(np.float32))
+
+    def reorder(self, ids: "np.ndarray | list[str]") -> "Predictions":
+        """Rows in the order of `ids`; an id without a prediction is a `KitError`."""
+        rows = pd.Index(self.ids).get_indexer(pd.Index(ids))
+        if (rows < 0).any():
+            first = np.asarray(ids)[rows < 0][0]
+            raise KitError(f"{(rows < 0).sum()} ids have no prediction, the first is {first}: kit predict makes them")
+        return Predictions(np.asarray(ids, dtype=np.str_), self.classes, self.values[rows])

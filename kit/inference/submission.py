@@ -1,0 +1,129 @@
+"""Checks of a submission's csv that competitions share; they read the csv and the sample submission, nothing else.
+
+`check_table` is the whole check of a csv of probabilities. A competition with other values (names of classes, lists of
+them) calls `check_rows` for what every format has and checks the values itself.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kit.data.index import read_table
+from kit.plugin.specs import Finding
+
+HEADER_LINES = 1
+
+
+def check_table(path: Path, sample: Path, columns: tuple[str, ...]) -> list[Finding]:
+    """Check a csv of probabilities: header, row count, ids, order, and that `columns` hold numbers in 0..1.
+
+    Args:
+        path: the submission.
+        sample: the competition's sample submission; a `KitError` where it is not there.
+        columns: the columns of probabilities.
+
+    Returns:
+        Findings, each of which names the first bad row by its line and id; none when all is right.
+    """
+    table, findings = check_rows(path, sample)
+    if table is None:
+        return findings
+    return findings + [finding for column in columns for finding in check_probabilities(table, column)]
+
+
+def check_rows(path: Path, sample: Path) -> tuple[pd.DataFrame | None, list[Finding]]:
+    """Hold header, row count, ids and order of a csv against the sample submission, whose first column is the id.
+
+    Args:
+        path: the submission.
+        sample: the competition's sample submission; a `KitError` where it is not there.
+
+    Returns:
+        The table with every cell as text ("" where empty), row i being line i + 2 of the file, or None where the
+        values can't be checked; and the findings.
+    """
+    expected = read_table(sample, (), "kit download COMPETITION brings the sample submission")
+    table, findings = _read(path)
+    if table is None:
+        return None, findings
+    if list(table.columns) != list(expected.columns):
+        wanted, given = ",".join(expected.columns), ",".join(table.columns)
+        return None, [_error(f"the header is {given!r}, it must be {wanted!r}")]
+    if len(table) != len(expected):
+        findings.append(_error(f"{len(table)} rows, the sample submission has {len(expected)}"))
+    findings += _check_ids(table, pd.Index(expected.iloc[:, 0]))
+    return table, findings
+
+
+def check_probabilities(table: pd.DataFrame, column: str) -> list[Finding]:
+    """Check that a column holds numbers in 0..1, and warn where a metric of rank would suffer.
+
+    Args:
+        table: as `check_rows` gives it.
+        column: the column of probabilities.
+    """
+    text = table[column]
+    values = pd.to_numeric(text.str.strip(), errors="coerce").to_numpy(np.float64)
+    empty = (text.str.strip() == "").to_numpy()
+    infinite = np.isinf(values)
+    findings = [
+        *_bad_rows(table, empty, f"{column} is empty"),
+        *_bad_rows(table, np.isnan(values) & ~empty, f"{column} is not a number", column),
+        *_bad_rows(table, infinite, f"{column} is infinite", column),
+        *_bad_rows(table, ~infinite & ((values < 0) | (values > 1)), f"{column} lies outside 0..1", column),
+    ]
+    if findings or len(values) < 2:
+        return findings
+    if (values == values[0]).all():
+        return [Finding("warning", f"{column} is {values[0]:g} in every row: this ranks nothing")]
+    if np.isin(values, (0, 1)).all():
+        return [
+            Finding("warning", f"{column} holds only hard labels 0 and 1: hard labels cost AUC, give probabilities")
+        ]
+    return []
+
+
+def _read(path: Path) -> tuple[pd.DataFrame | None, list[Finding]]:
+    if not path.is_file():
+        return None, [_error(f"{path} is not there")]
+    try:
+        # Blank lines are kept as rows, so that row numbers are line numbers.
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False)
+    except (ValueError, OSError) as error:
+        return None, [_error(f"{path} can't be read as csv ({' '.join(str(error).split())})")]
+    if not isinstance(table.index, pd.RangeIndex):
+        return None, [_error("rows have more fields than the header, the first at line 2")]
+    return table.fillna(""), []
+
+
+def _check_ids(table: pd.DataFrame, expected: pd.Index) -> list[Finding]:
+    """Unknown, doubled and missing ids; the order, where all else is right."""
+    ids = table.iloc[:, 0]
+    doubled = ids.duplicated().to_numpy()
+    findings = [
+        *_bad_rows(table, ~ids.isin(expected).to_numpy(), "the id is not in the sample submission"),
+        *_bad_rows(table, doubled, "the id stands there already"),
+    ]
+    missing = expected[~expected.isin(ids)]
+    if len(missing):
+        findings.append(_error(f"ids are missing: {len(missing)}, the first is {missing[0]!r}"))
+    if not findings and len(ids) == len(expected):
+        text = "the order is not that of the sample submission"
+        findings = _bad_rows(table, ids.to_numpy() != expected.to_numpy(), text)
+    return findings
+
+
+def _bad_rows(table: pd.DataFrame, bad: np.ndarray, text: str, column: str | None = None) -> list[Finding]:
+    """One finding about the rows where `bad` is true: the first by line, id and value, and how many more."""
+    rows = np.flatnonzero(bad)
+    if not len(rows):
+        return []
+    first = rows[0]
+    value = f" ({table[column].iloc[first]!r})" if column else ""
+    where = f"line {first + HEADER_LINES + 1}, id {table.iloc[first, 0]!r}{value}"
+    return [_error(f"{text}: {where}" + (f", and {len(rows) - 1} more" if len(rows) > 1 else ""))]
+
+
+def _error(text: str) -> Finding:
+    return Finding("error", text)

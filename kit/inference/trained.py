@@ -1,0 +1,37 @@
+"""The networks of a run, as they were trained."""
+
+from kit.config import TrainConfig
+from kit.data.index import Index
+from kit.data.store import Store
+from kit.errors import KitError
+from kit.model.build import Model, build_model
+from kit.model.checkpoint import Checkpoints, unpack_modules
+from kit.plugin.registry import Registry
+from kit.run import Run
+
+
+def trained_folds(run: Run) -> list[int]:
+    """The folds of a run that are trained to their end."""
+    return [fold for fold in run.record["planned"] if (run.fold_dir(fold) / "result.json").is_file()]
+
+
+def store_of_run(registry: Registry, run: Run) -> Store:
+    """The data of a run's competition, read as the run read it; data of another origin is refused."""
+    store = Store.of(registry, run.config.competition, run.config.dataset)
+    if store.origin != run.record["origin"]:
+        raise KitError(
+            f"run {run.id} was trained on data of origin {run.record['origin']}, {store.root} now holds "
+            f"{store.origin or 'nothing'}: bring that data back or start a new run"
+        )
+    return store
+
+
+def load_fold(registry: Registry, store: Store, run: Run, index: Index, fold: int) -> Model:
+    """The network of one fold with the weights that its configuration wants (`last` or `best`)."""
+    config: TrainConfig = run.config
+    if list(index.classes) != run.record["classes"]:
+        raise KitError(f"the data's classes are not those of run {run.id}: train again on this data")
+    model = build_model(config, registry, store.dataset, index, run.record["normalization"], pretrained=False)
+    weights = Checkpoints(run.fold_dir(fold)).weights(config.checkpoint)
+    unpack_modules(weights, model.network, model.loss)
+    return model

@@ -1,0 +1,153 @@
+"""The network's input: the one path from files to normalised batches, for training, validation and prediction."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from kit.data.index import Index
+from kit.data.pixels import resize
+from kit.errors import KitError
+from kit.plugin.specs import DatasetSpec
+
+Augment = Callable[[np.ndarray, int], np.ndarray]
+Plan = Sequence[tuple[np.ndarray, np.ndarray]]
+
+
+class Batch(NamedTuple):
+    """Images (uint8 BxHxWxC from the loader, normalised float BxCxHxW for the network), targets, extras BxE, rows."""
+
+    images: Tensor
+    target: Tensor
+    extras: Tensor
+    rows: Tensor
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Rows of an index, read at one size."""
+
+    paths: list[tuple[Path, ...]]
+    targets: np.ndarray
+    extras: np.ndarray
+    dataset: DatasetSpec
+    size: int
+
+    @classmethod
+    def of(cls, index: Index, frame: pd.DataFrame, dataset: DatasetSpec, size: int) -> "Samples":
+        """The rows of `frame`; rows without a target (the test part) get zeros."""
+        targets = index.targets(frame) if "target" in frame else np.zeros((len(frame), 0), np.float32)
+        return cls(index.paths(frame), targets, index.extra_inputs(frame), dataset, size)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def image(self, row: int) -> np.ndarray:
+        """One sample as size x size x C uint8."""
+        image = self.dataset.read(self.paths[row])
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != self.dataset.channels:
+            raise KitError(
+                f"{self.paths[row][0]}: read as {image.dtype} {image.shape}, dataset {self.dataset.name} promises "
+                f"uint8 with {self.dataset.channels} channels: kit check names all such files"
+            )
+        return resize(image, self.size)
+
+
+class Loader:
+    """Batches of samples by a plan; worker processes live as long as the loader.
+
+    Args:
+        samples: what to read.
+        augment: (image, seed) -> image, or None.
+        workers: processes; None: none on a CPU (they would take the network's cores), up to four beside a GPU.
+        device: where the batches will go.
+    """
+
+    def __init__(self, samples: Samples, augment: Augment | None, workers: int | None, device: torch.device) -> None:
+        self._sampler: list[tuple[np.ndarray, np.ndarray]] = []
+        cuda = device.type == "cuda"
+        count = workers if workers is not None else (min(4, os.cpu_count() or 1) if cuda else 0)
+        self._loader: DataLoader[Batch] = DataLoader(
+            _Reader(samples, augment),
+            sampler=self._sampler,
+            batch_size=None,
+            num_workers=count,
+            persistent_workers=count > 0,
+            pin_memory=cuda,
+            worker_init_fn=_one_thread,
+        )
+
+    def batches(self, plan: Plan) -> Iterator[Batch]:
+        """The batches of a plan, in its order: one (rows, seeds) a batch."""
+        self._sampler[:] = plan
+        yield from self._loader
+
+
+class _Reader(Dataset[Batch]):
+    def __init__(self, samples: Samples, augment: Augment | None) -> None:
+        self.samples, self.augment = samples, augment
+
+    def __getitem__(self, item: tuple[np.ndarray, np.ndarray]) -> Batch:
+        rows, seeds = item
+        images = [self.samples.image(row) for row in rows]
+        if self.augment is not None:
+            images = [self.augment(image, int(seed)) for image, seed in zip(images, seeds, strict=True)]
+        return Batch(
+            torch.from_numpy(np.stack(images)),
+            torch.from_numpy(self.samples.targets[rows]),
+            torch.from_numpy(self.samples.extras[rows]),
+            torch.from_numpy(rows),
+        )
+
+
+def _one_thread(worker: int) -> None:
+    cv2.setNumThreads(0)
+
+
+def training_plan(count: int, batch_size: int, seed: tuple[int, ...]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """A random order of `count` rows in batches, with a seed for each row's augmentation; every row once.
+
+    A last batch of one row joins the batch before it, since batch normalisation can't work on one.
+    """
+    random = np.random.default_rng(seed)
+    order, seeds = random.permutation(count), random.integers(0, 2**31, count)
+    edges = list(range(0, count, batch_size))
+    if len(edges) > 1 and count - edges[-1] == 1:
+        edges.pop()
+    return [(order[a:b], seeds[a:b]) for a, b in zip(edges, [*edges[1:], count], strict=True)]
+
+
+def ordered_plan(count: int, batch_size: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """All rows in their order, in batches, for validation and prediction."""
+    rows = np.arange(count)
+    return [(rows[a : a + batch_size], rows[:0]) for a in range(0, count, batch_size)]
+
+
+class Normalize(nn.Module):
+    """uint8 BxHxWxC -> float32 BxCxHxW, by the mean and standard deviation a channel of pixels in 0..1."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1) * 255)
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1) * 255)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalise; the result lies channels-last in memory, as convolutions like it."""
+        return images.permute(0, 3, 1, 2).float().sub_(self.mean).div_(self.std)
+
+
+def to_device(batch: Batch, device: torch.device, normalize: Normalize) -> Batch:
+    """The batch on the device, images normalised."""
+    images, target, extras = (part.to(device, non_blocking=True) for part in batch[:3])
+    return Batch(normalize(images), target, extras, batch.rows)

@@ -1,0 +1,105 @@
+"""A network for a configuration, with its loss and the normalisation of its input."""
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kit.config import TrainConfig
+from kit.data.index import Index
+from kit.errors import KitError
+from kit.model.batches import Normalize
+from kit.model.device import Runtime
+from kit.model.network import Output
+from kit.plugin.registry import Registry
+from kit.plugin.specs import DatasetSpec, LossRequest, ModelRequest
+
+if TYPE_CHECKING:
+    from kit.plugin.specs import Task
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network on its device, its loss (which may carry the classifier) and the normalisation of its input."""
+
+    network: nn.Module
+    loss: nn.Module
+    normalize: Normalize
+    runtime: Runtime
+    task: "Task"
+
+    def logits(self, output: Output) -> Tensor:
+        """The logits that predict: the loss's own classifier where it has one, otherwise the network's."""
+        own = getattr(self.loss, "logits", None)
+        logits: Tensor = own(output) if own is not None else output.logits
+        return logits.float()
+
+    def probabilities(self, output: Output) -> Tensor:
+        """Softmax for a multiclass task, sigmoid otherwise; BxK."""
+        logits = self.logits(output)
+        return logits.softmax(1) if self.task == "multiclass" else logits.sigmoid()
+
+
+def seed_everything(*seed: int) -> None:
+    """Seed torch, numpy and random from a tuple of numbers such as (seed, fold)."""
+    number = int(np.random.SeedSequence(seed).generate_state(1)[0])
+    torch.manual_seed(number)
+    np.random.seed(number % 2**32)
+    random.seed(number)
+
+
+def statistics(config: TrainConfig, registry: Registry, channels: int) -> dict[str, list[float]]:
+    """Mean and standard deviation a channel: the configuration's, else the network's own (its mean channel by
+    channel, repeated where the data has more channels than the network knows).
+    """
+    spec = registry.models.get(config.model)
+    result = {}
+    for name, given, own in (("mean", config.mean, spec.mean), ("std", config.std, spec.std)):
+        if given is not None and len(given) != channels:
+            raise KitError(f"{name} has {len(given)} numbers, the data has {channels} channels: --set {name}=[...]")
+        result[name] = list(given) if given is not None else [own[i % len(own)] for i in range(channels)]
+    return result
+
+
+def build_model(
+    config: TrainConfig,
+    registry: Registry,
+    dataset: DatasetSpec,
+    index: Index,
+    normalization: dict[str, list[float]],
+    pretrained: bool,
+) -> Model:
+    """A new network and loss for one fold, on the chosen device."""
+    loss_spec = registry.losses.get(config.loss)
+    if index.task not in loss_spec.tasks:
+        raise KitError(f"loss {config.loss} is for {' and '.join(loss_spec.tasks)} tasks, {config.competition} is "
+                       f"{index.task}: --set loss=NAME")  # fmt: skip
+    request = ModelRequest(config.model, dataset.channels, index.outputs, config.head, len(index.extras), pretrained)
+    runtime = Runtime.choose(config.amp)
+    network = registry.models.get(config.model).build(request)
+    network = network.to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    embedding = _probe(network, config.size, request, runtime)
+    loss = loss_spec.build(LossRequest(config, index, embedding)).to(runtime.device)
+    normalize = Normalize(normalization["mean"], normalization["std"]).to(runtime.device)
+    return Model(network, loss, normalize, runtime, index.task)
+
+
+@torch.no_grad()
+def _probe(network: nn.Module, size: int, request: ModelRequest, runtime: Runtime) -> int:
+    """Pass two black images through a new network: the width of its embedding, and whether its shapes are right."""
+    images = torch.zeros(2, request.channels, size, size, device=runtime.device)
+    extras = torch.zeros(2, request.extras, device=runtime.device)
+    try:
+        output = network.eval()(images, extras)
+    except RuntimeError as error:
+        raise KitError(f"{request.name} can't take {size} px images: {error}: give another --size or --model") from None
+    network.train()
+    if tuple(output.logits.shape) != (2, request.outputs) or output.embedding.ndim != 2:
+        raise KitError(
+            f"the plugin of {request.name} gives logits {tuple(output.logits.shape)} for 2 images, "
+            f"not (2, {request.outputs}): tell its author"
+        )
+    return int(output.embedding.shape[1])

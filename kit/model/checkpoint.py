@@ -1,0 +1,106 @@
+"""Weights and resume state on disk: tensors as safetensors, the rest as JSON, nothing that could run code.
+
+`checkpoint.json` names the files that count now, with their digests. It is replaced last, in one step, so a kill at
+any moment leaves a fold that can be resumed.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from kit.errors import KitError
+from kit.files import atomic, read_json, sha256, write_json
+
+
+class Checkpoints:
+    """The checkpoints of one fold: `last` (to go on from) and `best` (by the validation metric)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        path = folder / "checkpoint.json"
+        self.content: dict[str, Any] = read_json(path) if path.is_file() else {}
+
+    def write(self, step: int, weights: dict[str, Tensor], optimizer: dict[str, Tensor], progress: Any) -> None:
+        """Save the state after `step` batches; `progress` is JSON and says whether these weights are the best yet."""
+        entry = {"weights": self._save(f"weights-{step:08d}", weights)}
+        last = {**entry, "optimizer": self._save(f"optimizer-{step:08d}", optimizer), "step": step}
+        best = entry if progress["best"]["step"] == step else self.content.get("best")
+        self.content = {"last": last, "best": best, "progress": progress}
+        write_json(self.folder / "checkpoint.json", self.content)
+        self._sweep()
+
+    def weights(self, which: str) -> dict[str, Tensor]:
+        """The tensors of the `last` or `best` checkpoint."""
+        return self._load((self.content.get(which) or {}).get("weights"))
+
+    def optimizer(self) -> dict[str, Tensor]:
+        """The optimiser's tensors of the last checkpoint."""
+        return self._load(self.content["last"]["optimizer"])
+
+    def _save(self, name: str, tensors: dict[str, Tensor]) -> dict[str, str]:
+        path = self.folder / f"{name}.safetensors"
+        with atomic(path) as temporary:
+            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary)
+            digest = sha256(temporary)
+        return {"file": path.name, "sha256": digest}
+
+    def _load(self, entry: dict[str, str] | None) -> dict[str, Tensor]:
+        if entry is None:
+            raise KitError(f"{self.folder} has no trained weights: kit train --resume {self.folder.parent.name}")
+        path = self.folder / entry["file"]
+        if not path.is_file() or sha256(path) != entry["sha256"]:
+            raise KitError(
+                f"{path} is absent or damaged (not the digest of checkpoint.json): restore it or train again"
+            )
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise KitError(f"{path} can't be read ({error}): restore it or train again") from None
+
+    def _sweep(self) -> None:
+        """Remove the files to which nothing points any more."""
+        entries = [self.content["last"]["weights"], self.content["last"]["optimizer"]]
+        entries += [self.content["best"]["weights"]] if self.content["best"] else []
+        kept = {entry["file"] for entry in entries}
+        for path in self.folder.glob("*.safetensors"):
+            if path.name not in kept:
+                path.unlink()
+
+
+def pack_modules(network: nn.Module, loss: nn.Module) -> dict[str, Tensor]:
+    """The tensors of network and loss under one roof."""
+    parts = {"network": network, "loss": loss}
+    return {f"{part}.{key}": value for part, module in parts.items() for key, value in module.state_dict().items()}
+
+
+def unpack_modules(tensors: dict[str, Tensor], network: nn.Module, loss: nn.Module) -> None:
+    """Put tensors of `pack_modules` back; every name and shape must fit."""
+    for part, module in (("network", network), ("loss", loss)):
+        own = {key.removeprefix(f"{part}."): value for key, value in tensors.items() if key.startswith(f"{part}.")}
+        try:
+            module.load_state_dict(own)
+        except RuntimeError as error:
+            raise KitError(f"the saved weights do not fit the {part} that this kit builds: {error}") from None
+
+
+def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's state as named tensors."""
+    return {
+        f"{number}.{name}": value if isinstance(value, Tensor) else torch.tensor(value)
+        for number, state in optimizer.state_dict()["state"].items()
+        for name, value in state.items()
+    }
+
+
+def unpack_optimizer(tensors: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
+    """Put the state of `pack_optimizer` back; learning rates are set by the schedule."""
+    content = optimizer.state_dict()
+    content["state"] = {}
+    for key, value in tensors.items():
+        number, name = key.split(".", 1)
+        content["state"].setdefault(int(number), {})[name] = value
+    optimizer.load_state_dict(content)

@@ -1,0 +1,106 @@
+"""Loading of plugins: each by itself, so that a broken one stops nothing but itself."""
+
+import os
+from dataclasses import dataclass, replace
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import pluggy
+
+from kit.plugin import hookspecs
+
+BUILT_IN = "competition-kit"
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One entry point of the group `kit`, loaded or not.
+
+    Args:
+        name: the entry point's name.
+        version: of the distribution.
+        distribution: the package that brought it.
+        hooks: names of the hooks that it implements.
+        error: why it can't be used; None for a healthy one.
+    """
+
+    name: str
+    version: str
+    distribution: str
+    hooks: tuple[str, ...] = ()
+    error: str | None = None
+
+
+class Plugins:
+    """The plugins of this process: what was loaded, and what was not and why."""
+
+    def __init__(self) -> None:
+        self.manager = pluggy.PluginManager(hookspecs.NAME)
+        self.manager.add_hookspecs(hookspecs)
+        self._records: dict[str, Plugin] = {}
+
+    @property
+    def records(self) -> list[Plugin]:
+        """All entry points that were looked at, by distribution and name."""
+        return [self._records[key] for key in sorted(self._records)]
+
+    def add(self, module: object, name: str, distribution: str, version: str) -> None:
+        """Register one plugin; on any failure leave it out and keep the reason."""
+        key = f"{distribution}:{name}"
+        record = Plugin(name, version, distribution)
+        try:
+            self.manager.register(module, key)
+            self.manager.check_pending()
+            hooks = tuple(sorted(caller.name for caller in self.manager.get_hookcallers(module) or ()))
+            self._records[key] = replace(record, hooks=hooks)
+        except Exception as error:
+            if self.manager.has_plugin(key):
+                self.manager.unregister(name=key)
+            self._records[key] = replace(record, error=_reason(error))
+
+    def add_entry_point(self, entry_point: EntryPoint) -> None:
+        """Import and register what an entry point names; a failing import is kept as the plugin's error."""
+        distribution = entry_point.dist.name if entry_point.dist else "unknown"
+        version = entry_point.dist.version if entry_point.dist else ""
+        try:
+            module = entry_point.load()
+        except (Exception, SystemExit) as error:
+            record = Plugin(entry_point.name, version, distribution, error=_reason(error))
+            self._records[f"{distribution}:{entry_point.name}"] = record
+        else:
+            self.add(module, entry_point.name, distribution, version)
+
+    def call(self, hook: str, **arguments: Any) -> list[tuple[Plugin, Any]]:
+        """Call one hook plugin by plugin, in the order of their names; one that raises is marked broken.
+
+        (pluggy's own call stops all plugins at the first that raises, and does not say whose result is whose.)
+        """
+        results = []
+        for implementation in getattr(self.manager.hook, hook).get_hookimpls():
+            key = implementation.plugin_name
+            taken = {name: arguments[name] for name in implementation.argnames}
+            try:
+                results.append((key, implementation.function(**taken)))
+            except (Exception, SystemExit) as error:
+                self.mark_broken(key, f"{hook}: {_reason(error)}")
+        return [(self._records[key], value) for key, value in sorted(results, key=lambda pair: pair[0])]
+
+    def mark_broken(self, key: str, reason: str) -> None:
+        """Keep why a registered plugin can't be used."""
+        self._records[key] = replace(self._records[key], error=reason)
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def load_plugins() -> Plugins:
+    """All installed plugins. `KIT_PLUGINS=a,b` keeps of the third-party ones those entry points or distributions."""
+    wanted = os.environ.get("KIT_PLUGINS")
+    chosen = None if wanted is None else {name.strip() for name in wanted.split(",")}
+    plugins = Plugins()
+    for entry_point in entry_points(group=hookspecs.NAME):
+        distribution = entry_point.dist.name if entry_point.dist else "unknown"
+        if distribution == BUILT_IN or chosen is None or entry_point.name in chosen or distribution in chosen:
+            plugins.add_entry_point(entry_point)
+    return plugins

@@ -1,0 +1,142 @@
+"""Specs by name: the one place where a command finds what plugins brought."""
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from kit.errors import KitError, nearest
+from kit.plugin.manager import Plugin, Plugins, load_plugins
+from kit.plugin.specs import (
+    Competition,
+    DatasetSpec,
+    LossSpec,
+    MetricSpec,
+    ModelSpec,
+    SubmissionSpec,
+    TrackerSpec,
+)
+
+S = TypeVar("S", Competition, DatasetSpec, ModelSpec, LossSpec, SubmissionSpec, MetricSpec, TrackerSpec)
+
+
+@dataclass(frozen=True)
+class Clash:
+    """One name that two plugins give."""
+
+    kind: str
+    name: str
+    distributions: tuple[str, ...]
+
+    def __str__(self) -> str:
+        brought = " and ".join(self.distributions)
+        return (
+            f"{self.kind} {self.name!r} is brought by {brought}: uninstall one, "
+            "or choose third-party plugins with KIT_PLUGINS=name,name"
+        )
+
+
+class Shelf(Generic[S]):
+    """The specs of one kind."""
+
+    def __init__(self, plugins: Plugins, kind: str, hook: str, type_: type[S]) -> None:
+        self.kind = kind
+        self._specs: dict[str, S] = {}
+        owners: dict[str, list[Plugin]] = {}
+        for plugin, specs in plugins.call(hook):
+            wrong = _first_wrong(specs, type_)
+            if wrong:
+                plugins.mark_broken(f"{plugin.distribution}:{plugin.name}", f"{hook}: {wrong}")
+                continue
+            for spec in specs:
+                for name in _names(spec):
+                    self._specs[name] = spec
+                    owners.setdefault(name, []).append(plugin)
+        self.clashes = {
+            name: Clash(kind, name, tuple(f"{plugin.distribution} ({plugin.name})" for plugin in given))
+            for name, given in owners.items()
+            if len(given) > 1
+        }
+
+    def __iter__(self) -> Any:
+        """The specs, sorted by name, without those whose name clashes."""
+        return iter(sorted({spec.name: spec for spec in self._usable().values()}.values(), key=lambda spec: spec.name))
+
+    def _usable(self) -> dict[str, S]:
+        return {name: spec for name, spec in self._specs.items() if name not in self.clashes}
+
+    def get(self, name: str) -> S:
+        """The spec of that name (or alias, slug, family); unknown and clashing names are a `KitError`."""
+        if name in self.clashes:
+            raise KitError(str(self.clashes[name]))
+        family = name.split("/", 1)[0] + "/*"
+        found = self._specs.get(name) or (self._specs.get(family) if "/" in name else None)
+        if found is None:
+            raise KitError(f"no {self.kind} is called {name!r}: {nearest(name, sorted(self._usable()))}")
+        return found
+
+
+def _names(spec: Any) -> set[str]:
+    if isinstance(spec, Competition):
+        return {spec.name, spec.slug, spec.slug.rsplit("/", 1)[-1], *spec.aliases}
+    return {spec.name}
+
+
+def _first_wrong(specs: object, type_: type) -> str:
+    if not isinstance(specs, list):
+        return f"gave {type(specs).__name__}, not a list of {type_.__name__}"
+    wrong = [type(spec).__name__ for spec in specs if not isinstance(spec, type_)]
+    return f"gave a list with {wrong[0]}, not {type_.__name__}" if wrong else ""
+
+
+class Registry:
+    """All specs that the plugins of a process bring, each kind read when it is first asked for."""
+
+    def __init__(self, plugins: Plugins | None = None) -> None:
+        self.plugins = load_plugins() if plugins is None else plugins
+        self._shelves: dict[str, Shelf[Any]] = {}
+
+    def _shelf(self, kind: str, hook: str, type_: type[S]) -> Shelf[S]:
+        if kind not in self._shelves:
+            self._shelves[kind] = Shelf(self.plugins, kind, hook, type_)
+        return self._shelves[kind]
+
+    @property
+    def competitions(self) -> Shelf[Competition]:
+        """Competitions, found by name, alias or slug."""
+        return self._shelf("competition", "kit_competitions", Competition)
+
+    @property
+    def datasets(self) -> Shelf[DatasetSpec]:
+        """Datasets."""
+        return self._shelf("dataset", "kit_datasets", DatasetSpec)
+
+    @property
+    def models(self) -> Shelf[ModelSpec]:
+        """Networks."""
+        return self._shelf("model", "kit_models", ModelSpec)
+
+    @property
+    def losses(self) -> Shelf[LossSpec]:
+        """Losses."""
+        return self._shelf("loss", "kit_losses", LossSpec)
+
+    @property
+    def submissions(self) -> Shelf[SubmissionSpec]:
+        """Submission formats."""
+        return self._shelf("submission", "kit_submissions", SubmissionSpec)
+
+    @property
+    def metrics(self) -> Shelf[MetricSpec]:
+        """Metrics."""
+        return self._shelf("metric", "kit_metrics", MetricSpec)
+
+    @property
+    def trackers(self) -> Shelf[TrackerSpec]:
+        """Trackers."""
+        return self._shelf("tracker", "kit_trackers", TrackerSpec)
+
+    def problems(self) -> tuple[list[Plugin], list[Clash]]:
+        """Ask every hook, then give all plugins (the broken with their reason) and all clashes of names."""
+        shelves = (
+            self.competitions, self.datasets, self.models, self.losses, self.submissions, self.metrics, self.trackers,
+        )  # fmt: skip
+        return self.plugins.records, [clash for shelf in shelves for clash in shelf.clashes.values()]

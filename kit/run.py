@@ -1,0 +1,177 @@
+"""A run: one directory that says how a model was made, with what result. One class reads and writes it.
+
+run.json                 configuration, folds' digest, versions, state, results
+folds.csv                id, fold
+fold-<k>/checkpoint.json names the fold's current weight files with their digests
+fold-<k>/*.safetensors   weights, optimiser state
+fold-<k>/history.csv     one row a validation
+fold-<k>/oof.npz         predictions of the fold's validation part
+oof.npz, test.npz        out-of-fold and test predictions
+manifest.json            sha256 of the predictions, the folds and the submission
+submission.csv
+"""
+
+import contextlib
+import fcntl
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kit import __version__
+from kit.config import TrainConfig, validate
+from kit.errors import DISK, KitError
+from kit.files import atomic, read_json, sha256, write_json
+from kit.paths import runs_dir
+
+FORMAT = 1
+
+
+class Run:
+    """A run's directory. `record` is the content of `run.json`; `update` changes it on disk too."""
+
+    def __init__(self, path: Path, record: dict[str, Any]) -> None:
+        self.path, self.record = path, record
+
+    @classmethod
+    def create(cls, config: TrainConfig, facts: Mapping[str, Any]) -> "Run":
+        """Make a new directory under `$KIT_RUNS` and write the configuration into it."""
+        now = datetime.now(UTC)
+        name = f"{config.competition}-{now:%Y%m%d-%H%M%S}"
+        for attempt in range(1, 1000):
+            path = runs_dir() / (name if attempt == 1 else f"{name}-{attempt}")
+            try:
+                path.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            record = {
+                "format": FORMAT,
+                "kit": __version__,
+                "id": path.name,
+                "created": now.isoformat(timespec="microseconds"),
+                "state": "created",
+                "config": config.model_dump(mode="json"),
+                **facts,
+                "results": {},
+            }
+            run = cls(path, record)
+            run.update()
+            return run
+        raise KitError(f"no free name for a run in {runs_dir()}: clean it up", DISK)
+
+    @classmethod
+    def open(cls, path: Path) -> "Run":
+        """Read a run; a missing, damaged or newer format is a `KitError`."""
+        if not (path / "run.json").is_file():
+            raise KitError(f"{path} is no run (it has no run.json): kit runs lists them")
+        record = read_json(path / "run.json")
+        found = record.get("format") if isinstance(record, dict) else None
+        if found != FORMAT:
+            raise KitError(
+                f"{path}/run.json has format {found!r}, this kit reads format {FORMAT}: use the kit that wrote it"
+            )
+        return cls(path, record)
+
+    @property
+    def id(self) -> str:
+        """The directory's name."""
+        return self.path.name
+
+    @property
+    def config(self) -> TrainConfig:
+        """The resolved configuration."""
+        return validate(self.record["config"])
+
+    @property
+    def state(self) -> str:
+        """created, running, interrupted, failed or finished; `stopped` for a run whose process is gone."""
+        state: str = self.record["state"]
+        if state == "running":
+            with contextlib.suppress(KitError), self.lock():
+                return "stopped"
+        return state
+
+    def update(self, **fields: Any) -> None:
+        """Change fields of `run.json`."""
+        self.record.update(fields)
+        write_json(self.path / "run.json", self.record)
+
+    def fold_dir(self, fold: int) -> Path:
+        """The folder of one fold."""
+        return self.path / f"fold-{fold}"
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run for training; a run that another process trains is a `KitError`."""
+        with (self.path / ".lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise KitError(f"run {self.id} is being trained by another process: wait for it or stop it") from None
+            yield
+
+    @contextlib.contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        """Write one file of the run atomically and enter its digest into the manifest."""
+        with atomic(self.path / name) as temporary:
+            yield temporary
+            digest = sha256(temporary)
+            # Both digests are valid until the rename has happened, so that a kill in between harms nothing.
+            self._enter(name, [*self._manifest().get(name, [])[-1:], digest])
+        self._enter(name, [digest])
+
+    def reading(self, name: str) -> Path:
+        """The path of one file of the run, after its bytes were held against the manifest."""
+        path = self.path / name
+        if not path.is_file():
+            raise KitError(f"run {self.id} has no {name}: kit train --resume {self.id} completes it")
+        if sha256(path) not in self._manifest().get(name, []):
+            raise KitError(f"{path} is damaged (its digest is not the manifest's): restore it or train again")
+        return path
+
+    def has(self, name: str) -> bool:
+        """Whether the run has that file."""
+        return (self.path / name).is_file()
+
+    def _manifest(self) -> dict[str, list[str]]:
+        path = self.path / "manifest.json"
+        manifest: dict[str, list[str]] = read_json(path) if path.is_file() else {}
+        return manifest
+
+    def _enter(self, name: str, digests: list[str]) -> None:
+        write_json(self.path / "manifest.json", {**self._manifest(), name: digests})
+
+
+def all_runs() -> list[Run]:
+    """Every readable run, oldest first."""
+    runs = []
+    for path in runs_dir().glob("*/run.json"):
+        with contextlib.suppress(KitError):
+            runs.append(Run.open(path.parent))
+    return sorted(runs, key=lambda run: (run.record["created"], run.id))
+
+
+def find_run(reference: str | None, suits: Callable[[Run], bool] = lambda run: True, wanted: str = "") -> Run:
+    """A run by its folder or name; without a reference the newest one that `suits`.
+
+    Args:
+        reference: a path, a name under `$KIT_RUNS`, or None.
+        suits: which runs come into question when none is named.
+        wanted: how the message calls such a run, e.g. "with predictions (kit predict)".
+    """
+    if reference is None:
+        suiting = [run for run in all_runs() if suits(run)]
+        if not suiting:
+            raise KitError(f"no run {wanted} in {runs_dir()}: kit train makes one".replace("  ", " "))
+        return suiting[-1]
+    for path in (runs_dir() / reference, Path(reference)):
+        if (path / "run.json").is_file():
+            return Run.open(path)
+    raise KitError(f"no run {reference!r} in {runs_dir()}: {nearest_run(reference)}")
+
+
+def nearest_run(reference: str) -> str:
+    """The end of an error about an unknown run."""
+    from kit.errors import nearest
+
+    return nearest(reference, [run.id for run in all_runs()]) if all_runs() else "kit train makes one"

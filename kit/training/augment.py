@@ -1,0 +1,81 @@
+"""Augmentation of training images: the configuration's steps, or a person's own pipeline, run by albumentations."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+# Without this, importing albumentations asks a package registry for a newer version.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+import albumentations as A
+
+from kit.config import TrainConfig
+from kit.errors import KitError
+
+
+class Pipeline:
+    """An albumentations pipeline as (image, seed) -> image; equal seeds give equal images."""
+
+    def __init__(self, compose: A.Compose, size: int) -> None:
+        self.compose, self.size = compose, size
+
+    def __call__(self, image: np.ndarray, seed: int) -> np.ndarray:
+        """HxWxC uint8 -> size x size x C uint8."""
+        self.compose.set_random_seed(seed)
+        result: np.ndarray = self.compose(image=image)["image"]
+        expected = (self.size, self.size, image.shape[2])
+        if not isinstance(result, np.ndarray) or result.dtype != np.uint8 or result.shape != expected:
+            got = f"{getattr(result, 'dtype', type(result).__name__)} {tuple(getattr(result, 'shape', ()))}"
+            raise KitError(
+                f"the augmentation gives {got}, training needs uint8 {expected}: end the pipeline with "
+                f"Resize({self.size}, {self.size}) and leave Normalize and ToTensor to kit"
+            )
+        return result
+
+
+def standard_steps(config: TrainConfig) -> list[Any]:
+    """The configuration's steps; all turns, zooms, shifts and shears are one warp, reflected at the border."""
+    steps: list[Any] = []
+    if config.flip and config.rot90:
+        steps.append(A.D4(p=1))
+    elif config.flip:
+        steps.append(A.HorizontalFlip(p=0.5))
+    elif config.rot90:
+        steps.append(A.RandomRotate90(p=1))
+    if config.rotate or config.zoom or config.shift or config.shear:
+        warp = A.Affine(
+            rotate=(-config.rotate, config.rotate),
+            scale=(1 - config.zoom, 1 + config.zoom),
+            translate_percent=(-config.shift, config.shift),
+            shear=(-config.shear, config.shear),
+            interpolation=cv2.INTER_LINEAR,
+            border_mode=cv2.BORDER_REFLECT_101,
+            p=1,
+        )
+        steps.append(warp)
+    if config.brightness or config.contrast:
+        steps.append(A.RandomBrightnessContrast(config.brightness, config.contrast, p=1))
+    return steps
+
+
+def load_pipeline(path: Path) -> A.Compose:
+    """A pipeline that `albumentations.save` wrote as JSON."""
+    if not path.is_file():
+        raise KitError(f"no pipeline at {path}: albumentations.save(pipeline, 'FILE.json') writes one")
+    try:
+        pipeline = A.load(path, data_format="json")
+    except Exception as error:
+        # albumentations raises whatever the content of the file leads to.
+        raise KitError(f"{path} is no saved albumentations pipeline ({type(error).__name__}: {error})") from None
+    return pipeline if isinstance(pipeline, A.Compose) else A.Compose([pipeline])
+
+
+def make_augment(config: TrainConfig, folder: Path) -> Pipeline | None:
+    """The augmentation of a run; its own pipeline file lies in the run's `folder` under the configured name."""
+    if config.augment is not None:
+        return Pipeline(load_pipeline(folder / config.augment), config.size)
+    steps = standard_steps(config)
+    return Pipeline(A.Compose(steps), config.size) if steps else None

@@ -1,0 +1,43 @@
+"""Ctrl-C and SIGTERM between two steps instead of inside one."""
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+from kit.errors import KitError
+
+
+class Interrupted(KitError):
+    """The person asked to stop."""
+
+
+class Interrupt:
+    """While it is entered, a first SIGINT or SIGTERM is only noted; `check` then raises. A second one acts at once."""
+
+    def __init__(self, advice: str) -> None:
+        self.advice = advice
+        self.requested = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Interrupt":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+
+    def check(self) -> None:
+        """Raise when the person has asked to stop."""
+        if self.requested:
+            raise Interrupted(f"interrupted; everything so far is saved: {self.advice} goes on", 130)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,239 @@
+"""A training run: made, trained fold by fold, and closed with its out-of-fold score."""
+
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from kit.config import TrainConfig
+from kit.console import Console
+from kit.data.folds import Folds, folds_of_run, group_codes, groups_spanning_folds, make_folds, save_folds, saved_folds
+from kit.data.index import Index
+from kit.data.store import Store
+from kit.errors import KitError
+from kit.files import read_json, write_json
+from kit.inference.metrics import bootstrap_interval, flat
+from kit.inference.predictions import Predictions
+from kit.model.batches import Samples
+from kit.model.build import build_model, seed_everything, statistics
+from kit.model.checkpoint import Checkpoints
+from kit.plugin.registry import Registry
+from kit.plugin.specs import MetricSpec
+from kit.run import Run
+from kit.training.augment import load_pipeline, make_augment
+from kit.training.forecast import Forecast
+from kit.training.history import History
+from kit.training.interrupt import Interrupt, Interrupted
+from kit.training.loop import FoldJob, train_fold
+
+PIPELINE = "augment.json"
+
+
+def folds_for(store: Store, index: Index, count: int) -> Folds:
+    """The saved folds of that number, made and saved now where there are none."""
+    folds = saved_folds(store, count)
+    if folds is None:
+        folds = make_folds(index, count, seed=0)
+        save_folds(store, folds)
+    if groups_spanning_folds(index, folds):
+        raise KitError(
+            f"groups span folds in the saved {count} folds: kit folds {store.competition.name} --folds {count}"
+        )
+    return folds
+
+
+def start_run(
+    registry: Registry,
+    store: Store,
+    config: TrainConfig,
+    sources: Mapping[str, str],
+    only_fold: int | None,
+    console: Console,
+) -> Run:
+    """Check everything that can be checked before training, then write a new run's directory."""
+    index = store.index()
+    for what, names in index.missing.items():
+        if names:
+            console.warn(f"{len(names)} {what}, e.g. {names[0]}: left out (kit check {store.competition.name})")
+    folds = folds_for(store, index, config.folds)
+    planned = list(range(config.folds)) if only_fold is None else [_valid_fold(only_fold, config.folds)]
+    normalization = statistics(config, registry, store.dataset.channels)
+    for name in config.trackers:
+        registry.trackers.get(name)
+    registry.metrics.get(store.competition.metric)
+    # A wrong model, head or loss, and weights that can't be had, are found before a directory exists.
+    build_model(config, registry, store.dataset, index, normalization, config.pretrained)
+    pipeline = None if config.augment is None else Path(config.augment)
+    if pipeline is not None:
+        load_pipeline(pipeline)
+        config = config.model_copy(update={"augment": PIPELINE})
+    run = Run.create(
+        config,
+        {
+            "competition": store.competition.name,
+            "slug": store.competition.slug,
+            "origin": store.origin,
+            "classes": list(index.classes),
+            "sources": dict(sources),
+            "normalization": normalization,
+            "folds": {"count": folds.count, "seed": folds.seed, "grouped_by": folds.grouped_by,
+                      "digest": folds.digest},
+            "planned": planned,
+            "left_out": {what: len(names) for what, names in index.missing.items()},
+            "versions": {name: version(name) for name in ("torch", "torchvision", "timm", "albumentations", "numpy")}
+            | {"python": platform.python_version()},
+        },
+    )  # fmt: skip
+    with run.writing("folds.csv") as path:
+        path.write_bytes(folds.csv())
+    if pipeline is not None:
+        with run.writing(PIPELINE) as path:
+            shutil.copyfile(pipeline, path)
+    return run
+
+
+def _valid_fold(fold: int, count: int) -> int:
+    if not 0 <= fold < count:
+        raise KitError(f"there is no fold {fold} of {count}: --fold 0 to --fold {count - 1}")
+    return fold
+
+
+def train(registry: Registry, store: Store, run: Run, only_fold: int | None, console: Console) -> dict[str, Any]:
+    """Train the folds of a run that are not yet trained; `only_fold` adds one to the plan of a resumed run.
+
+    Returns:
+        The document of `kit train --json`.
+    """
+    config = run.config
+    index = store.index()
+    with run.lock():
+        planned = run.record["planned"]
+        if only_fold is not None and only_fold not in planned:
+            planned = sorted([*planned, _valid_fold(only_fold, config.folds)])
+        run.update(state="running", planned=planned)
+        folds = folds_of_run(run)
+        fold_of_row = folds.of(index.train)
+        missing = [fold for fold in planned if fold_result(run, fold) is None]
+        forecast = _forecast(config, run, missing, fold_of_row, console)
+        try:
+            with Interrupt(f"kit train --resume {run.id}") as interrupt:
+                for fold in missing:
+                    console.say(f"fold {fold} of {config.folds}")
+                    _train_one(registry, store, run, index, fold, fold_of_row, forecast, interrupt, console)
+        except BaseException as error:
+            run.update(state="interrupted" if isinstance(error, (Interrupted, KeyboardInterrupt)) else "failed")
+            raise
+        score = _close(run, index, folds, registry.metrics.get(store.competition.metric))
+        run.update(state="finished", score=score)
+    return {"run": run.id, "path": str(run.path), "score": score,
+            "folds": {str(fold): fold_result(run, fold) for fold in planned}}  # fmt: skip
+
+
+def fold_result(run: Run, fold: int) -> dict[str, Any] | None:
+    """What a finished fold ended with; None for one that is not finished."""
+    path = run.fold_dir(fold) / "result.json"
+    result: dict[str, Any] | None = read_json(path) if path.is_file() else None
+    return result
+
+
+def _forecast(config: TrainConfig, run: Run, missing: list[int], fold_of_row: np.ndarray, console: Console) -> Forecast:
+    valid = sum(int((fold_of_row == fold).sum()) for fold in missing)
+    train_images = sum(int((fold_of_row != fold).sum()) for fold in missing)
+
+    def disk() -> int:
+        # Last and best weights, and two moments of the optimiser: four times the weights a fold.
+        return 4 * run.record.get("weight_bytes", 0) * len(run.record["planned"])
+
+    return Forecast(train_images * config.epochs, valid * config.epochs, disk, console)
+
+
+def _train_one(
+    registry: Registry,
+    store: Store,
+    run: Run,
+    index: Index,
+    fold: int,
+    fold_of_row: np.ndarray,
+    forecast: Forecast,
+    interrupt: Interrupt,
+    console: Console,
+) -> None:
+    """One fold: a new model, its own checkpoints, its out-of-fold predictions and result."""
+    config, dataset = run.config, store.dataset
+    began = time.monotonic()
+    seed_everything(config.seed, fold)
+    checkpoints = Checkpoints(run.fold_dir(fold))
+    pretrained = config.pretrained and not checkpoints.content
+    model = build_model(config, registry, dataset, index, run.record["normalization"], pretrained)
+    run.record["weight_bytes"] = sum(p.numel() * p.element_size() for p in model.network.state_dict().values())
+    train_rows, valid_rows = index.train[fold_of_row != fold], index.train[fold_of_row == fold]
+    trackers = [registry.trackers.get(name).open(run.path, fold) for name in config.trackers]
+    job = FoldJob(
+        config=config,
+        fold=fold,
+        model=model,
+        train=Samples.of(index, train_rows, dataset, config.size),
+        valid=Samples.of(index, valid_rows, dataset, config.size),
+        augment=make_augment(config, run.path),
+        metrics=epoch_metrics(registry, store.competition.metric),
+        checkpoints=checkpoints,
+        history=History(run.fold_dir(fold) / "history.csv", console),
+        trackers=trackers,
+        forecast=forecast,
+    )
+    try:
+        result = train_fold(job, interrupt, console)
+    finally:
+        for tracker in trackers:
+            tracker.close()
+    predictions = Predictions(valid_rows["id"].to_numpy(), index.output_names, result.probabilities).mean_by_id()
+    with run.writing(f"fold-{fold}/oof.npz") as path:
+        predictions.save(path)
+    metric = registry.metrics.get(store.competition.metric)
+    target = index.targets_of(predictions.ids)
+    score = metric.compute(flat(index.task, target), flat(index.task, predictions.values))
+    seconds = sum(row["seconds"] or 0 for row in job.history.rows)
+    write_json(
+        run.fold_dir(fold) / "result.json",
+        {"metric": metric.name, "score": score if np.isfinite(score) else None, "checkpoint": config.checkpoint,
+         "epochs": config.epochs, "train_images": len(train_rows), "valid_images": len(valid_rows),
+         "train_seconds": seconds, "seconds": time.monotonic() - began,
+         "device": str(model.runtime), "threads": torch.get_num_threads(), "command": sys.argv},
+    )  # fmt: skip
+
+
+def epoch_metrics(registry: Registry, metric: str) -> tuple[MetricSpec, ...]:
+    """What each validation computes: the competition's metric first, then accuracy."""
+    chosen = registry.metrics.get(metric)
+    return (chosen,) if metric == "accuracy" else (chosen, registry.metrics.get("accuracy"))
+
+
+def _close(run: Run, index: Index, folds: Folds, metric: MetricSpec) -> dict[str, Any]:
+    """Join the folds' out-of-fold predictions, in the order of the index, and score them with an interval."""
+    parts = [Predictions.load(run.reading(f"fold-{fold}/oof.npz")) for fold in run.record["planned"]]
+    joined = Predictions(
+        np.concatenate([part.ids for part in parts]), parts[0].classes, np.concatenate([part.values for part in parts])
+    )
+    frame = index.train.drop_duplicates("id")
+    frame = frame[frame["id"].isin(set(joined.ids))]
+    joined = joined.reorder(frame["id"].to_numpy())
+    with run.writing("oof.npz") as path:
+        joined.save(path)
+    target, prediction = flat(index.task, index.targets(frame)), flat(index.task, joined.values)
+    score = metric.compute(target, prediction)
+    low, high = bootstrap_interval(metric, target, prediction, group_codes(frame))
+    return {
+        "metric": metric.name,
+        "value": score if np.isfinite(score) else None,
+        "low": low if np.isfinite(low) else None,
+        "high": high if np.isfinite(high) else None,
+        "ids": len(frame),
+        "resampled": folds.grouped_by or "id",
+    }

@@ -1,0 +1,29 @@
+"""Metrics, computed by scikit-learn."""
+
+from typing import TYPE_CHECKING
+
+from kit.plugin import MetricSpec, hookimpl
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def _roc_auc(target: "np.ndarray", prediction: "np.ndarray") -> float:
+    from kit_metrics.classification import roc_auc
+
+    return roc_auc(target, prediction)
+
+
+def _accuracy(target: "np.ndarray", prediction: "np.ndarray") -> float:
+    from kit_metrics.classification import accuracy
+
+    return accuracy(target, prediction)
+
+
+@hookimpl
+def kit_metrics() -> list[MetricSpec]:
+    """The built-in metrics."""
+    return [
+        MetricSpec("roc_auc", True, _roc_auc, label="AUC"),
+        MetricSpec("accuracy", True, _accuracy, label="accuracy"),
+    ]

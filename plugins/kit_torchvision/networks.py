@@ -1,0 +1,71 @@
+"""torchvision's networks without their classifiers, and where their weights come from."""
+
+import re
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from kit.errors import NETWORK, KitError
+from kit.files import sha256
+from kit.model.network import Network, widen_stem
+from kit.plugin import ModelRequest
+
+_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])")
+
+
+def build(request: ModelRequest) -> nn.Module:
+    """The network of that name up to its last feature map, with a new head."""
+    network = models.get_model(request.name, weights=None)
+    if request.pretrained:
+        network.load_state_dict(_weights(request.name))
+    body, features = _body(network)
+    widen_stem(body, request.channels)
+    return Network(body, features, request.outputs, request.head, request.extras)
+
+
+def _body(network: nn.Module) -> tuple[nn.Module, int]:
+    """Everything before the global pooling, and the number of its channels."""
+    if isinstance(network, models.ResNet):
+        layers = [child for name, child in network.named_children() if name not in ("avgpool", "fc")]
+        return nn.Sequential(*layers), network.fc.in_features
+    if isinstance(network, models.DenseNet):
+        return nn.Sequential(network.features, nn.ReLU(inplace=True)), network.classifier.in_features
+    body: nn.Module = network.features  # type: ignore[assignment]
+    last = [layer for layer in body.modules() if isinstance(layer, nn.Conv2d)][-1]
+    return body, last.out_channels
+
+
+def _weights(name: str) -> dict[str, Tensor]:
+    """ImageNet weights: from torch's own folder, else downloaded into it; the digest in the name is checked."""
+    url: str = models.get_model_weights(name).DEFAULT.url
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    prefix = path.stem.rsplit("-", 1)[-1]
+    if not path.is_file():
+        _fetch(url, path, prefix, name)
+    if not sha256(path).startswith(prefix):
+        raise KitError(f"{path} is damaged (its digest is not the one in its name): remove it and run again")
+    weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    # The first densenet files name their layers in an older way (norm.1 for norm1).
+    renamed = {_DENSENET.sub(r"\1\2", key): value for key, value in weights.items()}
+    return renamed if name.startswith("densenet") else weights
+
+
+def _fetch(url: str, path: Path, prefix: str, name: str) -> None:
+    import socket
+
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(15)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix)
+    except (URLError, OSError, RuntimeError):
+        raise KitError(
+            f"the pretrained weights of {name} can't be fetched: put {path.name} into {path.parent}, "
+            "or go on with --no-pretrained",
+            NETWORK,
+        ) from None
+    finally:
+        socket.setdefaulttimeout(before)

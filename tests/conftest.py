@@ -1,0 +1,85 @@
+"""What all tests share.
+
+Every test runs in folders of its own: `KIT_DATA` and `KIT_RUNS` lie in `tmp_path`, third-party plugins are off and only
+this machine can be reached. The fixture `kit` runs the command line in this process:
+
+    def test_it(kit):
+        done = kit("download", "histo", "--sample", "--json")
+        assert done.json["train"] == 240          # also: done.out, done.err, done.code
+        done = kit("download", "histo", code=2)   # the exit status that is expected, 0 by default
+        assert "in the browser" in done.err
+
+`archives` is the folder of the real archives; a test that asks for it is skipped where they are absent.
+"""
+
+import json
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Before torch and albumentations are imported anywhere; subprocesses inherit them.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What one command printed and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one document on stdout."""
+        return json.loads(self.out)
+
+
+@pytest.fixture(autouse=True)
+def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KIT_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("KIT_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("KIT_PLUGINS", "")
+    connect = socket.socket.connect
+
+    def local_only(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise AssertionError(f"a test reaches out to {address}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", local_only)
+
+
+@pytest.fixture
+def kit(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    from kit.cli.app import main
+
+    def run(*arguments: object, code: int = 0) -> Done:
+        capsys.readouterr()
+        try:
+            main([str(word) for word in arguments])
+            status = 0
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        printed = capsys.readouterr()
+        assert status == code, f"kit {' '.join(map(str, arguments))} ended with {status}:\n{printed.out}{printed.err}"
+        return Done(status, printed.out, printed.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def archives() -> Path:
+    folder = ROOT.parent / "shared" / "data"
+    if not (folder / "histopathologic-cancer-detection.zip").is_file():
+        pytest.skip("the real archives are not beside the repository (../shared/data)")
+    return folder

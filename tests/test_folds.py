@@ -1,0 +1,123 @@
+"""Folds against scikit-learn, and their proofs."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from kit.data.folds import counts_by_fold, groups_spanning_folds, make_folds, read_folds
+from kit.data.index import Index
+from kit.errors import KitError
+
+
+def index_of(targets: list, task: str = "binary", classes: int = 2, groups: list | None = None) -> Index:
+    frame = pd.DataFrame({"id": [f"i{n:06d}" for n in range(len(targets))], "target": targets})
+    frame["files"] = [(f"{name}.tif",) for name in frame["id"]]
+    if groups is not None:
+        frame["group"] = groups
+    names = tuple(f"class {n}" for n in range(classes))
+    return Index(Path(), task, names, frame, frame[["id", "files"]], grouped_by="" if groups is None else "slide")
+
+
+def test_without_groups_folds_are_those_of_stratified_k_fold():
+    targets = np.random.default_rng(0).integers(0, 2, 503).tolist()
+    folds = make_folds(index_of(targets), 4, seed=7)
+    splitter = StratifiedKFold(4, shuffle=True, random_state=7)
+    for number, (_, held_out) in enumerate(splitter.split(np.zeros(503), targets)):
+        assert (folds.table["fold"].to_numpy()[held_out] == number).all()
+
+
+def test_grouped_folds_keep_groups_and_balance_as_well_as_scikit_learn():
+    ours, theirs = [], []
+    for seed in range(8):
+        random = np.random.default_rng(seed)
+        weights = random.pareto(1.5, 150) + 0.2 if seed % 2 else np.ones(150)
+        groups = random.choice(150, 4000, p=weights / weights.sum())
+        targets = (random.random(4000) < 0.2 + 0.5 * (groups % 3 == 0)).astype(int)
+        index = index_of(targets.tolist(), groups=[f"s{g}" for g in groups])
+        folds = make_folds(index, 5, seed=0)
+        assert groups_spanning_folds(index, folds) == 0
+
+        def imbalance(fold: np.ndarray, targets: np.ndarray = targets) -> float:
+            counts = np.array([np.bincount(targets[fold == k], minlength=2) for k in range(5)])
+            return float(np.abs(counts / counts.mean(0) - 1).max())
+
+        ours.append(imbalance(folds.table["fold"].to_numpy()))
+        fold = np.empty(4000, int)
+        for number, (_, held_out) in enumerate(StratifiedGroupKFold(5).split(targets, targets, groups)):
+            fold[held_out] = number
+        theirs.append(imbalance(fold))
+    assert np.mean(ours) <= np.mean(theirs)
+
+
+def test_rare_labels_of_a_multilabel_task_stand_in_every_fold():
+    random = np.random.default_rng(2)
+    targets = [
+        tuple(sorted({int(n) for n in random.choice(5, 2, p=[0.6, 0.3, 0.08, 0.015, 0.005])})) for _ in range(2000)
+    ]
+    index = index_of(targets, "multilabel", 5)
+    rows = counts_by_fold(index, make_folds(index, 4, seed=0))
+    totals = index.class_counts()
+    for name, total in totals.items():
+        shares = [row[name] for row in rows]
+        assert sum(shares) == total
+        assert max(shares) - min(shares) <= max(2, 0.02 * total)
+
+
+def test_samples_of_one_id_share_its_fold_and_missing_groups_stand_alone():
+    frame = pd.DataFrame({"id": ["a", "a", "b", "c", "d", "e"], "target": [1, 1, 0, 1, 0, 1],
+                          "group": ["g", "g", "g", None, None, "h"]})  # fmt: skip
+    frame["files"] = [("x",)] * 6
+    index = Index(Path(), "binary", ("n", "p"), frame, frame[["id", "files"]], grouped_by="slide")
+    folds = make_folds(index, 2, seed=0)
+    fold = dict(zip(folds.table["id"], folds.table["fold"], strict=True))
+    assert len(folds.table) == 5
+    assert fold["a"] == fold["b"]
+    assert groups_spanning_folds(index, folds) == 0
+
+
+def test_spanning_groups_are_counted():
+    index = index_of([0, 1] * 10, groups=["a", "a"] + [f"g{n}" for n in range(18)])
+    folds = make_folds(index, 2, seed=0)
+    broken = folds.table.assign(fold=np.arange(20) % 2)
+    assert groups_spanning_folds(index, type(folds)(broken, 2, 0, "slide")) == 1
+
+
+def test_digest_ignores_order_and_the_csv_round_trips(tmp_path):
+    folds = make_folds(index_of([0, 1] * 30), 3, seed=5)
+    shuffled = type(folds)(folds.table.sample(frac=1, random_state=0), 3, 5, "")
+    assert shuffled.digest == folds.digest
+    assert make_folds(index_of([0, 1] * 30), 3, seed=6).digest != folds.digest
+    (tmp_path / "folds.csv").write_bytes(folds.csv())
+    assert read_folds(tmp_path / "folds.csv", 5, "").digest == folds.digest
+
+
+def test_folds_of_other_data_are_refused():
+    folds = make_folds(index_of([0, 1] * 30), 3, seed=5)
+    with pytest.raises(KitError, match="kit folds"):
+        folds.of(index_of([0, 1] * 40).train)
+    with pytest.raises(KitError, match="kit folds"):
+        folds.of(index_of([0, 1] * 20).train)
+
+
+def test_too_many_folds_are_refused():
+    with pytest.raises(KitError, match="smaller --folds"):
+        make_folds(index_of([0, 1] * 3), 7, seed=0)
+    with pytest.raises(KitError, match="3 groups can't make 4 folds"):
+        make_folds(index_of([0, 1] * 6, groups=["a", "b", "c"] * 4), 4, seed=0)
+
+
+def test_the_command_groups_by_a_file_and_training_takes_its_folds(kit, tmp_path):
+    kit("download", "histo", "--sample")
+    labels = pd.read_csv(tmp_path / "data/histopathologic-cancer-detection/train_labels.csv")
+    slides = tmp_path / "slides.csv"
+    labels.assign(wsi=[f"patient_{n % 20}" for n in range(len(labels))])[["id", "wsi"]].to_csv(slides, index=False)
+    done = kit("folds", "histo", "--folds", "4", "--group", slides, "--json").json
+    assert done["groups_spanning_folds"] == 0
+    assert done["grouped_by"] == "slides.csv"
+    assert [row["groups"] for row in done["folds"]] == [5, 5, 5, 5]
+    plain = kit("folds", "histo", "--folds", "4", "--json").json
+    assert plain["grouped_by"] is None
+    assert plain["digest"] != done["digest"]

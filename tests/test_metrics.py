@@ -1,0 +1,75 @@
+"""Metrics and their interval against formulas."""
+
+import numpy as np
+import pytest
+from kit_metrics.classification import accuracy, roc_auc
+
+from kit.inference.metrics import bootstrap_interval, classification_table
+from kit.plugin.registry import Registry
+
+
+def test_auc_is_the_share_of_rightly_ordered_pairs():
+    random = np.random.default_rng(0)
+    target, score = random.integers(0, 2, 200), random.integers(0, 20, 200) / 20
+    positive, negative = score[target == 1][:, None], score[target == 0][None, :]
+    assert roc_auc(target, score) == pytest.approx(((positive > negative) + 0.5 * (positive == negative)).mean())
+
+
+def test_auc_of_one_class_is_undefined_and_several_classes_are_averaged():
+    assert np.isnan(roc_auc(np.ones(4), np.arange(4.0)))
+    target = np.array([0, 1, 2, 1])
+    prediction = np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.3, 0.3, 0.4], [0.5, 0.4, 0.1]])
+    by_hand = np.mean([roc_auc(target == k, prediction[:, k]) for k in range(3)])
+    assert roc_auc(target, prediction) == pytest.approx(by_hand)
+
+
+def test_accuracy_by_hand():
+    assert accuracy(np.array([0, 1, 1, 0]), np.array([0.2, 0.9, 0.4, 0.5])) == 0.5
+    assert accuracy(np.array([0, 2]), np.array([[0.5, 0.2, 0.3], [0.1, 0.6, 0.3]])) == 0.5
+    assert accuracy(np.array([[1, 0], [1, 1]]), np.array([[0.9, 0.9], [0.6, 0.4]])) == 0.5
+
+
+def test_the_interval_is_that_of_the_normal_approximation():
+    random = np.random.default_rng(0)
+    target = random.integers(0, 2, 1000)
+    prediction = np.where(random.random(1000) < 0.8, target, 1 - target).astype(float)
+    metric = Registry().metrics.get("accuracy")
+    low, high = bootstrap_interval(metric, target, prediction, np.arange(1000))
+    rate = accuracy(target, prediction)
+    half = 1.96 * np.sqrt(rate * (1 - rate) / 1000)
+    assert low == pytest.approx(rate - half, abs=0.004)
+    assert high == pytest.approx(rate + half, abs=0.004)
+
+
+def test_copies_in_a_group_do_not_narrow_the_interval():
+    random = np.random.default_rng(0)
+    target = random.integers(0, 2, 200)
+    prediction = np.where(random.random(200) < 0.8, target, 1 - target).astype(float)
+    metric = Registry().metrics.get("accuracy")
+    once = bootstrap_interval(metric, target, prediction, np.arange(200))
+    groups = np.repeat(np.arange(200), 9)
+    grouped = bootstrap_interval(metric, np.repeat(target, 9), np.repeat(prediction, 9), groups)
+    naive = bootstrap_interval(metric, np.repeat(target, 9), np.repeat(prediction, 9), np.arange(1800))
+    assert grouped[1] - grouped[0] == pytest.approx(once[1] - once[0], rel=0.15)
+    assert naive[1] - naive[0] < 0.5 * (once[1] - once[0])
+
+
+def test_the_table_of_a_binary_task_by_hand():
+    target = np.array([1, 1, 1, 0, 0, 0, 0, 0])
+    prediction = np.array([0.9, 0.8, 0.2, 0.7, 0.1, 0.1, 0.1, 0.1])
+    table = classification_table("binary", ("no", "yes"), target, prediction, 0.5, 2.0)
+    precision, recall = 2 / 3, 2 / 3
+    assert table["confusion"] == [[4, 1], [1, 2]]
+    assert table["accuracy"] == 0.75
+    assert (table["precision"], table["sensitivity"], table["specificity"]) == pytest.approx((precision, recall, 0.8))
+    assert table["f2"] == pytest.approx(5 * precision * recall / (4 * precision + recall))
+    assert classification_table("binary", ("no", "yes"), target, prediction, 0.15, 2.0)["sensitivity"] == 1
+
+
+def test_the_table_knows_multiclass_and_multilabel():
+    table = classification_table("multiclass", ("a", "b", "c"), np.array([0, 1, 2]), np.eye(3)[[0, 1, 1]], 0.5, 1.0)
+    assert table["accuracy"] == pytest.approx(2 / 3)
+    assert table["report"]["c"]["recall"] == 0
+    table = classification_table("multilabel", ("a", "b"), np.array([[1, 0], [1, 1]]), np.array([[0.9, 0.9], [0.1, 0.6]]),
+                                 0.5, 1.0)  # fmt: skip
+    assert table["confusion"] == [[[0, 0], [1, 1]], [[0, 1], [0, 1]]]
