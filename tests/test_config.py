@@ -46,7 +46,8 @@ def test_wrong_settings_are_named(settings, says):
 
 
 def test_settings_take_toml_values_bare_words_and_none():
-    assert parse_settings(["a=1", "b=0.5", "c=true", "d=word", "e=none", "f=[0.1, 0.2]", 'g="x y"', "trackers=a,b"]) == {
+    words = ["a=1", "b=0.5", "c=true", "d=word", "e=none", "f=[0.1, 0.2]", 'g="x y"', "trackers=a,b"]
+    assert parse_settings(words) == {
         "a": 1, "b": 0.5, "c": True, "d": "word", "e": None, "f": [0.1, 0.2], "g": "x y", "trackers": ("a", "b"),
     }  # fmt: skip
 

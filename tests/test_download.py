@@ -75,6 +75,13 @@ def test_an_archive_arrives(store, archive):
     assert store.files() == sorted(ARCHIVE)
 
 
+def test_the_origin_is_recorded_after_all_bytes_are_on_the_disk(store, archive, monkeypatch):
+    seen = []
+    monkeypatch.setattr(os, "sync", lambda: seen.append((store.origin, contents(store))))
+    unpack(store, archive)
+    assert seen == [(None, ARCHIVE)]
+
+
 def test_a_second_call_does_nothing_and_a_lost_file_is_brought_back(store, archive):
     unpack(store, archive)
     assert unpack(store, archive) is None
@@ -296,6 +303,8 @@ def test_the_real_archive(kit, archives, tmp_path):
     assert "--force" in kit("download", "histo", "--sample", code=2).err
     done = kit("download", "histo", "--sample", "--force", "--json").json
     assert done["removed"] == 3615
-    wrong = kit("download", "histo", "--force", "--from", archives / "skin-cancer-mnist-ham10000.zip", code=2)
+    wrong = kit(
+        "download", "histo", "--force", "--from", archives / "human-protein-atlas-image-classification.zip", code=2
+    )
     assert len(wrong.err.strip().splitlines()) == 1
     assert kit("list", "--json").json["competitions"][0]["data"] == "incomplete"

@@ -70,6 +70,6 @@ def test_the_table_knows_multiclass_and_multilabel():
     table = classification_table("multiclass", ("a", "b", "c"), np.array([0, 1, 2]), np.eye(3)[[0, 1, 1]], 0.5, 1.0)
     assert table["accuracy"] == pytest.approx(2 / 3)
     assert table["report"]["c"]["recall"] == 0
-    table = classification_table("multilabel", ("a", "b"), np.array([[1, 0], [1, 1]]), np.array([[0.9, 0.9], [0.1, 0.6]]),
-                                 0.5, 1.0)  # fmt: skip
+    target, prediction = np.array([[1, 0], [1, 1]]), np.array([[0.9, 0.9], [0.1, 0.6]])
+    table = classification_table("multilabel", ("a", "b"), target, prediction, 0.5, 1.0)
     assert table["confusion"] == [[[0, 0], [1, 1]], [[0, 1], [0, 1]]]

@@ -28,6 +28,10 @@ BROKEN = {
     "hook-raises": (HOOK.format(signature="kit_metrics()", body="raise OSError('two\\nlines')"), "OSError: two lines"),
     "hook-exits": (HOOK.format(signature="kit_metrics()", body="raise SystemExit(3)"), "SystemExit: 3"),
     "command-exits": (HOOK.format(signature="kit_commands(app)", body="raise SystemExit(3)"), "SystemExit: 3"),
+    "command-thief": (
+        HOOK.format(signature="kit_commands(app)", body="app.command('train')(print)"),
+        "the command 'train' is brought by competition-kit already",
+    ),
     "no-list": (HOOK.format(signature="kit_competitions()", body="yield 1"), "gave generator"),
 }
 BUILT_IN = {"histopathology", "losses", "metrics", "small-networks", "timm", "torchvision"}
@@ -100,6 +104,7 @@ def test_everything_else_goes_on_working(environment):
     assert "kit plugins" in listed.stderr
     assert environment.kit("hello-healthy_net").stdout == "hello from healthy_net\n"
     assert "hello-same_b" in environment.kit("--help").stdout
+    assert "cross-validated score" in environment.kit("train", "--help").stdout
 
 
 @pytest.mark.parametrize(

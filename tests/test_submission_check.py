@@ -173,7 +173,7 @@ def test_a_file_that_is_not_there(sample: Path) -> None:
 
 def test_without_a_sample_submission_there_is_nothing_to_check_against(tmp_path: Path) -> None:
     path = write(tmp_path / "submission.csv", good())
-    with pytest.raises(KitError, match="sample_submission.csv is not there"):
+    with pytest.raises(KitError, match=r"sample_submission\.csv is not there"):
         check_table(path, tmp_path / "sample_submission.csv", ("label",))
 
 

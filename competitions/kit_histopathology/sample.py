@@ -2,8 +2,8 @@
 
 Each patch is drawn as stain, the way the microscope sees it: two dyes lie on the glass (haematoxylin on nuclei, eosin
 on the rest), each takes light away by its optical density, and the sum of both gives the colour. Tumour is a crowd of
-large, dark, irregular nuclei. In a positive patch one stands in the centre. Larger crowds stand in the rim of a part
-of the patches of both classes, so whoever only counts large nuclei goes wrong.
+large, dark, irregular nuclei. In a positive patch one stands in the centre. In the rim stand none to six such crowds,
+whatever the label, so whoever counts large nuclei anywhere goes wrong.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ import numpy as np
 SIDE = 96
 TRAIN, TEST = 240, 60
 POSITIVE = 0.4
-MISLED = 0.4  # share of patches, of either class, with tumour in the rim
+RIM = 6  # most crowds in the rim
 SCALE = 4  # nuclei are drawn so many times larger, then averaged down: smooth edges
 
 # Optical density of the two dyes for red, green and blue light.
@@ -33,26 +33,21 @@ def write_sample(root: Path, seed: int) -> None:
     truth = {}
     for number, (split, count) in enumerate((("train", TRAIN), ("test", TEST))):
         rng = np.random.default_rng([seed, number])
-        tumour = _shuffled(np.arange(count) < round(POSITIVE * count), rng)
-        # Chosen within each class, so that the rim says nothing about the label.
-        misled = np.zeros(count, bool)
-        for label in (False, True):
-            rows = np.flatnonzero(tumour == label)
-            misled[rows] = _shuffled(np.arange(len(rows)) < round(MISLED * len(rows)), rng)
+        tumour = rng.permutation(np.arange(count) < round(POSITIVE * count))
         folder = root / split
         folder.mkdir(parents=True, exist_ok=True)
         ids = [hashlib.sha1(f"{seed} {split} {row}".encode()).hexdigest() for row in range(count)]
-        for id_, centre, rim in zip(ids, tumour, misled, strict=True):
-            (folder / f"{id_}.tif").write_bytes(_tif(draw_patch(rng, bool(centre), bool(rim))))
+        for id_, centre in zip(ids, tumour, strict=True):
+            (folder / f"{id_}.tif").write_bytes(_tif(draw_patch(rng, bool(centre))))
         truth[split] = list(zip(ids, tumour.astype(int), strict=True))
     _write_csv(root / "train_labels.csv", truth["train"])
     _write_csv(root / "sample_submission.csv", [(id_, 0) for id_, _ in truth["test"]])
     _write_csv(root / ".kit" / "sample_test_labels.csv", truth["test"])
 
 
-def draw_patch(rng: np.random.Generator, centre: bool, rim: bool) -> np.ndarray:
-    """One 96x96x3 uint8 RGB patch, with tumour nuclei in its centre, its rim, both or neither."""
-    nuclei = _draw(rng, _tumour(rng, centre, rim), _normal(rng))
+def draw_patch(rng: np.random.Generator, centre: bool) -> np.ndarray:
+    """One 96x96x3 uint8 RGB patch, with or without tumour in its centre."""
+    nuclei = _draw(rng, _tumour(rng, centre), _normal(rng))
     stroma = rng.uniform(0.25, 0.5) + 0.12 * _noise(rng, 6) + rng.uniform(0.02, 0.08) * _fibres(rng)
     stroma += 0.03 * _noise(rng, 0.6)
     stroma *= 1 - 0.5 * np.clip(nuclei, 0, 1)
@@ -66,31 +61,22 @@ def draw_patch(rng: np.random.Generator, centre: bool, rim: bool) -> np.ndarray:
     return np.clip(light, 0, 255).round().astype(np.uint8)
 
 
-def _tumour(rng: np.random.Generator, centre: bool, rim: bool) -> list[Nucleus]:
-    """Large nuclei: a crowd in the centre, a larger one in the rim; those of the rim stay clear of the centre."""
+def _tumour(rng: np.random.Generator, centre: bool) -> list[Nucleus]:
+    """Large nuclei: a crowd in the centre or not, and up to `RIM` crowds around it that stay clear of the centre."""
     nuclei: list[Nucleus] = []
     if centre:
-        seat = rng.uniform(-3, 3, 2)
-        _crowd(rng, nuclei, count=int(rng.integers(5, 9)), seat=seat, spread=7, reach=(0, 13))
-    if rim:
-        angle = rng.uniform(0, 2 * np.pi)
-        seat = 34 * np.array([np.cos(angle), np.sin(angle)])
-        _crowd(rng, nuclei, count=int(rng.integers(9, 16)), seat=seat, spread=12, reach=(26, 50))
+        _crowd(rng, nuclei, seat=rng.uniform(-3, 3, 2), reach=(0, 13))
+    for _ in range(rng.integers(RIM + 1)):
+        angle, distance = rng.uniform(0, 2 * np.pi), rng.uniform(32, 44)
+        _crowd(rng, nuclei, seat=distance * np.array([np.cos(angle), np.sin(angle)]), reach=(25, 50))
     return nuclei
 
 
-def _crowd(
-    rng: np.random.Generator,
-    nuclei: list[Nucleus],
-    count: int,
-    seat: np.ndarray,
-    spread: float,
-    reach: tuple[float, float],
-) -> None:
-    """Add up to `count` nuclei around `seat`, their distance from the centre (along an axis) within `reach`."""
-    wanted = len(nuclei) + count
-    for _ in range(20 * count):
-        x, y = seat + rng.normal(0, spread, 2)
+def _crowd(rng: np.random.Generator, nuclei: list[Nucleus], seat: np.ndarray, reach: tuple[float, float]) -> None:
+    """Add five to eight nuclei around `seat` whose distance from the centre, along an axis, is within `reach`."""
+    wanted = len(nuclei) + int(rng.integers(5, 9))
+    for _ in range(100):
+        x, y = seat + rng.normal(0, 7, 2)
         radius = rng.uniform(4.0, 6.5)
         apart = all(np.hypot(x - u, y - v) > 0.75 * (radius + r) for u, v, r in nuclei)
         if apart and reach[0] <= max(abs(x), abs(y)) <= reach[1]:
@@ -132,10 +118,6 @@ def _fibres(rng: np.random.Generator) -> np.ndarray:
 
 def _standard(values: np.ndarray) -> np.ndarray:
     return (values - values.mean()) / values.std()
-
-
-def _shuffled(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return values[rng.permutation(len(values))]
 
 
 def _tif(rgb: np.ndarray) -> bytes:

@@ -1,5 +1,6 @@
 """The `kit` command: collects the sub-commands, prints errors as one line."""
 
+import errno
 import json
 import os
 import sys
@@ -24,7 +25,7 @@ from kit.cli import (
     train,
 )
 from kit.errors import DISK, KitError
-from kit.plugin.manager import load_plugins
+from kit.plugin.manager import Plugins, load_plugins
 
 COMMANDS = {
     "list": list_,
@@ -67,8 +68,8 @@ def _callback(
     """
 
 
-def make_app() -> typer.Typer:
-    """The command line with the built-in commands and those of plugins."""
+def make_app(plugins: Plugins) -> typer.Typer:
+    """The command line with the built-in commands and those of `plugins`."""
     app = typer.Typer(
         callback=_callback,
         rich_markup_mode=None,
@@ -79,7 +80,7 @@ def make_app() -> typer.Typer:
     )
     for name, module in COMMANDS.items():
         app.command(name)(module.command)
-    load_plugins().call("kit_commands", app=app)
+    plugins.add_commands(app)
     return app
 
 
@@ -88,7 +89,7 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     try:
-        make_app()(args=[word for word in arguments if word != "--debug"], prog_name="kit")
+        make_app(load_plugins())(args=[word for word in arguments if word != "--debug"], prog_name="kit")
     except KitError as error:
         message, code = str(error), error.code
         if debug:
@@ -98,7 +99,10 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except OSError as error:
-        message, code = f"{error}: free space or permissions are missing there", DISK
+        mend = {errno.ENOSPC: "free some space there", errno.EDQUOT: "free some space there"}.get(
+            error.errno or 0, "check that path and its permissions"
+        )
+        message, code = f"{error}: {mend}", DISK
         if debug:
             raise
     except KeyboardInterrupt:

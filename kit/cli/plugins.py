@@ -13,11 +13,14 @@ def command(json: Json = False) -> None:
         kit plugins
         KIT_PLUGINS= kit plugins --json
     """
+    from kit.cli.app import make_app
     from kit.console import Console
     from kit.plugin.registry import Registry
 
     console = Console(json)
-    plugins, clashes = Registry().problems()
+    registry = Registry()
+    make_app(registry.plugins)  # so that what plugins add to the command line is judged too
+    plugins, clashes = registry.problems()
     console.table(
         "",
         ("name", "distribution", "version", "hooks"),

@@ -41,4 +41,4 @@ def command(json: Json = False) -> None:
         rows = [[f"{cell:.4f}" if name == "score" and cell is not None else cell for name, cell in document.items()]
                 for document in documents]  # fmt: skip
         console.table("", list(documents[0]), rows)
-    console.result(documents)
+    console.result({"runs": documents})

@@ -79,5 +79,7 @@ def command(
     if score["value"] is not None:
         interval = f" [{score['low']:.4f}, {score['high']:.4f}]" if score["low"] is not None else ""
         console.say(f"out-of-fold {score['metric']}: {score['value']:.4f}{interval} over {score['ids']} ids")
+    by_fold = [result["score"] for result in document["folds"].values()]
+    console.say("by fold: " + ", ".join("undefined" if value is None else f"{value:.4f}" for value in by_fold))
     console.say(f"run: {run.path}   next: kit predict {run.id}")
     console.result(document)

@@ -37,7 +37,7 @@ class Decoded(NamedTuple):
 
 def decode(root: str, files: tuple[str, ...]) -> Decoded:
     """Decode every pixel of a sample's files (names relative to `root`) with Pillow."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     digest = hashlib.blake2b(digest_size=16)
     kinds: list[str] = []
@@ -49,6 +49,9 @@ def decode(root: str, files: tuple[str, ...]) -> Decoded:
                 image.load()
                 kinds.append(f"{image.width}x{image.height} {image.mode}")
                 digest.update(kinds[-1].encode() + image.tobytes())
+        except UnidentifiedImageError:
+            kinds.append("")
+            errors.append(f"{name}: no image, or its head is damaged")
         except Exception as error:  # a damaged file can raise anything in Pillow's parsers
             kinds.append("")
             errors.append(f"{name}: {' '.join(str(error).split()) or type(error).__name__}")

@@ -96,11 +96,17 @@ def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     }
 
 
+@torch.no_grad()
 def unpack_optimizer(tensors: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
     """Put the state of `pack_optimizer` back; learning rates are set by the schedule."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     content = optimizer.state_dict()
     content["state"] = {}
     for key, value in tensors.items():
         number, name = key.split(".", 1)
+        parameter = parameters[int(number)]
+        if value.shape == parameter.shape:
+            # The fused step walks through memory, so moments must lie in it as their (channels-last) parameter does.
+            value = torch.empty_like(parameter).copy_(value)
         content["state"].setdefault(int(number), {})[name] = value
     optimizer.load_state_dict(content)

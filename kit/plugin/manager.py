@@ -3,11 +3,14 @@
 import os
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from kit.plugin import hookspecs
+
+if TYPE_CHECKING:
+    from typer import Typer
 
 BUILT_IN = "competition-kit"
 
@@ -84,6 +87,28 @@ class Plugins:
             except (Exception, SystemExit) as error:
                 self.mark_broken(key, f"{hook}: {_reason(error)}")
         return [(self._records[key], value) for key, value in sorted(results, key=lambda pair: pair[0])]
+
+    def add_commands(self, app: "Typer") -> None:
+        """Let each plugin add sub-commands; one that has a name which is taken is left out and its plugin marked."""
+        from typer import Typer
+        from typer.main import get_command_name
+
+        owners = {command.name: BUILT_IN for command in app.registered_commands}
+        for implementation in sorted(self.manager.hook.kit_commands.get_hookimpls(), key=lambda one: one.plugin_name):
+            key, own = implementation.plugin_name, Typer()
+            try:
+                implementation.function(*[own] * len(implementation.argnames))
+            except (Exception, SystemExit) as error:
+                self.mark_broken(key, f"kit_commands: {_reason(error)}")
+                continue
+            app.registered_groups.extend(own.registered_groups)
+            for command in own.registered_commands:
+                name = command.name or get_command_name(getattr(command.callback, "__name__", ""))
+                if name in owners:
+                    self.mark_broken(key, f"kit_commands: the command {name!r} is brought by {owners[name]} already")
+                else:
+                    owners[name] = self._records[key].distribution
+                    app.registered_commands.append(command)
 
     def mark_broken(self, key: str, reason: str) -> None:
         """Keep why a registered plugin can't be used."""

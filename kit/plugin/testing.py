@@ -224,6 +224,7 @@ def _check_network(network: "Module", request: ModelRequest, size: int) -> None:
     _promise(isinstance(output, Output), f"{request}: forward() gives {type(output).__name__}, not Output")
     _promise(tuple(output.logits.shape) == (3, request.outputs), f"{request}: logits {tuple(output.logits.shape)}")
     _promise(output.embedding.ndim == 2 and len(output.embedding) == 3, f"{request}: the embedding is not BxD")
+    _promise(output.logits.requires_grad, f"{request}: no weight has a gradient")
     output.logits.square().sum().backward()
     learns = any(weight.grad is not None and weight.grad.any() for weight in network.parameters())
     _promise(learns, f"{request}: no weight has a gradient")

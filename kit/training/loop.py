@@ -66,7 +66,7 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
 
     progress: dict[str, Any] = {
         "epoch": 0, "step": 0, "loss_sum": 0.0, "images": 0, "seconds": 0.0,
-        "best": {"step": -1, "score": None}, "scaler": {}, "history": [],
+        "best": {"step": -1, "score": None}, "validated": 0, "scaler": {}, "history": [],
     }  # fmt: skip
     if job.checkpoints.content:
         progress = job.checkpoints.content["progress"]
@@ -107,6 +107,7 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
             "images/s": progress["images"] / max(progress["seconds"], 1e-9),
         }
         job.history.add(row)
+        progress["validated"] = progress["step"]
         for tracker in job.trackers:
             tracker.log(progress["step"], row)
         return result
@@ -122,6 +123,11 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
             with console.progress(f"fold {job.fold} epoch {epoch + 1}/{config.epochs}", len(job.train),
                                   start=progress["images"]) as bar:  # fmt: skip
                 for raw in train_loader.batches(plan[first:]):
+                    due = config.validate_every and progress["step"] % config.validate_every == 0
+                    if due and progress["validated"] < progress["step"]:
+                        validate()
+                        save()
+                        began = time.monotonic() - progress["seconds"]
                     torch.manual_seed(int(seeds[progress["step"] - epoch * steps_an_epoch]))
                     batch = to_device(raw, device, model.normalize)
                     for group in optimizer.param_groups:
@@ -149,10 +155,6 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
                     bar.advance(len(batch.rows), note)
                     job.forecast.after_step(bar.rate())
                     interrupt.check()
-                    if config.validate_every and progress["step"] % config.validate_every == 0 and not last_of_epoch:
-                        validate()
-                        save()
-                        began = time.monotonic() - progress["seconds"]
             validation = validate()
             progress.update(epoch=epoch + 1, images=0, seconds=0.0)
             loss_sum.zero_()

@@ -1,0 +1,101 @@
+"""What kit's training loop costs beside a bare PyTorch loop over the same batches: a ratio of seconds, 1.00 is none.
+
+Both train the same network from the same start on the same batches from the same loader, in turn, several times in one
+process; the ratio is the median over the pairs. Progress, history, interrupt handling, the schedule, seeding and the
+loss reading are kit's; the bare loop has none of them.
+
+    python benchmarks/loop_overhead.py [MODEL ...]
+"""
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import machine
+import numpy as np
+import pandas as pd
+import torch
+
+from kit.config import TrainConfig
+from kit.console import Console
+from kit.data.index import Index
+from kit.model.batches import Loader, Normalize, Samples, to_device, training_plan
+from kit.model.build import Model, build_model, seed_everything
+from kit.model.checkpoint import Checkpoints
+from kit.plugin.registry import Registry
+from kit.plugin.specs import DatasetSpec
+from kit.training.forecast import Forecast
+from kit.training.history import History
+from kit.training.interrupt import Interrupt
+from kit.training.loop import FoldJob, train_fold
+
+IMAGES, PAIRS = 640, 7
+
+
+def make(config: TrainConfig, count: int) -> tuple[Samples, Index]:
+    pixels = np.random.default_rng(0).integers(0, 256, (count, config.size, config.size, 3), np.uint8)
+    frame = pd.DataFrame({"id": [str(n) for n in range(count)], "files": [(str(n),) for n in range(count)]})
+    frame["target"] = np.arange(count) % 2
+    index = Index(Path(), "binary", ("no", "yes"), frame, frame[["id", "files"]])
+    spec = DatasetSpec("memory", 3, index=lambda root: index, read=lambda files: pixels[int(files[0].name)])
+    return Samples.of(index, frame, spec, config.size), index
+
+
+def build(config: TrainConfig, samples: Samples, index: Index) -> Model:
+    seed_everything(0)
+    halves = {"mean": [0.5] * 3, "std": [0.5] * 3}
+    return build_model(config, Registry(), samples.dataset, index, halves, pretrained=False)
+
+
+def bare(config: TrainConfig, samples: Samples, index: Index) -> float:
+    model = build(config, samples, index)
+    device = model.runtime.device
+    normalize = Normalize([0.5] * 3, [0.5] * 3).to(device)
+    optimizer = torch.optim.AdamW(model.network.parameters(), lr=config.lr, fused=True)
+    loader = Loader(samples, None, 0, device)
+    model.network.train()
+    began = time.monotonic()
+    for raw in loader.batches(training_plan(len(samples), config.batch_size, (0, 0, 0))):
+        batch = to_device(raw, device, normalize)
+        loss = model.loss(model.network(batch.images, batch.extras), batch)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+    return time.monotonic() - began
+
+
+def ours(config: TrainConfig, samples: Samples, index: Index) -> float:
+    model, console = build(config, samples, index), Console(json=True)
+    few = Samples(samples.paths[:2], samples.targets[:2], samples.extras[:2], samples.dataset, samples.size)
+    with tempfile.TemporaryDirectory() as folder, Interrupt("") as interrupt:
+        history = History(Path(folder) / "history.csv", console)
+        forecast = Forecast(len(samples), 0, lambda: 0, console)
+        job = FoldJob(config, 0, model, samples, few, None, (Registry().metrics.get("accuracy"),),
+                      Checkpoints(Path(folder)), history, [], forecast)  # fmt: skip
+        train_fold(job, interrupt, console)
+        return float(history.rows[0]["seconds"] or 0)
+
+
+def main() -> None:
+    results = {}
+    for name in sys.argv[1:] or ["mobilenet_v3_small", "resnet18"]:
+        config = TrainConfig(competition="c", dataset="memory", loss="bce", model=name, epochs=1, size=96, workers=0,
+                             schedule="constant")  # fmt: skip
+        samples, index = make(config, IMAGES)
+        bare(config, samples, index)
+        pairs = [(ours(config, samples, index), bare(config, samples, index)) for _ in range(PAIRS)]
+        results[name] = {
+            "ratio": round(statistics.median(a / b for a, b in pairs), 4),
+            "kit_seconds": [round(a, 3) for a, _ in pairs],
+            "bare_seconds": [round(b, 3) for _, b in pairs],
+        }
+    machine.write("loop_overhead", {"images": IMAGES, "size": 96, "batch": 32, "models": results})
+
+
+if __name__ == "__main__":
+    main()
