@@ -20,10 +20,11 @@ class KitError(Exception):
 
 
 def nearest(word: str, known: "list[str] | tuple[str, ...]") -> str:
-    """The end of an error about an unknown name: the closest known ones, or all of them when none is close."""
+    """The end of an error about an unknown name: the closest known ones, or some of them when none is close."""
     from difflib import get_close_matches
 
     close = get_close_matches(word, known, n=3, cutoff=0.5)
     if close:
         return f"did you mean {' or '.join(close)}?"
-    return f"known: {', '.join(sorted(known))}" if known else "none is installed: see kit plugins"
+    shown = ", ".join(sorted(known)[:12]) + (f" and {len(known) - 12} more" if len(known) > 12 else "")
+    return f"known: {shown}" if known else "none is installed: see kit plugins"

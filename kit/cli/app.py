@@ -51,6 +51,7 @@ def _version(wanted: bool) -> None:
 
 
 def _callback(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -66,6 +67,8 @@ def _callback(
         kit predict
         kit submit --dry-run
     """
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 def make_app(plugins: Plugins) -> typer.Typer:
@@ -74,7 +77,7 @@ def make_app(plugins: Plugins) -> typer.Typer:
         callback=_callback,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        no_args_is_help=True,
+        invoke_without_command=True,
         add_completion=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -89,7 +92,9 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     try:
-        make_app(load_plugins())(args=[word for word in arguments if word != "--debug"], prog_name="kit")
+        app = make_app(load_plugins())
+        status = app(args=[word for word in arguments if word != "--debug"], prog_name="kit", standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
     except KitError as error:
         message, code = str(error), error.code
         if debug:
@@ -105,10 +110,15 @@ def main(arguments: list[str] | None = None) -> None:
         message, code = f"{error}: {mend}", DISK
         if debug:
             raise
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         message, code = "interrupted", 130
-    else:
-        return
+    except Exception as error:
+        # What typer raises for a wrong option knows how to say so; anything else is a fault of kit or of a plugin.
+        say, code = getattr(error, "format_message", None), getattr(error, "exit_code", 1)
+        if say is None:
+            raise
+        context = getattr(error, "ctx", None)
+        message = f"{say()} ({context.command_path if context else 'kit'} --help shows what is known)"
     print(f"error: {message}", file=sys.stderr)
     if "--json" in arguments:
         print(json.dumps({"error": message, "code": code}))

@@ -36,7 +36,8 @@ def command(
 def _print(document: dict[str, Any], console: Any) -> None:
     scalars = [[name, f"{value:.4f}"] for name, value in document.items()
                if isinstance(value, float) and name not in ("threshold", "difference")]  # fmt: skip
-    console.table(f"{document['run']}: {document['ids']} ids, threshold {document['threshold']}", ["", ""], scalars)
+    console.say(f"{document['run']}: {document['ids']} ids, threshold {document['threshold']}")
+    console.table("", ["metric", "value"], scalars)
     columns = ["precision", "recall", "f1-score", "support"]
     report = {name: row for name, row in document["report"].items() if isinstance(row, dict)}
     rows = [[name, *(f"{row[column]:.4f}" for column in columns[:3]), int(row["support"])]

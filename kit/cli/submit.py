@@ -38,6 +38,9 @@ def command(
     errors = [finding for finding in findings if finding.level == "error"]
     for finding in findings:
         console.say(f"{finding.level}: {finding.text}")
+    if not errors and not dry_run:
+        url = registry.competitions.get(run.config.competition).url
+        raise KitError(f"this version of kit does not send: {path} is checked, upload it at {url}/submit")
     console.say(f"{path}: {'not fit to be sent' if errors else 'checked, fit to be sent'}")
     console.result(
         {
@@ -50,9 +53,6 @@ def command(
     )
     if errors:
         raise typer.Exit(2)
-    if not dry_run:
-        url = registry.competitions.get(run.config.competition).url
-        raise KitError(f"this version of kit does not send: upload {path} at {url}/submit")
 
 
 def _find(registry: "Registry", target: str | None) -> "Run":
