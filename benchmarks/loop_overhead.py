@@ -60,7 +60,7 @@ def bare(config: TrainConfig, samples: Samples, index: Index) -> float:
     loader = Loader(samples, None, 0, device)
     model.network.train()
     began = time.monotonic()
-    for raw in loader.batches(training_plan(len(samples), config.batch_size, (0, 0, 0))):
+    for raw in loader.batches([step[0] for step in training_plan(len(samples), config.batch_size, (0, 0, 0))]):
         batch = to_device(raw, device, normalize)
         loss = model.loss(model.network(batch.images, batch.extras), batch)
         optimizer.zero_grad(set_to_none=True)
@@ -75,7 +75,7 @@ def ours(config: TrainConfig, samples: Samples, index: Index) -> float:
     with tempfile.TemporaryDirectory() as folder, Interrupt("") as interrupt:
         history = History(Path(folder) / "history.csv", console)
         forecast = Forecast(len(samples), 0, lambda: 0, console)
-        job = FoldJob(config, 0, model, samples, few, None, (Registry().metrics.get("accuracy"),),
+        job = FoldJob(config, 0, model, samples, few, None, 1, (Registry().metrics.get("accuracy"),),
                       Checkpoints(Path(folder)), history, [], forecast)  # fmt: skip
         train_fold(job, interrupt, console)
         return float(history.rows[0]["seconds"] or 0)

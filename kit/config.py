@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kit.errors import KitError, nearest
 from kit.plugin.specs import Competition
@@ -18,18 +18,45 @@ class TrainConfig(BaseModel):
 
     competition: str = Field(description="name of the competition")
     dataset: str = Field(description="name of the dataset, as `kit plugins` lists them")
-    loss: str = Field(description="name of the loss")
+    loss: str = Field(description="name of the loss, or a weighted sum: 0.8*cross_entropy+0.2*arcface")
     model: str = Field("efficientnet_lite0", description="name of the network")
-    head: str = Field("linear", description="head of the network")
+    head: str = Field("linear", description="head of the network: linear or concat_pool")
     pretrained: bool = Field(True, description="start from pretrained weights")
-    size: int = Field(96, ge=8, le=4096, description="side of the square input, pixels")
+    size: int = Field(96, ge=8, le=4096, description="side of the square input, pixels; 64,96 grows in equal stages")
+    sizes: tuple[int, ...] = Field((), description="sides of the stages of progressive resizing, the last is size")
     folds: int = Field(5, ge=2, le=100, description="number of folds")
     epochs: int = Field(5, ge=1, le=10_000, description="passes over the training part of a fold")
-    batch_size: int = Field(32, ge=1, le=65_536, description="images a step")
-    lr: float = Field(1e-3, gt=0, le=100, description="peak learning rate")
-    weight_decay: float = Field(1e-2, ge=0, le=10, description="AdamW's decay; not on norms and biases")
-    schedule: Literal["one_cycle", "constant"] = Field("one_cycle", description="course of the learning rate")
+    batch_size: int = Field(32, ge=1, le=65_536, description="images a forward pass")
+    accumulate: int = Field(1, ge=1, le=4096, description="batches whose gradients make one step")
+    sampler: Literal["uniform", "balanced"] = Field("uniform", description="balanced draws every class equally often")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, order and augmentation")
+
+    optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="name of the optimiser")
+    lr: float = Field(1e-3, gt=0, le=100, description="peak learning rate; 1e-5..1e-3 rises by depth up to the head")
+    lr_low: float | None = Field(None, gt=0, le=100, description="rate of the first layers; none: the same for all")
+    weight_decay: float = Field(1e-2, ge=0, le=10, description="decay of weights; not on norms and biases")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd")
+    nesterov: bool = Field(False, description="Nesterov's momentum for sgd")
+    schedule: Literal["one_cycle", "constant", "step", "cosine", "plateau"] = Field(
+        "one_cycle", description="course of the learning rate"
+    )
+    drops: int = Field(4, ge=1, le=100, description="step: how often the rate is divided by ten")
+    warmup: float = Field(0.05, ge=0, lt=1, description="cosine: share of the steps that warm up")
+    freeze_epochs: int = Field(0, ge=0, le=10_000, description="epochs that train the head alone, before the rest")
+    clip: float | None = Field(None, gt=0, description="largest norm of the gradient; none: no limit")
+    ema: float | None = Field(None, gt=0, lt=1, description="decay a step of the average of weights that predicts")
+    patience: int | None = Field(None, ge=1, description="stop after this many epochs without a better metric")
+
+    class_weights: Literal["none", "balanced"] = Field(
+        "none", description="balanced weighs rare classes up in the loss"
+    )
+    label_smoothing: float = Field(0, ge=0, lt=1, description="share of the target spread over all classes")
+    bce_factor: float = Field(1, gt=0, description="bce: factor on the loss")
+    focal_gamma: float = Field(2, ge=0, description="focal: how much easy samples are weighed down")
+    focal_alpha: float | None = Field(None, ge=0, le=1, description="focal: weight of positives; none: no weights")
+    margin: float = Field(0.5, ge=0, lt=3.2, description="arcface: angle in radians; cosface: cosine")
+    margin_scale: float = Field(30, gt=0, description="arcface, cosface: factor on the cosine")
+
     flip: bool = Field(True, description="mirror left-right at random")
     rot90: bool = Field(False, description="turn by 0, 90, 180 or 270 degrees at random")
     rotate: float = Field(0, ge=0, le=180, description="turn by up to this many degrees")
@@ -39,16 +66,37 @@ class TrainConfig(BaseModel):
     brightness: float = Field(0, ge=0, lt=1, description="brighten or darken by up to this share of white")
     contrast: float = Field(0, ge=0, lt=1, description="scale contrast by 1 - contrast to 1 + contrast")
     augment: str | None = Field(None, description="file of a saved albumentations pipeline, in place of the above")
+    mixup: float = Field(0, ge=0, le=100, description="alpha of mixup; 0: none")
+    cutmix: float = Field(0, ge=0, le=100, description="alpha of CutMix; 0: none")
     mean: tuple[float, ...] | None = Field(None, description="mean a channel in 0..1; none: the network's own")
     std: tuple[float, ...] | None = Field(None, description="standard deviation a channel; none: the network's own")
+
     validate_every: int | None = Field(None, ge=1, description="validate each N steps too; none: each epoch only")
     checkpoint: Literal["last", "best"] = Field(
         "last", description="weights that predict; `best` by the validation metric is optimistic"
     )
+    save_every: int | None = Field(None, ge=1, description="save each N steps too; none: each validation only")
+    keep: int = Field(1, ge=1, le=10_000, description="how many of the newest checkpoints are kept")
     tta: Literal[1, 2, 4, 8] = Field(1, description="views averaged in prediction: 8 = all flips and right angles")
     amp: Literal["auto", "on", "off"] = Field("auto", description="mixed precision; auto: on CUDA only")
+    channels_last: bool = Field(True, description="memory format of the network")
+    compile: bool = Field(False, description="compile the network by torch.compile (its first step takes a minute)")
     workers: int | None = Field(None, ge=0, le=256, description="loader processes; none: by the machine")
-    trackers: tuple[str, ...] = Field((), description="names of trackers that receive the numbers")
+    trackers: tuple[str, ...] = Field((), description="names of trackers that receive the numbers, e.g. tensorboard")
+    note: str = Field("", description="a line for the experiment log")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ranges(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """`lr = "1e-5..1e-3"` sets lr_low and lr; `size = "64,96"` sets sizes and size."""
+        lr, size = values.get("lr"), values.get("size")
+        if isinstance(lr, str) and ".." in lr:
+            values["lr_low"], values["lr"] = lr.split("..", 1)
+        if isinstance(size, str) and "," in size:
+            size = size.split(",")
+        if isinstance(size, (list, tuple)) and size:
+            values["sizes"], values["size"] = tuple(size), size[-1]
+        return values
 
 
 def describe() -> dict[str, str]:
@@ -77,6 +125,10 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
         key, separator, text = setting.partition("=")
         if not separator:
             raise KitError(f"--set {setting!r} has no value: write --set key=value (kit config lists the keys)")
+        field = TrainConfig.model_fields.get(key)
+        if field is not None and field.annotation is str and not text.startswith(('"', "'")):
+            values[key] = text
+            continue
         if text.lower() == "none":
             values[key] = None
             continue

@@ -1,12 +1,15 @@
 """What a person reads: text and tables on stdout, progress and warnings on stderr, or one JSON document."""
 
+import contextlib
 import json
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 
 def duration(seconds: float) -> str:
@@ -50,14 +53,39 @@ class Console:
 
     def __init__(self, json: bool = False) -> None:
         self.json = json
+        self._log: TextIO | None = None
 
     def say(self, text: str = "") -> None:
         """Print a line for a person."""
-        print(text, file=sys.stderr if self.json else sys.stdout, flush=True)
+        self._line(text, sys.stderr if self.json else sys.stdout)
 
     def warn(self, text: str) -> None:
         """Print a warning on stderr."""
-        print(f"warning: {text}", file=sys.stderr, flush=True)
+        self._line(f"warning: {text}", sys.stderr)
+
+    @contextlib.contextmanager
+    def log_to(self, path: Path) -> Iterator[None]:
+        """Meanwhile append each line, with the time in UTC, to a file too; and what ends the block, if it is an error.
+
+        Lines of progress go there as they go to a stderr that is no terminal; tables don't.
+        """
+        with path.open("a", encoding="utf-8", buffering=1) as self._log:
+            try:
+                yield
+            except BaseException as error:
+                self._log_line(f"ended by {type(error).__name__}: {error}")
+                raise
+            finally:
+                self._log = None
+
+    def _line(self, text: str, stream: TextIO) -> None:
+        print(text, file=stream, flush=True)
+        self._log_line(text)
+
+    def _log_line(self, text: str) -> None:
+        if self._log is not None:
+            now = datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
+            self._log.writelines(f"{now} {line}".rstrip() + "\n" for line in text.splitlines() or [""])
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print a table on stdout; under `--json` nothing, since the document says it."""
@@ -78,7 +106,7 @@ class Console:
 
     def progress(self, description: str, total: int, unit: str = "images", start: int = 0) -> "Progress":
         """A progress bar on stderr: done, rate, time left."""
-        return Progress(description, total, unit, start)
+        return Progress(description, total, unit, start, lambda line: self._line(line, sys.stderr))
 
     def result(self, document: Any) -> None:
         """Under `--json`, print the command's one document."""
@@ -92,8 +120,8 @@ class Progress:
     interval = 10.0
     showing = False
 
-    def __init__(self, description: str, total: int, unit: str, start: int = 0) -> None:
-        self.description, self.total, self.unit = description, total, unit
+    def __init__(self, description: str, total: int, unit: str, start: int, say: Callable[[str], None]) -> None:
+        self.description, self.total, self.unit, self.say = description, total, unit, say
         self.start = self.done = start
         self.note = ""
         self.began = self.printed = time.monotonic()
@@ -123,7 +151,7 @@ class Progress:
             self.bar.update(self.task, completed=self.done, state=self._state())
         elif time.monotonic() - self.printed > self.interval:
             self.printed = time.monotonic()
-            print(f"{self.description}: {self._state()}", file=sys.stderr, flush=True)
+            self.say(f"{self.description}: {self._state()}")
 
     def rate(self) -> float:
         """Units a second since the start."""
@@ -134,7 +162,7 @@ class Progress:
         if self.unit == "bytes":
             text = f"{size(self.done)} of {size(self.total)}, {size(rate)}/s"
         else:
-            text = f"{self.done:,} of {self.total:,} {self.unit}, {rate:,.0f}/s"
+            text = f"{self.done:,} of {self.total:,} {self.unit}, {rate:,.{1 if rate < 10 else 0}f}/s"
         left = f", {duration((self.total - self.done) / rate)} left" if rate > 0 and self.total > self.done else ""
         return text + left + (f", {self.note}" if self.note else "")
 

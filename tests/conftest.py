@@ -9,7 +9,8 @@ this machine can be reached. The fixture `kit` runs the command line in this pro
         done = kit("download", "histo", code=2)   # the exit status that is expected, 0 by default
         assert "in the browser" in done.err
 
-`archives` is the folder of the real archives; a test that asks for it is skipped where they are absent.
+`store` holds the miniature of histopathology. `archives` is the folder of the real archives; a test that asks for it is
+skipped where they are absent.
 """
 
 import json
@@ -85,3 +86,13 @@ def archives() -> Path:
     if not (folder / "histopathologic-cancer-detection.zip").is_file():
         pytest.skip("the real archives are not beside the repository (../shared/data)")
     return folder
+
+
+@pytest.fixture
+def store(kit: Callable[..., Done]) -> Any:
+    """The store of histopathology's miniature."""
+    from kit.data.store import Store
+    from kit.plugin.registry import Registry
+
+    kit("download", "histo", "--sample")
+    return Store.of(Registry(), "histo")

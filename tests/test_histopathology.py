@@ -16,6 +16,7 @@ from sklearn.metrics import roc_auc_score
 
 from kit.errors import KitError
 from kit.inference.predictions import Predictions
+from kit.model.losses import loss_terms
 from kit.plugin.registry import Registry
 
 REAL = "histopathologic-cancer-detection.zip"
@@ -63,7 +64,7 @@ def test_its_facts_are_complete_and_its_defaults_resolve() -> None:
     for sample in (False, True):
         config, _ = resolve(competition, sample)
         registry.models.get(config.model)
-        registry.losses.get(config.loss)
+        loss_terms(config.loss, registry, competition.task)
 
 
 def test_the_index_keeps_the_csvs_order(spec: Any, tmp_path: Path) -> None:

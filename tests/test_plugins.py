@@ -1,6 +1,9 @@
 """Plugins as real distributions: a broken one stops nothing but itself, and clashes name both sides."""
 
+import tomllib
+
 import pytest
+from conftest import ROOT
 from distributions import Environment, write_project
 
 HEALTHY = '''
@@ -34,7 +37,7 @@ BROKEN = {
     ),
     "no-list": (HOOK.format(signature="kit_competitions()", body="yield 1"), "gave generator"),
 }
-BUILT_IN = {"histopathology", "losses", "metrics", "small-networks", "timm", "torchvision"}
+BUILT_IN = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["kit"])
 
 
 @pytest.fixture(scope="module")

@@ -1,53 +1,22 @@
 """Training: equal bytes for equal seeds, resume as if nothing had happened, records that can be trusted."""
 
-import hashlib
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from training_runs import QUICK, begin, go, learned, read_history
 
 from kit.config import resolve
 from kit.console import Console
-from kit.data.store import Store
 from kit.errors import KitError
 from kit.inference.predictions import Predictions
 from kit.model.checkpoint import Checkpoints
 from kit.plugin.registry import Registry
 from kit.run import Run
 from kit.training import loop
-from kit.training.interrupt import Interrupt
 from kit.training.train import start_run, train
-
-QUICK = ["size=32", "epochs=2", "folds=2", "batch_size=16", "rotate=20", "brightness=0.2"]
-
-
-@pytest.fixture
-def store(kit) -> Store:
-    kit("download", "histo", "--sample")
-    return Store.of(Registry(), "histo")
-
-
-def begin(store: Store, *settings: str, only_fold: int | None = None) -> Run:
-    config, sources = resolve(store.competition, True, settings=[*QUICK, *settings])
-    return start_run(Registry(), store, config, sources, only_fold, Console(json=True))
-
-
-def go(store: Store, run: Run, only_fold: int | None = None) -> dict:
-    return train(Registry(), store, Run.open(run.path), only_fold, Console(json=True))
-
-
-def learned(run: Run) -> dict[str, str]:
-    """Digests of all that a run has learned: weights, optimiser and predictions."""
-    files = [*run.path.glob("fold-*/*.safetensors"), *run.path.glob("**/*.npz")]
-    assert files
-    return {str(f.relative_to(run.path)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(store):
@@ -71,87 +40,57 @@ def test_a_fold_does_not_depend_on_the_folds_before_it(store):
     assert learned(second) == learned(both)
 
 
-@pytest.fixture
-def stop_after(monkeypatch):
-    """Ask to stop after a number of looks at the interrupt, which happens after each batch of any kind."""
+def test_accumulated_gradients_are_those_of_the_large_batch(store):
+    """For a network without batch norm: its statistics would see the small batches."""
+    from torch import nn
 
-    def arm(looks: int) -> None:
-        count = [0]
-        check = Interrupt.check
+    from kit.model.network import Network
+    from kit.plugin import ModelSpec, hookimpl
+    from kit.plugin.manager import load_plugins
 
-        def counting(self: Interrupt) -> None:
-            count[0] += 1
-            self.requested = self.requested or count[0] == looks
-            check(self)
+    class Plain:
+        @hookimpl
+        def kit_models(self):
+            def build(request):
+                body = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.GELU(), nn.Conv2d(8, 8, 2, 2), nn.GELU())
+                return Network(body, 8, request.outputs, request.head, request.extras)
 
-        monkeypatch.setattr(Interrupt, "check", counting)
+            return [ModelSpec("plain", build)]
 
-    return arm
-
-
-# 120 images a fold: 8 batches of training, 4 of validation an epoch.
-@pytest.mark.parametrize("looks", [1, 5, 8, 10, 12, 13, 24, 30], ids=lambda n: f"after-{n}-batches")
-def test_resume_equals_uninterrupted(store, stop_after, monkeypatch, looks):
-    whole = begin(store, "validate_every=5")
-    go(store, whole)
-    stopped = begin(store, "validate_every=5")
-    stop_after(looks)
-    with pytest.raises(KitError, match=f"kit train --resume {stopped.id}") as caught:
-        go(store, stopped)
-    assert caught.value.code == 130
-    assert Run.open(stopped.path).state == "interrupted"
-    monkeypatch.undo()
-    monkeypatch.setenv("KIT_DATA", str(store.root.parent))
-    go(store, stopped)
-    assert learned(stopped) == learned(whole)
-    columns = [name for name in loop_columns(whole) if name not in ("seconds", "images/s")]
-    for fold in (0, 1):
-        ours, theirs = (read_history(run, fold) for run in (stopped, whole))
-        assert [[row[c] for c in columns] for row in ours] == [[row[c] for c in columns] for row in theirs]
+    plugins = load_plugins()
+    plugins.add(Plain(), "plain", "test", "1")
+    registry = Registry(plugins)
+    weights = []
+    for batch_size, accumulate in ((24, 1), (8, 3)):
+        settings = [*QUICK, "model=plain", "optimizer=sgd", f"batch_size={batch_size}", f"accumulate={accumulate}"]
+        config, sources = resolve(store.competition, True, settings=settings)
+        run = start_run(registry, store, config, sources, 0, Console(json=True))
+        train(registry, store, run, None, Console(json=True))
+        weights.append(Checkpoints(run.fold_dir(0)).weights("last"))
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=1e-4, atol=1e-6)
 
 
-def read_history(run: Run, fold: int) -> list[dict]:
-    return Checkpoints(run.fold_dir(fold)).content["progress"]["history"]
+def test_patience_ends_a_fold_early(store):
+    run = begin(store, "epochs=30", "patience=2", "lr=1e-9", "schedule=constant", only_fold=0)
+    go(store, run)
+    assert len(read_history(run, 0)) < 30
+    assert Run.open(run.path).state == "finished"
 
 
-def loop_columns(run: Run) -> list[str]:
-    return list(read_history(run, 0)[0])
+def test_the_newest_checkpoints_are_kept_and_the_best(store):
+    run = begin(store, "epochs=6", "keep=2", "save_every=3", only_fold=0)
+    go(store, run)
+    content = Checkpoints(run.fold_dir(0)).content
+    assert [entry["step"] for entry in content["kept"]] == [45, 48]
+    files = {path.name for path in run.fold_dir(0).glob("weights-*")}
+    assert files == {entry["weights"]["file"] for entry in (*content["kept"], content["best"])}
 
 
-def test_a_killed_process_is_resumed_to_the_same_bytes(store, kit):
-    whole = begin(store, "epochs=3")
-    go(store, whole)
-    killed = begin(store, "epochs=3")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kit", "train", "--resume", killed.id], stdout=subprocess.DEVNULL, env=os.environ
-    )
-    deadline = time.monotonic() + 60
-    while not (killed.fold_dir(0) / "checkpoint.json").is_file() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert Run.open(killed.path).state == "stopped"
-    kit("train", "--resume", killed.id)
-    assert learned(killed) == learned(whole)
-    assert Run.open(killed.path).state == "finished"
-
-
-def test_ctrl_c_saves_and_says_how_to_go_on(store):
-    run = begin(store, "epochs=50")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kit", "train", "--resume", run.id], stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE, text=True, env=os.environ,
-    )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while not (run.fold_dir(0) / "checkpoint.json").is_file() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert f"kit train --resume {run.id}" in said
-    assert "Traceback" not in said
-    assert Run.open(run.path).state == "interrupted"
-    assert Checkpoints(run.fold_dir(0)).weights("last")
+def test_stages_of_growing_size_end_at_the_size_that_predicts(store, kit):
+    run = begin(store, 'size="16,32"', "epochs=4", only_fold=0)
+    score = go(store, run)["score"]["value"]
+    assert kit("evaluate", run.id, "--json").json["roc_auc"] == pytest.approx(score, abs=1e-12)
 
 
 def test_the_network_trains_in_train_mode_in_every_fold_and_validates_in_eval_mode(store, monkeypatch):
@@ -244,7 +183,7 @@ def test_a_loss_that_explodes_ends_with_the_mend(store):
     run = begin(store, "lr=100", "weight_decay=10", "epochs=30")
     real = loop.learning_rate
     try:
-        loop.learning_rate = lambda config, step, total: real(config, step, total) * 1e30
+        loop.learning_rate = lambda *arguments: real(*arguments) * 1e30
         with pytest.raises(KitError, match="smaller --lr"):
             go(store, run)
     finally:

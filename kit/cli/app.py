@@ -18,9 +18,14 @@ from kit.cli import (
     folds,
     info,
     list_,
+    log,
+    lr_find,
+    merge_files,
+    models,
     plugins,
     predict,
     runs,
+    split_files,
     submit,
     train,
 )
@@ -33,12 +38,17 @@ COMMANDS = {
     "download": download,
     "check": check,
     "explore": explore,
+    "split-files": split_files,
+    "merge-files": merge_files,
     "folds": folds,
+    "lr-find": lr_find,
     "train": train,
     "evaluate": evaluate,
     "predict": predict,
     "submit": submit,
     "runs": runs,
+    "log": log,
+    "models": models,
     "config": config,
     "plugins": plugins,
 }
@@ -89,6 +99,8 @@ def make_app(plugins: Plugins) -> typer.Typer:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and exit with its status; see `kit.errors` for the codes."""
+    # Threads that spin while they wait make torch eight times slower beside any other busy process.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     try:

@@ -1,37 +1,68 @@
 """`kit runs`."""
 
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
 from kit.cli.options import Json
 
+if TYPE_CHECKING:
+    from kit.console import Console
 
-def command(json: Json = False) -> None:
-    """List the runs: competition, model, size, folds, epochs, score, minutes, state.
+
+def command(
+    runs: Annotated[list[str] | None, typer.Argument(metavar="RUN", help="The runs to compare.")] = None,
+    compare: Annotated[bool, typer.Option("--compare", help="What tells these runs apart, side by side.")] = False,
+    json: Json = False,
+) -> None:
+    """List the runs: competition, model, size, folds, epochs, score, minutes, state; or compare some of them.
 
     \b
     Example:
         kit runs --json
+        kit runs --compare histopathology-20260101-120000 histopathology-20260102-080000
     """
     from kit.console import Console
-    from kit.files import read_json
-    from kit.paths import runs_dir
-    from kit.run import all_runs
+    from kit.errors import KitError
+    from kit.run import find_run
 
     console = Console(json)
+    if not compare:
+        if runs:
+            raise KitError(f"what of {runs[0]}? kit runs --compare RUN RUN compares runs, kit config RUN shows one's "
+                           "configuration")  # fmt: skip
+        _list(console)
+        return
+    if runs is None or len(set(runs)) < 2:
+        raise KitError("a comparison needs two runs or more: kit runs --compare RUN RUN (kit runs lists them)")
+    from kit.reports.runs import compare as compare_runs
+
+    document = compare_runs([find_run(name) for name in dict.fromkeys(runs)])
+    _print_comparison(document, console)
+    console.result(document)
+
+
+def _list(console: "Console") -> None:
+    from kit.paths import runs_dir
+    from kit.reports.runs import fold_results
+    from kit.run import all_runs
+
     documents = []
     for run in all_runs():
-        results = [read_json(path) for path in sorted(run.path.glob("fold-*/result.json"))]
-        config = run.config
+        results, config = fold_results(run), run.record["config"]
+        score = run.record.get("score") or {}
         documents.append(
             {
                 "run": run.id,
-                "competition": config.competition,
+                "competition": config["competition"],
                 "origin": run.record["origin"],
-                "model": config.model,
-                "size": config.size,
-                "folds": f"{len(results)}/{config.folds}",
-                "epochs": config.epochs,
-                "metric": (run.record.get("score") or {}).get("metric"),
-                "score": (run.record.get("score") or {}).get("value"),
-                "minutes": round(sum(result["seconds"] for result in results) / 60, 1),
+                "model": config["model"],
+                "size": config["size"],
+                "folds": f"{len(results)}/{config['folds']}",
+                "epochs": config["epochs"],
+                "metric": score.get("metric"),
+                "score": score.get("value"),
+                "minutes": round(sum(result["seconds"] for result in results.values()) / 60, 1),
                 "state": run.state,
             }
         )
@@ -42,3 +73,32 @@ def command(json: Json = False) -> None:
                 for document in documents]  # fmt: skip
         console.table("", list(documents[0]), rows)
     console.result({"runs": documents})
+
+
+def _print_comparison(document: dict[str, Any], console: "Console") -> None:
+    """Two tables and what may be concluded from them."""
+    names = document["runs"]
+    config = [(key, *("none" if value is None else str(value) for value in values))
+              for key, values in document["config"].items()]  # fmt: skip
+    if config:
+        console.table("", ["configuration", *names], config)
+    else:
+        console.say("their configurations are the same")
+    rows = [(f"fold {fold}", *map(_number, values)) for fold, values in document["folds"].items()]
+    if document["common"]["folds"]:
+        rows.append(("mean of common folds", *map(_number, document["common"]["scores"])))
+    rows.append(("all out-of-fold", *(_number(score and score["value"]) for score in document["score"])))
+    rows.append(("95 % interval", *(f"{score['low']:.4f} to {score['high']:.4f}" if score and score["low"] is not None
+                                    else "" for score in document["score"])))  # fmt: skip
+    console.table("", [document["metric"] or "score", *names], rows)
+    if not document["comparable"]:
+        console.say(f"not comparable: they differ in {' and '.join(document['differ_in'])}")
+    elif document["same_folds_trained"]:
+        console.say(f"comparable: the folds are the same (digest {document['digests'][0][:12]})")
+    else:
+        console.say(f"comparable fold by fold: the folds are the same (digest {document['digests'][0][:12]}), "
+                    "but not the same ones are trained")  # fmt: skip
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

@@ -16,9 +16,13 @@ def command(
     fold: Annotated[int | None, typer.Option("--fold", help="Train this fold only (0, 1, ...).")] = None,
     model: Annotated[str | None, typer.Option("--model", help="Network, e.g. resnet18, timm/convnext_tiny.")] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the training part.")] = None,
-    size: Annotated[int | None, typer.Option("--size", help="Side of the square input, pixels.")] = None,
+    size: Annotated[
+        str | None, typer.Option("--size", help="Side of the square input, pixels; 64,96 grows on the way.")
+    ] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Images a step.")] = None,
-    lr: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None,
+    lr: Annotated[
+        str | None, typer.Option("--lr", help="Peak learning rate; 1e-5..1e-3 rises by depth up to the head.")
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of weights, order and augmentation.")] = None,
     pretrained: Annotated[
         bool | None, typer.Option("--pretrained/--no-pretrained", help="Start from pretrained weights.")
@@ -75,11 +79,5 @@ def command(
         run = start_run(registry, store, resolved, sources, fold, console)
         console.say(f"run {run.id}: {resolved.model}, {resolved.size} px, {resolved.epochs} epochs")
     document = train(registry, store, run, fold, console)
-    score = document["score"]
-    if score["value"] is not None:
-        interval = f" [{score['low']:.4f}, {score['high']:.4f}]" if score["low"] is not None else ""
-        console.say(f"out-of-fold {score['metric']}: {score['value']:.4f}{interval} over {score['ids']} ids")
-    by_fold = [result["score"] for result in document["folds"].values()]
-    console.say("by fold: " + ", ".join("undefined" if value is None else f"{value:.4f}" for value in by_fold))
     console.say(f"run: {run.path}   next: kit predict {run.id}")
     console.result(document)

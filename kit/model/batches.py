@@ -83,6 +83,8 @@ class Loader:
             persistent_workers=count > 0,
             pin_memory=cuda,
             worker_init_fn=_one_thread,
+            # A generator of its own: drawing from the global one would make a step depend on where a run was resumed.
+            generator=torch.Generator(),
         )
 
     def batches(self, plan: Plan) -> Iterator[Batch]:
@@ -112,17 +114,41 @@ def _one_thread(worker: int) -> None:
     cv2.setNumThreads(0)
 
 
-def training_plan(count: int, batch_size: int, seed: tuple[int, ...]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """A random order of `count` rows in batches, with a seed for each row's augmentation; every row once.
+def training_plan(
+    count: int, batch_size: int, seed: tuple[int, ...], accumulate: int = 1, weights: np.ndarray | None = None
+) -> list[list[tuple[np.ndarray, np.ndarray]]]:
+    """An epoch: for each step its batches of (rows, seeds of their augmentation), `accumulate` of them or fewer.
 
-    A last batch of one row joins the batch before it, since batch normalisation can't work on one.
+    Without `weights` every one of `count` rows comes once in a random order; with them as many rows are drawn with
+    these probabilities. No batch has one row alone, since batch normalisation can't work on one.
     """
     random = np.random.default_rng(seed)
-    order, seeds = random.permutation(count), random.integers(0, 2**31, count)
-    edges = list(range(0, count, batch_size))
+    order = random.permutation(count) if weights is None else random.choice(count, count, p=weights)
+    seeds = random.integers(0, 2**31, count)
+    edges = list(range(0, count, batch_size * accumulate))
     if len(edges) > 1 and count - edges[-1] == 1:
         edges.pop()
-    return [(order[a:b], seeds[a:b]) for a, b in zip(edges, [*edges[1:], count], strict=True)]
+    plan = []
+    for start, end in zip(edges, [*edges[1:], count], strict=True):
+        parts = min(accumulate, -(-(end - start) // batch_size))
+        plan.append(list(zip(np.array_split(order[start:end], parts), np.array_split(seeds[start:end], parts),
+                             strict=True)))  # fmt: skip
+    return plan
+
+
+def balanced_weights(targets: np.ndarray) -> np.ndarray:
+    """Probabilities with which every class is drawn equally often; a row of several classes counts by its rarest.
+
+    Targets as `Index.targets` gives them: class numbers n, or nxK of 0 and 1 (binary nx1: two classes).
+    """
+    if targets.ndim == 2 and targets.shape[1] == 1:
+        targets = targets[:, 0].astype(np.int64)
+    hot = targets if targets.ndim == 2 else np.eye(int(targets.max()) + 1, dtype=np.float32)[targets]
+    share = 1 / np.maximum(hot.sum(0), 1)
+    weights = np.where(hot > 0, share, 0).max(1)
+    # Rows without any label are drawn as often as the average row.
+    weights[weights == 0] = weights[weights > 0].mean() if (weights > 0).any() else 1
+    return weights / weights.sum()
 
 
 def ordered_plan(count: int, batch_size: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -13,6 +13,7 @@ from kit.data.index import Index
 from kit.errors import KitError
 from kit.model.batches import Normalize
 from kit.model.device import Runtime
+from kit.model.losses import build_loss, loss_terms, predicting_logits
 from kit.model.network import Output
 from kit.plugin.registry import Registry
 from kit.plugin.specs import DatasetSpec, LossRequest, ModelRequest
@@ -33,9 +34,7 @@ class Model:
 
     def logits(self, output: Output) -> Tensor:
         """The logits that predict: the loss's own classifier where it has one, otherwise the network's."""
-        own = getattr(self.loss, "logits", None)
-        logits: Tensor = own(output) if own is not None else output.logits
-        return logits.float()
+        return predicting_logits(self.loss, output).float()
 
     def probabilities(self, output: Output) -> Tensor:
         """Softmax for a multiclass task, sigmoid otherwise; BxK."""
@@ -56,8 +55,9 @@ def statistics(config: TrainConfig, registry: Registry, channels: int) -> dict[s
     channel, repeated where the data has more channels than the network knows).
     """
     spec = registry.models.get(config.model)
+    means, stds = spec.statistics(config.model) if spec.statistics is not None else (spec.mean, spec.std)
     result = {}
-    for name, given, own in (("mean", config.mean, spec.mean), ("std", config.std, spec.std)):
+    for name, given, own in (("mean", config.mean, means), ("std", config.std, stds)):
         if given is not None and len(given) != channels:
             raise KitError(f"{name} has {len(given)} numbers, the data has {channels} channels: --set {name}=[...]")
         result[name] = list(given) if given is not None else [own[i % len(own)] for i in range(channels)]
@@ -73,17 +73,17 @@ def build_model(
     pretrained: bool,
 ) -> Model:
     """A new network and loss for one fold, on the chosen device."""
-    loss_spec = registry.losses.get(config.loss)
-    if index.task not in loss_spec.tasks:
-        raise KitError(f"loss {config.loss} is for {' and '.join(loss_spec.tasks)} tasks, {config.competition} is "
-                       f"{index.task}: --set loss=NAME")  # fmt: skip
+    terms = loss_terms(config.loss, registry, index.task)
     request = ModelRequest(config.model, dataset.channels, index.outputs, config.head, len(index.extras), pretrained)
     runtime = Runtime.choose(config.amp)
     network = registry.models.get(config.model).build(request)
-    network = network.to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
+    network = network.to(runtime.device, memory_format=memory_format)  # type: ignore[call-overload]
     embedding = _probe(network, config.size, request, runtime)
-    loss = loss_spec.build(LossRequest(config, index, embedding)).to(runtime.device)
+    loss = build_loss(terms, LossRequest(config, index, embedding)).to(runtime.device)
     normalize = Normalize(normalization["mean"], normalization["std"]).to(runtime.device)
+    if config.compile:
+        network.compile()
     return Model(network, loss, normalize, runtime, index.task)
 
 
@@ -94,7 +94,7 @@ def _probe(network: nn.Module, size: int, request: ModelRequest, runtime: Runtim
     extras = torch.zeros(2, request.extras, device=runtime.device)
     try:
         output = network.eval()(images, extras)
-    except RuntimeError as error:
+    except (AssertionError, RuntimeError, ValueError) as error:
         raise KitError(f"{request.name} can't take {size} px images: {error}: give another --size or --model") from None
     network.train()
     if tuple(output.logits.shape) != (2, request.outputs) or output.embedding.ndim != 2:

@@ -24,12 +24,24 @@ class Checkpoints:
         path = folder / "checkpoint.json"
         self.content: dict[str, Any] = read_json(path) if path.is_file() else {}
 
-    def write(self, step: int, weights: dict[str, Tensor], optimizer: dict[str, Tensor], progress: Any) -> None:
-        """Save the state after `step` batches; `progress` is JSON and says whether these weights are the best yet."""
-        entry = {"weights": self._save(f"weights-{step:08d}", weights)}
-        last = {**entry, "optimizer": self._save(f"optimizer-{step:08d}", optimizer), "step": step}
-        best = entry if progress["best"]["step"] == step else self.content.get("best")
-        self.content = {"last": last, "best": best, "progress": progress}
+    def write(self, weights: dict[str, Tensor], state: dict[str, Tensor], progress: Any, keep: int = 1) -> None:
+        """Save what predicts and what training goes on from.
+
+        Args:
+            weights: of the network and loss that predict.
+            state: of the optimiser, and of the network itself where an average of it predicts.
+            progress: JSON: the step, and at which step the weights were best (these, if it is this one).
+            keep: how many of the newest weights are kept beside the best.
+        """
+        step = progress["step"]
+        entry = {"step": step, "weights": self._save(f"weights-{step:08d}", weights)}
+        older = [kept for kept in self.content.get("kept", []) if kept["step"] != step]
+        self.content = {
+            "last": {**entry, "state": self._save(f"state-{step:08d}", state)},
+            "best": entry if progress["best"]["step"] == step else self.content.get("best"),
+            "kept": [*older, entry][-keep:],
+            "progress": progress,
+        }
         write_json(self.folder / "checkpoint.json", self.content)
         self._sweep()
 
@@ -37,9 +49,9 @@ class Checkpoints:
         """The tensors of the `last` or `best` checkpoint."""
         return self._load((self.content.get(which) or {}).get("weights"))
 
-    def optimizer(self) -> dict[str, Tensor]:
-        """The optimiser's tensors of the last checkpoint."""
-        return self._load(self.content["last"]["optimizer"])
+    def state(self) -> dict[str, Tensor]:
+        """The state from which training goes on."""
+        return self._load(self.content["last"]["state"])
 
     def _save(self, name: str, tensors: dict[str, Tensor]) -> dict[str, str]:
         path = self.folder / f"{name}.safetensors"
@@ -63,8 +75,8 @@ class Checkpoints:
 
     def _sweep(self) -> None:
         """Remove the files to which nothing points any more."""
-        entries = [self.content["last"]["weights"], self.content["last"]["optimizer"]]
-        entries += [self.content["best"]["weights"]] if self.content["best"] else []
+        entries = [self.content["last"]["weights"], self.content["last"]["state"]]
+        entries += [entry["weights"] for entry in (self.content["best"], *self.content["kept"]) if entry]
         kept = {entry["file"] for entry in entries}
         for path in self.folder.glob("*.safetensors"):
             if path.name not in kept:
@@ -90,7 +102,7 @@ def unpack_modules(tensors: dict[str, Tensor], network: nn.Module, loss: nn.Modu
 def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimiser's state as named tensors."""
     return {
-        f"{number}.{name}": value if isinstance(value, Tensor) else torch.tensor(value)
+        f"optimizer.{number}.{name}": value if isinstance(value, Tensor) else torch.tensor(value)
         for number, state in optimizer.state_dict()["state"].items()
         for name, value in state.items()
     }
@@ -98,12 +110,14 @@ def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def unpack_optimizer(tensors: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
-    """Put the state of `pack_optimizer` back; learning rates are set by the schedule."""
+    """Put the state of `pack_optimizer` back; other tensors are passed over, the schedule sets the rates."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     content = optimizer.state_dict()
     content["state"] = {}
     for key, value in tensors.items():
-        number, name = key.split(".", 1)
+        if not key.startswith("optimizer."):
+            continue
+        _, number, name = key.split(".", 2)
         parameter = parameters[int(number)]
         if value.shape == parameter.shape:
             # The fused step walks through memory, so moments must lie in it as their (channels-last) parameter does.

@@ -1,5 +1,6 @@
 """A network: a body that gives a feature map, and a head that gives logits and an embedding."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import NamedTuple
 
@@ -7,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from kit.errors import KitError, nearest
+
+RGB = 3
 
 
 class Output(NamedTuple):
@@ -17,7 +20,10 @@ class Output(NamedTuple):
 
 
 class LinearHead(nn.Module):
-    """Global average pooling, the extra inputs beside the pooled features, one linear layer."""
+    """Global average pooling, the extra inputs beside the pooled features, one linear layer.
+
+    The embedding is what that layer sees, of width F + E: a margin loss on it sees the extra inputs too.
+    """
 
     def __init__(self, features: int, outputs: int, extras: int) -> None:
         super().__init__()
@@ -25,12 +31,43 @@ class LinearHead(nn.Module):
 
     def forward(self, features: Tensor, extras: Tensor | None) -> Output:
         """Feature map BxFxhxw, or already pooled BxF, and extras BxE -> output."""
-        embedding = features.mean((2, 3)) if features.ndim == 4 else features
-        joined = embedding if extras is None else torch.cat([embedding, extras], 1)
-        return Output(self.classifier(joined), embedding)
+        embedding = _beside(features.mean((2, 3)) if features.ndim == 4 else features, extras)
+        return Output(self.classifier(embedding), embedding)
 
 
-HEADS: dict[str, type[LinearHead]] = {"linear": LinearHead}
+class ConcatPoolHead(nn.Module):
+    """fastai's head (Howard and Gugger 2020): maximum and average pooling side by side, one hidden layer of 512.
+
+    BN, dropout .25, linear 512, ReLU, BN, dropout .5, linear; both linear layers without bias, as there. The extra
+    inputs stand beside the pooled features. The embedding is the 512 features after the second BN: the logits are made
+    from it alone, a margin loss on it trains the hidden layer, and BN centres it, so that angles use the whole sphere.
+    """
+
+    WIDTH = 512
+
+    def __init__(self, features: int, outputs: int, extras: int) -> None:
+        super().__init__()
+        pooled = 2 * features + extras
+        self.hidden = nn.Sequential(
+            nn.BatchNorm1d(pooled), nn.Dropout(0.25), nn.Linear(pooled, self.WIDTH, bias=False),
+            nn.ReLU(inplace=True), nn.BatchNorm1d(self.WIDTH),
+        )  # fmt: skip
+        self.classifier = nn.Sequential(nn.Dropout(0.5), nn.Linear(self.WIDTH, outputs, bias=False))
+
+    def forward(self, features: Tensor, extras: Tensor | None) -> Output:
+        """Feature map BxFxhxw and extras BxE -> output; pooled features or tokens are a `KitError`."""
+        if features.ndim != 4:
+            raise KitError("head concat_pool needs a feature map, which this network does not give: --set head=linear")
+        pooled = torch.cat([features.amax((2, 3)), features.mean((2, 3))], 1)
+        embedding = self.hidden(_beside(pooled, extras))
+        return Output(self.classifier(embedding), embedding)
+
+
+def _beside(features: Tensor, extras: Tensor | None) -> Tensor:
+    return features if extras is None else torch.cat([features, extras], 1)
+
+
+HEADS: dict[str, type[LinearHead] | type[ConcatPoolHead]] = {"linear": LinearHead, "concat_pool": ConcatPoolHead}
 
 
 class Network(nn.Module):
@@ -57,19 +94,32 @@ class Network(nn.Module):
         return self.head(self.body(images), extras if self.takes_extras else None)
 
 
-def widen_stem(body: nn.Module, channels: int) -> None:
+def widen_stem(body: nn.Module, channels: int, layers: Sequence[str] = ()) -> None:
     """Give a three-channel body another number of input channels, in place.
 
     The RGB filters are copied as often as they fit, the mean filter fills the rest, and all are scaled by 3/channels:
     the response to grey input (equal channels) stays the same.
+
+    Args:
+        body: its stem must be a convolution of three channels; otherwise a `KitError`.
+        channels: the new number of input channels.
+        layers: names of the convolutions that see the image, where it is not the first one alone.
     """
-    for name, layer in body.named_modules():
-        if isinstance(layer, nn.Conv2d):
-            if layer.in_channels != channels:
-                parent, _, attribute = name.rpartition(".")
-                setattr(body.get_submodule(parent), attribute, _widened(layer, channels))
-            return
-    raise KitError(f"the network has no convolution whose input could take {channels} channels: choose another --model")
+    if channels == RGB:
+        return
+    for name in layers or _first_convolution(body):
+        layer = body.get_submodule(name)
+        if not isinstance(layer, nn.Conv2d) or layer.in_channels != RGB:
+            raise KitError(f"the network's stem can't be widened to {channels} channels: choose another --model")
+        parent, _, attribute = name.rpartition(".")
+        setattr(body.get_submodule(parent), attribute, _widened(layer, channels))
+
+
+def _first_convolution(body: nn.Module) -> list[str]:
+    names = [name for name, layer in body.named_modules() if isinstance(layer, nn.Conv2d)]
+    if not names:
+        raise KitError("the network has no convolution whose input could be widened: choose another --model")
+    return names[:1]
 
 
 def _widened(layer: nn.Conv2d, channels: int) -> nn.Conv2d:

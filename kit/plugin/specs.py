@@ -5,10 +5,10 @@ their meaning, so a plugin written for an older kit goes on working.
 """
 
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,6 +106,12 @@ class DatasetSpec:
     figures: Callable[["Index"], Iterable[Picture]] | None = None
     sample: Callable[[Path, int], None] | None = None
 
+    def picture(self, array: "np.ndarray") -> "np.ndarray":
+        """What a person sees of an array that `read` gave: HxWxC uint8 -> HxWx3 uint8."""
+        if self.composite is not None:
+            return self.composite(array)
+        return array[..., :3] if array.shape[2] >= 3 else array[..., [0, 0, 0]]
+
 
 @dataclass(frozen=True)
 class ModelRequest:
@@ -139,6 +145,10 @@ class ModelSpec:
         description: half a line for lists.
         mean: the mean a channel, of pixels in 0..1, by which its pretrained weights want images normalised.
         std: the standard deviation, likewise.
+        statistics: full name -> (mean, std), for a family whose networks differ in them.
+        offline: full name -> whether its pretrained weights lie on this disk, None where there are none; not given:
+            no network of this spec has pretrained weights.
+        names: shell pattern -> the full names of a family that match it (`kit models`).
     """
 
     name: str
@@ -146,6 +156,9 @@ class ModelSpec:
     description: str = ""
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    statistics: Callable[[str], tuple[tuple[float, ...], tuple[float, ...]]] | None = None
+    offline: Callable[[str], bool | None] | None = None
+    names: Callable[[str], list[str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -228,21 +241,48 @@ class MetricSpec:
 
 
 class Tracker(Protocol):
-    """Receives the numbers of one fold's training."""
+    """Receives the numbers of one fold's training.
+
+    `log` is called once a validation. After a stop or a kill the fold's training opens a new tracker, which may be
+    given a step again that an earlier one was given already: the later numbers count.
+    """
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Numbers by name at a step (batches since the start of the fold)."""
+        """Numbers by name at a step (batches since the start of the fold), as history.csv has them."""
 
     def close(self) -> None:
         """The fold has ended."""
 
 
 @dataclass(frozen=True)
+class Preview:
+    """One validation image: HxWx3 uint8, and two lines of caption: its label, and what is predicted how surely."""
+
+    image: "np.ndarray"
+    caption: str
+
+
+@runtime_checkable
+class ImageTracker(Tracker, Protocol):
+    """A tracker that also wants to see; one without this method gets numbers only."""
+
+    def images(self, step: int, previews: Sequence[Preview]) -> None:
+        """Up to 16 validation images, the same ones each time, after `log` of that step."""
+
+
+@dataclass(frozen=True)
 class TrackerSpec:
-    """A tracker by name; `open` is called with the run's folder and the fold's number."""
+    """A tracker by name.
+
+    Args:
+        name: unique.
+        open: (the run's folder, the fold's number) -> tracker; called when the fold's training starts or goes on.
+        check: raises `KitError` where what it needs is not installed; called before a run's folder is made.
+    """
 
     name: str
     open: Callable[[Path, int], Tracker]
+    check: Callable[[], None] | None = None
 
 
 Spec = Competition | DatasetSpec | ModelSpec | LossSpec | SubmissionSpec | MetricSpec | TrackerSpec

@@ -40,6 +40,7 @@ def check_plugin(module: ModuleType) -> Registry:
         The registry in which the plugin stands, for further tests.
     """
     from kit.config import resolve
+    from kit.model.losses import loss_terms
 
     plugins = load_plugins()
     if not plugins.manager.is_registered(module):
@@ -57,8 +58,7 @@ def check_plugin(module: ModuleType) -> Registry:
         for sample in (False, True):
             config, _ = resolve(competition, sample)
             registry.models.get(config.model)
-            loss = registry.losses.get(config.loss)
-            _promise(competition.task in loss.tasks, f"loss {loss.name} is not for {competition.task} tasks")
+            loss_terms(config.loss, registry, competition.task)
     return registry
 
 
@@ -145,7 +145,7 @@ def check_loss(spec: LossSpec, index: "Index", batch_size: int = 6) -> None:
     )
     batch = Batch(
         torch.zeros(len(frame), 3, 8, 8),
-        torch.from_numpy(index.targets(frame)),
+        torch.from_numpy(index.targets(frame).copy()),
         torch.from_numpy(index.extra_inputs(frame)),
         torch.arange(len(frame)),
     )

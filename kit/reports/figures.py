@@ -134,6 +134,21 @@ def histograms(values: dict[str, np.ndarray], title: str, label: str, limits: tu
     return figure
 
 
+def curve(x: Sequence[float], y: Sequence[float], mark: float, title: str, labels: tuple[str, str]) -> Figure:
+    """A line over a logarithmic axis with one marked value of x."""
+    figure = Figure(figsize=(8, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(x, y, color=COLOURS[0])
+    axes.axvline(mark, color=COLOURS[1], linestyle="--", label=f"{mark:.1e}")
+    axes.set_xscale("log")
+    axes.set_xlabel(labels[0])
+    axes.set_ylabel(labels[1])
+    axes.legend(frameon=False)
+    _plain(axes)
+    _title(figure, title)
+    return figure
+
+
 def _title(figure: Figure, title: str) -> None:
     """Above all, broken into lines that fit the figure's width (some ten letters an inch)."""
     figure.suptitle(textwrap.fill(title, int(10 * figure.get_figwidth())), fontsize=12, color=INK)

@@ -19,19 +19,18 @@ from kit.errors import KitError
 class Pipeline:
     """An albumentations pipeline as (image, seed) -> image; equal seeds give equal images."""
 
-    def __init__(self, compose: A.Compose, size: int) -> None:
-        self.compose, self.size = compose, size
+    def __init__(self, compose: A.Compose) -> None:
+        self.compose = compose
 
     def __call__(self, image: np.ndarray, seed: int) -> np.ndarray:
-        """HxWxC uint8 -> size x size x C uint8."""
+        """HxWxC uint8 -> HxWxC uint8."""
         self.compose.set_random_seed(seed)
         result: np.ndarray = self.compose(image=image)["image"]
-        expected = (self.size, self.size, image.shape[2])
-        if not isinstance(result, np.ndarray) or result.dtype != np.uint8 or result.shape != expected:
+        if not isinstance(result, np.ndarray) or result.dtype != np.uint8 or result.shape != image.shape:
             got = f"{getattr(result, 'dtype', type(result).__name__)} {tuple(getattr(result, 'shape', ()))}"
             raise KitError(
-                f"the augmentation gives {got}, training needs uint8 {expected}: end the pipeline with "
-                f"Resize({self.size}, {self.size}) and leave Normalize and ToTensor to kit"
+                f"the augmentation gives {got}, training needs uint8 {image.shape}: end the pipeline with "
+                f"Resize({image.shape[0]}, {image.shape[1]}) and leave Normalize and ToTensor to kit"
             )
         return result
 
@@ -76,6 +75,6 @@ def load_pipeline(path: Path) -> A.Compose:
 def make_augment(config: TrainConfig, folder: Path) -> Pipeline | None:
     """The augmentation of a run; its own pipeline file lies in the run's `folder` under the configured name."""
     if config.augment is not None:
-        return Pipeline(load_pipeline(folder / config.augment), config.size)
+        return Pipeline(load_pipeline(folder / config.augment))
     steps = standard_steps(config)
-    return Pipeline(A.Compose(steps), config.size) if steps else None
+    return Pipeline(A.Compose(steps)) if steps else None

@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,18 @@ from kit.console import Console
 from kit.errors import KitError
 from kit.inference.metrics import flat
 from kit.inference.predict import Forward, forward
-from kit.model.batches import Augment, Loader, Samples, to_device, training_plan
+from kit.model.batches import Augment, Loader, Samples, balanced_weights, to_device, training_plan
 from kit.model.build import Model
 from kit.model.checkpoint import Checkpoints, pack_modules, pack_optimizer, unpack_modules, unpack_optimizer
-from kit.plugin.specs import MetricSpec, Tracker
+from kit.plugin.specs import ImageTracker, MetricSpec, Tracker
+from kit.training.ema import Ema
 from kit.training.forecast import Forecast
 from kit.training.history import History
 from kit.training.interrupt import Interrupt, Interrupted
-from kit.training.optim import learning_rate, make_optimizer
+from kit.training.mix import mix
+from kit.training.optim import freeze_body, make_optimizer
+from kit.training.previews import previews
+from kit.training.schedule import is_frozen, learning_rate, out_of_patience, stage_size
 
 READ_LOSS_EVERY = 10
 
@@ -35,10 +39,12 @@ class FoldJob:
     train: Samples
     valid: Samples
     augment: Augment | None
+    outputs: int
     metrics: tuple[MetricSpec, ...]
     checkpoints: Checkpoints
     history: History
     trackers: list[Tracker]
+    classes: tuple[str, ...]
     forecast: Forecast
 
 
@@ -56,31 +62,37 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
         Interrupted: the person asked to stop; a checkpoint was saved.
     """
     config, model = job.config, job.model
-    device = model.runtime.device
-    optimizer = make_optimizer(config, [model.network, model.loss])
+    device, metric = model.runtime.device, job.metrics[0]
+    optimizer = make_optimizer(config, model.network, model.loss)
     scaler = model.runtime.scaler()
-    train_loader = Loader(job.train, job.augment, config.workers, device)
-    valid_loader = Loader(job.valid, None, config.workers, device)
-    steps_an_epoch = len(training_plan(len(job.train), config.batch_size, (0,)))
-    total_steps = steps_an_epoch * config.epochs
+    ema = Ema(model, config.ema) if config.ema is not None else None
+    predictor = ema.model if ema else model
+    weights = balanced_weights(job.train.targets) if config.sampler == "balanced" else None
+    steps_an_epoch = len(training_plan(len(job.train), config.batch_size, (0,), config.accumulate))
 
     progress: dict[str, Any] = {
-        "epoch": 0, "step": 0, "loss_sum": 0.0, "images": 0, "seconds": 0.0,
-        "best": {"step": -1, "score": None}, "validated": 0, "scaler": {}, "history": [],
+        "epoch": 0, "step": 0, "loss_sum": 0.0, "images": 0, "seconds": 0.0, "best": {"step": -1, "score": None},
+        "validated": 0, "scaler": {}, "history": [], "epoch_ends": [],
     }  # fmt: skip
     if job.checkpoints.content:
         progress = job.checkpoints.content["progress"]
-        unpack_modules(job.checkpoints.weights("last"), model.network, model.loss)
-        unpack_optimizer(job.checkpoints.optimizer(), optimizer)
+        state = job.checkpoints.state()
+        unpack_modules(job.checkpoints.weights("last"), predictor.network, predictor.loss)
+        if ema:
+            unpack_modules(state, model.network, model.loss)
+        unpack_optimizer(state, optimizer)
         if scaler.is_enabled():
             scaler.load_state_dict(progress["scaler"])
     job.history.rows = progress["history"]
     loss_sum = torch.tensor(progress["loss_sum"], dtype=torch.float64, device=device)
 
+    def rate(step: int) -> float:
+        return learning_rate(config, step, steps_an_epoch, [end["loss"] for end in progress["epoch_ends"]])
+
     def save() -> None:
         progress.update(loss_sum=float(loss_sum), scaler=scaler.state_dict(), history=job.history.rows)
-        weights = pack_modules(model.network, model.loss)
-        job.checkpoints.write(progress["step"], weights, pack_optimizer(optimizer), progress)
+        state = pack_optimizer(optimizer) | (pack_modules(model.network, model.loss) if ema else {})
+        job.checkpoints.write(pack_modules(predictor.network, predictor.loss), state, progress, config.keep)
 
     def validate() -> Forward:
         with console.progress(f"fold {job.fold} validation", len(job.valid)) as bar:
@@ -89,12 +101,11 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
                 bar.advance(images)
                 interrupt.check()
 
-            result = forward(model, valid_loader, len(job.valid), config.batch_size * 2, after_batch=after_batch)
+            result = forward(predictor, valid_loader, len(job.valid), config.batch_size * 2, after_batch=after_batch)
         target, prediction = flat(model.task, result.targets), flat(model.task, result.probabilities)
         scores = {metric.label or metric.name: metric.compute(target, prediction) for metric in job.metrics}
         decisive = next(iter(scores.values()))
-        best = progress["best"]
-        sign = 1 if job.metrics[0].higher_is_better else -1
+        best, sign = progress["best"], 1 if metric.higher_is_better else -1
         if best["score"] is None or (math.isfinite(decisive) and sign * decisive > sign * best["score"]):
             progress["best"] = {"step": progress["step"], "score": decisive if math.isfinite(decisive) else None}
         row = {
@@ -102,7 +113,7 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
             "train loss": float(loss_sum) / max(progress["images"], 1),
             "valid loss": result.loss,
             **scores,
-            "lr": learning_rate(config, progress["step"] - 1, total_steps),
+            "lr": rate(progress["step"] - 1),
             "seconds": progress["seconds"],
             "images/s": progress["images"] / max(progress["seconds"], 1e-9),
         }
@@ -110,52 +121,76 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
         progress["validated"] = progress["step"]
         for tracker in job.trackers:
             tracker.log(progress["step"], row)
+            if isinstance(tracker, ImageTracker):
+                tracker.images(progress["step"], previews(job.valid, result, model.task, job.classes))
         return result
 
-    validation = None
+    validation, size = None, None
     model.network.train()
     try:
         for epoch in range(progress["epoch"], config.epochs):
-            plan = training_plan(len(job.train), config.batch_size, (config.seed, job.fold, epoch))
+            if out_of_patience(config, [end["score"] for end in progress["epoch_ends"]], metric.higher_is_better):
+                console.say(f"no better {metric.name} for {config.patience} epochs: fold {job.fold} ends here")
+                break
+            if config.freeze_epochs:
+                freeze_body(model.network, is_frozen(config, epoch))
+            if stage_size(config, epoch) != size:
+                size = stage_size(config, epoch)
+                train_loader = Loader(replace(job.train, size=size), job.augment, config.workers, device)
+                valid_loader = Loader(replace(job.valid, size=size), None, config.workers, device)
+            plan = training_plan(
+                len(job.train), config.batch_size, (config.seed, job.fold, epoch), config.accumulate, weights
+            )
             seeds = np.random.SeedSequence((config.seed, job.fold, epoch)).generate_state(steps_an_epoch)
             first = progress["step"] - epoch * steps_an_epoch
+            raws = train_loader.batches([batch for step in plan[first:] for batch in step])
             began = time.monotonic() - progress["seconds"]
             with console.progress(f"fold {job.fold} epoch {epoch + 1}/{config.epochs}", len(job.train),
                                   start=progress["images"]) as bar:  # fmt: skip
-                for raw in train_loader.batches(plan[first:]):
+                for number, step in enumerate(plan[first:], first):
                     due = config.validate_every and progress["step"] % config.validate_every == 0
                     if due and progress["validated"] < progress["step"]:
                         validate()
                         save()
                         began = time.monotonic() - progress["seconds"]
-                    torch.manual_seed(int(seeds[progress["step"] - epoch * steps_an_epoch]))
-                    batch = to_device(raw, device, model.normalize)
+                    torch.manual_seed(int(seeds[number]))
                     for group in optimizer.param_groups:
-                        group["lr"] = learning_rate(config, progress["step"], total_steps)
-                    with model.runtime.autocast():
-                        output = model.network(batch.images, batch.extras)
-                        loss = model.loss(output, batch)
+                        group["lr"] = rate(progress["step"]) * group["scale"]
                     optimizer.zero_grad(set_to_none=True)
-                    scaler.scale(loss).backward()
+                    images = sum(len(rows) for rows, _ in step)
+                    for raw in (next(raws) for _ in step):
+                        batch = mix(config, to_device(raw, device, model.normalize), job.outputs)
+                        with model.runtime.autocast():
+                            output = model.network(batch.images, batch.extras)
+                            loss = model.loss(output, batch) * (len(batch.rows) / images)
+                        scaler.scale(loss).backward()
+                        loss_sum += loss.detach().double() * images
+                    if config.clip is not None:
+                        scaler.unscale_(optimizer)
+                        torch.nn.utils.clip_grad_norm_(model.network.parameters(), config.clip)
                     scaler.step(optimizer)
                     scaler.update()
 
-                    loss_sum += loss.detach().double() * len(batch.rows)
                     progress["step"] += 1
-                    progress["images"] += len(batch.rows)
+                    progress["images"] += images
                     progress["seconds"] = time.monotonic() - began
-                    last_of_epoch = progress["step"] == (epoch + 1) * steps_an_epoch
+                    if ema:
+                        ema.update(model, progress["step"])
                     note = ""
-                    if progress["step"] % READ_LOSS_EVERY == 0 or last_of_epoch:
+                    if progress["step"] % READ_LOSS_EVERY == 0 or number + 1 == steps_an_epoch:
                         # Reading the loss waits for the device: only now and then.
                         note = f"loss {float(loss_sum) / progress['images']:.4f}"
                         if not math.isfinite(float(loss_sum)):
                             raise KitError(f"the loss is no longer finite in fold {job.fold}, epoch {epoch + 1}: "
                                            f"train again with a smaller --lr than {config.lr:g}")  # fmt: skip
-                    bar.advance(len(batch.rows), note)
+                    bar.advance(images, note)
                     job.forecast.after_step(bar.rate())
                     interrupt.check()
+                    if config.save_every and progress["step"] % config.save_every == 0:
+                        save()
             validation = validate()
+            row = job.history.rows[-1]
+            progress["epoch_ends"].append({"score": row[metric.label or metric.name], "loss": row["valid loss"]})
             progress.update(epoch=epoch + 1, images=0, seconds=0.0)
             loss_sum.zero_()
             save()
@@ -163,9 +198,11 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
         save()
         raise
 
+    # The last validation is that of the last weights; anything else is predicted from the saved ones.
     chosen_is_last = config.checkpoint == "last" or progress["best"]["step"] == progress["step"]
     if not chosen_is_last:
-        unpack_modules(job.checkpoints.weights("best"), model.network, model.loss)
-    if validation is None or not chosen_is_last:
-        validation = forward(model, valid_loader, len(job.valid), config.batch_size * 2)
+        unpack_modules(job.checkpoints.weights("best"), predictor.network, predictor.loss)
+    if validation is None or not chosen_is_last or size != config.size:
+        valid_loader = Loader(job.valid, None, config.workers, device)
+        validation = forward(predictor, valid_loader, len(job.valid), config.batch_size * 2)
     return validation

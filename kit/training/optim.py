@@ -1,37 +1,59 @@
-"""Optimiser and the course of the learning rate."""
+"""The optimiser: what it moves, how fast at which depth, and what it does not decay."""
 
-import math
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import nn
 
 from kit.config import TrainConfig
+from kit.errors import KitError
+
+# The body is cut into this many parts of equally many layers for rates that differ by depth; the head is one more.
+BODY_PARTS = 4
 
 
-def make_optimizer(config: TrainConfig, modules: list[nn.Module]) -> torch.optim.Optimizer:
-    """AdamW over all parameters of the modules; norms and biases are not decayed."""
-    parameters = [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+def depth_groups(network: nn.Module, loss: nn.Module) -> list[list[nn.Parameter]]:
+    """The parameters by depth: the parts of the body, then the head with the loss's own; first is nearest the image."""
+    part = getattr(network, "head", None)
+    head = set(part.parameters()) if isinstance(part, nn.Module) else set()
+    layers = [
+        [parameter for parameter in layer.parameters(recurse=False) if parameter not in head]
+        for layer in network.modules()
     ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=config.lr, fused=True)
+    layers = [layer for layer in layers if layer]
+    edges = [round(part * len(layers) / BODY_PARTS) for part in range(BODY_PARTS + 1)]
+    parts = [[parameter for layer in layers[a:b] for parameter in layer] for a, b in pairwise(edges)]
+    return [*parts, [*(p for p in network.parameters() if p in head), *loss.parameters()]]
 
 
-def learning_rate(config: TrainConfig, step: int, total: int) -> float:
-    """The rate of one step out of `total`.
+def make_optimizer(config: TrainConfig, network: nn.Module, loss: nn.Module) -> torch.optim.Optimizer:
+    """AdamW, Adam or SGD. Each of its groups has a `scale`: its share of the schedule's learning rate.
 
-    One-cycle (Smith & Topin 2018, as in `torch.optim.lr_scheduler.OneCycleLR`): from lr/25 by a cosine up to lr over
-    the first 30 % of the steps, then by a cosine down to lr/250,000.
+    Rates rise geometrically from `lr_low` at the first layers to `lr` at the head (Howard & Ruder 2018). Norms and
+    biases are not decayed.
     """
-    if config.schedule == "constant":
-        return config.lr
-    low, end = config.lr / 25, config.lr / 25e4
-    peak = 0.3 * total - 1
-    if step <= peak:
-        return _cosine(low, config.lr, step / peak if peak > 0 else 1.0)
-    return _cosine(config.lr, end, (step - peak) / max(total - 1 - peak, 1e-9))
+    depths = depth_groups(network, loss)
+    low = (config.lr_low or config.lr) / config.lr
+    groups: list[dict[str, Any]] = []
+    for depth, parameters in enumerate(depths):
+        scale = low ** (1 - depth / (len(depths) - 1))
+        for chosen, decay in (
+            ([p for p in parameters if p.ndim > 1], config.weight_decay),
+            ([p for p in parameters if p.ndim <= 1], 0.0),
+        ):
+            if chosen:
+                groups.append({"params": chosen, "weight_decay": decay, "scale": scale})
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=True)
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, config.lr, fused=True)
 
 
-def _cosine(start: float, end: float, share: float) -> float:
-    return end + (start - end) / 2 * (1 + math.cos(math.pi * min(share, 1.0)))
+def freeze_body(network: nn.Module, frozen: bool) -> None:
+    """Stop, or start again, the training of everything but the head."""
+    head = getattr(network, "head", None)
+    if not isinstance(head, nn.Module):
+        raise KitError("this network has no part called head, so its body can't be frozen: --set freeze_epochs=0")
+    network.requires_grad_(not frozen)
+    head.requires_grad_(True)

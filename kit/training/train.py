@@ -5,6 +5,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,9 @@ def start_run(
     planned = list(range(config.folds)) if only_fold is None else [_valid_fold(only_fold, config.folds)]
     normalization = statistics(config, registry, store.dataset.channels)
     for name in config.trackers:
-        registry.trackers.get(name)
+        tracker = registry.trackers.get(name)
+        if tracker.check is not None:
+            tracker.check()
     registry.metrics.get(store.competition.metric)
     # A wrong model, head or loss, and weights that can't be had, are found before a directory exists.
     build_model(config, registry, store.dataset, index, normalization, config.pretrained)
@@ -113,7 +116,7 @@ def train(registry: Registry, store: Store, run: Run, only_fold: int | None, con
     """
     config = run.config
     index = store.index()
-    with run.lock():
+    with run.lock(), console.log_to(run.path / "log.txt"):
         planned = run.record["planned"]
         if only_fold is not None and only_fold not in planned:
             planned = sorted([*planned, _valid_fold(only_fold, config.folds)])
@@ -132,8 +135,16 @@ def train(registry: Registry, store: Store, run: Run, only_fold: int | None, con
             raise
         score = _close(run, index, folds, registry.metrics.get(store.competition.metric))
         run.update(state="finished", score=score)
-    return {"run": run.id, "path": str(run.path), "score": score,
-            "folds": {str(fold): fold_result(run, fold) for fold in planned}}  # fmt: skip
+        results = {str(fold): fold_result(run, fold) or {} for fold in planned}
+        _say_score(score, [result["score"] for result in results.values()], console)
+    return {"run": run.id, "path": str(run.path), "score": score, "folds": results}
+
+
+def _say_score(score: dict[str, Any], by_fold: list[float | None], console: Console) -> None:
+    interval = "" if score["low"] is None else f" [{score['low']:.4f}, {score['high']:.4f}]"
+    value, *folds = ("undefined" if each is None else f"{each:.4f}" for each in (score["value"], *by_fold))
+    console.say(f"out-of-fold {score['metric']}: {value}{interval} over {score['ids']} ids")
+    console.say(f"by fold: {', '.join(folds)}")
 
 
 def fold_result(run: Run, fold: int) -> dict[str, Any] | None:
@@ -148,8 +159,12 @@ def _forecast(config: TrainConfig, run: Run, missing: list[int], fold_of_row: np
     train_images = sum(int((fold_of_row != fold).sum()) for fold in missing)
 
     def disk() -> int:
-        # Last and best weights, and two moments of the optimiser: four times the weights a fold.
-        return 4 * run.record.get("weight_bytes", 0) * len(run.record["planned"])
+        # The newest weights, the best, two moments of the optimiser, and the network beside its average.
+        return (
+            (config.keep + 3 + (config.ema is not None))
+            * run.record.get("weight_bytes", 0)
+            * len(run.record["planned"])
+        )
 
     return Forecast(train_images * config.epochs, valid * config.epochs, disk, console)
 
@@ -174,7 +189,6 @@ def _train_one(
     model = build_model(config, registry, dataset, index, run.record["normalization"], pretrained)
     run.record["weight_bytes"] = sum(p.numel() * p.element_size() for p in model.network.state_dict().values())
     train_rows, valid_rows = index.train[fold_of_row != fold], index.train[fold_of_row == fold]
-    trackers = [registry.trackers.get(name).open(run.path, fold) for name in config.trackers]
     job = FoldJob(
         config=config,
         fold=fold,
@@ -182,24 +196,27 @@ def _train_one(
         train=Samples.of(index, train_rows, dataset, config.size),
         valid=Samples.of(index, valid_rows, dataset, config.size),
         augment=make_augment(config, run.path),
+        outputs=index.outputs,
         metrics=epoch_metrics(registry, store.competition.metric),
         checkpoints=checkpoints,
         history=History(run.fold_dir(fold) / "history.csv", console),
-        trackers=trackers,
+        trackers=[],
+        classes=index.classes,
         forecast=forecast,
     )
-    try:
+    with ExitStack() as opened:
+        for name in config.trackers:
+            job.trackers.append(registry.trackers.get(name).open(run.path, fold))
+            opened.callback(job.trackers[-1].close)
         result = train_fold(job, interrupt, console)
-    finally:
-        for tracker in trackers:
-            tracker.close()
     predictions = Predictions(valid_rows["id"].to_numpy(), index.output_names, result.probabilities).mean_by_id()
     with run.writing(f"fold-{fold}/oof.npz") as path:
         predictions.save(path)
     metric = registry.metrics.get(store.competition.metric)
     target = index.targets_of(predictions.ids)
     score = metric.compute(flat(index.task, target), flat(index.task, predictions.values))
-    seconds = sum(row["seconds"] or 0 for row in job.history.rows)
+    # Seconds count from the start of an epoch, so its last row has them all.
+    seconds = sum(row["seconds"] or 0 for row in job.history.rows if row["epoch"] == int(row["epoch"] or 0))
     write_json(
         run.fold_dir(fold) / "result.json",
         {"metric": metric.name, "score": score if np.isfinite(score) else None, "checkpoint": config.checkpoint,

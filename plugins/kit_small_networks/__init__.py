@@ -17,5 +17,5 @@ def _build(request: ModelRequest) -> "nn.Module":
 @hookimpl
 def kit_models() -> list[ModelSpec]:
     """`small_cnn`."""
-    description = "eight convolutions, 0.6 million weights, from scratch"
+    description = "eight convolutions, 0.7 million weights, from scratch"
     return [ModelSpec("small_cnn", _build, description, mean=(0.5,), std=(0.25,))]

@@ -18,11 +18,12 @@ def efficientnet_lite0(request: ModelRequest) -> nn.Module:
 
     The package's names differ from timm's; the tensors stand in the same order, and every shape is checked.
     """
-    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    network: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     if request.pretrained:
         network.load_state_dict(_by_position(torch.load(_lite0_file(), weights_only=True), network))
-    network.reset_classifier(0, "")  # type: ignore[operator]
-    return _finish(network, request)
+    network.reset_classifier(0, "")
+    widen_stem(network, request.channels)
+    return Network(network, network.num_features, request.outputs, request.head, request.extras)
 
 
 def _lite0_file() -> Path:
@@ -49,41 +50,118 @@ def _by_position(weights: dict[str, Tensor], network: nn.Module) -> dict[str, Te
     return dict(zip(own, weights.values(), strict=True))
 
 
+def facts(name: str) -> Any:
+    """timm's record of the weights of `timm/<name>` or `timm/<name>.<tag>`: mean, std, where they lie, names of stems.
+
+    An unknown name or tag is a `KitError`.
+    """
+    own = name.split("/", 1)[1]
+    architecture = own.split(".", 1)[0]
+    if not timm.is_model(own):
+        raise KitError(f"timm has no network {architecture!r}: {nearest(architecture, timm.list_models())}")
+    try:
+        return timm.get_pretrained_cfg(own, allow_unregistered=False)
+    except RuntimeError:
+        tags = timm.list_models(f"{architecture}.*", pretrained=True)
+        raise KitError(f"timm has no weights {own!r}: {nearest(own, tags)}") from None
+
+
 def timm_network(request: ModelRequest) -> nn.Module:
-    """`timm/<name>`: that network with its own pooling as the body."""
-    name = request.name.split("/", 1)[1]
-    if not timm.is_model(name):
-        raise KitError(f"timm has no network {name!r}: {nearest(name, timm.list_models())}")
-    options: dict[str, Any] = {"num_classes": 0}
-    if request.pretrained:
-        options["pretrained_cfg_overlay"] = {"file": str(_hub_file(name))}
-    return _finish(timm.create_model(name, pretrained=request.pretrained, **options), request)
+    """`timm/<name>` as a body: up to its feature map where it has one, otherwise with its own pooling.
+
+    The head `linear` takes the feature map where timm's own pooling is a plain average, and otherwise what timm's
+    classifier would see. The head `concat_pool` takes the feature map, with the layers that timm puts after pooling
+    applied at each of its places.
+    """
+    known = facts(request.name)
+    overlay = {"file": str(_hub_file(request.name))} if request.pretrained else None
+    network: Any = timm.create_model(
+        request.name.split("/", 1)[1], pretrained=request.pretrained, num_classes=0, pretrained_cfg_overlay=overlay
+    )
+    stems = known.first_conv
+    widen_stem(network, request.channels, [stems] if isinstance(stems, str) else stems)
+    mapped = request.head == "concat_pool" or _averages(network)
+    body = _FeatureMap(network, request.name) if mapped else network
+    return Network(body, network.head_hidden_size, request.outputs, request.head, request.extras)
+
+
+class _FeatureMap(nn.Module):
+    """A network of timm without its pooling: images -> BxFxhxw, or BxNxF where it works on tokens."""
+
+    def __init__(self, network: Any, name: str) -> None:
+        super().__init__()
+        try:
+            network.reset_classifier(0, "")
+        except (AssertionError, TypeError):
+            raise _own_pooling(name) from None
+        self.network = network
+        self.name = name
+        self.channels_last = _channels_last(network)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images BxCxHxW -> feature map BxFxhxw."""
+        features = self.network(images)
+        if not isinstance(features, Tensor):
+            raise _own_pooling(self.name)
+        return features.permute(0, 3, 1, 2) if self.channels_last and features.ndim == 4 else features
+
+
+def _own_pooling(name: str) -> KitError:
+    return KitError(f"{name} can't do without its own pooling: --set head=linear")
+
+
+def _channels_last(network: Any) -> bool:
+    return getattr(network, "output_fmt", "NCHW") == "NHWC"
+
+
+def _averages(network: Any) -> bool:
+    """Whether all that follows a network's feature map is its average; tried on a small invented map."""
+    # Not on the meta device, where `kit models` counts, and without a random number.
+    numbers = torch.arange(network.num_features * 15, dtype=torch.float32, device="cpu").sin()
+    features = numbers.view(1, network.num_features, 3, 5)
+    given = features.permute(0, 2, 3, 1) if _channels_last(network) else features
+    try:
+        pooled = network.eval().forward_head(given)
+    except (RuntimeError, ValueError, IndexError):
+        return False
+    finally:
+        network.train()
+    average = features.mean((2, 3))
+    return bool(pooled.shape == average.shape and torch.allclose(pooled, average, atol=1e-6))
+
+
+def offline(name: str) -> bool | None:
+    """Whether the weights of `timm/<name>` lie in the hub's cache; None where timm has none."""
+    known = facts(name)
+    return _cached(known) is not None if known.hf_hub_id else None
+
+
+def _cached(known: Any) -> str | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(known.hf_hub_id, known.hf_hub_filename or "model.safetensors")
+    return cached if isinstance(cached, str) else None
 
 
 def _hub_file(name: str) -> Path:
     """The weight file of timm's hub: from the local cache, else downloaded; one clear line when neither works."""
-    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError
 
-    known = timm.get_pretrained_cfg(name)
-    repository = known.hf_hub_id if known is not None else None
-    if not repository:
+    known = facts(name)
+    if not known.hf_hub_id:
         raise KitError(f"timm has no pretrained weights for {name}: give --no-pretrained or another --model")
-    cached = try_to_load_from_cache(repository, "model.safetensors")
-    if isinstance(cached, str):
+    cached = _cached(known)
+    if cached is not None:
         return Path(cached)
+    file = known.hf_hub_filename or "model.safetensors"
     try:
         # The hub's client retries for 47 s where there is no network; one short look spares that.
         urlopen(constants.ENDPOINT, timeout=5).close()
-        return Path(hf_hub_download(repository, "model.safetensors", etag_timeout=10))
+        return Path(hf_hub_download(known.hf_hub_id, file, etag_timeout=10))
     except (OSError, HfHubHTTPError):
         raise KitError(
-            f"no pretrained weights for timm/{name} (model.safetensors of {repository}) in {constants.HF_HUB_CACHE} "
+            f"no pretrained weights for {name} ({file} of {known.hf_hub_id}) in {constants.HF_HUB_CACHE} "
             "and no way to the hub: put them there, or go on with --no-pretrained",
             NETWORK,
         ) from None
-
-
-def _finish(body: nn.Module, request: ModelRequest) -> nn.Module:
-    widen_stem(body, request.channels)
-    return Network(body, int(body.num_features), request.outputs, request.head, request.extras)  # type: ignore[arg-type]

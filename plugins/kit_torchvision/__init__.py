@@ -32,7 +32,13 @@ def _build(request: ModelRequest) -> "nn.Module":
     return build(request)
 
 
+def _offline(name: str) -> bool:
+    from kit_torchvision.networks import weights_file
+
+    return weights_file(name).is_file()
+
+
 @hookimpl
 def kit_models() -> list[ModelSpec]:
     """The networks of the original works, by torchvision's names."""
-    return [ModelSpec(name, _build, "torchvision") for name in NAMES]
+    return [ModelSpec(name, _build, "torchvision", offline=_offline) for name in NAMES]

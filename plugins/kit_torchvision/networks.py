@@ -20,13 +20,13 @@ def build(request: ModelRequest) -> nn.Module:
     """The network of that name up to its last feature map, with a new head."""
     network = models.get_model(request.name, weights=None)
     if request.pretrained:
-        network.load_state_dict(_weights(request.name))
-    body, features = _body(network)
+        network.load_state_dict(weights(request.name))
+    body, features = body_of(network)
     widen_stem(body, request.channels)
     return Network(body, features, request.outputs, request.head, request.extras)
 
 
-def _body(network: nn.Module) -> tuple[nn.Module, int]:
+def body_of(network: nn.Module) -> tuple[nn.Module, int]:
     """Everything before the global pooling, and the number of its channels."""
     if isinstance(network, models.ResNet):
         layers = [child for name, child in network.named_children() if name not in ("avgpool", "fc")]
@@ -38,19 +38,27 @@ def _body(network: nn.Module) -> tuple[nn.Module, int]:
     return body, last.out_channels
 
 
-def _weights(name: str) -> dict[str, Tensor]:
+def weights_file(name: str) -> Path:
+    """Where torch keeps the ImageNet weights of that network, whether they are there or not."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / _url(name).rsplit("/", 1)[-1]
+
+
+def _url(name: str) -> str:
+    return str(models.get_model_weights(name).DEFAULT.url)
+
+
+def weights(name: str) -> dict[str, Tensor]:
     """ImageNet weights: from torch's own folder, else downloaded into it; the digest in the name is checked."""
-    url: str = models.get_model_weights(name).DEFAULT.url
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    path = weights_file(name)
     prefix = path.stem.rsplit("-", 1)[-1]
     if not path.is_file():
-        _fetch(url, path, prefix, name)
+        _fetch(_url(name), path, prefix, name)
     if not sha256(path).startswith(prefix):
         raise KitError(f"{path} is damaged (its digest is not the one in its name): remove it and run again")
-    weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    tensors: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     # The first densenet files name their layers in an older way (norm.1 for norm1).
-    renamed = {_DENSENET.sub(r"\1\2", key): value for key, value in weights.items()}
-    return renamed if name.startswith("densenet") else weights
+    renamed = {_DENSENET.sub(r"\1\2", key): value for key, value in tensors.items()}
+    return renamed if name.startswith("densenet") else tensors
 
 
 def _fetch(url: str, path: Path, prefix: str, name: str) -> None:

@@ -1,0 +1,45 @@
+"""`kit log`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kit.cli.options import CompetitionName, Json
+
+
+def command(
+    competition: CompetitionName,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write the Markdown there, not on stdout.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Render the experiment log of a competition as Markdown: one row a run, oldest first.
+
+    A run's note is set when it is trained: kit train histo --set note="larger images".
+
+    \b
+    Example:
+        kit log histo
+        kit log histo --out EXPERIMENTS.md
+    """
+    from kit.console import Console
+    from kit.errors import KitError
+    from kit.files import write_bytes
+    from kit.paths import runs_dir
+    from kit.plugin.registry import Registry
+    from kit.reports.runs import log_markdown, log_rows
+    from kit.run import all_runs
+
+    console, known = Console(json), Registry().competitions.get(competition)
+    rows = log_rows([run for run in all_runs() if run.record["config"]["competition"] == known.name])
+    if not rows:
+        raise KitError(f"no run of {known.name} in {runs_dir()}: kit train {known.name} makes one")
+    text = log_markdown(known.title, rows)
+    if out is not None:
+        write_bytes(out, text.encode())
+        console.say(f"{out}: {len(rows)} runs")
+    elif not json:
+        print(text, end="")
+    console.result({"competition": known.name, "runs": rows})

@@ -1,0 +1,41 @@
+"""`kit lr-find`."""
+
+from typing import Annotated
+
+import typer
+
+from kit.cli.options import CompetitionName, ConfigFile, Json, Settings
+
+
+def command(
+    competition: CompetitionName,
+    model: Annotated[str | None, typer.Option("--model", help="Network, e.g. resnet18.")] = None,
+    config: ConfigFile = None,
+    settings: Settings = None,
+    json: Json = False,
+) -> None:
+    """Try growing learning rates on a hundred batches: a picture and a suggestion for --lr.
+
+    \b
+    Example:
+        kit lr-find histo --model efficientnet_lite0 --set freeze_epochs=1
+    """
+    from kit.config import resolve
+    from kit.console import Console
+    from kit.data.store import Store
+    from kit.plugin.registry import Registry
+    from kit.reports.figures import curve, save
+    from kit.training.lr_find import find_rate
+    from kit.training.train import folds_for
+
+    console, registry = Console(json), Registry()
+    store = Store.of(registry, competition)
+    index = store.index()
+    resolved, _ = resolve(store.competition, store.is_sample, config, {"model": model}, settings)
+    store = Store.of(registry, competition, resolved.dataset)
+    found = find_rate(registry, store, resolved, folds_for(store, index, resolved.folds), console)
+    path = store.root / "explore" / f"lr-find-{resolved.model.replace('/', '-')}.png"
+    title = f"Range test of {resolved.model} at {resolved.size} px, batch {resolved.batch_size}"
+    save(curve(found.rates, found.losses, found.suggestion, title, ("learning rate", "smoothed loss")), path)
+    console.say(f"the loss falls fastest at {found.suggestion:.1e}: --lr {found.suggestion:.0e}   picture: {path}")
+    console.result({"suggestion": found.suggestion, "rates": found.rates, "losses": found.losses, "path": path})

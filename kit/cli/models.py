@@ -1,0 +1,96 @@
+"""kit models: the networks, what they cost, and whether their pretrained weights are here."""
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kit.cli.options import Json
+from kit.errors import KitError
+
+if TYPE_CHECKING:
+    from kit.plugin.registry import Registry
+    from kit.plugin.specs import ModelSpec
+
+OFFLINE = {True: "here", False: "to fetch", None: "none exist"}
+
+
+def command(
+    pattern: Annotated[
+        str | None, typer.Argument(help="Shell pattern of names; `timm/*lite*` looks into timm.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List the networks: parameters, GFLOPs at 224 pixels, and whether pretrained weights lie on this disk.
+
+    Counted with three channels, a linear head and 1,000 outputs. A GFLOP is 10^9 multiply-adds, as papers count.
+
+    \b
+    Example:
+        kit models
+        kit models 'resnet*'
+        kit models 'timm/*lite*'
+        kit models 'timm/resnet50.*' --json
+    """
+    from kit.console import Console
+    from kit.plugin.registry import Registry
+
+    console = Console(json)
+    registry = Registry()
+    names = _names(registry, pattern)
+    documents = []
+    with console.progress("counting", len(names), "networks") as progress:
+        for name in names:
+            documents.append(_describe(registry.models.get(name), name))
+            progress.advance(note=name)
+    console.table(
+        "",
+        ("name", "parameters, M", "GFLOPs at 224", "pretrained weights", "what it is"),
+        [_row(document) for document in documents],
+    )
+    families = [spec for spec in registry.models if spec.names is not None and pattern is None]
+    sizes = {spec.name: len(spec.names(spec.name)) for spec in families}
+    for name, count in sizes.items():
+        console.say(f"{name}: {count:,} more; kit models '{name[:-1]}*NAME*' lists those whose names match")
+    console.result({"models": documents, "families": sizes})
+
+
+def _names(registry: "Registry", pattern: str | None) -> list[str]:
+    """Full names of the networks that match; a family is looked into only where the pattern has its prefix."""
+    plain = [spec.name for spec in registry.models if not spec.name.endswith("/*")]
+    if pattern is None:
+        return plain
+    if not any(mark in pattern for mark in "*?["):
+        registry.models.get(pattern)
+        return [pattern]
+    names = [name for name in plain if fnmatchcase(name, pattern)]
+    for spec in registry.models:
+        if spec.names is not None and pattern.startswith(spec.name[:-1]):
+            names += spec.names(pattern)
+    if not names:
+        raise KitError(f"no network is called like {pattern!r}: kit models lists them")
+    return names
+
+
+def _describe(spec: "ModelSpec", name: str) -> dict[str, Any]:
+    from kit.model.cost import cost
+
+    parameters, multiply_adds = cost(spec, name)
+    return {
+        "name": name,
+        "parameters": parameters,
+        "gflops_224": None if multiply_adds is None else round(multiply_adds / 1e9, 4),
+        "offline": None if spec.offline is None else spec.offline(name),
+        "description": spec.description,
+    }
+
+
+def _row(document: dict[str, Any]) -> tuple[str, str, str, str, str]:
+    gflops = document["gflops_224"]
+    return (
+        document["name"],
+        f"{document['parameters'] / 1e6:13.2f}",
+        "other sizes only" if gflops is None else f"{gflops:13.2f}",
+        OFFLINE[document["offline"]],
+        document["description"],
+    )

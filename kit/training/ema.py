@@ -1,0 +1,36 @@
+"""An exponential moving average of the weights, which predicts in their place."""
+
+from copy import deepcopy
+from dataclasses import replace
+
+import torch
+
+from kit.model.build import Model
+
+
+class Ema:
+    """A second model whose weights follow those of the first.
+
+    After step t it takes over the share 1 - d, d = min(decay, (1 + t) / (10 + t)): the average forgets the random
+    start quickly however short the run (as in TensorFlow's ExponentialMovingAverage). Buffers (the statistics of batch
+    normalisation) are averaged likewise, counters copied.
+    """
+
+    def __init__(self, model: Model, decay: float) -> None:
+        self.decay = decay
+        network, loss = deepcopy(model.network), deepcopy(model.loss)
+        self.model = replace(model, network=network.requires_grad_(False), loss=loss.requires_grad_(False))
+
+    @torch.no_grad()
+    def update(self, model: Model, step: int) -> None:
+        """Follow the model after its step number `step` (from 1)."""
+        share = 1 - min(self.decay, (1 + step) / (10 + step))
+        averages, values = [], []
+        for follower, leader in ((self.model.network, model.network), (self.model.loss, model.loss)):
+            for ours, theirs in zip(follower.state_dict().values(), leader.state_dict().values(), strict=True):
+                if ours.is_floating_point():
+                    averages.append(ours)
+                    values.append(theirs)
+                else:
+                    ours.copy_(theirs)
+        torch._foreach_lerp_(averages, values, share)

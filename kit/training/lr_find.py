@@ -1,0 +1,81 @@
+"""The learning-rate range test (Smith 2017): raise the rate from step to step and look where the loss falls fastest."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from kit.config import TrainConfig
+from kit.console import Console
+from kit.data.folds import Folds
+from kit.data.store import Store
+from kit.errors import KitError
+from kit.model.batches import Loader, Samples, to_device, training_plan
+from kit.model.build import build_model, seed_everything, statistics
+from kit.plugin.registry import Registry
+from kit.training.augment import make_augment
+from kit.training.mix import mix
+from kit.training.optim import freeze_body, make_optimizer
+
+LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
+SMOOTHING = 0.95
+# The test ends where the smoothed loss is this many times its best.
+DIVERGED = 4.0
+
+
+@dataclass(frozen=True)
+class RangeTest:
+    """Rates tried, the smoothed loss after each, and the rate where it fell fastest."""
+
+    rates: list[float]
+    losses: list[float]
+    suggestion: float
+
+
+def find_rate(registry: Registry, store: Store, config: TrainConfig, folds: Folds, console: Console) -> RangeTest:
+    """Train the first fold's network on up to 100 batches with a rate that grows from 1e-7 to 10."""
+    index = store.index()
+    seed_everything(config.seed, 0)
+    normalization = statistics(config, registry, store.dataset.channels)
+    model = build_model(config, registry, store.dataset, index, normalization, config.pretrained)
+    if config.freeze_epochs:
+        freeze_body(model.network, True)
+    optimizer = make_optimizer(config, model.network, model.loss)
+    rows = index.train[folds.of(index.train) != 0]
+    samples = Samples.of(index, rows, store.dataset, config.sizes[0] if config.sizes else config.size)
+    augment = make_augment(config, Path())
+    loader = Loader(samples, augment, config.workers, model.runtime.device)
+    epochs = (training_plan(len(samples), config.batch_size, (config.seed, 0, epoch)) for epoch in range(STEPS))
+    plan = list(islice((batch for epoch in epochs for step in epoch for batch in step), STEPS))
+    rates: list[float] = []
+    losses: list[float] = []
+    average = 0.0
+    with console.progress("learning rates", len(plan), "steps") as bar:
+        for step, raw in enumerate(loader.batches(plan)):
+            rate = LOWEST * (HIGHEST / LOWEST) ** (step / (STEPS - 1))
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["scale"]
+            batch = mix(config, to_device(raw, model.runtime.device, model.normalize), index.outputs)
+            with model.runtime.autocast():
+                loss = model.loss(model.network(batch.images, batch.extras), batch)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            average = SMOOTHING * average + (1 - SMOOTHING) * float(loss)
+            smoothed = average / (1 - SMOOTHING ** (step + 1))
+            if not math.isfinite(smoothed) or (losses and smoothed > DIVERGED * min(losses)):
+                break
+            rates.append(rate)
+            losses.append(smoothed)
+            bar.advance(1, f"rate {rate:.1e}, loss {smoothed:.3f}")
+    return RangeTest(rates, losses, steepest(rates, losses))
+
+
+def steepest(rates: Sequence[float], losses: Sequence[float]) -> float:
+    """The rate at which the loss falls fastest by the logarithm of the rate, before its lowest point."""
+    bottom = losses.index(min(losses)) if losses else 0
+    if bottom < 2:
+        raise KitError("the loss never fell in the range test: look at the data (kit check) or take another --model")
+    falls = [losses[i - 1] - losses[i + 1] for i in range(1, bottom)]
+    return rates[1 + falls.index(max(falls))]

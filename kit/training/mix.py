@@ -1,0 +1,48 @@
+"""Mixup and CutMix: two images of a batch become one, their targets in the same shares."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from kit.config import TrainConfig
+from kit.model.batches import Batch
+
+
+def mix(config: TrainConfig, batch: Batch, classes: int) -> Batch:
+    """Mix a batch with a shuffled copy of itself, by the configured way; without one it stays as it is.
+
+    Mixup (Zhang et al. 2018) adds images in the shares p and 1 - p, p from Beta(alpha, alpha). CutMix (Yun et al.
+    2019) pastes a box of the share 1 - p of the area. With both configured, each batch takes one of them by chance.
+    The targets become float shares: BxK (multiclass class numbers as one-hot rows).
+    """
+    ways = [way for way, alpha in ((mixup, config.mixup), (cutmix, config.cutmix)) if alpha > 0]
+    if not ways:
+        return batch
+    way = ways[int(torch.randint(len(ways), ()))]
+    alpha = torch.tensor(config.mixup if way is mixup else config.cutmix)
+    share = float(torch.distributions.Beta(alpha, alpha).sample())
+    order = torch.randperm(len(batch.rows)).to(batch.images.device)
+    target = batch.target if batch.target.is_floating_point() else functional.one_hot(batch.target, classes).float()
+    images, share = way(batch.images, batch.images[order], share)
+    extras = batch.extras * share + batch.extras[order] * (1 - share)
+    return Batch(images, target * share + target[order] * (1 - share), extras, batch.rows)
+
+
+def mixup(images: Tensor, others: Tensor, share: float) -> tuple[Tensor, float]:
+    """`share` of the images and the rest of the others, and that share."""
+    return images * share + others * (1 - share), share
+
+
+def cutmix(images: Tensor, others: Tensor, share: float) -> tuple[Tensor, float]:
+    """The images with a box of the others at a random place, and the share of the area that was left."""
+    height, width = images.shape[2:]
+    side = math.sqrt(1 - share)
+    y, x = int(torch.randint(height, ())), int(torch.randint(width, ()))
+    half_height, half_width = round(height * side / 2), round(width * side / 2)
+    top, bottom = max(y - half_height, 0), min(y + half_height, height)
+    left, right = max(x - half_width, 0), min(x + half_width, width)
+    mixed = images.clone()
+    mixed[:, :, top:bottom, left:right] = others[:, :, top:bottom, left:right]
+    return mixed, 1 - (bottom - top) * (right - left) / (height * width)

@@ -1,0 +1,88 @@
+"""`kit models`: costs as published, weights on this disk or not, patterns."""
+
+import pytest
+import torch
+from torchvision import models
+
+from kit.model.cost import cost
+from kit.plugin.registry import Registry
+
+KEYS = {"name", "parameters", "gflops_224", "offline", "description"}
+FAMILY = "timm/*"
+
+
+def test_all_registered_networks_are_listed(kit, monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    document = kit("models", "--json").json
+    listed = {row["name"]: row for row in document["models"]}
+    assert list(listed) == sorted(spec.name for spec in Registry().models if spec.name != FAMILY)
+    assert all(set(row) == KEYS and row["gflops_224"] > 0 for row in listed.values())
+    assert document["families"][FAMILY] > 1000
+    assert listed["small_cnn"]["offline"] is None
+    assert listed["efficientnet_lite0"]["offline"] is True
+    assert listed["resnet50"]["offline"] is listed["resnet50_cbam"]["offline"] is False
+    assert listed["resnet50"]["gflops_224"] == pytest.approx(4.09, abs=0.01)
+
+
+def test_weights_in_the_folder_of_torch_are_offline(kit, monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth").touch()
+    listed = {row["name"]: row["offline"] for row in kit("models", "resnet[13]*", "--json").json["models"]}
+    assert listed == {"resnet152": False, "resnet18": True, "resnet34": False}
+
+
+def test_a_pattern_looks_into_timm(kit):
+    listed = kit("models", "timm/tf_efficientnet_lit*0", "--json").json
+    assert [row["name"] for row in listed["models"]] == ["timm/tf_efficientnet_lite0"]
+    assert listed["families"] == {}
+    tagged = kit("models", "timm/resnet10t.*", "--json").json["models"]
+    assert [row["name"] for row in tagged] == ["timm/resnet10t.c3_in1k"]
+    out = kit("models", "timm/vit_base_patch16_384").out
+    assert "86.86" in out
+    assert "other sizes only" in out
+
+
+def test_unknown_names_are_said(kit):
+    assert "did you mean resnet50" in kit("models", "resnet51", code=2).err
+    assert "no network 'nothing'" in kit("models", "timm/nothing", code=2).err
+    assert "called like 'x*'" in kit("models", "x*", code=2).err
+    assert "called like 'timm/qq*'" in kit("models", "timm/qq*", code=2).err
+
+
+@pytest.mark.parametrize(
+    ("name", "multiply_adds"),
+    # VGG's own 15.47 without its two hidden layers of 4,096; ViT-Tiny as in timm's table, attention counted.
+    [("resnet50", 4.09e9), ("densenet121", 2.83e9), ("vgg16", 15.47e9 - 25088 * 4096 - 4096**2 - 4096 * 1000 + 512e3),
+     ("efficientnet_lite0", 0.39e9), ("timm/vit_tiny_patch16_224", 1.26e9)],
+)  # fmt: skip
+def test_multiply_adds_are_those_of_the_papers(name, multiply_adds):
+    counted = cost(Registry().models.get(name), name).multiply_adds
+    assert counted == pytest.approx(multiply_adds, rel=0.02)
+
+
+def test_a_small_network_by_hand():
+    """Four stages at 16 px: kernel^2 x channels in x channels out x places, and the linear layer."""
+    multiply_adds, channels, side = 160 * 1000, 3, 16
+    for width in (24, 48, 96, 160):
+        side //= 2
+        multiply_adds += (16 * channels + 9 * width) * width * side * side
+        channels = width
+    assert cost(Registry().models.get("small_cnn"), "small_cnn", 16).multiply_adds == multiply_adds
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [spec.name for spec in Registry().models if spec.description == "torchvision"])
+def test_parameters_and_multiply_adds_are_those_that_torchvision_publishes(name):
+    """Where the published classifier has hidden layers (vgg16, mobilenet_v3_small), it is exchanged in the count."""
+    weights = next(iter(models.get_model_weights(name)))
+    (size,) = weights.transforms().crop_size
+    counted = cost(Registry().models.get(name), name, size)
+    with torch.device("meta"):
+        classifier = models.get_model(name).get_submodule("fc" if "resne" in name else "classifier")
+    linear = [layer for layer in classifier.modules() if isinstance(layer, torch.nn.Linear)]
+    features = {"vgg16": 512}.get(name, linear[0].in_features)
+    exchanged = sum(layer.weight.numel() for layer in linear) - features * 1000
+    biases = sum(layer.bias.numel() for layer in linear) - 1000
+    assert counted.parameters + exchanged + biases == weights.meta["num_params"]
+    assert (counted.multiply_adds + exchanged) / 1e9 == pytest.approx(weights.meta["_ops"], abs=0.0006)
