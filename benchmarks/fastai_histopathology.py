@@ -24,7 +24,7 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 EPOCHS, SIZE = 5, 96
-RECIPE = ["freeze_epochs=1", "schedule=one_cycle", "lr=1e-4..2e-3", "head=concat_pool", "ema=0.99"]
+RECIPE = ["freeze_epochs=1", "schedule=one_cycle", "lr=1e-3..4e-3", "head=concat_pool", "ema=0.99"]
 
 
 def score(ids: list[str], values: list[float], truth: Path) -> float:
@@ -80,7 +80,7 @@ def fastai(truth: Path, folder: Path) -> dict[str, float]:
     )  # fmt: skip
     network = torch.nn.Sequential(body, f.create_head(1280, 2))
     f.apply_init(network[1], torch.nn.init.kaiming_normal_)
-    learner = f.Learner(loaders, network, loss_func=f.CrossEntropyLossFlat(), metrics=f.RocAucBinary(),
+    learner = f.Learner(loaders, network, loss_func=f.CrossEntropyLossFlat(),
                         splitter=lambda m: [f.params(m[0]), f.params(m[1])])  # fmt: skip
     with learner.no_bar(), learner.no_logging():
         learner.fine_tune(EPOCHS - 1, freeze_epochs=1)
@@ -88,7 +88,8 @@ def fastai(truth: Path, folder: Path) -> dict[str, float]:
         part = loaders.test_dl([data / "test" / f"{name}.tif" for name in test])
         for name, predict in (("plain", learner.get_preds), ("tta", learner.tta)):
             result[name] = score(test, predict(dl=part)[0][:, 1].tolist(), truth)
-    result["valid"] = round(float(learner.recorder.values[-1][2]), 4)
+        predicted, right = learner.get_preds(ds_idx=1)
+    result["valid"] = round(float(roc_auc_score(right, predicted[:, 1])), 4)
     return result
 
 
