@@ -75,8 +75,11 @@ def ours(config: TrainConfig, samples: Samples, index: Index) -> float:
     with tempfile.TemporaryDirectory() as folder, Interrupt("") as interrupt:
         history = History(Path(folder) / "history.csv", console)
         forecast = Forecast(len(samples), 0, lambda: 0, console)
-        job = FoldJob(config, 0, model, samples, few, None, 1, (Registry().metrics.get("accuracy"),),
-                      Checkpoints(Path(folder)), history, [], forecast)  # fmt: skip
+        job = FoldJob(
+            config=config, fold=0, model=model, train=samples, valid=few, augment=None, outputs=1,
+            metrics=(Registry().metrics.get("accuracy"),), checkpoints=Checkpoints(Path(folder)), history=history,
+            trackers=[], classes=index.classes, forecast=forecast,
+        )  # fmt: skip
         train_fold(job, interrupt, console)
         return float(history.rows[0]["seconds"] or 0)
 
