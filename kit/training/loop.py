@@ -156,13 +156,14 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
                     torch.manual_seed(int(seeds[number]))
                     for group in optimizer.param_groups:
                         group["lr"] = rate(progress["step"]) * group["scale"]
-                    optimizer.zero_grad(set_to_none=True)
                     images = sum(len(rows) for rows, _ in step)
-                    for raw in (next(raws) for _ in step):
+                    for part, raw in enumerate(next(raws) for _ in step):
                         batch = mix(config, to_device(raw, device, model.normalize), job.outputs)
                         with model.runtime.autocast():
                             output = model.network(batch.images, batch.extras)
                             loss = model.loss(output, batch) * (len(batch.rows) / images)
+                        if part == 0:
+                            optimizer.zero_grad(set_to_none=True)
                         scaler.scale(loss).backward()
                         loss_sum += loss.detach().double() * images
                     if config.clip is not None:

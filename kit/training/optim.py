@@ -34,10 +34,13 @@ def make_optimizer(config: TrainConfig, network: nn.Module, loss: nn.Module) -> 
     biases are not decayed.
     """
     depths = depth_groups(network, loss)
-    low = (config.lr_low or config.lr) / config.lr
+    if config.lr_low is None:
+        # Fewer groups make fewer, larger steps.
+        depths, scales = [[parameter for parameters in depths for parameter in parameters]], [1.0]
+    else:
+        scales = [(config.lr_low / config.lr) ** (1 - depth / BODY_PARTS) for depth in range(len(depths))]
     groups: list[dict[str, Any]] = []
-    for depth, parameters in enumerate(depths):
-        scale = low ** (1 - depth / (len(depths) - 1))
+    for parameters, scale in zip(depths, scales, strict=True):
         for chosen, decay in (
             ([p for p in parameters if p.ndim > 1], config.weight_decay),
             ([p for p in parameters if p.ndim <= 1], 0.0),
