@@ -76,7 +76,7 @@ def ours(config: TrainConfig, samples: Samples, index: Index) -> float:
         history = History(Path(folder) / "history.csv", console)
         forecast = Forecast(len(samples), 0, lambda: 0, console)
         job = FoldJob(
-            config=config, fold=0, model=model, train=samples, valid=few, augment=None, outputs=1,
+            config=config, fold=0, model=model, train=samples, valid=few, augment=None,
             metrics=(Registry().metrics.get("accuracy"),), checkpoints=Checkpoints(Path(folder)), history=history,
             trackers=[], classes=index.classes, forecast=forecast,
         )  # fmt: skip

@@ -126,18 +126,18 @@ def test_lists_and_the_prefix_of_another_machine(tmp_path):
 
 def test_prefix_maps(tmp_path, monkeypatch):
     def prefix(value: str | None, lists: bool = True) -> str:
-        return list_prefix(arguments(tmp_path, lists=lists, prefix_map=value), Path("/work/data/parts"))
+        return list_prefix(arguments(tmp_path, lists=lists, prefix_map=value), Path("/disk/data/parts"))
 
     monkeypatch.chdir(tmp_path)
-    assert prefix(None) == "/work/data/parts"
-    assert prefix("/work=/content") == prefix("/work/=/content/") == "/content/data/parts"
-    assert prefix("/work/data/parts=parts") == "parts"
-    assert prefix("/=gs://bucket") == "gs://bucket/work/data/parts"
-    assert prefix("/work/data=D:/a=b") == "D:/a=b/parts"
-    assert "no path begins with /work/da:" in refusal(lambda: prefix("/work/da=/x"))
-    for wrong in ("/work", "=/content", "/work="):
+    assert prefix(None) == "/disk/data/parts"
+    assert prefix("/disk=/content") == prefix("/disk/=/content/") == "/content/data/parts"
+    assert prefix("/disk/data/parts=parts") == "parts"
+    assert prefix("/=gs://bucket") == "gs://bucket/disk/data/parts"
+    assert prefix("/disk/data=D:/a=b") == "D:/a=b/parts"
+    assert "no path begins with /disk/da:" in refusal(lambda: prefix("/disk/da=/x"))
+    for wrong in ("/disk", "=/content", "/disk="):
         assert "is not OLD=NEW" in refusal(lambda wrong=wrong: prefix(wrong))
-    assert "add --lists" in refusal(lambda: prefix("/work=/content", lists=False))
+    assert "add --lists" in refusal(lambda: prefix("/disk=/content", lists=False))
 
 
 def test_zips_and_their_checksums(tmp_path):

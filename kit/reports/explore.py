@@ -37,10 +37,7 @@ class Statistics:
 def composite(dataset: DatasetSpec, index: Index, row: int) -> np.ndarray:
     """One training sample as an RGB picture, HxWx3 uint8, at its own size."""
     files = tuple(index.root / name for name in index.train["files"].iat[row])
-    array = dataset.read(files)
-    if dataset.composite is not None:
-        return dataset.composite(array)
-    return array[..., :3] if array.shape[2] >= 3 else np.repeat(array[..., :1], 3, axis=2)
+    return dataset.picture(dataset.read(files))
 
 
 def write_pictures(dataset: DatasetSpec, index: Index, folder: Path, console: Console) -> list[tuple[Path, str]]:

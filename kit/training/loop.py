@@ -39,7 +39,6 @@ class FoldJob:
     train: Samples
     valid: Samples
     augment: Augment | None
-    outputs: int
     metrics: tuple[MetricSpec, ...]
     checkpoints: Checkpoints
     history: History
@@ -158,7 +157,7 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
                         group["lr"] = rate(progress["step"]) * group["scale"]
                     images = sum(len(rows) for rows, _ in step)
                     for part, raw in enumerate(next(raws) for _ in step):
-                        batch = mix(config, to_device(raw, device, model.normalize), job.outputs)
+                        batch = mix(config, to_device(raw, device, model.normalize), len(job.classes))
                         with model.runtime.autocast():
                             output = model.network(batch.images, batch.extras)
                             loss = model.loss(output, batch) * (len(batch.rows) / images)

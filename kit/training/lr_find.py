@@ -56,13 +56,13 @@ def find_rate(registry: Registry, store: Store, config: TrainConfig, folds: Fold
             rate = LOWEST * (HIGHEST / LOWEST) ** (step / (STEPS - 1))
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["scale"]
-            batch = mix(config, to_device(raw, model.runtime.device, model.normalize), index.outputs)
+            batch = mix(config, to_device(raw, model.runtime.device, model.normalize), len(index.classes))
             with model.runtime.autocast():
                 loss = model.loss(model.network(batch.images, batch.extras), batch)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-            average = SMOOTHING * average + (1 - SMOOTHING) * float(loss)
+            average = SMOOTHING * average + (1 - SMOOTHING) * float(loss.detach())
             smoothed = average / (1 - SMOOTHING ** (step + 1))
             if not math.isfinite(smoothed) or (losses and smoothed > DIVERGED * min(losses)):
                 break

@@ -196,7 +196,6 @@ def _train_one(
         train=Samples.of(index, train_rows, dataset, config.size),
         valid=Samples.of(index, valid_rows, dataset, config.size),
         augment=make_augment(config, run.path),
-        outputs=index.outputs,
         metrics=epoch_metrics(registry, store.competition.metric),
         checkpoints=checkpoints,
         history=History(run.fold_dir(fold) / "history.csv", console),
