@@ -57,6 +57,8 @@ def test_commands_print_for_people_too(kit):
     assert "checked, fit to be sent" in kit("submit", "histo", "--dry-run").out
     assert "sample" in kit("runs").out
     assert "peak learning rate" in kit("config", "histo").out
+    assert "histopathology" in kit("config").out
+    assert "name a competition" in kit("config", "--set", "lr=1", code=2).err
 
 
 def test_a_sample_is_never_sent(kit):

@@ -266,6 +266,29 @@ def test_weights_in_the_cache_of_the_hub_are_found_by_their_tag(monkeypatch, tmp
         torch.testing.assert_close(original.eval().fc(pooled), original(images))
 
 
+def test_weights_of_timm_can_be_put_there_by_hand(monkeypatch, tmp_path):
+    import timm
+    from huggingface_hub import constants
+    from safetensors.torch import save_file
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("kit_timm.networks.urlopen", lambda *arguments, **options: (_ for _ in ()).throw(OSError()))
+    name = "timm/resnet10t.c3_in1k"
+    with pytest.raises(KitError, match="--no-pretrained") as caught:
+        build(name, pretrained=True)
+    path = tmp_path / "hub" / "checkpoints" / "resnet10t.c3_in1k.safetensors"
+    assert f"put model.safetensors of timm/resnet10t.c3_in1k as {path}" in str(caught.value)
+    path.parent.mkdir(parents=True)
+    original = timm.create_model("resnet10t")
+    save_file(original.state_dict(), path)
+    assert Registry().models.get(name).offline(name) is True
+    ours, theirs = build(name, pretrained=True).body.state_dict(), original.state_dict()
+    shared = [key for key in theirs if any(own.endswith(key) for own in ours)]
+    assert len(shared) > 50
+    assert all(torch.equal(theirs[key], next(v for own, v in ours.items() if own.endswith(key))) for key in shared)
+
+
 def test_networks_of_timm_bring_their_own_statistics():
     clip = "timm/vit_base_patch16_clip_224.openai"
     for model, mean in ((clip, 0.48145466), ("timm/tf_efficientnet_lite0", 0.5), ("timm/resnet10t", 0.485)):

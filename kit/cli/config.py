@@ -8,7 +8,9 @@ from kit.cli.options import ConfigFile, Json, Settings
 
 
 def command(
-    target: Annotated[str, typer.Argument(metavar="COMPETITION|RUN", help="What to show the configuration of.")],
+    target: Annotated[
+        str | None, typer.Argument(metavar="[COMPETITION|RUN]", help="By default the newest run.")
+    ] = None,
     config: ConfigFile = None,
     settings: Settings = None,
     json: Json = False,
@@ -17,8 +19,8 @@ def command(
 
     \b
     Example:
-        kit config histo
         kit config histo --set rotate=45
+        kit config histopathology-20260101-120000
     """
     from kit.config import describe, resolve
     from kit.console import Console
@@ -29,17 +31,20 @@ def command(
 
     console, registry = Console(json), Registry()
     try:
-        store = Store.of(registry, target)
+        store = None if target is None else Store.of(registry, target)
     except KitError as unknown:
+        store = None
         try:
-            run = find_run(target)
+            find_run(target)
         except KitError:
             raise unknown from None
-        if config or settings:
-            raise KitError("a run's configuration is fixed: leave --config and --set out") from None
-        resolved, sources = run.config, run.record["sources"]
-    else:
+    if store is not None:
         resolved, sources = resolve(store.competition, store.is_sample, config, None, settings)
+    elif config or settings:
+        raise KitError("a run's configuration is fixed: name a competition, or leave --config and --set out")
+    else:
+        run = find_run(target)
+        resolved, sources = run.config, run.record["sources"]
     descriptions, values = describe(), resolved.model_dump(mode="json")
     console.table(
         "",

@@ -131,20 +131,27 @@ def _averages(network: Any) -> bool:
 
 
 def offline(name: str) -> bool | None:
-    """Whether the weights of `timm/<name>` lie in the hub's cache; None where timm has none."""
+    """Whether the weights of `timm/<name>` lie on this disk; None where timm has none."""
     known = facts(name)
     return _cached(known) is not None if known.hf_hub_id else None
+
+
+def _by_hand(known: Any) -> Path:
+    """Where a person puts a weight file that was fetched elsewhere."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / f"{Path(known.hf_hub_id).name}.safetensors"
 
 
 def _cached(known: Any) -> str | None:
     from huggingface_hub import try_to_load_from_cache
 
+    if _by_hand(known).is_file():
+        return str(_by_hand(known))
     cached = try_to_load_from_cache(known.hf_hub_id, known.hf_hub_filename or "model.safetensors")
     return cached if isinstance(cached, str) else None
 
 
 def _hub_file(name: str) -> Path:
-    """The weight file of timm's hub: from the local cache, else downloaded; one clear line when neither works."""
+    """The weight file of timm's hub: put there by hand, in the cache, or downloaded; one clear line when none works."""
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -161,7 +168,7 @@ def _hub_file(name: str) -> Path:
         return Path(hf_hub_download(known.hf_hub_id, file, etag_timeout=10))
     except (OSError, HfHubHTTPError):
         raise KitError(
-            f"no pretrained weights for {name} ({file} of {known.hf_hub_id}) in {constants.HF_HUB_CACHE} "
-            "and no way to the hub: put them there, or go on with --no-pretrained",
+            f"the pretrained weights of {name} can't be fetched: put {file} of {known.hf_hub_id} "
+            f"as {_by_hand(known)}, or go on with --no-pretrained",
             NETWORK,
         ) from None
