@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from kit_metrics.classification import accuracy, roc_auc
 
+from kit.console import Console
 from kit.inference.metrics import bootstrap_interval, classification_table
 from kit.plugin.registry import Registry
 
@@ -34,7 +35,7 @@ def test_the_interval_is_that_of_the_normal_approximation():
     target = random.integers(0, 2, 1000)
     prediction = np.where(random.random(1000) < 0.8, target, 1 - target).astype(float)
     metric = Registry().metrics.get("accuracy")
-    low, high = bootstrap_interval(metric, target, prediction, np.arange(1000))
+    low, high = bootstrap_interval(metric, target, prediction, np.arange(1000), Console())
     rate = accuracy(target, prediction)
     half = 1.96 * np.sqrt(rate * (1 - rate) / 1000)
     assert low == pytest.approx(rate - half, abs=0.004)
@@ -46,10 +47,10 @@ def test_copies_in_a_group_do_not_narrow_the_interval():
     target = random.integers(0, 2, 200)
     prediction = np.where(random.random(200) < 0.8, target, 1 - target).astype(float)
     metric = Registry().metrics.get("accuracy")
-    once = bootstrap_interval(metric, target, prediction, np.arange(200))
+    once = bootstrap_interval(metric, target, prediction, np.arange(200), Console())
     groups = np.repeat(np.arange(200), 9)
-    grouped = bootstrap_interval(metric, np.repeat(target, 9), np.repeat(prediction, 9), groups)
-    naive = bootstrap_interval(metric, np.repeat(target, 9), np.repeat(prediction, 9), np.arange(1800))
+    grouped = bootstrap_interval(metric, np.repeat(target, 9), np.repeat(prediction, 9), groups, Console())
+    naive = bootstrap_interval(metric, np.repeat(target, 9), np.repeat(prediction, 9), np.arange(1800), Console())
     assert grouped[1] - grouped[0] == pytest.approx(once[1] - once[0], rel=0.15)
     assert naive[1] - naive[0] < 0.5 * (once[1] - once[0])
 

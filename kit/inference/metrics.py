@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kit.console import Console
 from kit.plugin.specs import MetricSpec
 
 if TYPE_CHECKING:
@@ -19,7 +20,12 @@ def flat(task: "Task", values: np.ndarray) -> np.ndarray:
 
 
 def bootstrap_interval(
-    metric: MetricSpec, target: np.ndarray, prediction: np.ndarray, groups: np.ndarray, seed: int = 0
+    metric: MetricSpec,
+    target: np.ndarray,
+    prediction: np.ndarray,
+    groups: np.ndarray,
+    console: Console,
+    seed: int = 0,
 ) -> tuple[float, float]:
     """The 95 % percentile interval of a metric, resampling whole groups (Efron 1979; clusters are not independent).
 
@@ -30,10 +36,13 @@ def bootstrap_interval(
     members = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
     alone = len(members) == len(groups)
     scores = []
-    for _ in range(1000 if len(target) < 20_000 else 200):
-        drawn = random.integers(0, len(members), len(members))
-        rows = order[drawn] if alone else np.concatenate([members[number] for number in drawn])
-        scores.append(metric.compute(target[rows], prediction[rows]))
+    resamples = 1000 if len(target) < 20_000 else 200
+    with console.progress("interval", resamples, "resamples") as bar:
+        for _ in range(resamples):
+            drawn = random.integers(0, len(members), len(members))
+            rows = order[drawn] if alone else np.concatenate([members[number] for number in drawn])
+            scores.append(metric.compute(target[rows], prediction[rows]))
+            bar.advance()
     finite = np.asarray(scores)[np.isfinite(scores)]
     if not len(finite):
         return float("nan"), float("nan")

@@ -133,7 +133,7 @@ def train(registry: Registry, store: Store, run: Run, only_fold: int | None, con
         except BaseException as error:
             run.update(state="interrupted" if isinstance(error, (Interrupted, KeyboardInterrupt)) else "failed")
             raise
-        score = _close(run, index, folds, registry.metrics.get(store.competition.metric))
+        score = _close(run, index, folds, registry.metrics.get(store.competition.metric), console)
         run.update(state="finished", score=score)
         results = {str(fold): fold_result(run, fold) or {} for fold in planned}
         _say_score(score, [result["score"] for result in results.values()], console)
@@ -231,7 +231,7 @@ def epoch_metrics(registry: Registry, metric: str) -> tuple[MetricSpec, ...]:
     return (chosen,) if metric == "accuracy" else (chosen, registry.metrics.get("accuracy"))
 
 
-def _close(run: Run, index: Index, folds: Folds, metric: MetricSpec) -> dict[str, Any]:
+def _close(run: Run, index: Index, folds: Folds, metric: MetricSpec, console: Console) -> dict[str, Any]:
     """Join the folds' out-of-fold predictions, in the order of the index, and score them with an interval."""
     parts = [Predictions.load(run.reading(f"fold-{fold}/oof.npz")) for fold in run.record["planned"]]
     joined = Predictions(
@@ -244,7 +244,7 @@ def _close(run: Run, index: Index, folds: Folds, metric: MetricSpec) -> dict[str
         joined.save(path)
     target, prediction = flat(index.task, index.targets(frame)), flat(index.task, joined.values)
     score = metric.compute(target, prediction)
-    low, high = bootstrap_interval(metric, target, prediction, group_codes(frame))
+    low, high = bootstrap_interval(metric, target, prediction, group_codes(frame), console)
     return {
         "metric": metric.name,
         "value": score if np.isfinite(score) else None,
