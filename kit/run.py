@@ -5,10 +5,12 @@ folds.csv                id, fold
 fold-<k>/checkpoint.json names the fold's current weight files with their digests
 fold-<k>/*.safetensors   weights, optimiser state
 fold-<k>/history.csv     one row a validation
+fold-<k>/result.json     what a finished fold ended with
 fold-<k>/oof.npz         predictions of the fold's validation part
 oof.npz, test.npz        out-of-fold and test predictions
 manifest.json            sha256 of the predictions, the folds and the submission
 submission.csv
+log.txt                  what training said
 """
 
 import contextlib
