@@ -99,16 +99,18 @@ def test_a_killed_process_is_resumed_to_the_same_bytes(store, kit):
     assert Run.open(killed.path).state == "finished"
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(store):
-    run = begin(store, "epochs=50")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_ctrl_c_saves_and_says_how_to_go_on(store, workers):
+    run = begin(store, "epochs=50", f"workers={workers}")
     process = subprocess.Popen(
         [sys.executable, "-m", "kit", "train", "--resume", run.id], stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE, text=True, env=os.environ,
+        stderr=subprocess.PIPE, text=True, env=os.environ, start_new_session=True,
     )  # fmt: skip
     deadline = time.monotonic() + 60
     while not (run.fold_dir(0) / "checkpoint.json").is_file() and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    # As a terminal does: to the process and its workers.
+    os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert f"kit train --resume {run.id}" in said

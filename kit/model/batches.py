@@ -1,6 +1,7 @@
 """The network's input: the one path from files to normalised batches, for training, validation and prediction."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,7 @@ class Loader:
             num_workers=count,
             persistent_workers=count > 0,
             pin_memory=cuda,
-            worker_init_fn=_one_thread,
+            worker_init_fn=_start_worker,
             # A generator of its own: drawing from the global one would make a step depend on where a run was resumed.
             generator=torch.Generator(),
         )
@@ -110,8 +111,10 @@ class _Reader(Dataset[Batch]):
         )
 
 
-def _one_thread(worker: int) -> None:
+def _start_worker(worker: int) -> None:
     cv2.setNumThreads(0)
+    # A terminal sends Ctrl-C to workers too; only the training process may decide when to stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def training_plan(
