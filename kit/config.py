@@ -98,6 +98,16 @@ class TrainConfig(BaseModel):
             values["sizes"], values["size"] = tuple(size), size[-1]
         return values
 
+    @model_validator(mode="after")
+    def _fit(self) -> "TrainConfig":
+        """Values that belong together agree, whichever sources they came from."""
+        if self.lr_low is not None and self.lr_low > self.lr:
+            raise ValueError(f"lr_low = {self.lr_low:g} is above lr = {self.lr:g}: give --lr LOW..HIGH")
+        if self.sizes and (self.sizes[-1] != self.size or min(self.sizes) < 8):
+            stages = ",".join(map(str, self.sizes))
+            raise ValueError(f"sizes = {stages} must be 8 or more and end at size = {self.size}: give --size A,B,...")
+        return self
+
 
 def describe() -> dict[str, str]:
     """Each field's description."""
@@ -185,6 +195,8 @@ def validate(values: Mapping[str, Any], sources: Mapping[str, str] | None = None
         return TrainConfig.model_validate(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
-        key = str(first["loc"][0]) if first["loc"] else "configuration"
+        if not first["loc"]:
+            raise KitError(first["msg"].removeprefix("Value error, ")) from None
+        key = str(first["loc"][0])
         source = f" (from {sources[key]})" if sources and key in sources else ""
         raise KitError(f"{key} = {first['input']!r}{source}: {first['msg']}: {describe().get(key, '')}") from None

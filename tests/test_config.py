@@ -37,6 +37,9 @@ def test_sample_defaults_hold_for_samples_only():
         (["size"], "--set key=value"),
         (["schedule=cyclic"], "one_cycle"),
         (["tta=3"], "1, 2, 4 or 8"),
+        (["lr=1e-3..1e-5"], "lr_low = 0.001 is above lr = 1e-05: give --lr LOW..HIGH"),
+        (["size=4,96"], "sizes = 4,96 must be 8 or more"),
+        (["sizes=[32,64]"], "end at size = 128: give --size A,B"),
     ],
 )
 def test_wrong_settings_are_named(settings, says):
