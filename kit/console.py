@@ -108,6 +108,10 @@ class Console:
         """A progress bar on stderr: done, rate, time left."""
         return Progress(description, total, unit, start, lambda line: self._line(line, sys.stderr))
 
+    def waiting(self, description: str) -> "Waiting":
+        """A spinner on stderr, for what has no measure of progress."""
+        return Waiting(description, lambda line: self._line(line, sys.stderr))
+
     def result(self, document: Any) -> None:
         """Under `--json`, print the command's one document."""
         if self.json:
@@ -172,3 +176,43 @@ class Progress:
         if self.bar is not None:
             self.bar.stop()
             Progress.showing = False
+
+
+class Waiting:
+    """A spinner on a terminal; elsewhere one plain line each ten seconds. Used as a context manager."""
+
+    def __init__(self, description: str, say: Callable[[str], None]) -> None:
+        self.description, self.say = description, say
+        self.began = self.printed = time.monotonic()
+        self.live: Any = None
+
+    def __enter__(self) -> "Waiting":
+        self.began = self.printed = time.monotonic()
+        if sys.stderr.isatty():
+            from rich.console import Console as Rich
+            from rich.live import Live
+            from rich.spinner import Spinner
+            from rich.text import Text
+
+            self.spinner = Spinner("dots", Text(self.description))
+            terminal = Rich(file=sys.stderr)
+            self.live = Live(self.spinner, console=terminal, transient=True, redirect_stdout=sys.stdout.isatty())
+            self.live.start()
+        return self
+
+    def tell(self, note: str) -> None:
+        """What the state is now; to be called each time that one has looked."""
+        text = f"{self.description}: {note}, {duration(time.monotonic() - self.began)}"
+        if self.live is not None:
+            from rich.text import Text
+
+            self.spinner.update(text=Text(text))
+        elif time.monotonic() - self.printed > Progress.interval:
+            self.printed = time.monotonic()
+            self.say(text)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.live is not None:
+            self.live.stop()

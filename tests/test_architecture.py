@@ -115,6 +115,12 @@ def test_torch_lives_in_its_rooms():
     assert using({"torch", "torchvision", "timm"}, [path for path in elsewhere if path != CONFORMANCE]) == []
 
 
+def test_kaggle_lives_in_its_room():
+    elsewhere = [path for path in SOURCES if not name(path).startswith("kit/kaggle/")]
+    assert using({"kaggle", "kagglesdk", "requests", "urllib3"}, elsewhere) == []
+    assert using({"kaggle"}, SOURCES) == [], "import kaggle signs in, prints and can hang"
+
+
 def test_light_files_import_nothing_heavy_at_the_top():
     light = [path for path in SOURCES if is_light(path)]
     heavy = {

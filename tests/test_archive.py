@@ -13,6 +13,7 @@ import pytest
 
 from kit.console import Console
 from kit.data.archive import Archive, matches, need_space, safe_name
+from kit.data.nested import Plan, open_archive
 from kit.errors import BAD_INPUT, DISK, KitError
 
 FILES = {"train.csv": b"id,label\na,1\n", "train/a.tif": os.urandom(3000), "test/b.tif": os.urandom(3000), "empty": b""}
@@ -43,8 +44,8 @@ def contents(root: Path) -> dict[str, bytes]:
 
 
 def unpack(path: Path, root: Path) -> tuple[int, int]:
-    with Archive(path) as archive:
-        return archive.unpack(root, Console())
+    with open_archive(path) as archive, Plan(archive, root, 0, Console()) as plan:
+        return plan.write()
 
 
 def refusal(path: Path, root: Path) -> KitError:
@@ -270,6 +271,6 @@ def test_a_full_disk_leaves_whole_files_only(good, root, monkeypatch):
 def test_the_digest_tells_contents_apart_not_packings(tmp_path, good):
     with Archive(good) as first, Archive(make_zip(tmp_path / "b.zip", FILES, zipfile.ZIP_DEFLATED)) as second:
         assert first.digest == second.digest
-        assert all(not matches(tmp_path / "absent", member.info) for member in first.members)
+        assert all(not matches(tmp_path / "absent", member) for member in first.members)
     with Archive(make_zip(tmp_path / "c.zip", {**FILES, "empty": b"x"})) as third:
         assert third.digest != second.digest

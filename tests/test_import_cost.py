@@ -8,6 +8,7 @@ import pytest
 
 HEAVY = {
     "torch", "torchvision", "albumentations", "cv2", "sklearn", "pandas", "numpy", "matplotlib", "timm", "kaggle",
+    "kagglesdk", "requests",
     "rich", "pydantic", "PIL", "scipy", "safetensors",
 }  # fmt: skip
 LOADED = """

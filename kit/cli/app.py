@@ -26,6 +26,7 @@ from kit.cli import (
     predict,
     runs,
     split_files,
+    submissions,
     submit,
     train,
 )
@@ -46,6 +47,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "predict": predict,
     "submit": submit,
+    "submissions": submissions,
     "runs": runs,
     "log": log,
     "models": models,

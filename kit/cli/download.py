@@ -1,7 +1,7 @@
-"""kit download: the data of a competition, from an archive or as a synthetic miniature."""
+"""kit download: the data of a competition, from Kaggle, from an archive, or as a synthetic miniature."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,6 +9,8 @@ from kit.cli.options import CompetitionName, Json
 from kit.errors import KitError
 
 if TYPE_CHECKING:
+    from kit.console import Console
+    from kit.data.arrival import Arrival
     from kit.data.store import Store
 
 INTERRUPTED = 130
@@ -17,43 +19,89 @@ INTERRUPTED = 130
 def command(
     competition: CompetitionName,
     archive: Annotated[
-        Path | None, typer.Option("--from", metavar="ARCHIVE.zip", help="Unpack the archive fetched by browser.")
+        Path | None, typer.Option("--from", metavar="ARCHIVE", help="Unpack an archive fetched by browser.")
     ] = None,
     sample: Annotated[bool, typer.Option("--sample", help="Write a small synthetic miniature instead.")] = False,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the miniature; by default 0.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace other data that is there.")] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="PATTERN", help="Fetch single files, e.g. '*.csv'; may be repeated."),
+    ] = None,
+    dest: Annotated[
+        Path | None, typer.Option("--dest", metavar="DIR", help="Keep the data there, with a link in $KIT_DATA.")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the archive after it is unpacked.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Fetch anew, and replace other data that is there.")] = False,
     json: Json = False,
 ) -> None:
-    """Bring the data of a competition to $KIT_DATA/<slug>/ (by default ./data/<slug>/).
+    """Bring the data of a competition to $KIT_DATA/<slug>/ (by default ./data/<slug>/), by default from Kaggle.
 
     A call that was interrupted goes on where it stopped when it is given again.
 
     \b
     Example:
+        kit download histo
+        kit download histo --dest /mnt/large --keep
+        kit download histo --only '*.csv'
         kit download histo --from histopathologic-cancer-detection.zip
         kit download histo --sample
     """
     from kit.console import Console
-    from kit.data.arrival import from_archive, from_sample
     from kit.data.store import Store
     from kit.plugin.registry import Registry
 
+    if sum((archive is not None, sample, bool(only))) > 1:
+        raise KitError("--from, --sample and --only exclude each other: give one of them")
+    if seed is not None and not sample:
+        raise KitError("--seed is that of the miniature: give --sample with it")
+    if keep and (archive or sample or only):
+        raise KitError("--keep is for the archive that comes from Kaggle: give it alone")
     store = Store.of(Registry(), competition)
     console = Console(json)
-    if archive is None and not sample:
-        raise _no_source(store)
-    if archive is not None and (sample or seed is not None):
-        raise KitError("--from and --sample (with its --seed) exclude each other: give one of them")
+    if dest is not None:
+        _link(store, dest)
     try:
-        arrival = from_archive(store, archive, force, console) if archive else from_sample(store, seed, force)
+        if only:
+            _some(store, only, force, console)
+        else:
+            _all(store, archive, sample, seed, keep, force, console)
     except KeyboardInterrupt:
         raise KitError("interrupted: the same command goes on where it stopped", INTERRUPTED) from None
+
+
+def _all(
+    store: "Store", archive: Path | None, sample: bool, seed: int | None, keep: bool, force: bool, console: "Console"
+) -> None:
+    from kit.data.arrival import from_archive, from_sample
+
+    kept = None
+    if archive is not None:
+        arrival = from_archive(store, archive, force, console)
+    elif sample:
+        arrival = from_sample(store, seed, force)
+    else:
+        from kit.kaggle.download import from_kaggle
+
+        arrival, kept = from_kaggle(store, keep, force, console)
     name = store.competition.name
-    document = {"competition": name, "folder": store.root, "origin": store.origin, "changed": arrival is not None}
+    document: dict[str, Any] = {
+        "competition": name,
+        "folder": store.root,
+        "origin": store.origin,
+        "changed": arrival is not None,
+    }
     if arrival is None:
         console.say(f"{store.root} holds this {store.origin} ({store.note['source']}) already: nothing to do")
         console.result({**document, "source": store.note["source"]})
         return
+    _tell(store, arrival, console)
+    if kept:
+        console.say(f"archive kept: {kept}")
+    console.say(f"next: kit check {name}")
+    console.result({**document, **vars(arrival), "archive": kept})
+
+
+def _tell(store: "Store", arrival: "Arrival", console: "Console") -> None:
     for text, count in (
         ("files of earlier data removed", arrival.removed),
         ("files were there already", arrival.kept),
@@ -61,17 +109,29 @@ def command(
     ):
         if count:
             console.say(f"{count:,} {text}")
+    name = store.competition.name
     console.say(f"{store.root}: {arrival.train:,} training and {arrival.test:,} test ids of {name}")
-    console.say(f"next: kit check {name}")
-    console.result({**document, **vars(arrival)})
 
 
-def _no_source(store: "Store") -> KitError:
-    """What to say as long as kit doesn't fetch from Kaggle itself."""
-    facts = store.competition
-    miniature = f", or kit download {facts.name} --sample for a synthetic miniature" if store.dataset.sample else ""
-    page = f" at {facts.url.rstrip('/')}/data" if facts.url else ""
-    return KitError(
-        f"kit does not fetch from Kaggle itself yet: accept the rules and download the archive in the browser{page}, "
-        f"then kit download {facts.name} --from ARCHIVE.zip{miniature}"
-    )
+def _some(store: "Store", patterns: list[str], force: bool, console: "Console") -> None:
+    from kit.kaggle.download import some_from_kaggle
+
+    fetched, there = some_from_kaggle(store, patterns, force, console)
+    if there:
+        console.say(f"{len(there):,} files were there already")
+    console.say(f"{len(fetched):,} files written to {store.root}")
+    name = store.competition.name
+    document = {"competition": name, "folder": store.root, "origin": store.origin, "changed": bool(fetched)}
+    console.result({**document, "files": fetched, "there": there})
+
+
+def _link(store: "Store", dest: Path) -> None:
+    """Make the data's folder a link to `dest`, where every other command finds it too."""
+    root = store.root
+    if root.is_dir() and root.resolve() == dest.resolve():
+        return
+    if root.is_symlink() or root.exists():
+        raise KitError(f"{root} is there already, so the data can't go to {dest}: move it there, or leave --dest away")
+    dest.mkdir(parents=True, exist_ok=True)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    root.symlink_to(dest.resolve(), target_is_directory=True)

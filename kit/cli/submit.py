@@ -1,71 +1,174 @@
 """`kit submit`."""
 
-from typing import TYPE_CHECKING, Annotated
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kit.cli.options import Json
+from kit.errors import KitError
 
 if TYPE_CHECKING:
+    from kit.console import Console
+    from kit.inference.submit import CheckedCsv
+    from kit.kaggle.client import Kaggle
+    from kit.kaggle.submissions import Submission
+    from kit.kaggle.submit import Sent
     from kit.plugin.registry import Registry
     from kit.run import Run
+
+INTERRUPTED = 130
 
 
 def command(
     target: Annotated[
         str | None, typer.Argument(metavar="[RUN|COMPETITION]", help="By default the newest run with predictions.")
     ] = None,
+    message: Annotated[
+        str | None, typer.Option("-m", "--message", metavar="TEXT", help="Description; by default run and score.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until Kaggle has scored it, and show the score.")] = False,
+    file: Annotated[
+        Path | None, typer.Option("--file", metavar="FILE.csv", help="Send this csv instead of a run's predictions.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Use the last submission of the day without asking.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write and check the csv, send nothing.")] = False,
     json: Json = False,
 ) -> None:
-    """Write submission.csv and check it against the sample submission.
+    """Write submission.csv, check it against the sample submission, and send it to Kaggle.
+
+    A csv that fails the check is never sent; the predictions of a run that was trained on a sample aren't either.
 
     \b
     Example:
         kit submit --dry-run
-        kit submit histo --dry-run
+        kit submit histo --wait -m "larger images"
+        kit submit histo --file blend.csv
     """
     from kit.console import Console
-    from kit.errors import KitError
-    from kit.inference.submit import write_submission
     from kit.plugin.registry import Registry
 
-    console, registry = Console(json), Registry()
+    console = Console(json)
+    csv = _checked(Registry(), target, file, dry_run)
+    document: dict[str, Any] = {
+        "run": csv.run.id if csv.run else None,
+        "path": csv.path,
+        "valid": csv.valid,
+        "findings": [{"level": finding.level, "text": finding.text} for finding in csv.findings],
+        "sent": False,
+        **dict.fromkeys(("ref", "status", "public", "private", "cross_validated", "left_today", "late", "error")),
+    }
+    if csv.run is not None:
+        document["cross_validated"] = csv.run.record.get("score")
+    for finding in csv.findings:
+        console.say(f"{finding.level}: {finding.text}")
+    if dry_run or not csv.valid:
+        console.say(f"{csv.path}: {'checked, fit to be sent' if csv.valid else 'not fit to be sent'}")
+        console.result(document)
+        raise typer.Exit(0 if csv.valid else 2)
+    if csv.competition.kaggle != "competition":
+        raise KitError(f"{csv.competition.name} has no Kaggle competition to send to: {csv.path} is checked")
+    from kit.kaggle.client import Kaggle
+    from kit.kaggle.submit import send
+
+    with Kaggle(csv.competition, console) as kaggle:
+        sent = send(kaggle, csv, _message(csv, message), lambda text: _agree(text, yes), console)
+        submission = _score(kaggle, csv, sent, console) if wait else sent.submission
+    if not wait:
+        console.say(f"kit submissions {csv.competition.name} shows the score")
+    shown = {name: getattr(submission, name) for name in ("ref", "status", "public", "private")}
+    error = submission.error or None
+    console.result({**document, "sent": True, **shown, "left_today": sent.left, "late": sent.late, "error": error})
+    if submission.status == "ERROR":
+        raise typer.Exit(2)
+
+
+def _checked(registry: "Registry", target: str | None, file: Path | None, dry_run: bool) -> "CheckedCsv":
+    """The csv that is meant, checked; one that comes from a sample may not be sent."""
+    from kit.inference.submit import check_file, write_submission
+
+    if file is not None:
+        if target is None:
+            raise KitError(f"--file needs the competition: kit submit COMPETITION --file {file} (kit list names them)")
+        csv = check_file(registry, _competition(registry, target) or _find(registry, target).config.competition, file)
+        if csv.origin == "sample" and not dry_run:
+            raise KitError(
+                f"{file} could only be checked against a sample, so it is not sent: "
+                f"kit download {csv.competition.name} --force brings the real data"
+            )
+        return csv
     run = _find(registry, target)
     if not dry_run and run.record["origin"] == "sample":
         raise KitError(f"run {run.id} was trained on a sample, which is never sent: kit submit {run.id} --dry-run")
-    path, findings = write_submission(registry, run)
-    errors = [finding for finding in findings if finding.level == "error"]
-    for finding in findings:
-        console.say(f"{finding.level}: {finding.text}")
-    if not errors and not dry_run:
-        url = registry.competitions.get(run.config.competition).url
-        raise KitError(f"this version of kit does not send: {path} is checked, upload it at {url}/submit")
-    console.say(f"{path}: {'not fit to be sent' if errors else 'checked, fit to be sent'}")
-    console.result(
-        {
-            "run": run.id,
-            "path": path,
-            "valid": not errors,
-            "findings": [{"level": finding.level, "text": finding.text} for finding in findings],
-            "sent": False,
-        }
-    )
-    if errors:
-        raise typer.Exit(2)
+    return write_submission(registry, run)
+
+
+def _competition(registry: "Registry", target: str) -> str | None:
+    """The name of the competition that `target` names, if it names one."""
+    try:
+        name: str = registry.competitions.get(target).name
+    except KitError:
+        return None
+    return name
 
 
 def _find(registry: "Registry", target: str | None) -> "Run":
     """The run that is meant: by name, by its competition (the newest), or the newest of all."""
-    from kit.errors import KitError
     from kit.run import find_run
 
-    try:
-        competition = None if target is None else registry.competitions.get(target).name
-    except KitError:
+    competition = None if target is None else _competition(registry, target)
+    if target is not None and competition is None:
         return find_run(target)
 
     def suits(run: "Run") -> bool:
         return run.has("test.npz") and competition in (None, run.config.competition)
 
     return find_run(None, suits, "with predictions" + (f" of {competition}" if competition else ""))
+
+
+def _message(csv: "CheckedCsv", given: str | None) -> str:
+    if given is not None:
+        return given
+    if csv.run is None:
+        return csv.path.name
+    score = csv.run.record.get("score") or {}
+    promise = f", cross-validated {score['metric']} {score['value']:.4f}" if score.get("value") is not None else ""
+    return f"{csv.run.id}, {csv.run.config.model}{promise}"
+
+
+def _agree(text: str, yes: bool) -> None:
+    """Ask before the last submission of the day is used; a `KitError` for no, and where nobody can be asked."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise KitError(f"nothing was sent: {text}; give the same command with --yes to use it")
+    if not typer.confirm(f"{text}: send it?", err=True):
+        raise KitError("nothing was sent: give the same command with --yes to send it")
+
+
+def _score(kaggle: "Kaggle", csv: "CheckedCsv", sent: "Sent", console: "Console") -> "Submission":
+    """Wait for the score, note it in the run's record and show it beside the cross-validated one."""
+    from kit.kaggle.submissions import enter, wait_for_score
+
+    ref, name = sent.submission.ref, csv.competition.name
+    try:
+        scored = wait_for_score(kaggle, ref, console)
+    except KeyboardInterrupt:
+        raise KitError(f"interrupted, but sent as {ref}: kit submissions {name} shows the score", INTERRUPTED) from None
+    if csv.run is not None:
+        enter(csv.run, scored, sent.digest)
+    if scored.status == "ERROR":
+        console.say(f"error: Kaggle can't score submission {ref}: {scored.error or 'it does not say why'}")
+        return scored
+    own = (csv.run.record.get("score") if csv.run else None) or {}
+    late = ", late (not ranked)" if sent.late else ""
+    rows: list[tuple[str, str, str]] = []
+    if own.get("value") is not None:
+        interval = "" if own["low"] is None else f"{own['low']:.4f} to {own['high']:.4f}"
+        rows.append(("cross-validated", f"{own['value']:.4f}", interval))
+    for label, value in (("public", scored.public), ("private", scored.private)):
+        if value is not None:
+            rows.append((label + late, f"{value:.5g}", ""))
+    console.table("", [csv.competition.metric, "score", "95 % interval"], rows)
+    return scored

@@ -1,5 +1,6 @@
-"""Zip archives: every member is looked at before a byte is written, then unpacked one by one, resumably."""
+"""Archives: every member is looked at before a byte is written, then unpacked by a few threads, resumably."""
 
+import contextlib
 import hashlib
 import os
 import re
@@ -9,11 +10,13 @@ import struct
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from kit.console import Console, size
+from kit.console import size
+from kit.data.threads import Stop, in_order
 from kit.errors import DISK, KitError
 
 CHUNK = 1 << 20
@@ -25,12 +28,36 @@ KINDS = (0, stat.S_IFREG, stat.S_IFDIR)  # 0: made by a tool that keeps no unix 
 DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, IndexError, OSError)
 
 
-@dataclass(frozen=True)
+class DamagedArchive(KitError):
+    """The content is damaged, cut short or no archive at all: fetching it again can help."""
+
+
+@dataclass(frozen=True, slots=True)
 class Member:
-    """One file of an archive, `name` being its checked relative path with `/`."""
+    """One entry of an archive.
+
+    Args:
+        name: the relative path with `/`, checked once the member stands in `Archive.members`.
+        size: of the file in bytes.
+        crc: its CRC-32.
+        packed: bytes that it takes in the archive.
+        kind: the file type of its unix mode, 0 where there is none.
+        is_folder: whether it stands for a folder.
+        is_locked: whether it is encrypted.
+        key: what the reader of the archive finds it by.
+    """
 
     name: str
-    info: zipfile.ZipInfo
+    size: int
+    crc: int
+    packed: int
+    kind: int
+    is_folder: bool
+    is_locked: bool
+    key: Any
+
+
+Target = tuple[Member, Path]
 
 
 class Archive:
@@ -38,104 +65,128 @@ class Archive:
 
     Args:
         path: the archive.
+        label: what messages call it; by default the path.
 
     Raises:
-        KitError: not a zip, cut short, encrypted, or a member that a harmless archive doesn't have.
+        DamagedArchive: not a zip, or cut short.
+        KitError: encrypted, or a member that a harmless archive doesn't have.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, label: str = "") -> None:
+        self.path, self.label = path, label or str(path)
         if not path.is_file():
             raise KitError(f"no archive at {path}: give the file that the browser saved")
         try:
-            self.zip = zipfile.ZipFile(path)
+            # zipfile must not own the file: several threads would race for the count of its users.
+            self.file = path.open("rb")
         except PermissionError as error:
             raise KitError(f"{path} can't be read ({error.strerror}): mend its permissions", DISK) from None
-        except (*DAMAGE, NotImplementedError):
-            with path.open("rb") as file:
-                begins_as_zip = file.read(4) == b"PK\x03\x04"
-            what = "is cut short or damaged" if begins_as_zip else "is not a zip archive"
-            raise KitError(f"{path} {what}: fetch it again in the browser") from None
         try:
-            self.members = _checked(path, self.zip.infolist())
+            self.members = checked(self.label, path.stat().st_size, self._list())
         except KitError:
-            self.zip.close()
+            self.file.close()
             raise
+
+    def _list(self) -> Iterable[Member]:
+        try:
+            self.zip = zipfile.ZipFile(self.file)
+        except (*DAMAGE, NotImplementedError):
+            self.file.seek(0)
+            what = "is cut short or damaged" if self.file.read(4) == b"PK\x03\x04" else "is not a zip archive"
+            raise DamagedArchive(f"{self.label} {what}: fetch it again in the browser") from None
+        return map(_member, self.zip.infolist())
 
     def __enter__(self) -> "Archive":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.zip.close()
+        self.file.close()
 
     @property
     def digest(self) -> str:
         """What tells this content from any other: a digest over names, sizes and checksums of all members."""
-        lines = sorted(f"{member.name} {member.info.file_size} {member.info.CRC}\n" for member in self.members)
+        lines = sorted(f"{member.name} {member.size} {member.crc}\n" for member in self.members)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
-    def unpack(self, root: Path, console: Console) -> tuple[int, int]:
-        """Write every member that is not whole in `root` already, each to `root/.kit/part` first and then renamed.
+    def write(self, targets: list[Target], root: Path, done: Callable[[int], None]) -> int:
+        """Write the members that are not whole at their path already, each to `root/.kit/parts` and then renamed.
 
-        Members are not fsynced one by one (it takes three times as long, on a hard disk far more); one sync
-        stands at the end instead, and after a power cut the checksums show what was lost.
+        Files are not fsynced one by one (it takes three times as long, on a hard disk far more): the caller syncs
+        once, and after a power cut the checksums show what was lost.
+
+        Args:
+            targets: members and the paths below `root` that they are written to.
+            root: links below it are not followed.
+            done: is told of bytes that are there, every now and then.
 
         Returns:
-            How many files were written, and how many were there already.
-        """
-        part = root / ".kit" / "part"
-        written = 0
-        folders: set[Path] = set()
-        try:
-            with console.progress("unpack", sum(m.info.file_size for m in self.members), "bytes") as progress:
-                for member in self.members:
-                    path = root / member.name
-                    if not matches(path, member.info):
-                        if path.parent not in folders:
-                            make_folder(root, path.parent)
-                            folders.add(path.parent)
-                        self._write(member, part, path)
-                        written += 1
-                    progress.advance(member.info.file_size)
-        finally:
-            part.unlink(missing_ok=True)
-        os.sync()
-        return written, len(self.members) - written
+            How many files were written.
 
-    def _write(self, member: Member, part: Path, path: Path) -> None:
-        try:
-            with part.open("wb") as file:
-                for chunk in self._read(member):
-                    file.write(chunk)
-            os.replace(part, path)
-        except OSError as error:
-            message = f"{path} can't be written ({error.strerror}): mend that, then the same command goes on"
-            raise KitError(message, DISK) from None
+        Raises:
+            DamagedArchive: over the first member that is damaged; none is left half-written.
+            KitError: a file can't be written.
+        """
+        made: set[Path] = set()
+        with parts(root) as folder:
+
+            def write_batch(number: int, batch: list[Target], stop: Stop) -> int:
+                part, written = folder / f"{number}.part", 0
+                for member, path in batch:
+                    if not matches(path, member):
+                        if path.parent not in made:
+                            make_folder(root, path.parent)
+                            made.add(path.parent)
+                        with writing(path):
+                            self._write(member, part, stop)
+                            os.replace(part, path)
+                        written += 1
+                    stop.count(member.size)
+                return written
+
+            return sum(in_order(write_batch, targets, lambda target: target[0].size, done))
+
+    def _write(self, member: Member, part: Path, stop: Stop) -> None:
+        with part.open("wb", buffering=0) as file:
+            for chunk in self._read(member):
+                stop.check()
+                file.write(chunk)
 
     def _read(self, member: Member) -> Iterator[bytes]:
         """A member's bytes; zipfile holds the checksum against them at the end."""
         try:
-            with self.zip.open(member.info) as file:
+            with self.zip.open(member.key) as file:
                 while chunk := file.read(CHUNK):
                     yield chunk
         except NotImplementedError as error:
-            raise KitError(f"{self.path}: {member.name}: {error}: unpack and zip it anew with plain deflate") from None
+            raise KitError(f"{self.label}: {member.name}: {error}: unpack and zip it anew with plain deflate") from None
         except DAMAGE as error:
-            raise KitError(
-                f"{self.path}: {member.name} is damaged ({error or type(error).__name__}): "
-                "fetch the archive again in the browser, then the same command goes on"
-            ) from None
+            raise damaged(self.label, member, error) from None
 
 
-def matches(path: Path, info: zipfile.ZipInfo) -> bool:
+def _member(info: zipfile.ZipInfo) -> Member:
+    # zipfile cuts a name at a NUL byte; the original shows it.
+    kind, locked = stat.S_IFMT(info.external_attr >> 16), bool(info.flag_bits & 0x1)
+    counts = (info.file_size, info.CRC, info.compress_size)
+    return Member(info.orig_filename, *counts, kind, info.is_dir(), locked, info)
+
+
+def damaged(label: str, member: Member, error: Exception) -> DamagedArchive:
+    """What to say over a member whose bytes are not what the archive says of them."""
+    return DamagedArchive(
+        f"{label}: {member.name} is damaged ({error or type(error).__name__}): "
+        "fetch the archive again in the browser, then the same command goes on"
+    )
+
+
+def matches(path: Path, member: Member) -> bool:
     """Whether a file is there with the size and the checksum of an archive's member."""
-    if length(path) != info.file_size:
+    if length(path) != member.size:
         return False
     crc = 0
-    with path.open("rb") as file:
+    with path.open("rb", buffering=0) as file:
         while chunk := file.read(CHUNK):
             crc = zlib.crc32(chunk, crc)
-    return crc == info.CRC
+    return crc == member.crc
 
 
 def safe_name(name: str) -> str | None:
@@ -149,11 +200,16 @@ def safe_name(name: str) -> str | None:
     return None if parts[0].casefold() == ".kit" else "/".join(parts)
 
 
+def free_space(root: Path) -> int:
+    """Bytes that are free where `root` is or will be."""
+    there = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
+    return shutil.disk_usage(there).free
+
+
 def need_space(root: Path, sizes: list[int], freed: int = 0) -> None:
     """Refuse (`KitError`, code 5) when files of these sizes (bytes) don't fit beside `root`; `freed` will be gone."""
-    there = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
     needed = sum(-(-count // BLOCK) * BLOCK for count in sizes)
-    free = shutil.disk_usage(there).free + freed
+    free = free_space(root) + freed
     if needed > free:
         raise KitError(
             f"{size(needed)} are needed in {root}, {size(free)} are free: free {size(needed - free)} more, "
@@ -162,44 +218,66 @@ def need_space(root: Path, sizes: list[int], freed: int = 0) -> None:
         )
 
 
-def _checked(path: Path, infos: list[zipfile.ZipInfo]) -> list[Member]:
-    """The files among the members, after all that speaks against unpacking them was looked for."""
-    members: dict[str, Member] = {}
-    for info in infos:
-        # zipfile cuts a name at a NUL byte; the original shows it.
-        name = safe_name(info.orig_filename)
+def checked(label: str, packed: int, entries: Iterable[Member]) -> list[Member]:
+    """The files among an archive's entries, after all that speaks against unpacking them was looked for.
+
+    Args:
+        label: the archive, for messages.
+        packed: its size in bytes.
+        entries: all that it lists.
+
+    Raises:
+        KitError: a name that leads elsewhere or stands there twice, a link, encryption, or a zip bomb.
+    """
+    members = []
+    for entry in entries:
+        name = safe_name(entry.name)
         if name is None:
-            raise _refused(path, info, "its name leads out of the folder or is no plain path")
-        if stat.S_IFMT(info.external_attr >> 16) not in KINDS:
-            raise _refused(path, info, "it is a link or a device, not a file")
-        if info.flag_bits & 0x1:
-            raise KitError(f"{path}: {name} is encrypted: kit takes archives without a password")
-        if info.is_dir():
-            continue
-        # Names that differ by case alone overwrite each other on some disks: the result must not depend on the disk.
-        key = unicodedata.normalize("NFC", name).casefold()
-        if key in members:
-            raise _refused(path, info, f"its name stands there twice (also as {members[key].name!r})")
-        members[key] = Member(name, info)
+            raise refused(label, entry.name, "its name leads out of the folder or is no plain path")
+        if entry.kind not in KINDS:
+            raise refused(label, entry.name, "it is a link or a device, not a file")
+        if entry.is_locked:
+            raise KitError(f"{label}: {name} is encrypted: kit takes archives without a password")
+        if not entry.is_folder:
+            members.append(entry if entry.name == name else replace(entry, name=name))
     if not members:
-        raise KitError(f"{path} holds no files: fetch it again in the browser")
-    for key, member in members.items():
-        if any(str(parent) in members for parent in PurePosixPath(key).parents):
-            raise _refused(path, member.info, "another member has the name of its folder")
-    _refuse_bomb(path, list(members.values()))
-    return list(members.values())
+        raise DamagedArchive(f"{label} holds no files: fetch it again in the browser")
+    refuse_doubled(label, (member.name for member in members))
+    if sum(member.packed for member in members) > packed:
+        raise KitError(f"{label} holds members that overlap, so it is damaged or a zip bomb: fetch it again")
+    refuse_bomb(label, packed, sum(member.size for member in members))
+    return members
 
 
-def _refuse_bomb(path: Path, members: list[Member]) -> None:
-    packed, total = path.stat().st_size, sum(member.info.file_size for member in members)
-    if sum(member.info.compress_size for member in members) > packed:
-        raise KitError(f"{path} holds members that overlap, so it is damaged or a zip bomb: fetch it again")
+def refuse_doubled(label: str, names: Iterable[str]) -> None:
+    """Refuse (`KitError`) names that can't stand beside each other: twice the same, or a file where a folder must be.
+
+    Names that differ by case alone overwrite each other on some disks: the result must not depend on the disk.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        key = unicodedata.normalize("NFC", name).casefold()
+        if key in seen:
+            raise refused(label, name, f"its name stands there twice (also as {seen[key]!r})")
+        seen[key] = name
+    fine = {""}
+    for key, name in seen.items():
+        folder = key
+        while (folder := folder.rpartition("/")[0]) not in fine:
+            if folder in seen:
+                raise refused(label, name, "another member has the name of its folder")
+            fine.add(folder)
+
+
+def refuse_bomb(label: str, packed: int, total: int) -> None:
+    """Refuse (`KitError`) what grows from `packed` to `total` bytes as no harmless archive does."""
     if total > max(RATIO_FLOOR, MAX_RATIO * packed):
-        raise KitError(f"{path} would grow from {size(packed)} to {size(total)}, like a zip bomb: fetch it again")
+        raise KitError(f"{label} would grow from {size(packed)} to {size(total)}, like a zip bomb: fetch it again")
 
 
-def _refused(path: Path, info: zipfile.ZipInfo, why: str) -> KitError:
-    return KitError(f"{path} is not unpacked: {info.orig_filename!r}: {why}: fetch the archive from its own page")
+def refused(label: str, name: str, why: str) -> KitError:
+    """What to say of a member that a harmless archive doesn't have."""
+    return KitError(f"{label} is not unpacked: {name!r}: {why}: fetch the archive from its own page")
 
 
 def length(path: Path) -> int:
@@ -209,6 +287,28 @@ def length(path: Path) -> int:
     except OSError:
         return -1
     return status.st_size if stat.S_ISREG(status.st_mode) else -1
+
+
+@contextlib.contextmanager
+def parts(root: Path) -> Iterator[Path]:
+    """A folder for files on their way, `root/.kit/parts`, empty at first and gone afterwards."""
+    folder = root / ".kit" / "parts"
+    shutil.rmtree(folder, ignore_errors=True)
+    make_folder(root, folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the disk's errors into a `KitError` (code 5) that names the file."""
+    try:
+        yield
+    except OSError as error:
+        message = f"{path} can't be written ({error.strerror}): mend that, then the same command goes on"
+        raise KitError(message, DISK) from None
 
 
 def make_folder(root: Path, folder: Path) -> None:

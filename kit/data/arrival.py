@@ -1,4 +1,4 @@
-"""How data arrives in a store: from an archive or as a sample; it counts as there only when all of it is.
+"""How data arrives in a store: from an archive, file by file or as a sample; it counts as there only when all of it is.
 
 `.kit/` in the competition's folder remembers it:
 
@@ -6,6 +6,7 @@
     unfinished.json   what is arriving, from before the first file is written until all is whole
     origin.json       what has arrived
     lock              held by the process that is at it
+    nested, parts     inner archives and files on their way; gone at the end
 """
 
 import contextlib
@@ -18,7 +19,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kit.console import Console
-from kit.data.archive import Archive, length, make_folder, matches, need_space, safe_name
+from kit.data.archive import (
+    Archive,
+    length,
+    make_folder,
+    matches,
+    need_space,
+    refuse_doubled,
+    refused,
+    safe_name,
+    writing,
+)
+from kit.data.nested import Plan, discard_nested, is_archive, open_archive
 from kit.data.store import Origin, Store
 from kit.errors import KitError
 from kit.files import write_bytes, write_json
@@ -26,7 +38,7 @@ from kit.files import write_bytes, write_json
 if TYPE_CHECKING:
     from kit.data.index import Index
 
-OWN = {"files.txt", "unfinished.json", "origin.json", "lock", "draft"}
+OWN = {"files.txt", "unfinished.json", "origin.json", "lock"}
 
 
 @dataclass(frozen=True)
@@ -51,11 +63,19 @@ class Arrival:
 
 
 def from_archive(store: Store, path: Path, force: bool, console: Console) -> Arrival | None:
-    """Unpack an archive into a store. Started again after any interruption, it goes on where it stopped.
+    """Unpack an archive of the person's into a store; arguments and errors as those of `unpack`."""
+    with open_archive(path) as archive, lock(store):
+        return _unpack(store, archive, "archive", path.name, force, console)
+
+
+def unpack(store: Store, path: Path, origin: Origin, source: str, force: bool, console: Console) -> Arrival | None:
+    """Unpack an archive into a store that the caller has locked. After any interruption it goes on where it stopped.
 
     Args:
         store: where to.
-        path: a zip in the layout that Kaggle gives.
+        path: a zip or 7z in the layout that Kaggle gives; archives in it are unpacked too.
+        origin: what the data comes from, "archive" or "kaggle".
+        source: the same for people.
         force: replace data of another origin, overwrite files that kit did not write, and check every file anew.
         console: shows the progress.
 
@@ -63,24 +83,82 @@ def from_archive(store: Store, path: Path, force: bool, console: Console) -> Arr
         What was done; None when all of it was there already.
 
     Raises:
-        KitError: the archive is unsafe, damaged or another competition's, other data is there, or space is missing.
+        DamagedArchive: the archive is damaged or cut short.
+        KitError: the archive is unsafe or another competition's, other data is there, or space is missing.
     """
-    with Archive(path) as archive, _lock(store):
-        sizes = {member.name: member.info.file_size for member in archive.members}
-        missing = [name for name in sizes if length(store.root / name) != sizes[name]]
-        if store.is_whole and store.note["digest"] == archive.digest and not missing and not force:
-            return None
+    with open_archive(path) as archive:
+        return _unpack(store, archive, origin, source, force, console)
+
+
+def _unpack(
+    store: Store, archive: Archive, origin: Origin, source: str, force: bool, console: Console
+) -> Arrival | None:
+    root, digest, known = store.root, archive.digest, set(store.files())
+    if store.is_whole and store.note["digest"] == digest and not force and _is_complete(store, archive):
+        return None
+    if not force:
+        _refuse_other(store, origin, digest)
+    plain = {member.name for member in archive.members}
+    with Plan(archive, root, sum(max(length(root / name), 0) for name in known - plain), console) as plan:
         if not force:
-            _refuse_other(store, archive.digest)
-            known = set(store.files())
-            strange = (member for member in archive.members if member.name not in known)
-            _refuse_overwriting(store, (m.name for m in strange if not matches(store.root / m.name, m.info)))
-        leaving = sum(max(length(store.root / name), 0) for name in store.files() if name not in sizes)
-        need_space(store.root, [sizes[name] for name in missing], freed=leaving)
-        removed = _begin(store, "archive", path.name, archive.digest, list(sizes))
-        written, kept = archive.unpack(store.root, console)
-        index = _finish(store, "archive", path.name, archive.digest)
-    return Arrival(path.name, written, kept, removed, index.train["id"].nunique(), index.test["id"].nunique())
+            strange = (file for file in plan.files if file.name not in known)
+            _refuse_overwriting(store, (f.name for f in strange if not matches(root / f.name, f.member)))
+        sizes = {file.name: file.member.size for file in plan.files}
+        leaving = sum(max(length(root / name), 0) for name in known if name not in sizes)
+        missing = [count for name, count in sizes.items() if length(root / name) != count]
+        need_space(root, missing, freed=leaving)
+        removed = _begin(store, origin, source, digest, list(sizes), keep={"nested", *_own_entry(store, archive.path)})
+        written, kept = plan.write()
+    index = _finish(store, origin, source, digest)
+    return Arrival(source, written, kept, removed, index.train["id"].nunique(), index.test["id"].nunique())
+
+
+def _is_complete(store: Store, archive: Archive) -> bool:
+    """Whether all files are there, those that lie in the archive itself with their size."""
+    plain = [member for member in archive.members if not is_archive(member.name)]
+    return missing_files(store) == 0 and all(length(store.root / member.name) == member.size for member in plain)
+
+
+def missing_files(store: Store) -> int:
+    """How many of the files that kit put into a store are not there any more; one look at each folder."""
+    names = set(store.files())
+    for folder in {name[: name.rfind("/") + 1] for name in names}:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            names.difference_update([folder + name for name in os.listdir(store.root / folder)])
+    return len(names)
+
+
+def add_files(store: Store, files: dict[str, Path], force: bool, origin: Origin, source: str) -> None:
+    """Move single files into a store that the caller has locked. A store that is whole stays so.
+
+    Args:
+        store: where to.
+        files: the temporary path of each name; on the same disk as the store.
+        force: replace a sample that is there, and files that kit did not write.
+        origin: what they come from.
+        source: the same for people.
+
+    Raises:
+        KitError: a name that leads elsewhere, a file that is not kit's, or a sample is there.
+    """
+    for name in files:
+        if safe_name(name) != name:
+            raise refused(source, name, "its name leads out of the folder or is no plain path")
+    refuse_doubled(source, files)
+    known = store.files()
+    if not force:
+        if store.note.get("origin") == "sample":
+            _refuse_other(store, origin, "")
+        _refuse_overwriting(store, files.keys() - set(known))
+    if store.note.get("origin", "sample") == "sample":
+        own = set().union(*(_own_entry(store, path) for path in files.values()))
+        _begin(store, origin, source, "", list(files), keep=own)
+    else:
+        _write_files(store, {*known, *files})
+    for name, path in files.items():
+        make_folder(store.root, (store.root / name).parent)
+        with writing(store.root / name):
+            path.replace(store.root / name)
 
 
 def from_sample(store: Store, seed: int | None, force: bool) -> Arrival | None:
@@ -99,14 +177,14 @@ def from_sample(store: Store, seed: int | None, force: bool) -> Arrival | None:
     """
     if store.dataset.sample is None:
         raise KitError(f"{store.competition.name} has no synthetic miniature: use --from ARCHIVE.zip")
-    with _lock(store):
+    with lock(store):
         any_seed = seed is None and store.note.get("origin") == "sample"
         source = store.note["source"] if any_seed else f"seed {seed or 0}"
         this = store.is_whole and store.note["source"] == source
         if this and not force and all((store.root / name).is_file() for name in store.files()):
             return None
         if not force:
-            _refuse_other(store, source)
+            _refuse_other(store, "sample", source)
         draft = store.root / ".kit" / "draft"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir()
@@ -115,7 +193,8 @@ def from_sample(store: Store, seed: int | None, force: bool) -> Arrival | None:
         if not force:
             known = set(store.files())
             _refuse_overwriting(store, (name for name in names if name not in known))
-        removed = _begin(store, "sample", source, source, names)
+        discard_nested(store.root)
+        removed = _begin(store, "sample", source, source, names, keep={"draft"})
         for name in names:
             make_folder(store.root, (store.root / name).parent)
             (draft / name).replace(store.root / name)
@@ -125,8 +204,8 @@ def from_sample(store: Store, seed: int | None, force: bool) -> Arrival | None:
 
 
 @contextlib.contextmanager
-def _lock(store: Store) -> Iterator[None]:
-    """Let one process at a time change a store."""
+def lock(store: Store) -> Iterator[None]:
+    """Let one process at a time change a store; another one is a `KitError`."""
     own = store.root / ".kit"
     own.mkdir(parents=True, exist_ok=True)
     with (own / "lock").open("a") as file:
@@ -137,9 +216,11 @@ def _lock(store: Store) -> Iterator[None]:
         yield
 
 
-def _refuse_other(store: Store, digest: str) -> None:
+def _refuse_other(store: Store, origin: Origin, digest: str) -> None:
     note = store.note
-    if note and note["digest"] != digest:
+    # Without a digest it is some files of that origin, which the rest may follow.
+    goes_on = note and note["origin"] == origin and not note["digest"] and not store.is_whole
+    if note and note["digest"] != digest and not goes_on:
         unfinished = "" if store.is_whole else "an unfinished download of "
         raise KitError(
             f"{store.root} holds {unfinished}other data ({note['origin']}, {note['source']}): --force replaces it"
@@ -153,8 +234,11 @@ def _refuse_overwriting(store: Store, names: Iterable[str]) -> None:
         raise KitError(f"{store.root / own} is there and not kit's: move it away, or overwrite it with --force")
 
 
-def _begin(store: Store, origin: Origin, source: str, digest: str, names: list[str]) -> int:
-    """Note what arrives, then remove the files of earlier data and what was computed from them; how many went."""
+def _begin(store: Store, origin: Origin, source: str, digest: str, names: list[str], keep: set[str]) -> int:
+    """Note what arrives, then remove the files of earlier data and what was computed from them; how many went.
+
+    `keep` are entries of `.kit` that the arrival itself still needs.
+    """
     own = store.root / ".kit"
     earlier = store.files()
     replaces = bool(store.note) and store.note["digest"] != digest
@@ -166,7 +250,7 @@ def _begin(store: Store, origin: Origin, source: str, digest: str, names: list[s
     removed = sum(_remove(store.root, name) for name in leaving)
     if replaces:
         for path in own.iterdir():
-            if path.name not in OWN:
+            if path.name not in OWN | keep:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     _write_files(store, names)
     return removed
@@ -186,6 +270,12 @@ def _finish(store: Store, origin: Origin, source: str, digest: str) -> "Index":
         ) from error
     store.set_origin(origin, source, digest)
     return index
+
+
+def _own_entry(store: Store, path: Path) -> set[str]:
+    """The entry of `.kit` in which a path lies, if it does."""
+    own, path = (store.root / ".kit").resolve(), path.resolve()
+    return {path.relative_to(own).parts[0]} if path.is_relative_to(own) else set()
 
 
 def _write_files(store: Store, names: Iterable[str]) -> None:

@@ -1,21 +1,44 @@
-"""A run's predictions as the competition's csv, checked before anybody sees it."""
+"""A csv for a competition, checked before anybody sees it: a run's predictions, or a file of any origin."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
+from kit.data.store import Store
 from kit.errors import KitError
+from kit.files import sha256
 from kit.inference.predictions import Predictions
 from kit.inference.trained import store_of_run
 from kit.plugin.registry import Registry
-from kit.plugin.specs import Finding
-from kit.run import Run
+from kit.plugin.specs import Competition, Finding
+from kit.run import Run, all_runs
 
 
-def write_submission(registry: Registry, run: Run) -> tuple[Path, list[Finding]]:
-    """Write `submission.csv` into a run and check it against the sample submission alone.
+@dataclass(frozen=True)
+class CheckedCsv:
+    """A csv and what its check found.
 
-    Returns:
-        The csv's path and what the check found; a csv with an `error` must not be sent.
+    Args:
+        competition: for which it is.
+        path: where it lies.
+        findings: of the check; a csv with an `error` must not be sent.
+        run: the run whose submission.csv has these bytes; None where there is none.
+        origin: what the data came from that it was checked against (or its run learned from); None where unknown.
     """
+
+    competition: Competition
+    path: Path
+    findings: list[Finding]
+    run: Run | None
+    origin: str | None
+
+    @property
+    def valid(self) -> bool:
+        """Whether it may be sent."""
+        return not any(finding.level == "error" for finding in self.findings)
+
+
+def write_submission(registry: Registry, run: Run) -> CheckedCsv:
+    """Write `submission.csv` into a run and check it against the sample submission alone."""
     if not run.has("test.npz"):
         raise KitError(f"run {run.id} has no predictions: kit predict {run.id}")
     store = store_of_run(registry, run)
@@ -26,4 +49,25 @@ def write_submission(registry: Registry, run: Run) -> tuple[Path, list[Finding]]
     with run.writing("submission.csv") as path:
         spec.write(predictions, index, path)
     path = run.reading("submission.csv")
-    return path, spec.check(path, store.root)
+    return CheckedCsv(store.competition, path, spec.check(path, store.root), run, run.record["origin"])
+
+
+def check_file(registry: Registry, competition: str, path: Path) -> CheckedCsv:
+    """Check a csv of any origin against the sample submission of a competition."""
+    store = Store.of(registry, competition)
+    known = store.competition
+    findings = registry.submissions.get(known.submission).check(path, store.root)
+    run = _run_with(path, known.name) if path.is_file() else None
+    origin = run.record["origin"] if run else store.note.get("origin")
+    return CheckedCsv(known, path, findings, run, origin)
+
+
+def _run_with(path: Path, competition: str) -> Run | None:
+    """The newest run of a competition whose submission.csv has the bytes of this file."""
+    digest = sha256(path)
+    for run in reversed(all_runs()):
+        if run.record["config"]["competition"] == competition and run.has("submission.csv"):
+            own = run.path / "submission.csv"
+            if own.stat().st_size == path.stat().st_size and sha256(own) == digest:
+                return run
+    return None

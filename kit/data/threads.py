@@ -1,0 +1,92 @@
+"""A few threads that work through a list from front to back."""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from queue import SimpleQueue
+from typing import TypeVar
+
+T = TypeVar("T")
+THREADS = min(4, os.cpu_count() or 1)
+# Large enough that handing out costs nothing, small enough that all threads have work to the end.
+BATCH_ITEMS, BATCH_BYTES = 256, 1 << 25
+SECONDS = 0.5
+
+
+class Stop:
+    """What the threads and the one that waits for them tell each other."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._counts: SimpleQueue[int] = SimpleQueue()
+
+    def set(self) -> None:
+        """Ask the threads to give up."""
+        self._event.set()
+
+    def check(self) -> None:
+        """Leave the work (`CancelledError`) when that is asked for; to be called every now and then."""
+        if self._event.is_set():
+            raise CancelledError
+
+    def count(self, amount: int) -> None:
+        """Say that so much is done."""
+        self._counts.put(amount)
+
+    def counted(self) -> int:
+        """What was done since the last call."""
+        return sum(self._counts.get() for _ in range(self._counts.qsize()))
+
+
+def in_order(
+    work: Callable[[int, list[T], Stop], int],
+    items: list[T],
+    weight: Callable[[T], int],
+    done: Callable[[int], None],
+) -> Iterator[int]:
+    """Do `work(number, batch, stop)` over batches of the items in threads and give the results in their order.
+
+    Args:
+        work: what is done to one batch, in a thread.
+        items: all that is to be worked on.
+        weight: of an item, in bytes, so that batches are alike.
+        done: is told here, not in a thread, what the threads have counted.
+
+    Raises:
+        Exception: the first one in the order of the items, after all threads have stopped.
+    """
+    stop, running = Stop(), deque[Future[int]]()
+
+    def first() -> int:
+        while not wait((running[0],), SECONDS).done:
+            done(stop.counted())
+        done(stop.counted())
+        return running.popleft().result()
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        try:
+            for number, batch in enumerate(_batches(items, weight)):
+                running.append(pool.submit(work, number, batch, stop))
+                if len(running) > 2 * THREADS:
+                    yield first()
+            while running:
+                yield first()
+        except BaseException:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _batches(items: list[T], weight: Callable[[T], int]) -> Iterator[list[T]]:
+    batch: list[T] = []
+    total = 0
+    for item in items:
+        batch.append(item)
+        total += weight(item)
+        if len(batch) == BATCH_ITEMS or total >= BATCH_BYTES:
+            yield batch
+            batch, total = [], 0
+    if batch:
+        yield batch

@@ -1,0 +1,120 @@
+"""Who asks: the credentials that Kaggle's own tools look for, in their order."""
+
+import json
+import os
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kit.console import Console
+from kit.errors import CREDENTIALS, KitError
+
+# One line each: `kit` prints them when it has found none.
+WAYS = (
+    "a token from kaggle.com/settings in the environment variable KAGGLE_API_TOKEN or the file ~/.kaggle/access_token",
+    "KAGGLE_USERNAME and KAGGLE_KEY in the environment, or the file kaggle.json in ~/.kaggle/",
+    "or sign in with the browser: kaggle auth login",
+)
+
+
+@dataclass(frozen=True)
+class Credential:
+    """One way to prove who asks; what is secret never shows in its representation.
+
+    Args:
+        source: where it was found, for people.
+        token: sent as a bearer; empty for a pair of name and key.
+        username: name of the pair.
+        key: key of the pair.
+    """
+
+    source: str
+    token: str = field(default="", repr=False)
+    username: str = ""
+    key: str = field(default="", repr=False)
+
+
+def find_credentials(console: Console) -> list[Credential]:
+    """Every credential on this machine, the one that Kaggle's client takes first in front.
+
+    Raises:
+        KitError: the only credential is a file that can't be read or has another form.
+    """
+    found = [*_tokens(), *_pair()]
+    problem = None
+    for path in _config_files():
+        try:
+            found.append(_read_pair(path, console))
+        except KitError as error:
+            problem = problem or error
+    if problem is not None and not found and not _signed_in_file().is_file():
+        raise problem
+    if problem is not None:
+        console.warn(str(problem))
+    return found
+
+
+def none_found(what: str) -> KitError:
+    """What to say to a person without credentials: the three ways, a line each."""
+    ways = "; ".join(f"({number}) {way}" for number, way in enumerate(WAYS, 1))
+    return KitError(f"{what} needs your Kaggle credentials. Give them in one of three ways: {ways}", CREDENTIALS)
+
+
+def signed_in() -> bool:
+    """Whether `kaggle auth login` has left something to renew a token with."""
+    return _signed_in_file().is_file()
+
+
+def _signed_in_file() -> Path:
+    return Path("~/.kaggle/credentials.json").expanduser()
+
+
+def _tokens() -> list[Credential]:
+    found = []
+    value = os.environ.get("KAGGLE_API_TOKEN", "").strip()
+    if value:
+        # Kaggle's client takes the name of a file there too.
+        token = _read(Path(value)) if os.path.isfile(value) else value
+        found.append(Credential("KAGGLE_API_TOKEN", token=token))
+    for name in ("access_token", "access_token.txt"):
+        path = Path("~/.kaggle", name).expanduser()
+        if path.is_file() and (token := _read(path)):
+            found.append(Credential(str(path), token=token))
+    return [credential for credential in found if credential.token]
+
+
+def _pair() -> list[Credential]:
+    username, key = (os.environ.get(name, "").strip() for name in ("KAGGLE_USERNAME", "KAGGLE_KEY"))
+    return [Credential("KAGGLE_USERNAME and KAGGLE_KEY", username=username, key=key)] if username and key else []
+
+
+def _config_files() -> list[Path]:
+    """The kaggle.json that counts: of the folder that was named, or else of the usual two."""
+    named = os.environ.get("KAGGLE_CONFIG_DIR")
+    config = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    folders = [named] if named else ["~/.kaggle", f"{config}/kaggle"]
+    paths = [Path(folder, "kaggle.json").expanduser() for folder in folders]
+    return [path for path in paths if path.is_file()][:1]
+
+
+def _read_pair(path: Path, console: Console) -> Credential:
+    try:
+        document = json.loads(_read(path))
+        username, key = document["username"], document["key"]
+    except (ValueError, KeyError, TypeError):
+        raise KitError(
+            f'{path} is malformed: it should read {{"username": "...", "key": "..."}}; '
+            "create it anew on kaggle.com/settings",
+            CREDENTIALS,
+        ) from None
+    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        console.warn(f"others on this machine can read your key: chmod 600 {path}")
+    return Credential(str(path), username=str(username), key=str(key))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise KitError(f"{path} can't be read ({reason}): mend that file", CREDENTIALS) from None

@@ -1,0 +1,276 @@
+"""One file from signed addresses: resumed at the byte, in parallel ranges while that pays, proved by its MD5.
+
+Beside the file, until it is whole:
+
+    <name>.part        its bytes, each at its place
+    <name>.part.json   which file it is: ETag, length, MD5
+    <name>.part.map    the parts that are being fetched: where each begins, has got to and ends
+"""
+
+import base64
+import os
+import re
+import struct
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import requests
+
+from kit.console import Console
+from kit.errors import DISK, NETWORK, KitError
+from kit.files import read_json, write_json
+from kit.kaggle.lanes import LEAST_SPLIT, MOST_LANES, UNKNOWN, Hash, Lanes, Part, Window, new_map, read_map
+from kit.kaggle.patience import Fault, Patience, TimedAdapter, asked_wait, reason
+
+PROOFS = 3  # times that a file may arrive with another MD5
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which file a server gives: `total` in bytes, -1 where it doesn't say; `md5` in hexadecimal, or empty."""
+
+    etag: str
+    modified: str
+    total: int
+    md5: str
+
+    @property
+    def validator(self) -> str:
+        """What `If-Range` asks by; a weak ETag says nothing about bytes."""
+        return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
+
+
+class Changed(Exception):
+    """The server gives another file than before, or can't go on within it: from the start."""
+
+
+class Transfer:
+    """The transfer of one file to `path`. Call `begin`, look at `identity`, then `run`; all of it again after a kill.
+
+    Args:
+        sign: gives a fresh signed address.
+        path: where the file stands in the end, whole.
+        what: its name for people.
+        console: shows progress and pauses.
+    """
+
+    def __init__(self, sign: Callable[[], str], path: Path, what: str, console: Console) -> None:
+        self.sign, self.path, self.what, self.console = sign, path, what, console
+        self.part_path = path.with_name(path.name + ".part")
+        self.note_path, self.map_path = (path.with_name(path.name + end) for end in (".part.json", ".part.map"))
+        self.patience = Patience(what, console)
+        self.session = requests.Session()
+        self.session.auth = lambda request: request  # nothing of a .netrc either
+        self.session.headers["Accept-Encoding"] = "identity"
+        for scheme in ("https://", "http://"):
+            self.session.mount(scheme, TimedAdapter(pool_maxsize=MOST_LANES))
+        self.address, self.address_lock = "", threading.Lock()
+        self.ranges = True  # until the server ignores one
+        self.identity: Identity | None = None
+        self.parts: list[Part] = []
+        self.first: requests.Response | None = None
+        self.doubts = 0  # answers in a row that don't fit what is there
+        self.most = 0  # bytes that were there at best
+
+    @property
+    def done(self) -> int:
+        """Bytes that are there."""
+        return sum(part.at - part.begin for part in self.parts)
+
+    @property
+    def left(self) -> int:
+        """Bytes still to come; 0 where the length is unknown."""
+        return max(self.identity.total - self.done, 0) if self.identity else 0
+
+    def begin(self) -> Identity:
+        """Learn which file it is, and take up what an earlier call has left of it."""
+        self._recall()
+        while True:
+            try:
+                part = next((part for part in self.parts if part.at < part.end), None)
+                if self.identity is None or part is not None:
+                    self.first, found = self._open(part.at if part else 0, UNKNOWN, self.identity)
+                    if self.identity is None:
+                        self._note(found)
+                        return found
+                return self.identity
+            except Changed:
+                self._forget()
+            except Fault as fault:
+                self.patience.pause(fault)
+
+    def run(self) -> None:
+        """Fetch all that is missing, prove it, and put it in its place."""
+        for _ in range(PROOFS):
+            while True:
+                identity = self.identity or self.begin()
+                try:
+                    digest = self._fetch(identity)
+                    break
+                except Changed:
+                    self._forget()
+            if not identity.md5 or digest == identity.md5:
+                os.replace(self.part_path, self.path)
+                self._forget()
+                return
+            self.console.warn(f"{self.what} arrived with wrong bytes (its MD5 is another): fetching it again")
+            self.most = 0
+            self._forget()
+        raise KitError(
+            f"{self.what} arrived with wrong bytes {PROOFS} times: give the same command again later", NETWORK
+        )
+
+    def _recall(self) -> None:
+        try:
+            self.identity = Identity(**read_json(self.note_path))
+            self.parts = read_map(self.map_path)
+            there = self.part_path.stat().st_size
+            if not self.parts or any(part.begin < part.at and part.at > there for part in self.parts):
+                raise ValueError("they don't belong together")
+        except (OSError, KitError, TypeError, ValueError, struct.error):
+            self._forget()
+
+    def _forget(self) -> None:
+        """Start from nothing."""
+        for path in (self.note_path, self.map_path, self.part_path):
+            path.unlink(missing_ok=True)
+        if self.first is not None:
+            self.first.close()
+        self.identity, self.parts, self.first = None, [], None
+
+    def _note(self, identity: Identity) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.identity, self.parts = identity, [Part(0, 0, identity.total if identity.total >= 0 else UNKNOWN)]
+        self.part_path.write_bytes(b"")
+        new_map(self.map_path, self.parts[0])
+        write_json(self.note_path, asdict(identity))
+
+    def _fetch(self, identity: Identity) -> str:
+        """All parts by one lane or several; the MD5 of the whole file, where one is to be compared."""
+        hashing = Hash(self.part_path) if identity.md5 else None
+        lanes = Lanes(self.parts, lambda part: self._open_part(part, identity), self.part_path, self.map_path)
+        window = Window()
+        with self.console.progress(f"download {self.what}", max(identity.total, 0), "bytes", self.done) as progress:
+            try:
+                while not self._whole() or (hashing and hashing.at < self._frontier()):
+                    lanes.fill()
+                    fault = lanes.finished(0.0 if hashing and hashing.at < self._frontier() else 0.1)
+                    progress.advance(
+                        self.done - progress.done, f"{lanes.wanted} connections" if lanes.wanted > 1 else ""
+                    )
+                    if self.done > self.most:
+                        self.most = self.done
+                        self.patience.progress()
+                    if fault is not None:
+                        lanes.narrow()
+                        self.patience.pause(fault)
+                    elif window.over(self.done) and self.left > LEAST_SPLIT and self.ranges:
+                        lanes.widen(window.rate)
+                    if hashing:
+                        hashing.advance(self._frontier())
+            except OSError as error:
+                raise KitError(
+                    f"{self.part_path} can't be written ({error.strerror or error}): mend that, "
+                    "then the same command goes on where it stopped",
+                    DISK,
+                ) from None
+            finally:
+                lanes.stop()
+        return hashing.digest() if hashing else ""
+
+    def _whole(self) -> bool:
+        return all(part.at >= part.end for part in self.parts)
+
+    def _frontier(self) -> int:
+        """How far the file is there without a gap."""
+        reached = 0
+        for part in sorted(self.parts, key=lambda part: part.begin):
+            if part.begin > reached:
+                break
+            reached = max(reached, part.at)
+        return reached
+
+    def _open_part(self, part: Part, identity: Identity) -> requests.Response:
+        """An answer that gives the bytes of a part from where it has got to."""
+        first, self.first = self.first, None
+        if first is not None:
+            return first
+        return self._open(part.at, part.end, identity)[0]
+
+    def _open(self, at: int, end: int, expected: Identity | None) -> tuple[requests.Response, Identity]:
+        """Ask for the bytes from `at` on, and make sure that the answer gives just those, of the same file."""
+        headers = {}
+        if self.ranges:
+            headers["Range"] = f"bytes={at}-" + (str(end - 1) if end < UNKNOWN else "")
+            if expected and expected.validator:
+                headers["If-Range"] = expected.validator
+        address = self._address()
+        try:
+            response = self.session.get(address, headers=headers, stream=True)
+        except requests.RequestException as error:
+            raise Fault(reason(error)) from None
+        try:
+            return response, self._judge(response, at, expected, address)
+        except BaseException:
+            response.close()
+            raise
+
+    def _judge(self, response: requests.Response, at: int, expected: Identity | None, address: str) -> Identity:
+        status = response.status_code
+        if status == 429:
+            raise Fault("Kaggle's storage wants fewer requests", max(asked_wait(response.headers), 1.0))
+        if status >= 500:
+            raise Fault(f"Kaggle's storage has a fault (status {status})", asked_wait(response.headers))
+        if status not in (200, 206, 416):
+            self._drop(address)
+            raise Fault(f"Kaggle's storage refuses the address (status {status}), a fresh one is asked for")
+        if response.headers.get("Content-Type", "").startswith("text/html"):
+            self._drop(address)
+            raise Fault("a web page came instead of the file")
+        found, begins = _identity(response)
+        if status == 416 or begins != at or found != (expected or found):
+            self._doubt(ignored=status == 200 and begins != at)
+        self.doubts = 0
+        return found
+
+    def _doubt(self, ignored: bool) -> None:
+        """An answer that doesn't fit may be one server's slip; the second in a row is believed."""
+        self.doubts += 1
+        if self.doubts < 2:
+            raise Fault("an answer does not fit the bytes that are there")
+        self.doubts = 0
+        # This server can't go on within a file.
+        self.ranges = self.ranges and not ignored
+        raise Changed
+
+    def _address(self) -> str:
+        with self.address_lock:
+            if not self.address:
+                self.address = self.sign()
+            return self.address
+
+    def _drop(self, address: str) -> None:
+        """An address that has run out; another lane may have a fresh one already."""
+        with self.address_lock:
+            if self.address == address:
+                self.address = ""
+
+
+def _identity(response: requests.Response) -> tuple[Identity, int]:
+    """Which file an answer gives, and at which byte it begins."""
+    headers = response.headers
+    etag, length = headers.get("ETag", ""), headers.get("Content-Length", "")
+    begins, total = 0, int(length) if length.isdecimal() else -1
+    if response.status_code == 206:
+        match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", headers.get("Content-Range", "").strip())
+        if match is None or int(match[2]) >= int(match[3]):
+            raise Fault("the answer does not say which bytes it gives")
+        begins, total = int(match[1]), int(match[3])
+    bare = etag.strip('"').lower()
+    md5 = bare if re.fullmatch(r"[0-9a-f]{32}", bare) else ""
+    named = re.search(r"md5=([A-Za-z0-9+/]{22}==)", headers.get("x-goog-hash", ""))
+    if named:
+        md5 = base64.b64decode(named[1]).hex()
+    return Identity(etag, headers.get("Last-Modified", ""), total, md5), begins
