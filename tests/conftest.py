@@ -50,8 +50,6 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KIT_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("KIT_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("KIT_PLUGINS", "")
-    # It would wait for whatever else this machine writes.
-    monkeypatch.setattr(os, "sync", lambda: None)
     connect = socket.socket.connect
 
     def local_only(self: socket.socket, address: Any) -> None:

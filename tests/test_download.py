@@ -75,9 +75,14 @@ def test_an_archive_arrives(store, archive):
     assert store.files() == sorted(ARCHIVE)
 
 
-def test_the_origin_is_recorded_after_all_bytes_are_on_the_disk(store, archive, monkeypatch):
-    seen = []
-    monkeypatch.setattr(os, "sync", lambda: seen.append((store.origin, contents(store))))
+def test_the_origin_is_recorded_after_all_files_are_there(store, archive, monkeypatch):
+    seen, set_origin = [], Store.set_origin
+
+    def recording(self, *arguments):
+        seen.append((self.origin, contents(self)))
+        set_origin(self, *arguments)
+
+    monkeypatch.setattr(Store, "set_origin", recording)
     unpack(store, archive)
     assert seen == [(None, ARCHIVE)]
 

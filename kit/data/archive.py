@@ -111,8 +111,7 @@ class Archive:
     def write(self, targets: list[Target], root: Path, done: Callable[[int], None]) -> int:
         """Write the members that are not whole at their path already, each to `root/.kit/parts` and then renamed.
 
-        Files are not fsynced one by one (it takes three times as long, on a hard disk far more): the caller syncs
-        once, and after a power cut the checksums show what was lost.
+        Files are left to the disk's cache: to wait for it takes as long as all the rest, on a slow disk far more.
 
         Args:
             targets: members and the paths below `root` that they are written to.
@@ -178,12 +177,12 @@ def damaged(label: str, member: Member, error: Exception) -> DamagedArchive:
     )
 
 
-def matches(path: Path, member: Member) -> bool:
+def matches(path: Path | str, member: Member) -> bool:
     """Whether a file is there with the size and the checksum of an archive's member."""
     if length(path) != member.size:
         return False
     crc = 0
-    with path.open("rb", buffering=0) as file:
+    with open(path, "rb", buffering=0) as file:
         while chunk := file.read(CHUNK):
             crc = zlib.crc32(chunk, crc)
     return crc == member.crc
@@ -280,10 +279,10 @@ def refused(label: str, name: str, why: str) -> KitError:
     return KitError(f"{label} is not unpacked: {name!r}: {why}: fetch the archive from its own page")
 
 
-def length(path: Path) -> int:
+def length(path: Path | str) -> int:
     """The size of a regular file in bytes; -1 for anything else."""
     try:
-        status = path.lstat()
+        status = os.lstat(path)
     except OSError:
         return -1
     return status.st_size if stat.S_ISREG(status.st_mode) else -1

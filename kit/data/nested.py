@@ -8,7 +8,6 @@ Inner archives wait in `root/.kit/nested` until the files in them are there. Whe
 """
 
 import contextlib
-import os
 import re
 import shutil
 from pathlib import Path
@@ -79,10 +78,12 @@ class Plan:
         self.numbered = self.total = 0
         try:
             self.files = self._expand(outer, 0)
-            for name, archive, member in self.files:
-                if safe_name(name) != name:
-                    raise refused(archive.label, member.name, f"it would go to {name!r}")
-            refuse_doubled(outer.label, (file.name for file in self.files))
+            if len(self.archives) > 1:
+                # An archive has looked at its own names; together, and where they go, they are new.
+                for name, archive, member in self.files:
+                    if safe_name(name) != name:
+                        raise refused(archive.label, member.name, f"it would go to {name!r}")
+                refuse_doubled(outer.label, (file.name for file in self.files))
         except BaseException as error:
             self.__exit__(type(error), error, None)
             raise
@@ -114,7 +115,6 @@ class Plan:
                     archive.file.close()
                     archive.path.unlink()
         discard_nested(self.root)
-        os.sync()
         return written, len(self.files) - written
 
     def _expand(self, archive: Archive, depth: int) -> list[Planned]:
@@ -142,7 +142,8 @@ class Plan:
             )
         targets = [(member, self.folder / str(self.numbered + at)) for at, member in enumerate(inner)]
         self.numbered += len(inner)
-        wanted = [*targets, *((file.member, self.root / file.name) for file in files)]
+        wanted = [(member, str(path)) for member, path in targets]
+        wanted += [(file.member, f"{self.root}/{file.name}") for file in files]
         need_space(self.root, [member.size for member, path in wanted if length(path) != member.size], self.freed)
         if targets:
             make_folder(self.root, self.folder)

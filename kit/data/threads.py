@@ -10,6 +10,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 THREADS = min(4, os.cpu_count() or 1)
+# Below this mean weight threads stand in each other's way: the disk makes one file of a folder at a time.
+WORTH_THREADS = 1 << 20  # bytes
 # Large enough that handing out costs nothing, small enough that all threads have work to the end.
 BATCH_ITEMS, BATCH_BYTES = 256, 1 << 25
 SECONDS = 0.5
@@ -58,6 +60,7 @@ def in_order(
         Exception: the first one in the order of the items, after all threads have stopped.
     """
     stop, running = Stop(), deque[Future[int]]()
+    threads = THREADS if sum(map(weight, items)) > WORTH_THREADS * len(items) else 1
 
     def first() -> int:
         while not wait((running[0],), SECONDS).done:
@@ -65,11 +68,11 @@ def in_order(
         done(stop.counted())
         return running.popleft().result()
 
-    with ThreadPoolExecutor(THREADS) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         try:
             for number, batch in enumerate(_batches(items, weight)):
                 running.append(pool.submit(work, number, batch, stop))
-                if len(running) > 2 * THREADS:
+                if len(running) > 2 * threads:
                     yield first()
             while running:
                 yield first()

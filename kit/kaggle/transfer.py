@@ -24,6 +24,7 @@ from kit.files import read_json, write_json
 from kit.kaggle.lanes import LEAST_SPLIT, MOST_LANES, UNKNOWN, Hash, Lanes, Part, Window, new_map, read_map
 from kit.kaggle.patience import Fault, Patience, TimedAdapter, asked_wait, reason
 
+HASHED_AT_ONCE = 16 << 20  # bytes; less would wake this thread for every chunk
 PROOFS = 3  # times that a file may arrive with another MD5
 
 
@@ -156,10 +157,11 @@ class Transfer:
             try:
                 while not self._whole() or (hashing and hashing.at < self._frontier()):
                     lanes.fill()
-                    fault = lanes.finished(0.0 if hashing and hashing.at < self._frontier() else 0.1)
-                    progress.advance(
-                        self.done - progress.done, f"{lanes.wanted} connections" if lanes.wanted > 1 else ""
-                    )
+                    least = 1 if self._whole() else HASHED_AT_ONCE
+                    behind = hashing is not None and self._frontier() - hashing.at >= least
+                    fault = lanes.finished(0.0 if behind else 0.05)
+                    note = f"{lanes.wanted} connections" if lanes.wanted > 1 else ""
+                    progress.advance(self.done - progress.done, note)
                     if self.done > self.most:
                         self.most = self.done
                         self.patience.progress()
@@ -168,7 +170,7 @@ class Transfer:
                         self.patience.pause(fault)
                     elif window.over(self.done) and self.left > LEAST_SPLIT and self.ranges:
                         lanes.widen(window.rate)
-                    if hashing:
+                    if hashing and behind:
                         hashing.advance(self._frontier())
             except OSError as error:
                 raise KitError(
