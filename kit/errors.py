@@ -12,11 +12,12 @@ class KitError(Exception):
     Args:
         message: one line for the person at the keyboard.
         code: the exit status: 2 bad input, 3 credentials or rules, 4 network, 5 disk or permission.
+        ways: where there are several ways to mend it, each in a line of its own below the message.
     """
 
-    def __init__(self, message: str, code: int = BAD_INPUT) -> None:
+    def __init__(self, message: str, code: int = BAD_INPUT, ways: tuple[str, ...] = ()) -> None:
         super().__init__(" ".join(message.split()))
-        self.code = code
+        self.code, self.ways = code, ways
 
 
 def nearest(word: str, known: "list[str] | tuple[str, ...]") -> str:

@@ -51,13 +51,16 @@ def scheme(server: KaggleServer) -> str:
     return server.requests[-1].headers.get("authorization", "").split()[0]
 
 
-def test_no_credentials_names_the_three_ways(server, monkeypatch):
+def test_no_credentials_names_the_three_ways_a_line_each(kit, server, monkeypatch):
     sign_out(monkeypatch)
-    with pytest.raises(KitError, match=r"KAGGLE_API_TOKEN.*KAGGLE_USERNAME.*kaggle\.json.*kaggle auth login") as error:
-        ask()
-    assert error.value.code == CREDENTIALS
+    for command in (("download", "histo"), ("submissions", "histo")):
+        error, *ways = kit(*command, code=CREDENTIALS).err.splitlines()
+        assert error == "error: histopathology on Kaggle needs your Kaggle credentials: give them in one of three ways"
+        assert len(ways) == 3
+        for way, words in zip(ways, ("KAGGLE_API_TOKEN", "kaggle.json", "kaggle auth login"), strict=True):
+            assert words in way
+    assert len(kit("submissions", "histo", "--json", code=CREDENTIALS).json["ways"]) == 3
     assert server.requests == []
-    assert "\n" not in str(error.value)
 
 
 def test_a_dataset_needs_none(server, monkeypatch):
@@ -229,9 +232,6 @@ def test_more_files_than_are_listed_are_counted_by_kaggle(server, monkeypatch):
         assert kaggle.summary() == (6, 12, False)
 
 
-def test_no_home_to_write_into_is_no_hindrance(server, monkeypatch, tmp_path):
-    locked = tmp_path / "locked"
-    locked.mkdir()
-    locked.chmod(0o500)
-    monkeypatch.setenv("HOME", str(locked / "ada"))
+def test_no_home_to_write_into_is_no_hindrance(server, monkeypatch):
+    monkeypatch.setenv("HOME", "/proc/nowhere")
     assert ask()["ref"]

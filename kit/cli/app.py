@@ -105,12 +105,13 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
+    ways: tuple[str, ...] = ()
     try:
         app = make_app(load_plugins())
         status = app(args=[word for word in arguments if word != "--debug"], prog_name="kit", standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
     except KitError as error:
-        message, code = str(error), error.code
+        message, code, ways = str(error), error.code, error.ways
         if debug:
             raise
     except BrokenPipeError:
@@ -133,7 +134,7 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         context = getattr(error, "ctx", None)
         message = f"{say()} ({context.command_path if context else 'kit'} --help shows what is known)"
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {message}", *(f"  {number}. {way}" for number, way in enumerate(ways, 1)), sep="\n", file=sys.stderr)
     if "--json" in arguments:
-        print(json.dumps({"error": message, "code": code}))
+        print(json.dumps({"error": message, "code": code, **({"ways": ways} if ways else {})}))
     sys.exit(code)

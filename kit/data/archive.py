@@ -57,7 +57,7 @@ class Member:
     key: Any
 
 
-Target = tuple[Member, Path]
+Target = tuple[Member, str]  # paths as text: a Path for each of 277,483 takes seconds and much memory
 
 
 class Archive:
@@ -125,16 +125,17 @@ class Archive:
             DamagedArchive: over the first member that is damaged; none is left half-written.
             KitError: a file can't be written.
         """
-        made: set[Path] = set()
+        made: set[str] = set()
         with parts(root) as folder:
 
             def write_batch(number: int, batch: list[Target], stop: Stop) -> int:
                 part, written = folder / f"{number}.part", 0
                 for member, path in batch:
                     if not matches(path, member):
-                        if path.parent not in made:
-                            make_folder(root, path.parent)
-                            made.add(path.parent)
+                        parent = os.path.dirname(path)
+                        if parent not in made:
+                            make_folder(root, Path(parent))
+                            made.add(parent)
                         with writing(path):
                             self._write(member, part, stop)
                             os.replace(part, path)
@@ -301,7 +302,7 @@ def parts(root: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path | str) -> Iterator[None]:
     """Turn the disk's errors into a `KitError` (code 5) that names the file."""
     try:
         yield

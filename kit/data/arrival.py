@@ -94,7 +94,7 @@ def _unpack(
     store: Store, archive: Archive, origin: Origin, source: str, force: bool, console: Console
 ) -> Arrival | None:
     root, digest, known = store.root, archive.digest, set(store.files())
-    at = f"{root}/"  # paths as text: a Path for each of 277,483 names takes seconds
+    at = f"{root}/"
     if store.is_whole and store.note["digest"] == digest and not force and _is_complete(store, archive):
         return None
     if not force:

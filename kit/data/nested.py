@@ -106,7 +106,7 @@ class Plan:
         """
         targets: dict[int, list[Target]] = {id(archive): [] for archive in self.archives}
         for name, archive, member in self.files:
-            targets[id(archive)].append((member, self.root / name))
+            targets[id(archive)].append((member, f"{self.root}/{name}"))
         written = 0
         with self.console.progress("unpack", sum(file.member.size for file in self.files), "bytes") as progress:
             for archive in self.archives:
@@ -129,7 +129,7 @@ class Plan:
                 f"unpack {self.outer.path} by hand and zip its files as they are"
             )
         for member, path in self._write_inner(archive, inner, files if depth == 0 else []):
-            opened = open_archive(path, f"{archive.label}: {member.name}")
+            opened = open_archive(Path(path), f"{archive.label}: {member.name}")
             self.archives.append(opened)
             files += _placed(member.name, self._expand(opened, depth + 1))
         return files
@@ -140,10 +140,9 @@ class Plan:
             raise KitError(
                 f"{self.outer.label} holds more than {MANY} archives: unpack those by hand and zip the files"
             )
-        targets = [(member, self.folder / str(self.numbered + at)) for at, member in enumerate(inner)]
+        targets = [(member, f"{self.folder}/{self.numbered + at}") for at, member in enumerate(inner)]
         self.numbered += len(inner)
-        wanted = [(member, str(path)) for member, path in targets]
-        wanted += [(file.member, f"{self.root}/{file.name}") for file in files]
+        wanted = [*targets, *((file.member, f"{self.root}/{file.name}") for file in files)]
         need_space(self.root, [member.size for member, path in wanted if length(path) != member.size], self.freed)
         if targets:
             make_folder(self.root, self.folder)

@@ -52,7 +52,7 @@ class SevenZip(Archive):
             if matches(path, member):
                 done(member.size)
             else:
-                make_folder(root, path.parent)
+                make_folder(root, Path(path).parent)
                 missing.append((member, path))
         if missing:
             with parts(root) as folder:
@@ -94,7 +94,7 @@ class SevenZip(Archive):
 class _Part:
     """A file on its way: written under another name, renamed once its size and checksum are the member's."""
 
-    def __init__(self, label: str, member: Member, part: Path, path: Path, done: Callable[[int], None]) -> None:
+    def __init__(self, label: str, member: Member, part: Path, path: str, done: Callable[[int], None]) -> None:
         self.label, self.member, self.part, self.path, self.done = label, member, part, path, done
         self.crc = self.count = 0
         with writing(path):

@@ -9,11 +9,10 @@ from pathlib import Path
 from kit.console import Console
 from kit.errors import CREDENTIALS, KitError
 
-# One line each: `kit` prints them when it has found none.
 WAYS = (
     "a token from kaggle.com/settings in the environment variable KAGGLE_API_TOKEN or the file ~/.kaggle/access_token",
     "KAGGLE_USERNAME and KAGGLE_KEY in the environment, or the file kaggle.json in ~/.kaggle/",
-    "or sign in with the browser: kaggle auth login",
+    "a sign-in with the browser: kaggle auth login",
 )
 
 
@@ -55,9 +54,8 @@ def find_credentials(console: Console) -> list[Credential]:
 
 
 def none_found(what: str) -> KitError:
-    """What to say to a person without credentials: the three ways, a line each."""
-    ways = "; ".join(f"({number}) {way}" for number, way in enumerate(WAYS, 1))
-    return KitError(f"{what} needs your Kaggle credentials. Give them in one of three ways: {ways}", CREDENTIALS)
+    """What to say to a person without credentials."""
+    return KitError(f"{what} needs your Kaggle credentials: give them in one of three ways", CREDENTIALS, WAYS)
 
 
 def signed_in() -> bool:

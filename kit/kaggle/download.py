@@ -165,7 +165,7 @@ def _unzipped(store: Store, path: Path, name: str) -> Path:
         if [member.name.rsplit("/", 1)[-1] for member in archive.members] != [name.rsplit("/", 1)[-1]]:
             return path
         plain = path.with_suffix(".plain")
-        archive.write([(archive.members[0], plain)], store.root, lambda count: None)
+        archive.write([(archive.members[0], str(plain))], store.root, lambda count: None)
     path.unlink()
     return plain
 
