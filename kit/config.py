@@ -81,7 +81,8 @@ class TrainConfig(BaseModel):
     amp: Literal["auto", "on", "off"] = Field("auto", description="mixed precision; auto: on CUDA only")
     channels_last: bool = Field(True, description="memory format of the network")
     compile: bool = Field(False, description="compile the network by torch.compile (its first step takes a minute)")
-    workers: int | None = Field(None, ge=0, le=256, description="loader processes; none: by the machine")
+    pack: bool = Field(True, description="decode the images once, into packed pixels; false: read the files each epoch")
+    workers: int | None = Field(None, ge=0, le=256, description="processes that read files; none: by the machine")
     trackers: tuple[str, ...] = Field((), description="names of trackers that receive the numbers, e.g. tensorboard")
     note: str = Field("", description="a line for the experiment log")
 

@@ -184,7 +184,8 @@ def test_captions_and_colours_of_previews(task, targets, probabilities, captions
     pixels = np.arange(2 * 2 * 4, dtype=np.uint8).reshape(2, 2, 4)
     dataset = DatasetSpec("x", 4, index=lambda root: None, read=lambda files: pixels,
                           composite=lambda array: array[..., 1:])  # fmt: skip
-    samples = Samples([(Path("a"),), (Path("b"),)], np.array(targets), np.zeros((2, 0)), dataset, 2)
+    files = np.array([("a",), ("b",)])
+    samples = Samples(Path(), files, np.array(targets), np.zeros((2, 0)), dataset, 2)
     shown = previews(samples, Forward(np.array(probabilities), np.array(targets), 0.0), task, CLASSES)
     assert [preview.caption.replace("\n", "|") for preview in shown] == captions
     assert all(np.array_equal(preview.image, pixels[..., 1:]) for preview in shown)

@@ -35,5 +35,8 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
     if (height, width) == (size, size):
         return image
     shrinks = size < min(height, width)
-    resized = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return resized.reshape(size, size, -1)
+    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    # OpenCV averages four channels at most.
+    parts = [np.ascontiguousarray(image[..., first : first + 4]) for first in range(0, image.shape[2], 4)]
+    resized = [cv2.resize(part, (size, size), interpolation=way).reshape(size, size, -1) for part in parts]
+    return resized[0] if len(resized) == 1 else np.concatenate(resized, axis=2)

@@ -6,6 +6,7 @@ import numpy as np
 
 from kit.console import Console
 from kit.data.folds import folds_of_run
+from kit.data.packed import packs_for
 from kit.errors import KitError
 from kit.inference.metrics import classification_table, flat
 from kit.inference.predict import forward
@@ -56,8 +57,9 @@ def _validate(registry: Registry, run: Run, index: Any, fold: int, console: Cons
     store = store_of_run(registry, run)
     model = load_fold(registry, store, run, index, fold)
     rows = index.train[folds_of_run(run).of(index.train) == fold]
-    samples = Samples.of(index, rows, store.dataset, run.config.size)
-    loader = Loader(samples, None, run.config.workers, model.runtime.device)
+    packs = packs_for(store, index, "train", run.config, [run.config.size], console)
+    samples = Samples.of(index, rows, store.dataset, run.config.size, packs)
+    loader = Loader(samples, None, run.config.workers, model.runtime.device, model.normalize)
     with console.progress(f"fold {fold} validation", len(samples)) as bar:
-        result = forward(model, loader, len(samples), run.config.batch_size * 2, after_batch=bar.advance)
+        result = forward(model, loader, run.config.batch_size * 2, after_batch=bar.advance)
     return Predictions(rows["id"].to_numpy(), index.output_names, result.probabilities).mean_by_id()

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kit.model.batches import Loader, ordered_plan, to_device
+from kit.model.batches import Loader, ordered_plan
 from kit.model.build import Model
 
 
@@ -36,7 +36,6 @@ def view(images: Tensor, number: int) -> Tensor:
 def forward(
     model: Model,
     loader: Loader,
-    count: int,
     batch_size: int,
     views: int = 1,
     has_targets: bool = True,
@@ -49,11 +48,10 @@ def forward(
     """
     was_training = model.network.training
     model.network.eval()
-    probabilities, targets = [], []
+    probabilities, count = [], len(loader.samples)
     loss_sum = torch.zeros((), device=model.runtime.device)
     try:
-        for raw in loader.batches(ordered_plan(count, batch_size)):
-            batch = to_device(raw, model.runtime.device, model.normalize)
+        for batch in loader.batches(ordered_plan(count, batch_size)):
             total = torch.zeros(())
             for number in range(views):
                 with model.runtime.autocast():
@@ -63,9 +61,8 @@ def forward(
                 share = model.probabilities(output)
                 total = share if number == 0 else total + share
             probabilities.append((total / views).cpu().numpy())
-            targets.append(raw.target.numpy())
             after_batch(len(batch.rows))
     finally:
         model.network.train(was_training)
     loss = float(loss_sum) / count if has_targets else float("nan")
-    return Forward(np.concatenate(probabilities), np.concatenate(targets), loss)
+    return Forward(np.concatenate(probabilities), loader.samples.targets, loss)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from kit.console import Console
+from kit.data.packed import packs_for
 from kit.errors import KitError
 from kit.inference.predict import forward
 from kit.inference.predictions import Predictions
@@ -35,14 +36,15 @@ def predict_test(registry: Registry, run: Run, views: int, console: Console) -> 
     index = store.index()
     if not len(index.test):
         raise KitError(f"{store.root} has no test images: kit check {store.competition.name}")
-    samples = Samples.of(index, index.test, store.dataset, run.config.size)
+    packs = packs_for(store, index, "test", run.config, [run.config.size], console)
+    samples = Samples.of(index, index.test, store.dataset, run.config.size, packs)
     total = np.zeros((len(samples), index.outputs), np.float64)
     batch_size = run.config.batch_size * 2
     with console.progress(f"predict {len(folds)} folds x {views} views", len(samples) * len(folds)) as bar:
         for fold in folds:
             model = load_fold(registry, store, run, index, fold)
-            loader = Loader(samples, None, run.config.workers, model.runtime.device)
-            result = forward(model, loader, len(samples), batch_size, views, has_targets=False, after_batch=bar.advance)
+            loader = Loader(samples, None, run.config.workers, model.runtime.device, model.normalize)
+            result = forward(model, loader, batch_size, views, has_targets=False, after_batch=bar.advance)
             total += result.probabilities
     values = (total / len(folds)).astype(np.float32)
     predictions = Predictions(index.test["id"].to_numpy(), index.output_names, values).mean_by_id()

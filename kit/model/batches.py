@@ -1,9 +1,9 @@
-"""The network's input: the one path from files to normalised batches, for training, validation and prediction."""
+"""The network's input: the one path from files or packed pixels to normalised batches on the device."""
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,17 +14,21 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from kit.config import TrainConfig
 from kit.data.index import Index
+from kit.data.packed import Packed
+from kit.data.packing import read_sample
 from kit.data.pixels import resize
-from kit.errors import KitError
+from kit.model.warp import DeviceWarp, draw, gather, warp_normalized
 from kit.plugin.specs import DatasetSpec
 
-Augment = Callable[[np.ndarray, int], np.ndarray]
+# The steps of a configuration, done as one warp; or a person's own (image, seed) -> image.
+Augment = TrainConfig | Callable[[np.ndarray, int], np.ndarray]
 Plan = Sequence[tuple[np.ndarray, np.ndarray]]
 
 
 class Batch(NamedTuple):
-    """Images (uint8 BxHxWxC from the loader, normalised float BxCxHxW for the network), targets, extras BxE, rows."""
+    """Images (normalised float32 BxCxHxW), targets and extras BxE on the device; the rows they are of."""
 
     images: Tensor
     target: Tensor
@@ -34,81 +38,195 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Samples:
-    """Rows of an index, read at one size."""
+    """Rows of an index at one size, from packed pixels where there are some for that size.
 
-    paths: list[tuple[Path, ...]]
+    Args:
+        root: the folder to which `files` are relative.
+        files: names of the files of each sample.
+        targets, extras: as the index gives them.
+        dataset: how a sample's files are read.
+        size: side in pixels.
+        packs: packed pixels of the whole part by the size they serve.
+        places: row of each sample in the packs.
+    """
+
+    root: Path
+    files: np.ndarray
     targets: np.ndarray
     extras: np.ndarray
     dataset: DatasetSpec
     size: int
+    packs: Mapping[int, Packed] = field(default_factory=dict)
+    places: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
     @classmethod
-    def of(cls, index: Index, frame: pd.DataFrame, dataset: DatasetSpec, size: int) -> "Samples":
-        """The rows of `frame`; rows without a target (the test part) get zeros."""
+    def of(
+        cls,
+        index: Index,
+        frame: pd.DataFrame,
+        dataset: DatasetSpec,
+        size: int,
+        packs: Mapping[int, Packed] | None = None,
+    ) -> "Samples":
+        """The rows of `frame`, a part of the index's frame; rows without a target (the test part) get zeros."""
         targets = index.targets(frame) if "target" in frame else np.zeros((len(frame), 0), np.float32)
-        return cls(index.paths(frame), targets, index.extra_inputs(frame), dataset, size)
+        whole = index.train if "target" in frame else index.test
+        places = whole.index.get_indexer(frame.index)
+        files = frame["files"].to_numpy()
+        return cls(index.root, files, targets, index.extra_inputs(frame), dataset, size, packs or {}, places)
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.files)
+
+    @property
+    def pack(self) -> Packed | None:
+        """The packed pixels that serve this size."""
+        return self.packs.get(self.size)
 
     def image(self, row: int) -> np.ndarray:
         """One sample as size x size x C uint8."""
-        image = self.dataset.read(self.paths[row])
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != self.dataset.channels:
-            raise KitError(
-                f"{self.paths[row][0]}: read as {image.dtype} {image.shape}, dataset {self.dataset.name} promises "
-                f"uint8 with {self.dataset.channels} channels: kit check names all such files"
-            )
-        return resize(image, self.size)
+        if self.pack is not None:
+            return resize(np.asarray(self.pack.pixels[self.places[row]]), self.size)
+        return resize(read_sample(self.dataset, self.root, self.files[row]), self.size)
 
 
 class Loader:
-    """Batches of samples by a plan; worker processes live as long as the loader.
+    """Batches of samples by a plan, ready for the network. A batch is valid until the next one is asked for.
+
+    Packed pixels are gathered here, in the order of the plan. What must be read from files, or goes through a person's
+    own pipeline, comes from worker processes, which live as long as the loader. On the CPU the configuration's steps,
+    the enlargement and the normalisation are one pass from bytes to floats; beside a GPU the bytes are copied
+    (from pinned memory, one batch ahead, on a stream of their own) and all the rest happens there.
 
     Args:
         samples: what to read.
-        augment: (image, seed) -> image, or None.
+        augment: the configuration whose steps are done, a person's own pipeline, or None.
         workers: processes; None: none on a CPU (they would take the network's cores), up to four beside a GPU.
-        device: where the batches will go.
+        device: where the batches go.
+        normalize: by which mean and standard deviation.
     """
 
-    def __init__(self, samples: Samples, augment: Augment | None, workers: int | None, device: torch.device) -> None:
+    def __init__(
+        self, samples: Samples, augment: Augment | None, workers: int | None, device: torch.device,
+        normalize: "Normalize",
+    ) -> None:  # fmt: skip
+        self.samples, self.device, self.normalize = samples, device, normalize
+        self.config = augment if isinstance(augment, TrainConfig) else None
+        pipeline = None if augment is None or isinstance(augment, TrainConfig) else augment
+        self.on_device = device.type != "cpu"
+        self._mean, self._std = ((part.flatten() / 255).tolist() for part in (normalize.mean, normalize.std))
+        self._out = torch.empty(0)
+        self._warp = DeviceWarp(self.config, samples.size)
+        self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._reader = None
+        if samples.pack is None or pipeline is not None:
+            self._reader = _Reading(_Reader(samples, pipeline), workers, device)
+
+    def batches(self, plan: Plan) -> Iterator[Batch]:
+        """The batches of a plan, in its order: one (rows, seeds) a batch."""
+        if not self.on_device:
+            for rows, seeds, pixels, places in self._pixels(plan):
+                yield self._batch(rows, self._normalized(pixels, places, seeds))
+            return
+        ahead = None
+        for item in self._pixels(plan):
+            copied = self._copy(*item)
+            if ahead is not None:
+                yield self._finish(*ahead)
+            ahead = copied
+        if ahead is not None:
+            yield self._finish(*ahead)
+
+    def _pixels(self, plan: Plan) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+        """For each batch its rows, seeds, an array of images NxHxWxC and which of them are meant."""
+        if self._reader is None and self.samples.pack is not None:
+            pixels = self.samples.pack.pixels
+            for rows, seeds in plan:
+                yield rows, seeds, pixels, self.samples.places[rows]
+        elif self._reader is not None:
+            for (rows, seeds), images in zip(plan, self._reader.read(plan), strict=True):
+                yield rows, seeds, images, np.arange(len(rows))
+
+    def _normalized(self, pixels: np.ndarray, places: np.ndarray, seeds: np.ndarray) -> Tensor:
+        size, (height, width) = self.samples.size, pixels.shape[1:3]
+        steps = draw(self.config, seeds, (height, width), size) if self.config else None
+        shape = (len(places), size, size, pixels.shape[3])
+        if self._out.shape[1:] != shape[1:] or len(self._out) < len(places):
+            self._out = torch.empty(shape)
+        out = self._out[: len(places)]
+        return warp_normalized(pixels, places, steps, size, self._mean, self._std, out)
+
+    def _copy(
+        self, rows: np.ndarray, seeds: np.ndarray, pixels: np.ndarray, places: np.ndarray
+    ) -> tuple[np.ndarray, Tensor, Tensor | None]:
+        """Start the copy of a batch's bytes, and of the numbers that say what is done to each image."""
+        pinned = self.device.type == "cuda"
+        images = torch.empty((len(places), *pixels.shape[1:]), dtype=torch.uint8, pin_memory=pinned)
+        gather(pixels, places, images.numpy())
+        steps = None
+        if self.config:
+            size = (pixels.shape[1], pixels.shape[2])
+            steps = torch.from_numpy(draw(self.config, seeds, size, self.samples.size).packed())
+            steps = steps.pin_memory() if pinned else steps
+        with torch.cuda.stream(self._copies):
+            moved = images.to(self.device, non_blocking=True)
+            steps = None if steps is None else steps.to(self.device, non_blocking=True)
+        return rows, moved, steps
+
+    def _finish(self, rows: np.ndarray, images: Tensor, steps: Tensor | None) -> Batch:
+        if self._copies is not None:
+            now = torch.cuda.current_stream(self.device)
+            now.wait_stream(self._copies)
+            for part in (images, steps):
+                if part is not None:
+                    part.record_stream(now)
+        return self._batch(rows, self.normalize(self._warp(images, steps)))
+
+    def _batch(self, rows: np.ndarray, images: Tensor) -> Batch:
+        target, extras = (torch.from_numpy(part[rows]) for part in (self.samples.targets, self.samples.extras))
+        if self.device.type == "cuda":
+            target, extras = target.pin_memory(), extras.pin_memory()
+        return Batch(
+            images,
+            target.to(self.device, non_blocking=True),
+            extras.to(self.device, non_blocking=True),
+            torch.from_numpy(rows),
+        )
+
+
+class _Reading:
+    """Images of the rows of a plan from worker processes."""
+
+    def __init__(self, reader: "_Reader", workers: int | None, device: torch.device) -> None:
         self._sampler: list[tuple[np.ndarray, np.ndarray]] = []
-        cuda = device.type == "cuda"
-        count = workers if workers is not None else (min(4, os.cpu_count() or 1) if cuda else 0)
-        self._loader: DataLoader[Batch] = DataLoader(
-            _Reader(samples, augment),
+        count = workers if workers is not None else (min(4, os.cpu_count() or 1) if device.type == "cuda" else 0)
+        self._loader: DataLoader[Tensor] = DataLoader(
+            reader,
             sampler=self._sampler,
             batch_size=None,
             num_workers=count,
             persistent_workers=count > 0,
-            pin_memory=cuda,
             worker_init_fn=_start_worker,
             # A generator of its own: drawing from the global one would make a step depend on where a run was resumed.
             generator=torch.Generator(),
         )
 
-    def batches(self, plan: Plan) -> Iterator[Batch]:
-        """The batches of a plan, in its order: one (rows, seeds) a batch."""
+    def read(self, plan: Plan) -> Iterator[np.ndarray]:
         self._sampler[:] = plan
-        yield from self._loader
+        for images in self._loader:
+            yield images.numpy()
 
 
-class _Reader(Dataset[Batch]):
-    def __init__(self, samples: Samples, augment: Augment | None) -> None:
-        self.samples, self.augment = samples, augment
+class _Reader(Dataset[Tensor]):
+    def __init__(self, samples: Samples, pipeline: Callable[[np.ndarray, int], np.ndarray] | None) -> None:
+        self.samples, self.pipeline = samples, pipeline
 
-    def __getitem__(self, item: tuple[np.ndarray, np.ndarray]) -> Batch:
+    def __getitem__(self, item: tuple[np.ndarray, np.ndarray]) -> Tensor:
         rows, seeds = item
         images = [self.samples.image(row) for row in rows]
-        if self.augment is not None:
-            images = [self.augment(image, int(seed)) for image, seed in zip(images, seeds, strict=True)]
-        return Batch(
-            torch.from_numpy(np.stack(images)),
-            torch.from_numpy(self.samples.targets[rows]),
-            torch.from_numpy(self.samples.extras[rows]),
-            torch.from_numpy(rows),
-        )
+        if self.pipeline is not None:
+            images = [self.pipeline(image, int(seed)) for image, seed in zip(images, seeds, strict=True)]
+        return torch.from_numpy(np.stack(images))
 
 
 def _start_worker(worker: int) -> None:
@@ -161,7 +279,7 @@ def ordered_plan(count: int, batch_size: int) -> list[tuple[np.ndarray, np.ndarr
 
 
 class Normalize(nn.Module):
-    """uint8 BxHxWxC -> float32 BxCxHxW, by the mean and standard deviation a channel of pixels in 0..1."""
+    """Grey levels (float 0..255, BxCxHxW) -> normalised, by mean and standard deviation a channel of pixels in 0..1."""
 
     mean: Tensor
     std: Tensor
@@ -172,11 +290,5 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1) * 255)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalise; the result lies channels-last in memory, as convolutions like it."""
-        return images.permute(0, 3, 1, 2).float().sub_(self.mean).div_(self.std)
-
-
-def to_device(batch: Batch, device: torch.device, normalize: Normalize) -> Batch:
-    """The batch on the device, images normalised."""
-    images, target, extras = (part.to(device, non_blocking=True) for part in batch[:3])
-    return Batch(normalize(images), target, extras, batch.rows)
+        """Normalise grey levels; the result lies channels-last in memory, as convolutions like it."""
+        return images.sub(self.mean).div_(self.std)

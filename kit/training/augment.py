@@ -1,10 +1,8 @@
-"""Augmentation of training images: the configuration's steps, or a person's own pipeline, run by albumentations."""
+"""Augmentation of training images: the configuration's steps (`kit.model.warp`), or a person's own albumentations."""
 
 import os
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 
 # Without this, importing albumentations asks a package registry for a newer version.
@@ -14,6 +12,7 @@ import albumentations as A
 
 from kit.config import TrainConfig
 from kit.errors import KitError
+from kit.model.batches import Augment
 
 
 class Pipeline:
@@ -35,31 +34,6 @@ class Pipeline:
         return result
 
 
-def standard_steps(config: TrainConfig) -> list[Any]:
-    """The configuration's steps; all turns, zooms, shifts and shears are one warp, reflected at the border."""
-    steps: list[Any] = []
-    if config.flip and config.rot90:
-        steps.append(A.D4(p=1))
-    elif config.flip:
-        steps.append(A.HorizontalFlip(p=0.5))
-    elif config.rot90:
-        steps.append(A.RandomRotate90(p=1))
-    if config.rotate or config.zoom or config.shift or config.shear:
-        warp = A.Affine(
-            rotate=(-config.rotate, config.rotate),
-            scale=(1 - config.zoom, 1 + config.zoom),
-            translate_percent=(-config.shift, config.shift),
-            shear=(-config.shear, config.shear),
-            interpolation=cv2.INTER_LINEAR,
-            border_mode=cv2.BORDER_REFLECT_101,
-            p=1,
-        )
-        steps.append(warp)
-    if config.brightness or config.contrast:
-        steps.append(A.RandomBrightnessContrast(config.brightness, config.contrast, p=1))
-    return steps
-
-
 def load_pipeline(path: Path) -> A.Compose:
     """A pipeline that `albumentations.save` wrote as JSON."""
     if not path.is_file():
@@ -72,9 +46,10 @@ def load_pipeline(path: Path) -> A.Compose:
     return pipeline if isinstance(pipeline, A.Compose) else A.Compose([pipeline])
 
 
-def make_augment(config: TrainConfig, folder: Path) -> Pipeline | None:
+def make_augment(config: TrainConfig, folder: Path) -> Augment | None:
     """The augmentation of a run; its own pipeline file lies in the run's `folder` under the configured name."""
     if config.augment is not None:
         return Pipeline(load_pipeline(folder / config.augment))
-    steps = standard_steps(config)
-    return Pipeline(A.Compose(steps)) if steps else None
+    varies = (config.flip, config.rot90, config.rotate, config.zoom, config.shift, config.shear, config.brightness,
+              config.contrast)  # fmt: skip
+    return config if any(varies) else None

@@ -13,7 +13,7 @@ from kit.console import Console
 from kit.errors import KitError
 from kit.inference.metrics import flat
 from kit.inference.predict import Forward, forward
-from kit.model.batches import Augment, Loader, Samples, balanced_weights, to_device, training_plan
+from kit.model.batches import Augment, Loader, Samples, balanced_weights, training_plan
 from kit.model.build import Model
 from kit.model.checkpoint import Checkpoints, pack_modules, pack_optimizer, unpack_modules, unpack_optimizer
 from kit.plugin.specs import ImageTracker, MetricSpec, Tracker
@@ -100,7 +100,7 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
                 bar.advance(images)
                 interrupt.check()
 
-            result = forward(predictor, valid_loader, len(job.valid), config.batch_size * 2, after_batch=after_batch)
+            result = forward(predictor, valid_loader, config.batch_size * 2, after_batch=after_batch)
         target, prediction = flat(model.task, result.targets), flat(model.task, result.probabilities)
         scores = {metric.label or metric.name: metric.compute(target, prediction) for metric in job.metrics}
         decisive = next(iter(scores.values()))
@@ -135,8 +135,10 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
                 freeze_body(model.network, is_frozen(config, epoch))
             if stage_size(config, epoch) != size:
                 size = stage_size(config, epoch)
-                train_loader = Loader(replace(job.train, size=size), job.augment, config.workers, device)
-                valid_loader = Loader(replace(job.valid, size=size), None, config.workers, device)
+                train_loader = Loader(
+                    replace(job.train, size=size), job.augment, config.workers, device, model.normalize
+                )
+                valid_loader = Loader(replace(job.valid, size=size), None, config.workers, device, model.normalize)
             plan = training_plan(
                 len(job.train), config.batch_size, (config.seed, job.fold, epoch), config.accumulate, weights
             )
@@ -157,7 +159,7 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
                         group["lr"] = rate(progress["step"]) * group["scale"]
                     images = sum(len(rows) for rows, _ in step)
                     for part, raw in enumerate(next(raws) for _ in step):
-                        batch = mix(config, to_device(raw, device, model.normalize), len(job.classes))
+                        batch = mix(config, raw, len(job.classes))
                         with model.runtime.autocast():
                             output = model.network(batch.images, batch.extras)
                             loss = model.loss(output, batch) * (len(batch.rows) / images)
@@ -203,6 +205,6 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
     if not chosen_is_last:
         unpack_modules(job.checkpoints.weights("best"), predictor.network, predictor.loss)
     if validation is None or not chosen_is_last or size != config.size:
-        valid_loader = Loader(job.valid, None, config.workers, device)
-        validation = forward(predictor, valid_loader, len(job.valid), config.batch_size * 2)
+        valid_loader = Loader(job.valid, None, config.workers, device, model.normalize)
+        validation = forward(predictor, valid_loader, config.batch_size * 2)
     return validation

@@ -9,9 +9,10 @@ from pathlib import Path
 from kit.config import TrainConfig
 from kit.console import Console
 from kit.data.folds import Folds
+from kit.data.packed import packs_for
 from kit.data.store import Store
 from kit.errors import KitError
-from kit.model.batches import Loader, Samples, to_device, training_plan
+from kit.model.batches import Loader, Samples, training_plan
 from kit.model.build import build_model, seed_everything, statistics
 from kit.plugin.registry import Registry
 from kit.training.augment import make_augment
@@ -43,20 +44,22 @@ def find_rate(registry: Registry, store: Store, config: TrainConfig, folds: Fold
         freeze_body(model.network, True)
     optimizer = make_optimizer(config, model.network, model.loss)
     rows = index.train[folds.of(index.train) != 0]
-    samples = Samples.of(index, rows, store.dataset, config.sizes[0] if config.sizes else config.size)
+    size = config.sizes[0] if config.sizes else config.size
+    packs = packs_for(store, index, "train", config, [size], console)
+    samples = Samples.of(index, rows, store.dataset, size, packs)
     augment = make_augment(config, Path())
-    loader = Loader(samples, augment, config.workers, model.runtime.device)
+    loader = Loader(samples, augment, config.workers, model.runtime.device, model.normalize)
     epochs = (training_plan(len(samples), config.batch_size, (config.seed, 0, epoch)) for epoch in range(STEPS))
     plan = list(islice((batch for epoch in epochs for step in epoch for batch in step), STEPS))
     rates: list[float] = []
     losses: list[float] = []
     average = 0.0
     with console.progress("learning rates", len(plan), "steps") as bar:
-        for step, raw in enumerate(loader.batches(plan)):
+        for step, batch in enumerate(loader.batches(plan)):
             rate = LOWEST * (HIGHEST / LOWEST) ** (step / (STEPS - 1))
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["scale"]
-            batch = mix(config, to_device(raw, model.runtime.device, model.normalize), len(index.classes))
+            batch = mix(config, batch, len(index.classes))
             with model.runtime.autocast():
                 loss = model.loss(model.network(batch.images, batch.extras), batch)
             optimizer.zero_grad(set_to_none=True)

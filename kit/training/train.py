@@ -17,6 +17,7 @@ from kit.config import TrainConfig
 from kit.console import Console
 from kit.data.folds import Folds, folds_of_run, group_codes, groups_spanning_folds, make_folds, save_folds, saved_folds
 from kit.data.index import Index
+from kit.data.packed import packs_for
 from kit.data.store import Store
 from kit.errors import KitError
 from kit.files import read_json, write_json
@@ -188,13 +189,14 @@ def _train_one(
     pretrained = config.pretrained and not checkpoints.content
     model = build_model(config, registry, dataset, index, run.record["normalization"], pretrained)
     run.record["weight_bytes"] = sum(p.numel() * p.element_size() for p in model.network.state_dict().values())
+    packs = packs_for(store, index, "train", config, (config.size, *config.sizes), console)
     train_rows, valid_rows = index.train[fold_of_row != fold], index.train[fold_of_row == fold]
     job = FoldJob(
         config=config,
         fold=fold,
         model=model,
-        train=Samples.of(index, train_rows, dataset, config.size),
-        valid=Samples.of(index, valid_rows, dataset, config.size),
+        train=Samples.of(index, train_rows, dataset, config.size, packs),
+        valid=Samples.of(index, valid_rows, dataset, config.size, packs),
         augment=make_augment(config, run.path),
         metrics=epoch_metrics(registry, store.competition.metric),
         checkpoints=checkpoints,

@@ -1,0 +1,79 @@
+"""`kit pack`: decode once, read for ever."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from kit.cli.options import CompetitionName, Json
+from kit.errors import KitError
+
+if TYPE_CHECKING:
+    from kit.data.packed import Part
+
+
+def command(
+    competition: CompetitionName,
+    size: Annotated[
+        int | None, typer.Option("--size", min=8, max=4096, help="Side in pixels; by default the configuration's.")
+    ] = None,
+    part: Annotated[Literal["train", "test", "both"], typer.Option("--part", help="Which images.")] = "both",
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, max=256, help="Processes; by default one a core.")
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read packs against their checksums, mend what is damaged, then exit 2.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Decode every image once into one file of pixels, from which training and prediction then read.
+
+    kit train does the same before its first epoch. A call that was interrupted goes on where it stopped.
+
+    \b
+    Example:
+        kit pack histo
+        kit pack histo --size 64 --part train
+        kit pack histo --verify
+    """
+    from kit.config import resolve
+    from kit.console import Console
+    from kit.console import size as in_bytes
+    from kit.data.packed import mend_packed, packed
+    from kit.data.store import Store
+    from kit.plugin.registry import Registry
+
+    console = Console(json)
+    store = Store.of(Registry(), competition)
+    index = store.index()
+    side = size or resolve(store.competition, store.is_sample)[0].size
+    wanted: list[Part] = ["train", "test"] if part == "both" else [part]
+    if part == "both" and not len(index.test):
+        wanted.remove("test")
+    damaged, packs = [], []
+    for name in wanted:
+        if verify:
+            damaged += [f"{name} {rows.start}..{rows.stop - 1}" for rows in
+                        mend_packed(store, index, name, side, console, workers)]  # fmt: skip
+        pack = packed(store, index, name, side, console, workers)
+        made = pack.images_per_second is not None
+        speed = f"packed, {pack.images_per_second:,.0f} images/s" if made else "was there"
+        console.say(f"{name}: {speed}: {pack.path} ({in_bytes(pack.layout.bytes)})")
+        packs.append(
+            {
+                "part": name,
+                "path": pack.path,
+                "count": pack.count,
+                "size": pack.size,
+                "channels": pack.layout.channels,
+                "bytes": pack.layout.bytes,
+                "digest": pack.digest,
+                "made": made,
+                "images_per_second": pack.images_per_second,
+            }
+        )
+    if damaged:
+        raise KitError(
+            f"{len(damaged)} chunks were damaged on the disk and are made again (rows {', '.join(damaged[:5])}"
+            f"{', ...' if len(damaged) > 5 else ''}): what was trained on them is in doubt"
+        )
+    console.result({"competition": store.competition.name, "packs": packs})
