@@ -49,10 +49,11 @@ class Console:
 
     Args:
         json: print nothing on stdout but the document given to `result`; what `say` prints then goes to stderr.
+        silent: print nothing at all: another process speaks for this one.
     """
 
-    def __init__(self, json: bool = False) -> None:
-        self.json = json
+    def __init__(self, json: bool = False, silent: bool = False) -> None:
+        self.json, self.silent = json, silent
         self._log: TextIO | None = None
 
     def say(self, text: str = "") -> None:
@@ -79,7 +80,8 @@ class Console:
                 self._log = None
 
     def _line(self, text: str, stream: TextIO) -> None:
-        print(text, file=stream, flush=True)
+        if not self.silent:
+            print(text, file=stream, flush=True)
         self._log_line(text)
 
     def _log_line(self, text: str) -> None:
@@ -89,7 +91,7 @@ class Console:
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print a table on stdout; under `--json` nothing, since the document says it."""
-        if self.json:
+        if self.json or self.silent:
             return
         from rich import box
         from rich.console import Console as Rich
@@ -106,7 +108,8 @@ class Console:
 
     def progress(self, description: str, total: int, unit: str = "images", start: int = 0) -> "Progress":
         """A progress bar on stderr: done, rate, time left."""
-        return Progress(description, total, unit, start, lambda line: self._line(line, sys.stderr))
+        bar = not self.silent and sys.stderr.isatty()
+        return Progress(description, total, unit, start, lambda line: self._line(line, sys.stderr), bar)
 
     def waiting(self, description: str) -> "Waiting":
         """A spinner on stderr, for what has no measure of progress."""
@@ -114,7 +117,7 @@ class Console:
 
     def result(self, document: Any) -> None:
         """Under `--json`, print the command's one document."""
-        if self.json:
+        if self.json and not self.silent:
             print(json.dumps(jsonable(document), indent=2, allow_nan=False), flush=True)
 
 
@@ -124,7 +127,10 @@ class Progress:
     interval = 10.0
     showing = False
 
-    def __init__(self, description: str, total: int, unit: str, start: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, description: str, total: int, unit: str, start: int, say: Callable[[str], None], draws: bool
+    ) -> None:
+        self.draws = draws
         self.description, self.total, self.unit, self.say = description, total, unit, say
         self.start = self.done = start
         self.note = ""
@@ -133,7 +139,7 @@ class Progress:
 
     def __enter__(self) -> "Progress":
         self.began = self.printed = time.monotonic()
-        if sys.stderr.isatty() and not Progress.showing:
+        if self.draws and not Progress.showing:
             from rich.console import Console as Rich
             from rich.progress import BarColumn, TextColumn
             from rich.progress import Progress as Bar

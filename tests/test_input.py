@@ -31,7 +31,9 @@ def test_a_plan_holds_every_row_once_and_no_batch_of_one(count, batch_size):
     plan = [batch for step in training_plan(count, batch_size, (0, 1, 2)) for batch in step]
     assert sorted(np.concatenate([rows for rows, _ in plan]).tolist()) == list(range(count))
     assert count == 1 or min(len(rows) for rows, _ in plan) > 1
-    assert np.concatenate([rows for rows, _ in ordered_plan(count, batch_size)]).tolist() == list(range(count))
+    assert np.concatenate([rows for rows, _ in ordered_plan(np.arange(count), batch_size)]).tolist() == list(
+        range(count)
+    )
 
 
 def test_plans_depend_on_the_seed_alone():

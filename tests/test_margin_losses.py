@@ -111,7 +111,7 @@ def test_the_classifier_of_a_loss_is_trained_saved_resumed_and_predicts(
     saved = Checkpoints(run.fold_dir(0)).weights("last")[centres]
     before = new.loss.state_dict()[centres.removeprefix("loss.")]
     assert saved.shape == (3, 160)
-    assert (torch.nn.functional.cosine_similarity(saved, before) < 0.99).all()
+    assert (torch.nn.functional.cosine_similarity(saved, before) < 0.999).all()
 
     # Predicts, or leaves it to the network.
     model = load_fold(registry, store, run, index, 0)

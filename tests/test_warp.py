@@ -1,7 +1,6 @@
 """The one warp: against albumentations, against OpenCV's resizing, against a hand-written float64 reference."""
 
 import multiprocessing
-import os
 
 import albumentations as A
 import cv2

@@ -44,6 +44,7 @@ def command(
         kit train histo --folds 3 --model resnet18 --epochs 2 --size 96
         kit train histo --fold 0 --set rotate=45 --set validate_every=200
         kit train --resume histopathology-20260101-120000
+        torchrun --nproc-per-node 2 -m kit train histo
     """
     from kit.console import Console
     from kit.errors import KitError
@@ -53,31 +54,33 @@ def command(
         "folds": folds, "model": model, "epochs": epochs, "size": size, "batch_size": batch_size, "lr": lr,
         "seed": seed, "pretrained": pretrained, "augment": None if augment is None else str(augment),
     }  # fmt: skip
-    console, registry = Console(json), Registry()
     if resume is not None:
         given = [name for name, value in flags.items() if value is not None]
         if given or config or settings or competition:
             what = f"--{given[0].replace('_', '-')}" if given else "another configuration"
             raise KitError(f"--resume goes on with the run's own configuration; leave {what} out or start a new run")
-        from kit.inference.trained import store_of_run
-        from kit.run import find_run
-        from kit.training.train import train
+    elif competition is None:
+        raise KitError("which competition? kit train COMPETITION (kit list), or kit train --resume RUN (kit runs)")
+    from kit.config import resolve
+    from kit.data.store import Store
+    from kit.inference.trained import store_of_run
+    from kit.model import processes
+    from kit.run import Run, find_run
+    from kit.training.train import start_run, train
 
-        run = find_run(resume)
-        store = store_of_run(registry, run)
-    else:
-        if competition is None:
-            raise KitError("which competition? kit train COMPETITION (kit list), or kit train --resume RUN (kit runs)")
-        from kit.config import resolve
-        from kit.data.store import Store
-        from kit.training.train import start_run, train
+    with processes.joined():
+        console, registry = Console(json, silent=not processes.is_first()), Registry()
 
-        store = Store.of(registry, competition)
-        store.index()
-        resolved, sources = resolve(store.competition, store.is_sample, config, flags, settings)
-        store = Store.of(registry, competition, resolved.dataset)
-        run = start_run(registry, store, resolved, sources, fold, console)
-        console.say(f"run {run.id}: {resolved.model}, {resolved.size} px, {resolved.epochs} epochs")
-    document = train(registry, store, run, fold, console)
-    console.say(f"run: {run.path}   next: kit predict {run.id}")
-    console.result(document)
+        def start() -> Path:
+            store = Store.of(registry, competition or "")
+            store.index()
+            resolved, sources = resolve(store.competition, store.is_sample, config, flags, settings)
+            store = Store.of(registry, competition or "", resolved.dataset)
+            run = start_run(registry, store, resolved, sources, fold, console)
+            console.say(f"run {run.id}: {resolved.model}, {resolved.size} px, {resolved.epochs} epochs")
+            return run.path
+
+        run = Run.open(processes.first_does(start if resume is None else lambda: find_run(resume).path))
+        document = train(registry, store_of_run(registry, run), run, fold, console)
+        console.say(f"run: {run.path}   next: kit predict {run.id}")
+        console.result(document)

@@ -7,8 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kit.model import processes
 from kit.model.batches import Loader, ordered_plan
 from kit.model.build import Model
+from kit.model.network import Output
 
 
 @dataclass(frozen=True)
@@ -43,26 +45,30 @@ def forward(
 ) -> Forward:
     """Run a model over all samples of a loader, averaging the probabilities of `views` views.
 
-    The network is in eval mode inside and in its earlier mode again afterwards. The loss is that of the first view.
-    `after_batch` is called with the number of images done; what it raises ends the pass.
+    Several processes share the samples, and each gets the result of all. The network is in eval mode inside and in its
+    earlier mode again afterwards. The loss is that of the first view. `after_batch` is called with the number of images
+    done; what it raises ends the pass.
     """
     was_training = model.network.training
     model.network.eval()
-    probabilities, count = [], len(loader.samples)
-    loss_sum = torch.zeros((), device=model.runtime.device)
+    device = model.runtime.device
+    own = processes.share(np.arange(len(loader.samples)))
+    found: list[Tensor] = []
+    loss_sum = torch.zeros((), device=device)
     try:
-        for batch in loader.batches(ordered_plan(count, batch_size)):
-            total = torch.zeros(())
-            for number in range(views):
-                with model.runtime.autocast():
-                    output = model.network(view(batch.images, number), batch.extras)
-                    if number == 0 and has_targets:
-                        loss_sum += model.loss(output, batch) * len(batch.rows)
-                share = model.probabilities(output)
-                total = share if number == 0 else total + share
-            probabilities.append((total / views).cpu().numpy())
-            after_batch(len(batch.rows))
+        # The views of an image are images like others: a pass takes as many in all, however many views there are.
+        for batch in loader.batches(ordered_plan(own, max(1, batch_size // views))):
+            count = len(batch.rows)
+            images = torch.cat([view(batch.images, number) for number in range(views)]) if views > 1 else batch.images
+            with model.runtime.autocast():
+                output = model.network(images, batch.extras.repeat(views, 1))
+                if has_targets:
+                    first = Output(output.logits[:count], output.embedding[:count])
+                    loss_sum += model.loss(first, batch) * count
+            # Results stay on the device: fetching them each time would wait for it.
+            found.append(model.probabilities(output).unflatten(0, (views, count)).mean(0))
+            after_batch(count)
     finally:
         model.network.train(was_training)
-    loss = float(loss_sum) / count if has_targets else float("nan")
-    return Forward(np.concatenate(probabilities), loader.samples.targets, loss)
+    loss = processes.total(loss_sum) / len(loader.samples) if has_targets else float("nan")
+    return Forward(processes.gathered(torch.cat(found).cpu().numpy()), loader.samples.targets, loss)

@@ -72,7 +72,7 @@ class Samples:
         targets = index.targets(frame) if "target" in frame else np.zeros((len(frame), 0), np.float32)
         whole = index.train if "target" in frame else index.test
         places = whole.index.get_indexer(frame.index)
-        files = frame["files"].to_numpy()
+        files = frame["files"].array
         return cls(index.root, files, targets, index.extra_inputs(frame), dataset, size, packs or {}, places)
 
     def __len__(self) -> int:
@@ -236,22 +236,28 @@ def _start_worker(worker: int) -> None:
 
 
 def training_plan(
-    count: int, batch_size: int, seed: tuple[int, ...], accumulate: int = 1, weights: np.ndarray | None = None
+    count: int,
+    batch_size: int,
+    seed: tuple[int, ...],
+    accumulate: int = 1,
+    weights: np.ndarray | None = None,
+    least: int = 2,
 ) -> list[list[tuple[np.ndarray, np.ndarray]]]:
     """An epoch: for each step its batches of (rows, seeds of their augmentation), `accumulate` of them or fewer.
 
     Without `weights` every one of `count` rows comes once in a random order; with them as many rows are drawn with
-    these probabilities. No batch has one row alone, since batch normalisation can't work on one.
+    these probabilities. No step but an only one has fewer rows than `least`: batch normalisation can't work on one
+    alone, nor can several processes share fewer than two each.
     """
     random = np.random.default_rng(seed)
     order = random.permutation(count) if weights is None else random.choice(count, count, p=weights)
     seeds = random.integers(0, 2**31, count)
     edges = list(range(0, count, batch_size * accumulate))
-    if len(edges) > 1 and count - edges[-1] == 1:
+    if len(edges) > 1 and count - edges[-1] < least:
         edges.pop()
     plan = []
     for start, end in zip(edges, [*edges[1:], count], strict=True):
-        parts = min(accumulate, -(-(end - start) // batch_size))
+        parts = max(1, min(accumulate, -(-(end - start) // batch_size), (end - start) // least))
         plan.append(list(zip(np.array_split(order[start:end], parts), np.array_split(seeds[start:end], parts),
                              strict=True)))  # fmt: skip
     return plan
@@ -272,10 +278,9 @@ def balanced_weights(targets: np.ndarray) -> np.ndarray:
     return weights / weights.sum()
 
 
-def ordered_plan(count: int, batch_size: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """All rows in their order, in batches, for validation and prediction."""
-    rows = np.arange(count)
-    return [(rows[a : a + batch_size], rows[:0]) for a in range(0, count, batch_size)]
+def ordered_plan(rows: np.ndarray, batch_size: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Rows in their order, in batches, for validation and prediction."""
+    return [(rows[a : a + batch_size], rows[:0]) for a in range(0, len(rows), batch_size)]
 
 
 class Normalize(nn.Module):

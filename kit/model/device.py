@@ -22,7 +22,8 @@ class Runtime:
         """
         if torch.cuda.is_available():
             kind = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-            return cls(torch.device("cuda"), None if amp == "off" else kind)
+            # Several processes have a GPU each.
+            return cls(torch.device("cuda", torch.cuda.current_device()), None if amp == "off" else kind)
         return cls(torch.device("cpu"), torch.bfloat16 if amp == "on" else None)
 
     def autocast(self) -> AbstractContextManager[object]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kit.console import Console
 from kit.files import write_bytes
+from kit.model.processes import is_first
 
 FORMATS = {"epoch": "g", "lr": ".1e", "seconds": ".1f", "images/s": ".1f"}
 
@@ -26,7 +27,8 @@ class History:
         writer = csv.DictWriter(buffer, list(row), lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
-        write_bytes(self.path, buffer.getvalue().encode())
+        if is_first():
+            write_bytes(self.path, buffer.getvalue().encode())
         if not self._headed:
             self.console.say("".join(f"{name:>12}" for name in row))
             self._headed = True

@@ -6,9 +6,14 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from kit.errors import KitError
+from kit.model.processes import any_of
 
 
-class Interrupted(KitError):
+class InUnison(KitError):
+    """What all processes of a run raise at the same step, so that one of them need say it."""
+
+
+class Interrupted(InUnison):
     """The person asked to stop."""
 
 
@@ -32,8 +37,8 @@ class Interrupt:
         self.requested = True
 
     def check(self) -> None:
-        """Raise when the person has asked to stop."""
-        if self.requested:
+        """Raise when the person has asked to stop; several processes ask each other, so all of them must call it."""
+        if any_of(self.requested):
             raise Interrupted(f"interrupted; everything so far is saved: {self.advice} goes on", 130)
 
     def __exit__(

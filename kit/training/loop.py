@@ -10,9 +10,9 @@ import torch
 
 from kit.config import TrainConfig
 from kit.console import Console
-from kit.errors import KitError
 from kit.inference.metrics import flat
 from kit.inference.predict import Forward, forward
+from kit.model import processes
 from kit.model.batches import Augment, Loader, Samples, balanced_weights, training_plan
 from kit.model.build import Model
 from kit.model.checkpoint import Checkpoints, pack_modules, pack_optimizer, unpack_modules, unpack_optimizer
@@ -20,11 +20,12 @@ from kit.plugin.specs import ImageTracker, MetricSpec, Tracker
 from kit.training.ema import Ema
 from kit.training.forecast import Forecast
 from kit.training.history import History
-from kit.training.interrupt import Interrupt, Interrupted
+from kit.training.interrupt import Interrupt, Interrupted, InUnison
 from kit.training.mix import mix
 from kit.training.optim import freeze_body, make_optimizer
 from kit.training.previews import previews
 from kit.training.schedule import is_frozen, learning_rate, out_of_patience, stage_size
+from kit.training.stepper import Stepper
 
 READ_LOSS_EVERY = 10
 
@@ -57,7 +58,7 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
         The validation part's probabilities under the weights that the configuration wants (`last` or `best`).
 
     Raises:
-        KitError: the loss is no longer finite.
+        InUnison: the loss is no longer finite.
         Interrupted: the person asked to stop; a checkpoint was saved.
     """
     config, model = job.config, job.model
@@ -67,7 +68,8 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
     ema = Ema(model, config.ema) if config.ema is not None else None
     predictor = ema.model if ema else model
     weights = balanced_weights(job.train.targets) if config.sampler == "balanced" else None
-    steps_an_epoch = len(training_plan(len(job.train), config.batch_size, (0,), config.accumulate))
+    least = 2 * processes.count()
+    steps_an_epoch = len(training_plan(len(job.train), config.batch_size, (0,), config.accumulate, None, least))
 
     progress: dict[str, Any] = {
         "epoch": 0, "step": 0, "loss_sum": 0.0, "images": 0, "seconds": 0.0, "best": {"step": -1, "score": None},
@@ -83,22 +85,28 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
         if scaler.is_enabled():
             scaler.load_state_dict(progress["scaler"])
     job.history.rows = progress["history"]
-    loss_sum = torch.tensor(progress["loss_sum"], dtype=torch.float64, device=device)
+    # Of this process's images; what was summed up before a stop is the first one's.
+    loss_sum = torch.tensor(progress["loss_sum"], dtype=torch.float64, device=device) * processes.is_first()
 
     def rate(step: int) -> float:
         return learning_rate(config, step, steps_an_epoch, [end["loss"] for end in progress["epoch_ends"]])
 
     def save() -> None:
-        progress.update(loss_sum=float(loss_sum), scaler=scaler.state_dict(), history=job.history.rows)
+        progress.update(loss_sum=processes.total(loss_sum), scaler=scaler.state_dict(), history=job.history.rows)
+        if not processes.is_first():
+            return
         state = pack_optimizer(optimizer) | (pack_modules(model.network, model.loss) if ema else {})
         job.checkpoints.write(pack_modules(predictor.network, predictor.loss), state, progress, config.keep)
 
     def validate() -> Forward:
+        # Batch normalisation has seen other images in each process.
+        processes.same(predictor.network.buffers())
         with console.progress(f"fold {job.fold} validation", len(job.valid)) as bar:
 
             def after_batch(images: int) -> None:
-                bar.advance(images)
-                interrupt.check()
+                bar.advance(images * processes.count())
+                if processes.count() == 1:  # others may have more batches, or fewer
+                    interrupt.check()
 
             result = forward(predictor, valid_loader, config.batch_size * 2, after_batch=after_batch)
         target, prediction = flat(model.task, result.targets), flat(model.task, result.probabilities)
@@ -109,7 +117,7 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
             progress["best"] = {"step": progress["step"], "score": decisive if math.isfinite(decisive) else None}
         row = {
             "epoch": round(progress["step"] / steps_an_epoch, 3),
-            "train loss": float(loss_sum) / max(progress["images"], 1),
+            "train loss": processes.total(loss_sum) / max(progress["images"], 1),
             "valid loss": result.loss,
             **scores,
             "lr": rate(progress["step"] - 1),
@@ -124,7 +132,7 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
                 tracker.images(progress["step"], previews(job.valid, result, model.task, job.classes))
         return result
 
-    validation, size = None, None
+    validation, size, stepper = None, None, None
     model.network.train()
     try:
         for epoch in range(progress["epoch"], config.epochs):
@@ -133,6 +141,8 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
                 break
             if config.freeze_epochs:
                 freeze_body(model.network, is_frozen(config, epoch))
+            if stepper is None or epoch == config.freeze_epochs:
+                stepper = Stepper.of(model)
             if stage_size(config, epoch) != size:
                 size = stage_size(config, epoch)
                 train_loader = Loader(
@@ -140,11 +150,12 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
                 )
                 valid_loader = Loader(replace(job.valid, size=size), None, config.workers, device, model.normalize)
             plan = training_plan(
-                len(job.train), config.batch_size, (config.seed, job.fold, epoch), config.accumulate, weights
+                len(job.train), config.batch_size, (config.seed, job.fold, epoch), config.accumulate, weights, least
             )
             seeds = np.random.SeedSequence((config.seed, job.fold, epoch)).generate_state(steps_an_epoch)
             first = progress["step"] - epoch * steps_an_epoch
-            raws = train_loader.batches([batch for step in plan[first:] for batch in step])
+            own = [(processes.share(rows), processes.share(s)) for step in plan[first:] for rows, s in step]
+            raws = train_loader.batches(own)
             began = time.monotonic() - progress["seconds"]
             with console.progress(f"fold {job.fold} epoch {epoch + 1}/{config.epochs}", len(job.train),
                                   start=progress["images"]) as bar:  # fmt: skip
@@ -154,18 +165,19 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
                         validate()
                         save()
                         began = time.monotonic() - progress["seconds"]
-                    torch.manual_seed(int(seeds[number]))
+                    torch.manual_seed(int(seeds[number]) + processes.rank())
                     for group in optimizer.param_groups:
                         group["lr"] = rate(progress["step"]) * group["scale"]
                     images = sum(len(rows) for rows, _ in step)
                     for part, raw in enumerate(next(raws) for _ in step):
                         batch = mix(config, raw, len(job.classes))
-                        with model.runtime.autocast():
-                            output = model.network(batch.images, batch.extras)
-                            loss = model.loss(output, batch) * (len(batch.rows) / images)
-                        if part == 0:
-                            optimizer.zero_grad(set_to_none=True)
-                        scaler.scale(loss).backward()
+                        with stepper.accumulating(part + 1 < len(step)):
+                            with model.runtime.autocast():
+                                loss = stepper(batch) * (len(batch.rows) / images)
+                            if part == 0:
+                                optimizer.zero_grad(set_to_none=True)
+                            # Gradients of several processes are averaged; their shares of the loss add up.
+                            scaler.scale(loss * processes.count()).backward()
                         loss_sum += loss.detach().double() * images
                     if config.clip is not None:
                         scaler.unscale_(optimizer)
@@ -181,13 +193,15 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
                     note = ""
                     if progress["step"] % READ_LOSS_EVERY == 0 or number + 1 == steps_an_epoch:
                         # Reading the loss waits for the device: only now and then.
-                        note = f"loss {float(loss_sum) / progress['images']:.4f}"
-                        if not math.isfinite(float(loss_sum)):
-                            raise KitError(f"the loss is no longer finite in fold {job.fold}, epoch {epoch + 1}: "
+                        loss_so_far = processes.total(loss_sum)
+                        note = f"loss {loss_so_far / progress['images']:.4f}"
+                        if not math.isfinite(loss_so_far):
+                            raise InUnison(f"the loss is no longer finite in fold {job.fold}, epoch {epoch + 1}: "
                                            f"train again with a smaller --lr than {config.lr:g}")  # fmt: skip
                     bar.advance(images, note)
                     job.forecast.after_step(bar.rate())
-                    interrupt.check()
+                    if processes.count() == 1 or progress["step"] % READ_LOSS_EVERY == 0:
+                        interrupt.check()
                     if config.save_every and progress["step"] % config.save_every == 0:
                         save()
             validation = validate()
@@ -203,7 +217,9 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
     # The last validation is that of the last weights; anything else is predicted from the saved ones.
     chosen_is_last = config.checkpoint == "last" or progress["best"]["step"] == progress["step"]
     if not chosen_is_last:
-        unpack_modules(job.checkpoints.weights("best"), predictor.network, predictor.loss)
+        if processes.is_first():
+            unpack_modules(job.checkpoints.weights("best"), predictor.network, predictor.loss)
+        processes.same([*predictor.network.state_dict().values(), *predictor.loss.state_dict().values()])
     if validation is None or not chosen_is_last or size != config.size:
         valid_loader = Loader(job.valid, None, config.workers, device, model.normalize)
         validation = forward(predictor, valid_loader, config.batch_size * 2)

@@ -23,6 +23,7 @@ from kit.errors import KitError
 from kit.files import read_json, write_json
 from kit.inference.metrics import bootstrap_interval, flat
 from kit.inference.predictions import Predictions
+from kit.model import processes
 from kit.model.batches import Samples
 from kit.model.build import build_model, seed_everything, statistics
 from kit.model.checkpoint import Checkpoints
@@ -32,7 +33,7 @@ from kit.run import Run
 from kit.training.augment import load_pipeline, make_augment
 from kit.training.forecast import Forecast
 from kit.training.history import History
-from kit.training.interrupt import Interrupt, Interrupted
+from kit.training.interrupt import Interrupt, Interrupted, InUnison
 from kit.training.loop import FoldJob, train_fold
 
 PIPELINE = "augment.json"
@@ -60,6 +61,11 @@ def start_run(
     console: Console,
 ) -> Run:
     """Check everything that can be checked before training, then write a new run's directory."""
+    if config.batch_size < 2 * processes.count():
+        raise KitError(
+            f"{processes.count()} processes can't share {config.batch_size} images: "
+            f"--batch-size {2 * processes.count()} or more"
+        )
     index = store.index()
     for what, names in index.missing.items():
         if names:
@@ -117,14 +123,14 @@ def train(registry: Registry, store: Store, run: Run, only_fold: int | None, con
     """
     config = run.config
     index = store.index()
-    with run.lock(), console.log_to(run.path / "log.txt"):
-        planned = run.record["planned"]
-        if only_fold is not None and only_fold not in planned:
-            planned = sorted([*planned, _valid_fold(only_fold, config.folds)])
-        run.update(state="running", planned=planned)
+    first = processes.is_first()
+    with ExitStack() as held:
+        if first:
+            held.enter_context(run.lock())
+            held.enter_context(console.log_to(run.path / "log.txt"))
+        planned, missing = processes.first_does(lambda: _plan(run, config, only_fold))
         folds = folds_of_run(run)
         fold_of_row = folds.of(index.train)
-        missing = [fold for fold in planned if fold_result(run, fold) is None]
         forecast = _forecast(config, run, missing, fold_of_row, console)
         try:
             with Interrupt(f"kit train --resume {run.id}") as interrupt:
@@ -132,13 +138,31 @@ def train(registry: Registry, store: Store, run: Run, only_fold: int | None, con
                     console.say(f"fold {fold} of {config.folds}")
                     _train_one(registry, store, run, index, fold, fold_of_row, forecast, interrupt, console)
         except BaseException as error:
-            run.update(state="interrupted" if isinstance(error, (Interrupted, KeyboardInterrupt)) else "failed")
+            if first:
+                run.update(state="interrupted" if isinstance(error, (Interrupted, KeyboardInterrupt)) else "failed")
+            if isinstance(error, InUnison) and not first:
+                raise SystemExit(error.code) from None
+            if isinstance(error, RuntimeError) and processes.lost(error):
+                advice = f"kit train --resume {run.id} goes on at its last checkpoint"
+                raise processes.gone(advice, run.path / ".lost") from None
             raise
+        if not first:
+            return {}
         score = _close(run, index, folds, registry.metrics.get(store.competition.metric), console)
         run.update(state="finished", score=score)
         results = {str(fold): fold_result(run, fold) or {} for fold in planned}
         _say_score(score, [result["score"] for result in results.values()], console)
     return {"run": run.id, "path": str(run.path), "score": score, "folds": results}
+
+
+def _plan(run: Run, config: TrainConfig, only_fold: int | None) -> tuple[list[int], list[int]]:
+    """The folds that the run is to have in the end, and those of them that are still to train."""
+    planned = run.record["planned"]
+    if only_fold is not None and only_fold not in planned:
+        planned = sorted([*planned, _valid_fold(only_fold, config.folds)])
+    run.update(state="running", planned=planned)
+    (run.path / ".lost").unlink(missing_ok=True)
+    return planned, [fold for fold in planned if fold_result(run, fold) is None]
 
 
 def _say_score(score: dict[str, Any], by_fold: list[float | None], console: Console) -> None:
@@ -206,10 +230,12 @@ def _train_one(
         forecast=forecast,
     )
     with ExitStack() as opened:
-        for name in config.trackers:
+        for name in config.trackers if processes.is_first() else ():
             job.trackers.append(registry.trackers.get(name).open(run.path, fold))
             opened.callback(job.trackers[-1].close)
         result = train_fold(job, interrupt, console)
+    if not processes.is_first():
+        return
     predictions = Predictions(valid_rows["id"].to_numpy(), index.output_names, result.probabilities).mean_by_id()
     with run.writing(f"fold-{fold}/oof.npz") as path:
         predictions.save(path)
@@ -223,7 +249,8 @@ def _train_one(
         {"metric": metric.name, "score": score if np.isfinite(score) else None, "checkpoint": config.checkpoint,
          "epochs": config.epochs, "train_images": len(train_rows), "valid_images": len(valid_rows),
          "train_seconds": seconds, "seconds": time.monotonic() - began,
-         "device": str(model.runtime), "threads": torch.get_num_threads(), "command": sys.argv},
+         "device": str(model.runtime), "threads": torch.get_num_threads(), "processes": processes.count(),
+         "command": sys.argv},
     )  # fmt: skip
 
 
