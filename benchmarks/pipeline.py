@@ -1,104 +1,165 @@
-"""Augmentation: kit's one warp over packed pixels beside albumentations over files, and beside the bare calls.
+"""From patches on the disk to normalised float batches on two cores: kit after packing beside its peers, images/s.
 
-    python benchmarks/warp_paths.py [PATCHES] [REPEATS]
+Patches of 96x96 (raw tif, RGB, as histopathology has them) to batches of 64 at 96 and 224 px, mirrored, turned, zoomed,
+sheared, shifted, brightened. Every peer decodes its files in each epoch and augments as its documentation shows: with
+the fastest number of DataLoader workers among 0, 1 and 2, found in the same run, kept alive between epochs. torchvision
+and timm have no right-angle turns, timm crops in place of a warp. What kit's host does beside a GPU, gathering bytes,
+stands beside a DataLoader that decodes, resizes and collates bytes. All sides take turns; numbers are medians over
+rounds, all files are in the page cache.
 
-Patches of 96x96 (LZW tif, RGB); flips, right angles, rotation, zoom, shear, shift, brightness and contrast; to
-normalised float32 batches of 64 at 96 and 224 px; two threads or two worker processes. One round times every path once;
-printed are medians over rounds, images/s.
+    pip install -e '.[benchmarks]'
+    python benchmarks/pipeline.py [PATCHES] [ROUNDS]        2048 patches, 5 rounds: some three minutes
 """
 
 import os
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import cv2
 import machine
 import numpy as np
+import patches
 import torch
+from patches import SIDE
+from reference_steps import standard_steps
 from torch.utils.data import DataLoader, Dataset
 
 from kit.config import TrainConfig
-from kit.data.pixels import read_rgb
-from kit.model.batches import Loader, Normalize, Samples
-from kit.model.warp import draw, gather, warp_batch, warp_normalized
-from kit.plugin.specs import DatasetSpec
-from kit.training.augment import make_augment, standard_steps
+from kit.model.batches import Loader, Normalize, Plan, Samples
+from kit.model.warp import DeviceWarp, draw, gather
 
-SIDE, BATCH, MEAN, STD = 96, 64, (0.7, 0.54, 0.69), (0.24, 0.28, 0.22)
+BATCH, MEAN, STD = 64, (0.7, 0.54, 0.69), (0.24, 0.28, 0.22)
 STEPS = {"flip": True, "rot90": True, "rotate": 20, "zoom": 0.1, "shear": 5, "shift": 0.05, "brightness": 0.15,
          "contrast": 0.15}  # fmt: skip
-
-
-PEERS = ("albumentations + cv2, 2 workers", "kit from files, 2 workers")
-BARE, OURS = "bare warp + LUT + float, 2 threads", "kit packed, 2 threads"
+WORKERS = (0, 1, 2)
+# An epoch: yields batches, of which the first dimension is counted.
+Epoch = Callable[[], Iterator[Any]]
 
 
 def config(size: int) -> TrainConfig:
     return TrainConfig(competition="c", dataset="d", loss="bce", size=size, **STEPS)
 
 
-def make(folder: Path, count: int) -> tuple[list[tuple[Path, ...]], np.ndarray]:
-    """Patches as files and as a memory-mapped array."""
-    random = np.random.default_rng(0)
-    packed = np.lib.format.open_memmap(folder / "packed.npy", "w+", np.uint8, (count, SIDE, SIDE, 3))
-    paths = []
-    for number in range(count):
-        packed[number] = cv2.GaussianBlur(random.integers(0, 256, (SIDE, SIDE, 3), np.uint8), (0, 0), 1.5)
-        paths.append((folder / f"{number}.tif",))
-        cv2.imwrite(str(paths[-1][0]), packed[number])
-    packed.flush()
-    return paths, np.load(folder / "packed.npy", mmap_mode="r")
-
-
-def plan(count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def plan(count: int) -> Plan:
     random = np.random.default_rng(1)
     order, seeds = random.permutation(count), random.integers(0, 2**31, count)
     return [(order[a : a + BATCH], seeds[a : a + BATCH]) for a in range(0, count, BATCH)]
 
 
-def packed_path(images: np.ndarray, size: int, threads: int) -> Callable[[list], Iterator]:
-    buffer = torch.empty((BATCH, size, size, 3))
+class Files(Dataset):
+    """A function of a path, as the map-style dataset of every tutorial."""
 
-    def run(batches: list) -> Iterator:
-        for rows, seeds in batches:
-            parameters = draw(config(size), seeds, (SIDE, SIDE), size)
-            yield warp_normalized(images, rows, parameters, size, MEAN, STD, buffer[: len(rows)], threads)
+    def __init__(self, paths: list[str], read: Callable[[str], Any]) -> None:
+        self.paths, self.read = paths, read
 
-    return run
+    def __len__(self) -> int:
+        return len(self.paths)
 
-
-def fresh_path(images: np.ndarray, size: int) -> Callable[[list], Iterator]:
-    """New memory for every batch."""
-
-    def run(batches: list) -> Iterator:
-        for rows, seeds in batches:
-            parameters = draw(config(size), seeds, (SIDE, SIDE), size)
-            yield warp_normalized(images, rows, parameters, size, MEAN, STD, threads=2)
-
-    return run
+    def __getitem__(self, row: int) -> Any:
+        return self.read(self.paths[row])
 
 
-def uint8_path(images: np.ndarray, size: int) -> Callable[[list], Iterator]:
-    normalize = Normalize(MEAN, STD)
-
-    def run(batches: list) -> Iterator:
-        for rows, seeds in batches:
-            parameters = draw(config(size), seeds, (SIDE, SIDE), size)
-            yield normalize(torch.from_numpy(warp_batch(images, rows, parameters, size, threads=2)))
-
-    return run
+def one_thread(_: int) -> None:
+    cv2.setNumThreads(0)
 
 
-def bare_path(images: np.ndarray, size: int) -> Callable[[list], Iterator]:
+def loader(read: Callable[[str], Any], paths: list[str], workers: int) -> Epoch:
+    found = DataLoader(Files(paths, read), BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0,
+                       worker_init_fn=one_thread)  # fmt: skip
+    return found.__iter__
+
+
+def rgb(path: str) -> np.ndarray:
+    return cv2.imread(path, cv2.IMREAD_COLOR_RGB)
+
+
+def albumentations(paths: list[str], size: int, workers: int) -> Epoch:
+    import albumentations as A
+    from albumentations.pytorch import ToTensorV2
+
+    steps = A.Compose([A.Resize(size, size), *standard_steps(config(size)), A.Normalize(MEAN, STD), ToTensorV2()])
+    return loader(lambda path: steps(image=rgb(path))["image"], paths, workers)
+
+
+def torchvision(paths: list[str], size: int, workers: int) -> Epoch:
+    from PIL import Image
+    from torchvision.transforms import InterpolationMode, v2
+
+    steps = v2.Compose([
+        v2.ToImage(), v2.Resize((size, size)), v2.RandomHorizontalFlip(), v2.RandomVerticalFlip(),
+        v2.RandomAffine(20, (0.05, 0.05), (0.9, 1.1), 5, InterpolationMode.BILINEAR), v2.ColorJitter(0.15, 0.15),
+        v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD),
+    ])  # fmt: skip
+    return loader(lambda path: steps(Image.open(path)), paths, workers)
+
+
+def timm(paths: list[str], size: int, workers: int) -> Epoch:
+    from PIL import Image
+    from timm.data import create_transform
+
+    steps = create_transform(size, is_training=True, scale=(0.8, 1.0), vflip=0.5, color_jitter=0.15, mean=MEAN, std=STD)
+    return loader(lambda path: steps(Image.open(path)), paths, workers)
+
+
+def fastai(paths: list[str], size: int, workers: int) -> Epoch:
+    from fastai.vision import all as f
+
+    steps = f.aug_transforms(flip_vert=True, max_rotate=20, max_zoom=1.1, max_lighting=0.15, max_warp=0)
+    loaders = f.ImageDataLoaders.from_lists(
+        Path(paths[0]).parent, paths, [number % 2 for number in range(len(paths))], valid_pct=0, bs=BATCH,
+        item_tfms=f.Resize(size), batch_tfms=[*steps, f.Normalize.from_stats(MEAN, STD)], num_workers=workers,
+        device=torch.device("cpu"), drop_last=False, persistent_workers=workers > 0,
+    )  # fmt: skip
+    return lambda: (images for images, _ in loaders.train)
+
+
+def host(paths: list[str], size: int, workers: int) -> Epoch:
+    """Bytes for a GPU that does the rest."""
+
+    def read(path: str) -> np.ndarray:
+        image = rgb(path)
+        return image if image.shape[:2] == (size, size) else cv2.resize(image, (size, size))
+
+    return loader(read, paths, workers)
+
+
+PEERS = {"albumentations + cv2": albumentations, "torchvision v2": torchvision, "timm": timm, "fastai": fastai}
+
+
+def ours(samples: Samples) -> Epoch:
+    steps = config(samples.size)
+    made = Loader(samples, steps, None, torch.device("cpu"), Normalize(MEAN, STD))
+    return lambda: (batch.images for batch in made.batches(plan(len(samples))))
+
+
+def our_host(samples: Samples, draws: bool) -> Epoch:
+    """Bytes for a GPU, and where wanted the numbers that tell it what to do with each image."""
+    steps, pixels, out = config(SIDE), samples.pack.pixels, np.empty((BATCH, SIDE, SIDE, 3), np.uint8)
+
+    def epoch() -> Iterator[Any]:
+        for rows, seeds in 20 * plan(len(samples)):  # one pass takes milliseconds
+            if draws:
+                draw(steps, seeds, (SIDE, SIDE), SIDE).packed()
+            yield gather(pixels, samples.places[rows], out[: len(rows)])
+
+    return epoch
+
+
+def bare(samples: Samples) -> Epoch:
     """One cv2.warpAffine, one cv2.LUT and one conversion an image, the same matrix always, in two threads."""
-    images = np.asarray(images)
+    images, size = np.asarray(samples.pack.pixels), samples.size
     matrix = draw(config(size), np.array([3]), (SIDE, SIDE), size).matrices[0]
     table, pool = np.arange(256, dtype=np.uint8), ThreadPoolExecutor(2)
     buffer = np.empty((BATCH, size, size, 3), np.float32)
@@ -109,173 +170,92 @@ def bare_path(images: np.ndarray, size: int) -> Callable[[list], Iterator]:
                                     borderMode=cv2.BORDER_REFLECT_101)  # fmt: skip
             out[place] = cv2.LUT(warped, table)
 
-    def run(batches: list) -> Iterator:
-        for rows, _ in batches:
+    def epoch() -> Iterator[Any]:
+        for rows, _ in plan(len(samples)):
             out, middle = buffer[: len(rows)], len(rows) // 2
             list(pool.map(half, (rows[:middle], rows[middle:]), (out[:middle], out[middle:])))
             yield out
 
-    return run
+    return epoch
 
 
-def grid_sample_path(images: np.ndarray, size: int) -> Callable[[list], Iterator]:
-    from kit.model.warp import DeviceWarp
+def grid_sample(samples: Samples) -> Epoch:
+    """The way for a GPU, on the CPU: why kit has two."""
+    size, pixels, steps = samples.size, samples.pack.pixels, config(samples.size)
+    warp, normalize = DeviceWarp(steps, size), Normalize(MEAN, STD)
 
-    warp = DeviceWarp(config(size), size)
-    mean, std = (255 * torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
+    def epoch() -> Iterator[Any]:
+        for rows, seeds in plan(len(samples))[:8]:
+            packed = torch.from_numpy(draw(steps, seeds, (SIDE, SIDE), size).packed())
+            yield normalize(warp(torch.from_numpy(gather(pixels, rows)), packed))
 
-    def run(batches: list) -> Iterator:
-        for rows, seeds in batches:
-            packed = torch.from_numpy(draw(config(size), seeds, (SIDE, SIDE), size).packed())
-            yield warp(torch.from_numpy(gather(images, rows)), packed).sub_(mean).div_(std)
-
-    return run
-
-
-def remap_path(images: np.ndarray, size: int) -> Callable[[list], Iterator]:
-    """Maps by numpy, then cv2.remap, in two threads; brightness and normalisation as kit does them."""
-    images, pool = np.asarray(images), ThreadPoolExecutor(2)
-    y, x = np.mgrid[:size, :size].astype(np.float32)
-    buffer = np.empty((BATCH, size, size, 3), np.float32)
-
-    def half(rows: np.ndarray, matrices: np.ndarray, out: np.ndarray) -> None:
-        table = np.zeros((1, 256, 3), np.float32)
-        for place, row in enumerate(rows):
-            m = matrices[place].astype(np.float32)
-            warped = cv2.remap(images[row], x * m[0, 0] + y * m[0, 1] + m[0, 2], x * m[1, 0] + y * m[1, 1] + m[1, 2],
-                               cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)  # fmt: skip
-            cv2.LUT(warped, table, dst=out[place])
-
-    def run(batches: list) -> Iterator:
-        for rows, seeds in batches:
-            matrices = draw(config(size), seeds, (SIDE, SIDE), size).matrices
-            out, middle = buffer[: len(rows)], len(rows) // 2
-            list(pool.map(half, (rows[:middle], rows[middle:]), (matrices[:middle], matrices[middle:]),
-                          (out[:middle], out[middle:])))  # fmt: skip
-            yield out
-
-    return run
+    return epoch
 
 
-class Peer(Dataset):
-    """albumentations + cv2 as its documentation writes it: one image an item."""
-
-    def __init__(self, paths: list[tuple[Path, ...]], size: int) -> None:
-        import albumentations as A
-
-        self.paths = paths
-        self.steps = A.Compose([A.Resize(size, size), *standard_steps(config(size)), A.Normalize(MEAN, STD)])
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, row: int) -> torch.Tensor:
-        return torch.from_numpy(self.steps(image=read_rgb(self.paths[row][0]))["image"])
+def rate(epoch: Epoch) -> float:
+    began, images = time.perf_counter(), 0
+    for batch in epoch():
+        images += len(batch)
+    return images / (time.perf_counter() - began)
 
 
-def peer_path(paths: list[tuple[Path, ...]], size: int) -> Callable[[list], Iterator]:
-    def worker(_: int) -> None:
-        cv2.setNumThreads(0)
-
-    order: list[np.ndarray] = []
-    loader = DataLoader(Peer(paths, size), batch_sampler=order, num_workers=2, persistent_workers=True,
-                        worker_init_fn=worker)  # fmt: skip
-
-    def run(batches: list) -> Iterator:
-        order[:] = [rows.tolist() for rows, _ in batches]
-        for images in loader:
-            yield images.permute(0, 3, 1, 2)
-
-    return run
+def best(make: Callable[[int], Epoch]) -> tuple[int, Epoch, dict[int, float]]:
+    """The number of workers that is fastest in one of two epochs after a first, its loader, and the speeds of all."""
+    speeds = {}
+    for workers in WORKERS:
+        epoch = make(workers)
+        rate(epoch)
+        speeds[workers] = max(rate(epoch), rate(epoch))
+        del epoch  # its workers end
+    chosen = max(speeds, key=lambda workers: speeds[workers])
+    epoch = make(chosen)
+    rate(epoch)
+    return chosen, epoch, speeds
 
 
-def files_path(paths: list[tuple[Path, ...]], size: int, workers: int) -> Callable[[list], Iterator]:
-    """kit without packed pixels: albumentations' steps, normalised as a batch."""
-    spec = DatasetSpec("d", 3, index=lambda root: None, read=lambda files: read_rgb(files[0]))
-    samples = Samples(paths, np.zeros((len(paths), 1), np.float32), np.zeros((len(paths), 0), np.float32), spec, size)
-    loader = Loader(samples, make_augment(config(size), Path()), workers, torch.device("cpu"))
-    normalize = Normalize(MEAN, STD)
+def compare(folder: Path, names: list[str], size: int, rounds: int) -> dict[str, Any]:
+    store, index = patches.store_of(folder, names)
+    # The peers are slow: fewer patches.
+    some = [str(folder / name) for name in names][:: 2 if size == SIDE else 4]
+    samples = patches.samples_of(store, index, size)
+    runs: dict[str, Epoch] = {"kit": ours(samples), "bare warp, LUT, float": bare(samples),
+                              "grid_sample on the CPU": grid_sample(samples)}  # fmt: skip
+    workers: dict[str, Any] = {}
+    peers = {**PEERS, **({"DataLoader to bytes": host} if size == SIDE else {})}
+    for name, make in peers.items():
+        chosen, runs[name], speeds = best(partial(make, some, size))
+        workers[name] = {"chosen": chosen, "images_per_second": {n: round(speed) for n, speed in speeds.items()}}
+    if size == SIDE:
+        runs |= {"kit, gather": our_host(samples, False), "kit, draw and gather": our_host(samples, True)}
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    for epoch in runs.values():
+        rate(epoch)
+    for turn in range(rounds):
+        for name in list(runs) if turn % 2 else list(runs)[::-1]:
+            taken[name].append(rate(runs[name]))
 
-    def run(batches: list) -> Iterator:
-        for batch in loader.batches(batches):
-            yield normalize(batch.images)
+    def ratio(mine: str, *others: str) -> float:
+        """The median over the rounds of what kit does beside the best of the others in the same round."""
+        turns = [(taken[mine][turn], max(taken[other][turn] for other in others)) for turn in range(rounds)]
+        return round(median(a / b for a, b in turns), 2)
 
-    return run
-
-
-def gather_paths(images: np.ndarray) -> dict[str, Callable[[list], Iterator]]:
-    """What the CPU does beside a GPU."""
-    plain, out = np.asarray(images), np.empty((BATCH, SIDE, SIDE, 3), np.uint8)
-    tensor, target = torch.from_numpy(np.load(images.filename, mmap_mode="c")), torch.from_numpy(out)
-
-    def by_row(rows: np.ndarray) -> None:
-        for place, row in enumerate(rows.tolist()):
-            out[place] = plain[row]
-
-    ways: dict[str, Callable[[np.ndarray], object]] = {
-        "gather, kit": lambda rows: gather(images, rows, out[: len(rows)]),
-        "gather, sorted rows": lambda rows: gather(images, np.sort(rows), out[: len(rows)]),
-        "gather, np.take": lambda rows: np.take(plain, rows, 0, out[: len(rows)]),
-        "gather, row by row": by_row,
-        "gather, fancy index": lambda rows: plain[rows],
-        "gather, index_select": lambda rows: torch.index_select(tensor, 0, torch.from_numpy(rows),
-                                                                out=target[: len(rows)]),
-    }  # fmt: skip
-    found: dict[str, Callable[[list], Iterator]] = {
-        name: (lambda batches, way=way: (way(rows) for rows, _ in batches)) for name, way in ways.items()
-    }
-    found["draw alone"] = lambda batches: (draw(config(SIDE), seeds, (SIDE, SIDE), SIDE) for _, seeds in batches)
-    return found
+    ratios = {"best peer": ratio("kit", *PEERS), **{name: ratio("kit", name) for name in PEERS},
+              "bare calls": ratio("kit", "bare warp, LUT, float")}  # fmt: skip
+    if size == SIDE:
+        ratios["gather / DataLoader to bytes"] = ratio("kit, gather", "DataLoader to bytes")
+        ratios["draw and gather / DataLoader to bytes"] = ratio("kit, draw and gather", "DataLoader to bytes")
+    speeds = {name: round(median(values)) for name, values in taken.items()}
+    return {"ratios": ratios, "images_per_second": speeds, "workers": workers}
 
 
-def rate(run: Callable[[list], Iterator], batches: list) -> tuple[float, float]:
-    """Images a second, and this process' own processor time an image in microseconds."""
-    images, began, worked = sum(len(rows) for rows, _ in batches), time.perf_counter(), time.process_time()
-    for _ in run(batches):
-        pass
-    return images / (time.perf_counter() - began), (time.process_time() - worked) / images * 1e6
-
-
-def main(count: int = 2048, repeats: int = 7) -> None:
+def main(count: int = 2048, rounds: int = 5) -> None:
+    warnings.filterwarnings("ignore")
     torch.set_num_threads(2)
-    speeds: dict[str, dict[str, float]] = {}
-    costs: dict[str, dict[str, float]] = {}
-    ratios: dict[str, dict[str, float]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        paths, images = make(Path(folder), count)
-        batches = plan(count)
-        for size in (SIDE, 224):
-            runs = {
-                PEERS[0]: peer_path(paths, size),
-                PEERS[1]: files_path(paths, size, 2),
-                "kit from files, in process": files_path(paths, size, 0),
-                BARE: bare_path(images, size),
-                "cv2.remap, 2 threads": remap_path(images, size),
-                "grid_sample on the CPU": grid_sample_path(images, size),
-                "uint8, then Normalize, 2 threads": uint8_path(images, size),
-                "kit packed, 2 threads, new memory": fresh_path(images, size),
-                "kit packed, 1 thread": packed_path(images, size, 1),
-                OURS: packed_path(images, size, 2),
-                **(gather_paths(images) if size == SIDE else {}),
-            }
-            some = batches if size == SIDE else batches[: len(batches) // 2]
-            for run in runs.values():
-                rate(run, batches[:4])
-            taken: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
-            for _ in range(repeats):
-                for name, run in runs.items():
-                    taken[name].append(rate(run, some))
-            found = speeds[f"{size} px"] = {name: round(median(v[0] for v in values)) for name, values in taken.items()}
-            costs[f"{size} px"] = {
-                name: round(median(v[1] for v in values), 1) for name, values in taken.items() if "worker" not in name
-            }
-            ratios[f"{size} px"] = {
-                "best peer": round(found[OURS] / max(found[name] for name in PEERS), 2),
-                "bare calls": round(found[OURS] / found[BARE], 2),
-            }
-    result = {"patches": count, "repeats": repeats, "times": ratios, "images a second": speeds,
-              "processor microseconds an image": costs}  # fmt: skip
-    machine.write("warp_paths", result)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        names = patches.write(folder, count)
+        sizes = {f"{size} px": compare(folder, names, size, rounds) for size in (SIDE, 224)}
+    machine.write("pipeline", {"patches": count, "rounds": rounds, "batch": BATCH, **sizes})
 
 
 if __name__ == "__main__":

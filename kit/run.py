@@ -141,7 +141,10 @@ class Run:
         return manifest
 
     def _enter(self, name: str, digests: list[str]) -> None:
-        write_json(self.path / "manifest.json", {**self._manifest(), name: digests})
+        # Folds may be trained by several processes at once: none may lose what another enters.
+        with (self.path / ".manifest.lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            write_json(self.path / "manifest.json", {**self._manifest(), name: digests})
 
 
 def all_runs() -> list[Run]:

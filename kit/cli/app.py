@@ -10,6 +10,7 @@ import typer
 
 from kit import __version__
 from kit.cli import (
+    bench,
     check,
     config,
     download,
@@ -44,6 +45,7 @@ COMMANDS = {
     "merge-files": merge_files,
     "folds": folds,
     "pack": pack,
+    "bench": bench,
     "lr-find": lr_find,
     "train": train,
     "evaluate": evaluate,

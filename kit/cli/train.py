@@ -1,11 +1,14 @@
 """`kit train`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kit.cli.options import ConfigFile, Json, Settings
+
+if TYPE_CHECKING:
+    from kit.training.train import Elsewhere
 
 
 def command(
@@ -35,6 +38,14 @@ def command(
     resume: Annotated[
         str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped.")
     ] = None,
+    on: Annotated[str | None, typer.Option("--on", metavar="ray", help="Train the folds side by side on Ray.")] = None,
+    address: Annotated[
+        str | None, typer.Option("--address", metavar="HOST:PORT", help="The Ray cluster; by default this machine.")
+    ] = None,
+    gpus_per_fold: Annotated[
+        float | None,
+        typer.Option("--gpus-per-fold", min=0, max=1, help="Of a GPU, on Ray: 0.5 trains two folds on each."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Train a network for each fold; ends with the cross-validated score.
@@ -45,6 +56,8 @@ def command(
         kit train histo --fold 0 --set rotate=45 --set validate_every=200
         kit train --resume histopathology-20260101-120000
         torchrun --nproc-per-node 2 -m kit train histo
+        OMP_NUM_THREADS=4 kit train histo --folds 5 --on ray
+        kit train histo --folds 5 --on ray --address 10.0.0.1:6379 --gpus-per-fold 1
     """
     from kit.console import Console
     from kit.errors import KitError
@@ -61,6 +74,7 @@ def command(
             raise KitError(f"--resume goes on with the run's own configuration; leave {what} out or start a new run")
     elif competition is None:
         raise KitError("which competition? kit train COMPETITION (kit list), or kit train --resume RUN (kit runs)")
+    elsewhere = _elsewhere(on, address, gpus_per_fold)
     from kit.config import resolve
     from kit.data.store import Store
     from kit.inference.trained import store_of_run
@@ -81,6 +95,27 @@ def command(
             return run.path
 
         run = Run.open(processes.first_does(start if resume is None else lambda: find_run(resume).path))
-        document = train(registry, store_of_run(registry, run), run, fold, console)
+        document = train(registry, store_of_run(registry, run), run, fold, console, elsewhere)
         console.say(f"run: {run.path}   next: kit predict {run.id}")
         console.result(document)
+
+
+def _elsewhere(on: str | None, address: str | None, gpus_per_fold: float | None) -> "Elsewhere | None":
+    """Where folds are trained if not here in turn; what can't be is refused before a run is made."""
+    import os
+    from functools import partial
+
+    from kit.errors import KitError
+
+    if on is None and (address is not None or gpus_per_fold is not None):
+        raise KitError("--address and --gpus-per-fold say how to train on Ray: give --on ray too, or leave them out")
+    if on is None:
+        return None
+    if on != "ray":
+        raise KitError(f"--on {on} is not known: give --on ray, or leave it out to train the folds here in turn")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise KitError("torchrun and --on ray both spread the training: start kit train --on ray without torchrun")
+    from kit.training.on_ray import need_ray, train_on_ray
+
+    need_ray()
+    return partial(train_on_ray, address=address, gpus_per_fold=gpus_per_fold)

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
+from pandas.api.extensions import ExtensionArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -42,7 +43,7 @@ class Samples:
 
     Args:
         root: the folder to which `files` are relative.
-        files: names of the files of each sample.
+        files: names of the files of each sample: the array of the index's column.
         targets, extras: as the index gives them.
         dataset: how a sample's files are read.
         size: side in pixels.
@@ -51,7 +52,7 @@ class Samples:
     """
 
     root: Path
-    files: np.ndarray
+    files: ExtensionArray
     targets: np.ndarray
     extras: np.ndarray
     dataset: DatasetSpec
@@ -158,7 +159,7 @@ class Loader:
 
     def _copy(
         self, rows: np.ndarray, seeds: np.ndarray, pixels: np.ndarray, places: np.ndarray
-    ) -> tuple[np.ndarray, Tensor, Tensor | None]:
+    ) -> tuple[np.ndarray, Tensor, Tensor | None, torch.cuda.Event | None]:
         """Start the copy of a batch's bytes, and of the numbers that say what is done to each image."""
         pinned = self.device.type == "cuda"
         images = torch.empty((len(places), *pixels.shape[1:]), dtype=torch.uint8, pin_memory=pinned)
@@ -171,12 +172,14 @@ class Loader:
         with torch.cuda.stream(self._copies):
             moved = images.to(self.device, non_blocking=True)
             steps = None if steps is None else steps.to(self.device, non_blocking=True)
-        return rows, moved, steps
+            # Of this batch alone: the copy of the next one is under way when this is waited for.
+            copied = self._copies.record_event() if self._copies is not None else None
+        return rows, moved, steps, copied
 
-    def _finish(self, rows: np.ndarray, images: Tensor, steps: Tensor | None) -> Batch:
-        if self._copies is not None:
+    def _finish(self, rows: np.ndarray, images: Tensor, steps: Tensor | None, copied: torch.cuda.Event | None) -> Batch:
+        if copied is not None:
             now = torch.cuda.current_stream(self.device)
-            now.wait_stream(self._copies)
+            now.wait_event(copied)
             for part in (images, steps):
                 if part is not None:
                     part.record_stream(now)

@@ -4,7 +4,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -37,6 +37,7 @@ from kit.training.interrupt import Interrupt, Interrupted, InUnison
 from kit.training.loop import FoldJob, train_fold
 
 PIPELINE = "augment.json"
+Elsewhere = Callable[[Store, Index, Run, list[int], Interrupt, Console], None]
 
 
 def folds_for(store: Store, index: Index, count: int) -> Folds:
@@ -115,8 +116,17 @@ def _valid_fold(fold: int, count: int) -> int:
     return fold
 
 
-def train(registry: Registry, store: Store, run: Run, only_fold: int | None, console: Console) -> dict[str, Any]:
+def train(
+    registry: Registry,
+    store: Store,
+    run: Run,
+    only_fold: int | None,
+    console: Console,
+    elsewhere: Elsewhere | None = None,
+) -> dict[str, Any]:
     """Train the folds of a run that are not yet trained; `only_fold` adds one to the plan of a resumed run.
+
+    `elsewhere` trains them in another way than here in turn (`kit.training.on_ray`).
 
     Returns:
         The document of `kit train --json`.
@@ -131,12 +141,14 @@ def train(registry: Registry, store: Store, run: Run, only_fold: int | None, con
         planned, missing = processes.first_does(lambda: _plan(run, config, only_fold))
         folds = folds_of_run(run)
         fold_of_row = folds.of(index.train)
-        forecast = _forecast(config, run, missing, fold_of_row, console)
+        forecast = forecast_of(config, run, missing, fold_of_row, console)
         try:
             with Interrupt(f"kit train --resume {run.id}") as interrupt:
-                for fold in missing:
+                if elsewhere is not None:
+                    elsewhere(store, index, run, missing, interrupt, console)
+                for fold in missing if elsewhere is None else ():
                     console.say(f"fold {fold} of {config.folds}")
-                    _train_one(registry, store, run, index, fold, fold_of_row, forecast, interrupt, console)
+                    train_one(registry, store, run, index, fold, fold_of_row, forecast, interrupt, console)
         except BaseException as error:
             if first:
                 run.update(state="interrupted" if isinstance(error, (Interrupted, KeyboardInterrupt)) else "failed")
@@ -179,7 +191,10 @@ def fold_result(run: Run, fold: int) -> dict[str, Any] | None:
     return result
 
 
-def _forecast(config: TrainConfig, run: Run, missing: list[int], fold_of_row: np.ndarray, console: Console) -> Forecast:
+def forecast_of(
+    config: TrainConfig, run: Run, missing: list[int], fold_of_row: np.ndarray, console: Console
+) -> Forecast:
+    """What training these folds will take, said once it is known."""
     valid = sum(int((fold_of_row == fold).sum()) for fold in missing)
     train_images = sum(int((fold_of_row != fold).sum()) for fold in missing)
 
@@ -194,7 +209,7 @@ def _forecast(config: TrainConfig, run: Run, missing: list[int], fold_of_row: np
     return Forecast(train_images * config.epochs, valid * config.epochs, disk, console)
 
 
-def _train_one(
+def train_one(
     registry: Registry,
     store: Store,
     run: Run,

@@ -1,0 +1,83 @@
+"""`kit bench`: what limits training on this machine."""
+
+from typing import Annotated
+
+import typer
+
+from kit.cli.options import Json, Settings
+
+
+def command(
+    competition: Annotated[
+        str | None, typer.Argument(metavar="[COMPETITION]", help="Name, alias or slug; without one: synthetic images.")
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Network, e.g. resnet18.")] = None,
+    size: Annotated[int | None, typer.Option("--size", help="Side of the square input, pixels.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Images a step.")] = None,
+    settings: Settings = None,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0.01, max=60, help="How long each stage is measured.")
+    ] = 1.0,
+    json: Json = False,
+) -> None:
+    """Measure each stage of training on this machine in images/s: which one is the limit, and what to change.
+
+    Files and pixels lie in the page cache. What is written goes to the temporary folder (TMPDIR) and is removed.
+
+    \b
+    Example:
+        kit bench
+        kit bench histo --model resnet18 --size 96 --batch-size 64
+        kit bench histo --set rotate=0 --set amp=off
+    """
+    import tempfile
+    from contextlib import ExitStack
+    from pathlib import Path
+
+    from kit.config import resolve
+    from kit.console import Console
+    from kit.data.store import Store
+    from kit.plugin.registry import Registry
+    from kit.training.advice import STAGES, advise, in_words
+    from kit.training.bench import measure, nowhere, synthetic
+
+    console, registry = Console(json), Registry()
+    flags = {"model": model, "size": size, "batch_size": batch_size}
+    with ExitStack() as opened:
+        if competition is None:
+            config, _ = resolve(nowhere(), False, None, flags, settings)
+            folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="kit-bench-"))
+            store = synthetic(Path(folder), config.size)
+        else:
+            store = Store.of(registry, competition)
+            store.index()
+            config, _ = resolve(store.competition, store.is_sample, None, flags, settings)
+            store = Store.of(registry, competition, config.dataset)
+        bench = measure(registry, store, config, seconds, console)
+    limits, advice = bench.limits, advise(bench)
+    what = f"{store.competition.name}, {config.model}, {config.size} px, batch {config.batch_size}"
+    marks = {limits["packing"]: "limits packing", limits["training"]: "limits training"}
+    numbers = {stage: "-" if rate is None else f"{rate:,.0f}" for stage, rate in bench.rates.items()}
+    width = max(map(len, numbers.values()))
+    rows = [(STAGES[stage], number.rjust(width), marks.get(stage, "")) for stage, number in numbers.items()]
+    console.table(what, ("stage", "images/s", ""), rows)
+    where = "no GPU" if bench.device == "cpu" else f"the network on a GPU{', mixed precision' if bench.mixed else ''}"
+    console.say(f"{bench.cores} cores, {where}")
+    for line in (*advice, in_words(bench)):
+        console.say(f"- {line}")
+    console.result(
+        {
+            "competition": competition and store.competition.name,
+            "model": config.model,
+            "size": config.size,
+            "batch_size": config.batch_size,
+            "device": bench.device,
+            "mixed_precision": bench.mixed,
+            "threads": bench.threads,
+            "cores": bench.cores,
+            "stages": bench.rates,
+            "limits": limits,
+            "advice": advice,
+            "estimate": {"images": bench.images, "seconds": bench.seconds()},
+        }
+    )

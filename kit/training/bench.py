@@ -1,0 +1,317 @@
+"""What this machine does of each stage of training in images a second; `kit.training.advice` says what that means."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import cycle
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+
+from kit.config import TrainConfig
+from kit.console import Console
+from kit.data.decode import cores
+from kit.data.index import Index
+from kit.data.packed import Packed, find_packed
+from kit.data.packing import Crew, Job, Layout, read_sample
+from kit.data.pixels import read_rgb
+from kit.data.store import Store
+from kit.model.batches import Augment, Batch, Loader, Plan, Samples, training_plan
+from kit.model.build import Model, build_model, seed_everything, statistics
+from kit.model.warp import DeviceWarp, draw, gather
+from kit.plugin.registry import Registry
+from kit.plugin.specs import Competition, DatasetSpec
+from kit.training.advice import STAGES, Bench, Rates
+from kit.training.augment import make_augment
+from kit.training.mix import mix
+from kit.training.optim import make_optimizer
+
+FILES = 512  # synthetic images, or as many of a competition's as are read
+PACK_BYTES = 1 << 28  # what the part that is packed may take in the temporary folder
+EXAMPLE = 100_000  # images that the estimate is for where there is no competition
+STEPS = {"rot90": True, "rotate": 15, "zoom": 0.1, "brightness": 0.1, "contrast": 0.1}
+
+
+def synthetic(folder: Path, size: int) -> Store:
+    """A store of 512 JPEG files of this side, so that a machine can be measured before any download."""
+    random = np.random.default_rng(0)
+    names = [f"{number}.jpg" for number in range(FILES)]
+    for name in names:
+        clouds = random.integers(0, 256, (size // 16 + 2, size // 16 + 2, 3)).astype(np.uint8)
+        image = cv2.resize(clouds, (size, size), interpolation=cv2.INTER_CUBIC)
+        grain = random.integers(0, 12, (size, size, 3)).astype(np.uint8)
+        cv2.imwrite(str(folder / name), cv2.add(image, grain))
+    rows = pd.DataFrame({"id": names, "files": [(name,) for name in names], "target": np.arange(FILES) % 2})
+    index = Index(folder, "binary", ("no", "yes"), rows, rows.iloc[:0])
+    dataset = DatasetSpec("synthetic", 3, lambda root: index, lambda files: read_rgb(files[0]))
+    return Store(nowhere(), dataset, folder)
+
+
+def nowhere() -> Competition:
+    """The competition of synthetic images: kit's defaults and augmentation by warps."""
+    return Competition("synthetic", "synthetic images", "synthetic", "binary", "roc_auc", "synthetic", "synthetic",
+                       kaggle="none", defaults={"loss": "bce", **STEPS})  # fmt: skip
+
+
+def measure(registry: Registry, store: Store, config: TrainConfig, seconds: float, console: Console) -> Bench:
+    """Measure every stage for about `seconds` each. Writes into a temporary folder alone."""
+    index = store.dataset.index(store.root) if store.competition.kaggle == "none" else store.index()
+    rates: Rates = dict.fromkeys(STAGES)
+    seed_everything(config.seed, 0)
+    normalization = statistics(config, registry, store.dataset.channels)
+    # The numbers do not depend on the weights, and nothing is to be downloaded.
+    model = build_model(config, registry, store.dataset, index, normalization, pretrained=False)
+    with (
+        tempfile.TemporaryDirectory(prefix="kit-bench-") as name,
+        console.progress("measuring", len(STAGES), "stages") as bar,
+    ):
+
+        def note(stage: str, rate: float | None) -> None:
+            rates[stage] = rate
+            bar.advance(1, STAGES[stage])
+
+        some = index.train.iloc[np.linspace(0, len(index.train) - 1, min(FILES, len(index.train))).astype(int)]
+        note("decode_one", _decoding(store.dataset, index.root, some, seconds, 1))
+        note("decode_all", _decoding(store.dataset, index.root, some, seconds, cores()))
+        pack = _pack(store.dataset, index.root, some, config.size, (rates["decode_all"] or 1) * seconds, Path(name))
+        note("pack", pack.images_per_second)
+        part = _repeated(index, some, max(pack.count, 2 * config.batch_size))
+        packs = {config.size: pack} if config.pack else {}
+        samples = Samples.of(part, part.train, store.dataset, config.size, packs)
+        samples = replace(samples, places=np.arange(len(samples)) % pack.count)
+        work = _Work(config, model, samples, index, seconds)
+        for stage in ("gather", "augment", "copy", "forward", "train", "train_double", "epoch"):
+            note(stage, getattr(work, stage)())
+    layout = Layout(len(index.train), pack.size, store.dataset.channels)
+    known = store.competition.kaggle != "none"
+    return Bench(
+        rates, config, model.runtime.device.type, model.runtime.amp is not None, torch.get_num_threads(), cores(),
+        config.augment is not None, len(index.train) if known else EXAMPLE,
+        known and find_packed(store, index, "train", config.size) is not None, layout.bytes,
+        os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Part(Layout):
+    """A layout with chunks of which a second's work has some for every core."""
+
+    at_once: int = 1
+
+    @property
+    def chunk_rows(self) -> int:
+        """Images of a chunk."""
+        return min(super().chunk_rows, self.at_once)
+
+
+def _pack(dataset: DatasetSpec, root: Path, rows: pd.DataFrame, size: int, images: float, folder: Path) -> Packed:
+    """About so many images packed into a folder by kit's own processes, with the images a second of that."""
+    height, width, channels = read_sample(dataset, root, rows["files"].iloc[0]).shape
+    side = min(size, height) if height == width else size
+    count = max(1, min(round(images), PACK_BYTES // (side * side * channels)))
+    layout = _Part(count, side, channels, max(1, round(count / (4 * cores()))))
+    files, path = [rows["files"].iloc[number % len(rows)] for number in range(count)], folder / "pixels"
+    path.touch()
+    os.truncate(path, layout.bytes)
+    with Crew(Job(path, layout, root, dataset), None) as crew:
+        began = time.perf_counter()
+        for _ in crew.fill(range(layout.chunks), lambda part: files[part.start : part.stop]):
+            pass
+        seconds = time.perf_counter() - began
+    return Packed(path, "train", layout, "", count / seconds)
+
+
+def _repeated(index: Index, some: pd.DataFrame, count: int) -> Index:
+    rows = some.iloc[np.resize(np.arange(len(some)), count)].reset_index(drop=True)
+    return replace(index, train=rows.assign(id=[str(number) for number in range(count)]))
+
+
+_files: list[tuple[DatasetSpec, Path, list[tuple[str, ...]]]] = []
+
+
+def _decoding(dataset: DatasetSpec, root: Path, rows: pd.DataFrame, seconds: float, processes: int) -> float:
+    """Images a second of so many processes that only decode files which have been read before."""
+    files: list[tuple[str, ...]] = []
+    began = time.perf_counter()
+    for row in rows["files"]:
+        if files and time.perf_counter() - began > 2 * seconds:
+            break
+        for name in row:
+            with contextlib.suppress(OSError):  # reading it as an image says what is wrong
+                (root / name).read_bytes()
+        files.append(row)
+    # Forked, so that a dataset's `read` may be any callable; each task outlasts the start of its neighbours.
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(processes, context, initializer=_prepare, initargs=(dataset, root, files)) as pool:
+        return sum(pool.map(_decode_for, [seconds] * processes))
+
+
+def _prepare(dataset: DatasetSpec, root: Path, files: list[tuple[str, ...]]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # their parent waits for them: a second
+    cv2.setNumThreads(0)
+    _files[:] = [(dataset, root, files)]
+
+
+def _decode_for(seconds: float) -> float:
+    dataset, root, files = _files[0]
+    order = cycle(files)
+    read_sample(dataset, root, files[0])
+
+    def one() -> int:
+        read_sample(dataset, root, next(order))
+        return 1
+
+    return timed(one, seconds, lambda: None)
+
+
+def timed(work: Callable[[], int], seconds: float, wait: Callable[[], None]) -> float:
+    """Images a second of `work`, which returns how many it has done; `wait` waits for the device."""
+    wait()
+    began, images, calls = time.perf_counter(), 0, 0
+    while not calls or time.perf_counter() - began < seconds:
+        images += work()
+        calls += 1
+        if calls % 8 == 0:
+            wait()  # so that no more is on its way than a moment's work
+    wait()
+    return images / (time.perf_counter() - began)
+
+
+class _Work:
+    """The stages from packed pixels on; each method returns images a second."""
+
+    def __init__(self, config: TrainConfig, model: Model, samples: Samples, index: Index, seconds: float) -> None:
+        self.config, self.model, self.samples, self.classes = config, model, samples, len(index.classes)
+        self.seconds, self.device = seconds, model.runtime.device
+        self.steps: Augment | None = make_augment(config, Path())
+        self.optimizer = make_optimizer(config, model.network, model.loss)
+        self.scaler = model.runtime.scaler()
+        for group in self.optimizer.param_groups:
+            group["lr"] = 0.0  # a thousand steps on one batch would lead to numbers that are slow to work with
+        self.loader = Loader(samples, self.steps, config.workers, self.device, model.normalize)
+        # Memory of a loader is used again for its next batch.
+        self.batch = Batch(*(part.clone() for part in next(self._batches())))
+
+    def wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def timed(self, work: Callable[[], int]) -> float:
+        for _ in range(3 if self.device.type == "cuda" else 1):
+            work()
+        return timed(work, self.seconds, self.wait)
+
+    def _plan(self) -> Plan:
+        seed = (self.config.seed, 0, 0)
+        return [batch for step in training_plan(len(self.samples), self.config.batch_size, seed) for batch in step]
+
+    def _batches(self) -> Iterator[Batch]:
+        while True:
+            yield from self.loader.batches(self._plan())
+
+    def gather(self) -> float | None:
+        """Bytes of a batch from the pack: all that the host does beside a GPU."""
+        if self.samples.pack is None:
+            return None
+        pixels, plan = self.samples.pack.pixels, self._plan()
+        out = np.empty((max(len(rows) for rows, _ in plan), *pixels.shape[1:]), np.uint8)
+        turns = cycle(plan)
+
+        def one() -> int:
+            rows, _ = next(turns)
+            gather(pixels, self.samples.places[rows], out[: len(rows)])
+            return len(rows)
+
+        return self.timed(one)
+
+    def augment(self) -> float:
+        """From packed pixels, or files, to normalised floats, wherever that is done."""
+        if self.device.type == "cuda" and self.samples.pack is not None and not callable(self.steps):
+            return self.warp()
+        batches = self._batches()
+        return self.timed(lambda: len(next(batches).rows))
+
+    def warp(self) -> float:
+        """The warp and the normalisation of bytes that are on the device."""
+        images = self._bytes().to(self.device)
+        config = self.steps if isinstance(self.steps, TrainConfig) else None
+        warp = DeviceWarp(config, self.samples.size)
+        source, seeds = (images.shape[1], images.shape[2]), np.arange(len(images))
+        drawn = None if config is None else draw(config, seeds, source, self.samples.size).packed()
+        steps = None if drawn is None else torch.from_numpy(drawn).to(self.device)
+
+        def one() -> int:
+            self.model.normalize(warp(images, steps))
+            return len(images)
+
+        return self.timed(one)
+
+    def _bytes(self) -> torch.Tensor:
+        rows = self._plan()[0][0]
+        if self.samples.pack is None:
+            return torch.from_numpy(np.stack([self.samples.image(row) for row in rows]))
+        return torch.from_numpy(gather(self.samples.pack.pixels, self.samples.places[rows]))
+
+    def copy(self) -> float | None:
+        """Bytes from pinned memory to the device."""
+        if self.device.type != "cuda":
+            return None
+        images = self._bytes().pin_memory()
+
+        def one() -> int:
+            images.to(self.device, non_blocking=True)
+            return len(images)
+
+        return self.timed(one)
+
+    def forward(self) -> float:
+        """Prediction."""
+        self.model.network.eval()
+
+        def one() -> int:
+            with torch.inference_mode(), self.model.runtime.autocast():
+                self.model.network(self.batch.images, self.batch.extras)
+            return len(self.batch.rows)
+
+        return self.timed(one)
+
+    def step(self, raw: Batch) -> int:
+        """One step of training."""
+        batch = mix(self.config, raw, self.classes)
+        with self.model.runtime.autocast():
+            loss = self.model.loss(self.model.network(batch.images, batch.extras), batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return len(raw.rows)
+
+    def train(self) -> float:
+        """Steps on a batch that is there."""
+        self.model.network.train()
+        return self.timed(lambda: self.step(self.batch))
+
+    def train_double(self) -> float | None:
+        """The same with twice the batch, where there is a GPU that may not be full."""
+        if self.device.type != "cuda":
+            return None
+        try:
+            double = Batch(*(torch.cat([part, part]) for part in self.batch))
+            return self.timed(lambda: self.step(double))
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            return None
+
+    def epoch(self) -> float:
+        """The loader and the steps as they go on together."""
+        batches = self._batches()
+        return self.timed(lambda: self.step(next(batches)))

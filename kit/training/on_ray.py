@@ -1,0 +1,315 @@
+"""Folds side by side on Ray: a task trains a fold, with the bytes of a run in turn at the same number of threads.
+
+Only the driver, the process of `kit train`, holds the run's lock and writes `run.json`. A task works in `fold-<k>/`
+alone; its output goes to `fold-<k>/log.txt`. A worker that dies has its fold tried again, from its last checkpoint.
+All nodes must see the folders of data and runs at the same absolute paths, on a file system that they share.
+"""
+
+import contextlib
+import fcntl
+import importlib.util
+import os
+import platform
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kit import __version__
+from kit.console import Console, Waiting, duration
+from kit.data.folds import folds_of_run
+from kit.data.index import Index
+from kit.data.packed import packs_for
+from kit.data.store import Store
+from kit.errors import DISK, KitError
+from kit.inference.trained import store_of_run
+from kit.model.checkpoint import Checkpoints
+from kit.paths import data_root
+from kit.plugin.registry import Registry
+from kit.run import Run
+from kit.training.interrupt import Interrupt
+from kit.training.train import fold_result, forecast_of, train_one
+
+# How often a fold is tried again after its worker has died; a lack of memory is tried again without end by Ray itself.
+RETRIES = 3
+# Seconds: between two looks at the folds; for the tasks to save when they are told to stop; for a dead worker's lock.
+LOOK, SAVE, LOCK = 1.0, 120.0, 60.0
+# What Ray keeps for results: its least, where the default is a third of the memory. Ours are some bytes.
+OBJECT_STORE = 100 * 2**20
+# What decides about plugins and downloads here decides about them on the workers.
+HANDED_OVER = ("KIT_PLUGINS", "HF_HUB_OFFLINE", "NO_ALBUMENTATIONS_UPDATE")
+
+
+def need_ray() -> None:
+    """Refuse what needs Ray, which is optional, where it is not installed."""
+    if importlib.util.find_spec("ray") is None:
+        raise KitError("--on ray needs Ray, which is not installed: pip install 'competition-kit[ray]'")
+
+
+def _import_ray(own: bool) -> Any:
+    need_ray()
+    # Read at its import. The first: nothing is reported to Ray's makers.
+    settings = {"RAY_USAGE_STATS_ENABLED": "0"}
+    if own:
+        # It listens on all of the machine's addresses: nobody without this secret gets anything done there.
+        settings |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+    return importlib.import_module("ray")
+
+
+def train_on_ray(
+    store: Store,
+    index: Index,
+    run: Run,
+    missing: list[int],
+    interrupt: Interrupt,
+    console: Console,
+    *,
+    address: str | None = None,
+    gpus_per_fold: float | None = None,
+) -> None:
+    """Train these folds of a run that the caller has locked, as many at a time as the cluster has room for.
+
+    A fold takes as many cores as this process has threads (OMP_NUM_THREADS sets them), or its GPUs' share of them.
+
+    Args:
+        store: the data.
+        index: of the data.
+        run: the run; its folder lies where all nodes see it.
+        missing: the folds to train.
+        interrupt: looked at while the tasks run; on a stop each fold saves a checkpoint.
+        console: where progress goes.
+        address: of the cluster, `auto` for one on this machine; None: $RAY_ADDRESS, else a Ray of our own.
+        gpus_per_fold: the share of a GPU that a fold takes; None: 1 where this process sees a GPU, otherwise 0.
+
+    Raises:
+        KitError: no Ray, no cluster, no room; what a fold's training raises; a worker that died again and again.
+        Interrupted: the person asked to stop.
+    """
+    if not missing:
+        return
+    # Decoded once, here, so that the workers only open it.
+    packs_for(store, index, "train", run.config, (run.config.size, *run.config.sizes), console)
+    gpus = float(torch.cuda.is_available()) if gpus_per_fold is None else gpus_per_fold
+    threads = _threads(gpus)
+    with _connected(address or os.environ.get("RAY_ADDRESS") or "local", threads, gpus, console) as ray:
+        console.say(
+            f"folds on Ray: {len(missing)}, threads a fold: {threads}{f', GPUs a fold: {gpus:g}' if gpus else ''}"
+        )
+        task = ray.remote(_task).options(
+            num_cpus=threads, num_gpus=gpus, max_retries=RETRIES, runtime_env={"env_vars": _environment(threads, gpus)}
+        )
+        logs = {fold: _Log(run.fold_dir(fold) / "log.txt", fold) for fold in missing}
+        path, versions = str(run.path.resolve()), _versions()
+        tasks = {task.remote(path, fold, threads, gpus, versions, sys.argv): fold for fold in missing}
+        try:
+            with console.waiting("folds on Ray") as waiting:
+                while tasks:
+                    done, _ = ray.wait(list(tasks), num_returns=1, timeout=LOOK)
+                    _tell(logs, tasks, waiting, console)
+                    for each in done:
+                        fold = tasks.pop(each)
+                        run.record["weight_bytes"] = _outcome(ray, each, fold, run)
+                        _say_result(run, fold, console)
+                    interrupt.check()
+        except BaseException:
+            _stop(ray, list(tasks), console)
+            raise
+
+
+def _threads(gpus: float) -> int:
+    """How many a fold has: all of this process on a CPU, where they decide about the bytes; its share beside a GPU."""
+    share = min(1.0, gpus / max(1, torch.cuda.device_count())) if gpus else 1.0
+    return max(1, int(torch.get_num_threads() * share))
+
+
+def _environment(threads: int, gpus: float) -> dict[str, str]:
+    environment = {name: os.environ[name] for name in HANDED_OVER if name in os.environ}
+    environment |= {"KIT_DATA": str(data_root().resolve())}
+    environment |= {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+    return environment if gpus else environment | {"CUDA_VISIBLE_DEVICES": ""}
+
+
+def _versions() -> str:
+    return f"kit {__version__}, torch {torch.__version__}"
+
+
+@contextlib.contextmanager
+def _connected(address: str, threads: int, gpus: float, console: Console) -> Iterator[Any]:
+    """Ray, connected to a cluster or started on this machine until the end of the block."""
+    own = {}
+    if address == "local":
+        if gpus > torch.cuda.device_count():
+            raise KitError(f"--gpus-per-fold {gpus:g}: torch sees no GPU here: leave it out, or give --address")
+        cores = max(len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1, threads)
+        own = {"include_dashboard": False, "num_cpus": cores, "object_store_memory": OBJECT_STORE}
+    ray = _import_ray(bool(own))
+    try:
+        _reach(address)
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **own)
+    except Exception as error:
+        mend = (
+            "it needs a short RAY_TMPDIR (now /tmp) and some shared memory"
+            if own
+            else "give the HOST:PORT that `ray start --head` has printed"
+        )
+        raise KitError(f"no Ray at {address} ({_first_line(error)}): {mend}") from None
+    try:
+        room = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if not any(node.get("CPU", 0) >= threads and node.get("GPU", 0) >= gpus for node in room):
+            needed = f"{threads} cores" + (f" and {gpus:g} GPU" if gpus else "")
+            console.warn(
+                f"no node has the {needed} of a fold now: waiting for one (OMP_NUM_THREADS=N gives a fold fewer)"
+            )
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Find out at once that nothing listens there; Ray itself tries for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=10).close()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+class _Log:
+    """What the workers of a fold write, read as it grows."""
+
+    def __init__(self, path: Path, fold: int) -> None:
+        self.path, self.fold = path, fold
+        self.offset = path.stat().st_size if path.is_file() else 0
+        self.state = ""
+
+    def news(self) -> list[str]:
+        """Where the fold has started since the last call; `state` is the last that was said about progress."""
+        if not self.path.is_file():
+            return []
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            content = file.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        self.offset += len(whole)
+        lines = [line[len("2026-01-01 12:00:00+00:00 ") :] for line in whole.decode(errors="replace").splitlines()]
+        about = [line for line in lines if line.startswith(f"fold {self.fold} ")]
+        self.state = about[-1] if about else self.state
+        return [line for line in about if line.startswith(f"fold {self.fold} of ")]
+
+
+def _tell(logs: dict[int, _Log], tasks: dict[Any, int], waiting: Waiting, console: Console) -> None:
+    for log in logs.values():
+        for line in log.news():
+            console.say(line)
+    running = [logs[fold].state for fold in tasks.values() if logs[fold].state]
+    idle = [str(fold) for fold in tasks.values() if not logs[fold].state]
+    waiting.tell("; ".join([*running, *([f"not started: fold {', '.join(idle)}"] if idle else [])]))
+
+
+def _say_result(run: Run, fold: int, console: Console) -> None:
+    result = fold_result(run, fold)
+    if result is None:
+        raise KitError(f"fold {fold} has ended on Ray, but {run.path} has no result of it: {_SHARED}")
+    score = "undefined" if result["score"] is None else f"{result['score']:.4f}"
+    console.say(f"fold {fold}: {result['metric']} {score} after {duration(result['seconds'])} on {result['device']}")
+
+
+def _outcome(ray: Any, done: Any, fold: int, run: Run) -> int:
+    """The size of the fold's weights in bytes; whatever ended the task otherwise is raised."""
+    again = f"kit train --resume {run.id} --on ray goes on from its checkpoint"
+    try:
+        outcome = ray.get(done)
+    except ray.exceptions.RayTaskError as error:
+        if "failed to import" in str(error) or "No module named 'kit" in str(error):
+            raise KitError("a worker can't import kit: install the same competition-kit on every node") from None
+        raise
+    except ray.exceptions.RayError as error:
+        # A fold that is tried again still fails: each try died, not the training.
+        raise KitError(
+            f"the worker of fold {fold} died {RETRIES + 1} times ({type(error).__name__}), see "
+            f"{run.fold_dir(fold) / 'log.txt'}: {again}"
+        ) from None
+    if "error" in outcome:
+        raise KitError(outcome["error"], outcome["code"], tuple(outcome["ways"]))
+    weight_bytes: int = outcome["weight_bytes"]
+    return weight_bytes
+
+
+def _stop(ray: Any, tasks: list[Any], console: Console) -> None:
+    """Ask the tasks to stop as Ctrl-C does, so that each saves a checkpoint, and wait for that."""
+    for task in tasks:
+        ray.cancel(task, force=False)
+    if tasks:
+        console.say("stopping the folds on Ray: each saves a checkpoint")
+        ray.wait(tasks, num_returns=len(tasks), timeout=SAVE)
+
+
+_SHARED = "KIT_DATA and KIT_RUNS must lie on a file system that all nodes see at the same paths"
+
+
+def _task(path: str, fold: int, threads: int, gpus: float, versions: str, command: list[str]) -> dict[str, Any]:
+    """Runs on a worker. A `KitError` is handed back as its words, anything else is Ray's to report."""
+    try:
+        return {"weight_bytes": _train(Path(path), fold, threads, gpus, versions, command)}
+    except KitError as error:
+        return {"error": str(error), "code": error.code, "ways": error.ways}
+    except OSError as error:
+        return {"error": f"{error}: check that path on {platform.node()}", "code": DISK, "ways": ()}
+
+
+def _train(path: Path, fold: int, threads: int, gpus: float, versions: str, command: list[str]) -> int:
+    """What a run in turn does for one fold."""
+    node = platform.node()
+    for folder in (path, data_root()):
+        if not folder.is_dir():
+            raise KitError(f"the worker on {node} does not see {folder}: {_SHARED}")
+    if _versions() != versions:
+        raise KitError(f"the worker on {node} has {_versions()}, this process {versions}: install the same everywhere")
+    if gpus and not torch.cuda.is_available():
+        raise KitError(f"Ray gave the worker on {node} a GPU and torch sees none: install the torch build for it there")
+    sys.argv = command
+    torch.set_num_threads(threads)
+    registry, console, run = Registry(), Console(), Run.open(path)
+    run.fold_dir(fold).mkdir(exist_ok=True)
+    with _only_here(run, fold), console.log_to(run.fold_dir(fold) / "log.txt"):
+        if fold_result(run, fold) is None:
+            content = Checkpoints(run.fold_dir(fold)).content
+            start = f"from step {content['progress']['step']}" if content else "from the start"
+            console.say(
+                f"fold {fold} of {run.config.folds}: on {node}, process {os.getpid()}, threads: {threads}, {start}"
+            )
+            with Interrupt(f"kit train --resume {run.id}") as interrupt:
+                store = store_of_run(registry, run)
+                index = store.index()
+                fold_of_row = folds_of_run(run).of(index.train)
+                forecast = forecast_of(run.config, run, [fold], fold_of_row, console)
+                train_one(registry, store, run, index, fold, fold_of_row, forecast, interrupt, console)
+    weight_bytes: int = run.record.get("weight_bytes", 0)
+    return weight_bytes
+
+
+@contextlib.contextmanager
+def _only_here(run: Run, fold: int) -> Iterator[None]:
+    """Hold the fold: a worker that Ray takes for dead may still write, and so may the children of a killed one."""
+    with (run.fold_dir(fold) / ".lock").open("a") as file:
+        until = time.monotonic() + LOCK
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise KitError(
+                        f"fold {fold} of run {run.id} is still being trained by another worker: wait for it or stop it"
+                    ) from None
+                time.sleep(0.2)
+        yield
