@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from kit.data.index import Index, read_table
+from kit.data.names import FileNames
 from kit.data.pixels import read_rgb
 from kit.errors import KitError
 
@@ -39,7 +40,7 @@ def index(root: Path) -> Index:
         root=root,
         task="binary",
         classes=CLASSES,
-        train=train.assign(target=train["label"].astype(np.int64)).drop(columns="label"),
+        train=train.assign(target=train["label"].astype(np.int8)).drop(columns="label"),
         test=test.drop(columns="label"),
         missing={**train_missing, **test_missing},
     )
@@ -49,28 +50,36 @@ def index(root: Path) -> Index:
 
 def _match(table: pd.DataFrame, root: Path, split: str, name: str) -> tuple[pd.DataFrame, dict[str, tuple[str, ...]]]:
     """Rows of `table` whose image stands in the folder, with `files`; and what does not fit, in both directions."""
-    images = _image_ids(root / split)
     listed = table["id"]
+    absent, unlisted = _compare(listed, root / split)
     doubled = listed.duplicated()
-    there = listed.isin(images)
-    unlisted = images[~images.isin(listed)]
-    kept = table.loc[there & ~doubled, ["id", "label"]].reset_index(drop=True)
-    kept.insert(1, "files", [(f"{split}/{id_}.tif",) for id_ in kept["id"]])
+    kept = table.loc[~listed.isin(absent) & ~doubled, ["id", "label"]].reset_index(drop=True)
+    kept.insert(1, "files", FileNames([f"{split}/{{}}.tif"], kept["id"]))
     return kept, {
-        f"ids of {name} without an image": tuple(listed[~there]),
+        f"ids of {name} without an image": tuple(listed[listed.isin(absent)]),
         f"images in {split}/ that {name} lacks": tuple(unlisted),
         f"ids doubled in {name}": tuple(listed[doubled]),
     }
 
 
-def _image_ids(folder: Path) -> pd.Index:
-    """The ids of the .tif files in a folder, sorted."""
+def _compare(listed: pd.Series, folder: Path) -> tuple[set[str], list[str]]:
+    """Ids that have no .tif file in a folder, and, sorted, those of files that are not listed.
+
+    The folder's names are looked at one by one: kept, they would cost as much memory as the index.
+    """
+    absent, unlisted = set(listed), []
     try:
         with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if entry.name.endswith(".tif"))
+            for entry in entries:
+                id_, dot, ending = entry.name.rpartition(".")
+                if dot and ending == "tif":
+                    try:
+                        absent.remove(id_)
+                    except KeyError:
+                        unlisted.append(id_)
     except (FileNotFoundError, NotADirectoryError):
         raise KitError(f"the folder {folder} is not there: {MEND}") from None
-    return pd.Index([name.removesuffix(".tif") for name in names], dtype=str)
+    return absent, sorted(unlisted)
 
 
 def read(files: tuple[Path, ...]) -> np.ndarray:
@@ -84,6 +93,8 @@ def groups(path: Path) -> Mapping[str, str]:
     The slide is the last "_" token of `wsi`. Ids without an entry, or with an empty one, are left out.
     """
     table = read_table(path, ("id", "wsi"), "give a csv with the columns id and wsi")
-    slides = table["wsi"].str.rsplit("_", n=1).str[-1].str.strip()
-    known = slides != ""
-    return dict(zip(table.loc[known, "id"], slides[known], strict=True))
+    # A slide has thousands of patches: its name is worked on, and kept, once.
+    codes, wsi = pd.factorize(table["wsi"])
+    slides = np.asarray([name.rsplit("_", 1)[-1].strip() for name in wsi], dtype=object)
+    known = (slides != "")[codes]
+    return dict(zip(table.loc[known, "id"], slides[codes[known]], strict=True))

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from kit.data.index import Index
@@ -17,7 +16,7 @@ def write(predictions: Predictions, index: Index, path: Path) -> None:
 
     Nine significant digits: every float32 keeps its rank, and rank is what ROC AUC sees.
     """
-    ordered = predictions.mean_by_id().reorder(index.test["id"].to_numpy(np.str_))
+    ordered = predictions.mean_by_id().reorder(index.test["id"].to_numpy(object))
     table = pd.DataFrame({"id": ordered.ids, "label": ordered.values[:, 0]})
     with atomic(path) as temporary:
         table.to_csv(temporary, index=False, float_format="%.9g", lineterminator="\n")

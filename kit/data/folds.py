@@ -34,8 +34,10 @@ class Folds:
     @property
     def digest(self) -> str:
         """SHA-256 over all pairs of id and fold; equal folds have equal digests whatever their order."""
-        pairs = sorted(zip(self.table["id"], self.table["fold"], strict=True))
-        return hashlib.sha256("".join(f"{name},{fold}\n" for name, fold in pairs).encode()).hexdigest()
+        digest, ids, fold = hashlib.sha256(), self.table["id"].to_numpy(object), self.table["fold"].to_numpy()
+        for row in np.argsort(ids):
+            digest.update(f"{ids[row]},{fold[row]}\n".encode())
+        return digest.hexdigest()
 
     def of(self, frame: pd.DataFrame) -> np.ndarray:
         """The fold of each row of a frame of the index."""
@@ -49,9 +51,9 @@ class Folds:
 
     def csv(self) -> bytes:
         """The table as csv."""
-        buffer = io.StringIO()
+        buffer = io.BytesIO()
         self.table.to_csv(buffer, index=False, lineterminator="\n")
-        return buffer.getvalue().encode()
+        return buffer.getvalue()
 
 
 def make_folds(index: Index, count: int, seed: int) -> Folds:

@@ -23,7 +23,8 @@ class Index:
         task: binary, multiclass or multilabel.
         classes: names of the classes, in the order of the outputs.
         train: one row a sample with the columns `id` (what is predicted and submitted), `files` (tuple of paths,
-            relative to root, in the order in which `DatasetSpec.read` takes them), `target` (binary: 0 or 1;
+            relative to root, in the order in which `DatasetSpec.read` takes them; `kit.data.names.FileNames` makes
+            them from a pattern and takes little memory), `target` (binary: 0 or 1;
             multiclass: class number; multilabel: tuple of class numbers) and, where samples belong together, `group`
             (a string; missing where unknown). Several samples (two sites of a well) may share an id; a column
             `sample` then tells them apart.
@@ -96,7 +97,7 @@ class Index:
         """The same index with other groups; ids that the mapping lacks have none."""
         from dataclasses import replace
 
-        known = self.train["id"].map(groups)
+        known = pd.Series([groups.get(id_) for id_ in self.train["id"]], self.train.index, dtype=object)
         if known.notna().sum() == 0:
             raise KitError(f"none of the {len(self.train)} training ids stands in {grouped_by}: is it the right file?")
         return replace(self, train=self.train.assign(group=known), grouped_by=grouped_by)

@@ -27,6 +27,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from pandas.api.extensions import ExtensionArray
 
 from kit import __version__
 from kit.config import TrainConfig
@@ -156,7 +157,7 @@ class _Wanted:
     part: Part
     size: int
     root: Path
-    files: np.ndarray
+    files: ExtensionArray
     folder: Path
     native: int
     sources: str
@@ -166,7 +167,7 @@ class _Wanted:
         frame: pd.DataFrame = index.train if part == "train" else index.test
         if not len(frame):
             raise KitError(f"{store.competition.name} has no {part} images to pack: kit check {store.competition.name}")
-        files, dataset = frame["files"].to_numpy(), store.dataset
+        files, dataset = frame["files"].array, store.dataset
         probes = [read_sample(dataset, index.root, files[row]) for row in (0, len(files) // 2, -1)]
         height, width = probes[0].shape[:2]
         digest = hashlib.sha256()
@@ -256,7 +257,7 @@ class _Plan:
         return [self.wanted.folder / match[0] for match in found]
 
 
-def _hash_states(digest: "hashlib._Hash", root: Path, files: np.ndarray) -> None:
+def _hash_states(digest: "hashlib._Hash", root: Path, files: ExtensionArray) -> None:
     """Hash name, length and time of change of every file: 2 us each, and nothing is kept."""
     base = f"{root}{os.sep}"
     try:

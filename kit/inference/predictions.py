@@ -14,7 +14,7 @@ class Predictions:
     """Probabilities.
 
     Args:
-        ids: n ids as text.
+        ids: n ids as text; best an array of objects, which shares the index's texts.
         classes: K names; a binary task has one, the positive class.
         values: float32 nxK in 0..1.
     """
@@ -32,7 +32,7 @@ class Predictions:
         with path.open("wb") as file:
             np.savez(
                 file,
-                ids=np.asarray(self.ids, dtype=np.str_),
+                ids=_encoded(self.ids),
                 classes=np.asarray(self.classes, dtype=np.str_),
                 values=np.asarray(self.values, dtype=np.float32),
             )
@@ -42,7 +42,7 @@ class Predictions:
         """Read what `save` wrote."""
         try:
             with np.load(path, allow_pickle=False) as file:
-                return cls(file["ids"], tuple(str(name) for name in file["classes"]), file["values"])
+                return cls(_decoded(file["ids"]), tuple(str(name) for name in file["classes"]), file["values"])
         except (ValueError, OSError, KeyError) as error:
             raise KitError(f"{path} can't be read ({error}): make it again with kit predict") from None
 
@@ -54,7 +54,7 @@ class Predictions:
         sums = np.zeros((len(unique), len(self.classes)), np.float64)
         np.add.at(sums, codes, self.values)
         means = sums / np.bincount(codes)[:, None]
-        return Predictions(np.asarray(unique, dtype=np.str_), self.classes, means.astype(np.float32))
+        return Predictions(np.asarray(unique, dtype=object), self.classes, means.astype(np.float32))
 
     def reorder(self, ids: "np.ndarray | list[str]") -> "Predictions":
         """Rows in the order of `ids`; an id without a prediction is a `KitError`."""
@@ -62,4 +62,16 @@ class Predictions:
         if (rows < 0).any():
             first = np.asarray(ids)[rows < 0][0]
             raise KitError(f"{(rows < 0).sum()} ids have no prediction, the first is {first}: kit predict makes them")
-        return Predictions(np.asarray(ids, dtype=np.str_), self.classes, self.values[rows])
+        return Predictions(np.asarray(ids, dtype=object), self.classes, self.values[rows])
+
+
+def _encoded(ids: np.ndarray) -> np.ndarray:
+    """Ids as UTF-8 of one width: a quarter of numpy's own text, which has four bytes a letter."""
+    width = max((len(id_.encode()) for id_ in ids), default=1)
+    return np.fromiter((id_.encode() for id_ in ids), np.dtype(f"S{max(width, 1)}"), len(ids))
+
+
+def _decoded(ids: np.ndarray) -> np.ndarray:
+    """What `_encoded` gave, or the numpy text that kit wrote before, as text."""
+    texts = (id_.decode() for id_ in ids) if ids.dtype.kind == "S" else (str(id_) for id_ in ids)
+    return np.fromiter(texts, object, len(ids))

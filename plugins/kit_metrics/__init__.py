@@ -1,4 +1,4 @@
-"""Metrics, computed by scikit-learn."""
+"""The built-in metrics."""
 
 from typing import TYPE_CHECKING
 

@@ -1,7 +1,6 @@
 """Metrics of classification from probabilities. Shapes: see `kit.plugin.specs.MetricSpec`."""
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 
 def roc_auc(target: np.ndarray, prediction: np.ndarray) -> float:
@@ -10,7 +9,7 @@ def roc_auc(target: np.ndarray, prediction: np.ndarray) -> float:
     NaN where only one class occurs: the curve is not defined there.
     """
     if prediction.ndim == 1:
-        return float(roc_auc_score(target, prediction)) if 0 < target.sum() < len(target) else float("nan")
+        return _area(target > 0, prediction)
     hot = target if target.ndim == 2 else np.eye(prediction.shape[1])[target]
     areas = [roc_auc(hot[:, k], prediction[:, k]) for k in range(prediction.shape[1])]
     return float(np.nanmean(areas)) if np.isfinite(areas).any() else float("nan")
@@ -21,3 +20,23 @@ def accuracy(target: np.ndarray, prediction: np.ndarray) -> float:
     if target.ndim < prediction.ndim:
         return float((prediction.argmax(1) == target).mean())
     return float(((prediction >= 0.5) == (target >= 0.5)).mean())
+
+
+def _area(positive: np.ndarray, prediction: np.ndarray) -> float:
+    """The share of pairs of a positive and a negative row that are ranked right; ties count half (Mann and Whitney).
+
+    One sort, and integers up to the division: exact, and several times faster than the curve itself.
+    """
+    if not positive.any() or positive.all():
+        return float("nan")
+    if np.isnan(prediction).any():
+        raise ValueError("a prediction is NaN")
+    order = np.argsort(prediction)
+    ranked = prediction[order]
+    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # of each run of ties
+    positives = np.cumsum(positive[order], dtype=np.int64)[last]
+    negatives = last + 1 - positives
+    # Each negative of a tie against the positives above it, and half against those in it.
+    above = 2 * positives[-1] - positives - np.concatenate([[0], positives[:-1]])
+    right = int((np.diff(negatives, prepend=0) * above).sum())
+    return right / (2 * int(positives[-1]) * int(negatives[-1]))
