@@ -175,13 +175,8 @@ def test_memory_of_training_and_prediction_does_not_grow_with_the_images(tmp_pat
         enter(tmp_path / str(images), monkeypatch)
         scale_data.build(images * 4 // 5, images // 5, scale_data.tiny, grouped=False)
         for command in (TRAIN, "evaluate", "predict", "submit --dry-run"):
-            if command == "predict":
-                # The C library keeps holes between freed activations, 10 to 80 MB that differ from call to call. This
-                # gives freed blocks back at once, so that what is measured is what the images need.
-                monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "65536")
             done = scale_memory.kit(*command.split())
             assert done.code == 0, done.output
-            monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
             peaks[command, images] = done.peak
     for command in (TRAIN, "evaluate", "predict", "submit --dry-run"):
         assert peaks[command, 100_000] <= 1.1 * peaks[command, 10_000], peaks

@@ -21,7 +21,9 @@ def read_grey(path: Path) -> np.ndarray:
 
 def _decode(path: Path, flags: int) -> np.ndarray:
     try:
-        image = cv2.imdecode(np.fromfile(path, np.uint8), flags)
+        # Faster on small files than np.fromfile, and than cv2.imread.
+        with open(path, "rb", buffering=0) as file:
+            image = cv2.imdecode(np.frombuffer(file.read(), np.uint8), flags)
     except (OSError, cv2.error):
         image = None
     if image is None:

@@ -53,7 +53,7 @@ def forward(
     model.network.eval()
     device = model.runtime.device
     own = processes.share(np.arange(len(loader.samples)))
-    found: list[Tensor] = []
+    found, done = torch.empty(0), 0
     loss_sum = torch.zeros((), device=device)
     try:
         # The views of an image are images like others: a pass takes as many in all, however many views there are.
@@ -65,10 +65,15 @@ def forward(
                 if has_targets:
                     first = Output(output.logits[:count], output.embedding[:count])
                     loss_sum += model.loss(first, batch) * count
-            # Results stay on the device: fetching them each time would wait for it.
-            found.append(model.probabilities(output).unflatten(0, (views, count)).mean(0))
+            share = model.probabilities(output).unflatten(0, (views, count)).mean(0)
+            if not done:
+                # On the device, since fetching each batch would wait for it; in one piece, since many small ones
+                # between the large ones of the network would keep the memory from being given back.
+                found = torch.empty(len(own), share.shape[1], device=device)
+            found[done : done + count] = share
+            done += count
             after_batch(count)
     finally:
         model.network.train(was_training)
     loss = processes.total(loss_sum) / len(loader.samples) if has_targets else float("nan")
-    return Forward(processes.gathered(torch.cat(found).cpu().numpy()), loader.samples.targets, loss)
+    return Forward(processes.gathered(found.cpu().numpy()), loader.samples.targets, loss)
