@@ -272,6 +272,8 @@ def start(made: Made):
     """A process that packs and ends with the error's code."""
 
     def run() -> None:
+        # What a shell starts in the background, tests too, ignores Ctrl-C from its birth.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             made.pack(workers=2)
         except KitError as error:
