@@ -10,8 +10,7 @@ from kit.errors import KitError
 
 def read_rgb(path: Path) -> np.ndarray:
     """A colour image as HxWx3 uint8 in RGB order; EXIF rotation is not applied."""
-    image = _decode(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return _decode(path, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
 
 
 def read_grey(path: Path) -> np.ndarray:
