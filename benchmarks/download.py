@@ -9,20 +9,19 @@ index and syncs the disk at its end. 38,000 members of 28 kB as in histopatholog
 
 import json
 import os
-import random
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import zipfile
 from pathlib import Path
 
-import machine
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-SLUG = "histopathologic-cancer-detection"
-IMAGES, BYTES = 38_000, 28_000
+import machine
+from large_archive import IMAGES, SLUG, write_large_archive
+
 SERVER = """
 import json, sys
 from pathlib import Path
@@ -36,17 +35,6 @@ with KaggleServer(Path(sys.argv[2])) as server:
 """
 
 
-def make_archive(path: Path) -> None:
-    noise = random.Random(0).randbytes(BYTES + 4 * IMAGES)
-    names = [f"{number:040x}" for number in range(IMAGES)]
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as file:
-        file.writestr("train_labels.csv", "id,label\n" + "".join(f"{name},{n % 2}\n" for n, name in enumerate(names)))
-        file.writestr("sample_submission.csv", f"id,label\n{names[0]},0\n")
-        file.writestr(f"test/{names[0]}.tif", noise[:BYTES])
-        for number, name in enumerate(names):
-            file.writestr(f"train/{name}.tif", noise[4 * number : 4 * number + BYTES])
-
-
 def seconds(commands: list[list[str]], environment: dict[str, str]) -> float:
     os.sync()
     began = time.perf_counter()
@@ -57,12 +45,11 @@ def seconds(commands: list[list[str]], environment: dict[str, str]) -> float:
 
 def main() -> None:
     pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    tests = Path(__file__).resolve().parents[1] / "tests"
     folder = Path(tempfile.mkdtemp())
     archive = folder / "served.zip"
-    make_archive(archive)
+    write_large_archive(archive)
     server = subprocess.Popen(
-        [sys.executable, "-c", SERVER, str(tests), str(folder), SLUG, str(archive)],
+        [sys.executable, "-c", SERVER, sys.path[0], str(folder), SLUG, str(archive)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert server.stdout

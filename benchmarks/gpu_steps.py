@@ -26,6 +26,7 @@ import machine
 import numpy as np
 import pandas as pd
 import torch
+from loop_overhead import build
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from kit.config import TrainConfig
@@ -34,7 +35,7 @@ from kit.data.index import Index
 from kit.data.packed import Packed
 from kit.data.packing import Layout
 from kit.model.batches import Batch, Loader, Samples, training_plan
-from kit.model.build import Model, build_model, seed_everything
+from kit.model.build import Model
 from kit.model.checkpoint import Checkpoints
 from kit.model.warp import DeviceWarp
 from kit.plugin.registry import Registry
@@ -98,12 +99,6 @@ class Idle:
         # In the stream's order: ended[n] comes right before ready[n + 1].
         waits = [max(0.0, end.elapsed_time(begin)) for end, begin in zip(ended[:-1], ready[1:], strict=True)]
         return sum(waits) / whole
-
-
-def build(config: TrainConfig, samples: Samples, index: Index) -> Model:
-    seed_everything(0)
-    halves = {"mean": [0.5] * 3, "std": [0.5] * 3}
-    return build_model(config, Registry(), samples.dataset, index, halves, pretrained=False)
 
 
 def bare(config: TrainConfig, samples: Samples, index: Index) -> float:

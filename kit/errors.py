@@ -4,6 +4,7 @@ BAD_INPUT = 2
 CREDENTIALS = 3
 NETWORK = 4
 DISK = 5
+INTERRUPTED = 130
 
 
 class KitError(Exception):

@@ -146,6 +146,17 @@ def test_kaggle_json(server, monkeypatch, capsys):
     assert f"others on this machine can read your key: chmod 600 {path}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("token", ["KGAT_two\nlines", "KGAT_schlüssel→", "KGAT_nul\x07"])
+def test_a_token_that_no_header_can_hold_is_one_line_without_it(server, monkeypatch, tmp_path, token):
+    (tmp_path / "token").write_text(token)
+    monkeypatch.setenv("KAGGLE_API_TOKEN", str(tmp_path / "token"))
+    with pytest.raises(KitError, match="from KAGGLE_API_TOKEN hold a line break or a letter that none has") as error:
+        ask()
+    assert error.value.code == CREDENTIALS
+    assert "KGAT" not in str(error.value)
+    assert server.requests == []
+
+
 def test_rules_not_accepted(server):
     server.competitions["leaves"].rules_accepted = False
     with pytest.raises(KitError, match=r"accept them at https://www\.kaggle\.com/c/leaves/rules") as error:

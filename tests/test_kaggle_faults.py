@@ -3,29 +3,15 @@
 import hashlib
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from kaggle_calls import DOWNLOAD, FILES, SIZE, TRAIN, ask, client, get, submit
+from kaggle_calls import DOWNLOAD, FILES, SIZE, TRAIN, ask, get, submit
 from kaggle_server import KaggleServer
 
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KaggleServer]:
-    with KaggleServer(tmp_path) as server:
-        server.add_competition("leaves", FILES, title="Leaves of a tree")
-        server.add_dataset("ada/weights", {"w.bin": b"w" * 1000, "readme.md": b"hello"})
-        server.connect(monkeypatch)
-        yield server
-
-
-@pytest.fixture
-def api(server: KaggleServer) -> Any:
-    with client(server) as client_:
-        yield client_.competitions.competition_api_client
+pytest_plugins = ["kaggle_fixtures"]
 
 
 def test_faults_that_answer_themselves(server: KaggleServer, api: Any) -> None:

@@ -1,9 +1,7 @@
 """A download of 1 GiB as a person runs it: killed on its way, whole in the end, in little memory."""
 
-import hashlib
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -14,24 +12,15 @@ from pathlib import Path
 
 import pytest
 from kaggle_server import KaggleServer
+from large_archive import IMAGES, SLUG, write_large_archive
 
-SLUG = "histopathologic-cancer-detection"
-IMAGES, BYTES = 38_000, 28_000
 LIMIT_KIB = 200 * 1024
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory) -> Path:
-    """1 GiB of members as large as the competition's, that hardly shrink."""
     path = tmp_path_factory.mktemp("large") / "large.zip"
-    noise = random.Random(0).randbytes(BYTES + 4 * IMAGES)
-    names = [hashlib.sha1(str(number).encode()).hexdigest() for number in range(IMAGES)]
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
-        file.writestr("train_labels.csv", "id,label\n" + "".join(f"{name},{n % 2}\n" for n, name in enumerate(names)))
-        file.writestr("sample_submission.csv", f"id,label\n{names[0]},0\n")
-        file.writestr(f"test/{names[0]}.tif", noise[:BYTES])
-        for number, name in enumerate(names):
-            file.writestr(f"train/{name}.tif", noise[4 * number : 4 * number + BYTES])
+    write_large_archive(path)
     assert path.stat().st_size > 1_000_000_000
     return path
 

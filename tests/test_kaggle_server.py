@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,20 +21,7 @@ from kagglesdk.competitions.types import competition_api_service as types
 from kagglesdk.datasets.types.dataset_api_service import ApiDownloadDatasetRequest, ApiListDatasetFilesRequest
 from kagglesdk.security.types.oauth_service import IntrospectTokenRequest
 
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KaggleServer]:
-    with KaggleServer(tmp_path) as server:
-        server.add_competition("leaves", FILES, title="Leaves of a tree")
-        server.add_dataset("ada/weights", {"w.bin": b"w" * 1000, "readme.md": b"hello"})
-        server.connect(monkeypatch)
-        yield server
-
-
-@pytest.fixture
-def api(server: KaggleServer) -> Any:
-    with client(server) as client_:
-        yield client_.competitions.competition_api_client
+pytest_plugins = ["kaggle_fixtures"]
 
 
 def test_listing_in_pages(server: KaggleServer, api: Any) -> None:

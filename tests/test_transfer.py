@@ -145,6 +145,11 @@ def test_what_the_server_asks_for_is_waited(server, tmp_path, pauses):
         fetch(tmp_path / "again.zip")
 
 
+@pytest.mark.parametrize("value", ["inf", "nan", "-5", "1e999", "9" * 400, "soon", "Fri, 99 Zzz 9999 00:00:00 GMT"])
+def test_a_retry_after_that_says_nothing_is_passed_over(value):
+    assert patience.asked_wait({"Retry-After": value}) == 0
+
+
 def test_bytes_that_stay_wrong_are_refused(server, tmp_path, pauses):
     server.fault("storage", "corrupt", at=50, times=None)
     with pytest.raises(KitError, match="wrong bytes 3 times") as error:

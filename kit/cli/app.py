@@ -32,7 +32,7 @@ from kit.cli import (
     submit,
     train,
 )
-from kit.errors import DISK, KitError
+from kit.errors import DISK, INTERRUPTED, KitError
 from kit.plugin.manager import Plugins, load_plugins
 
 COMMANDS = {
@@ -130,7 +130,7 @@ def main(arguments: list[str] | None = None) -> None:
         if debug:
             raise
     except (KeyboardInterrupt, typer.Abort):
-        message, code = "interrupted", 130
+        message, code = "interrupted", INTERRUPTED
     except Exception as error:
         # What typer raises for a wrong option knows how to say so; anything else is a fault of kit or of a plugin.
         say, code = getattr(error, "format_message", None), getattr(error, "exit_code", 1)

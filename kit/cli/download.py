@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kit.cli.options import CompetitionName, Json
-from kit.errors import KitError
+from kit.errors import INTERRUPTED, KitError
 
 if TYPE_CHECKING:
     from kit.console import Console
     from kit.data.arrival import Arrival
     from kit.data.store import Store
-
-INTERRUPTED = 130
 
 
 def command(

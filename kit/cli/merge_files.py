@@ -6,9 +6,7 @@ from typing import Annotated
 import typer
 
 from kit.cli.options import Json
-from kit.errors import KitError
-
-INTERRUPTED = 130
+from kit.errors import INTERRUPTED, KitError
 
 
 def command(

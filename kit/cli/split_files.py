@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kit.cli.options import Json
-from kit.errors import KitError
+from kit.errors import INTERRUPTED, KitError
 
 if TYPE_CHECKING:
     from kit.data.split_plan import Mode
-
-INTERRUPTED = 130
 
 
 def command(

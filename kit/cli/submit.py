@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kit.cli.options import Json
-from kit.errors import KitError
+from kit.errors import INTERRUPTED, KitError
 
 if TYPE_CHECKING:
     from kit.console import Console
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from kit.kaggle.submit import Sent
     from kit.plugin.registry import Registry
     from kit.run import Run
-
-INTERRUPTED = 130
 
 
 def command(

@@ -36,12 +36,11 @@ from kit.console import size as in_bytes
 from kit.data.index import Index
 from kit.data.packing import Crew, Job, Layout, MixedSizesError, read_sample
 from kit.data.store import Store
-from kit.errors import DISK, KitError
+from kit.errors import DISK, INTERRUPTED, KitError
 from kit.files import read_json, write_bytes, write_json
 from kit.plugin.specs import DatasetSpec
 
 FORMAT = 1
-INTERRUPTED = 130
 Part = Literal["train", "test"]
 
 

@@ -32,6 +32,15 @@ class Credential:
     username: str = ""
     key: str = field(default="", repr=False)
 
+    def __post_init__(self) -> None:
+        # Whatever can't stand in a header makes the HTTP library raise with the secret in its message.
+        if not all(text.isascii() and text.isprintable() for text in (self.token, self.username, self.key)):
+            raise KitError(
+                f"the credentials from {self.source} hold a line break or a letter that none has: copy them anew from "
+                "kaggle.com/settings",
+                CREDENTIALS,
+            )
+
 
 def find_credentials(console: Console) -> list[Credential]:
     """Every credential on this machine, the one that Kaggle's client takes first in front.

@@ -1,6 +1,7 @@
 """Trying again: how long to wait, how often, and what a failed request is called for people."""
 
 import email.utils
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -75,15 +76,11 @@ def sleep(seconds: float) -> None:
 def asked_wait(headers: Mapping[str, str]) -> float:
     """Seconds that `Retry-After` asks for, given as seconds or as a date; 0 where there is none."""
     value = headers.get("Retry-After", "").strip()
-    if not value:
-        return 0.0
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
+    if re.fullmatch(r"\d{1,9}(\.\d+)?", value):
+        return float(value)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0.0
 
 
@@ -93,6 +90,15 @@ class TimedAdapter(HTTPAdapter):
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
         """Send with a time-out, whatever was asked for."""
         return super().send(request, *args, **{**options, "timeout": TIMEOUT})
+
+
+def open_session() -> requests.Session:
+    """A session for signed addresses: with time-outs, and nothing that says who asks."""
+    session = requests.Session()
+    session.auth = lambda request: request  # nothing of a .netrc either
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, TimedAdapter())
+    return session
 
 
 def reason(error: Exception) -> str:

@@ -9,18 +9,17 @@ from typing import Any, BinaryIO
 import requests
 
 from kit.console import Console, Progress, duration
-from kit.errors import CREDENTIALS, NETWORK, KitError
+from kit.errors import CREDENTIALS, INTERRUPTED, NETWORK, KitError
 from kit.files import sha256
 from kit.inference.submit import CheckedCsv
 from kit.kaggle import patience
 from kit.kaggle.client import Kaggle
-from kit.kaggle.patience import Fault, Patience, TimedAdapter, asked_wait, reason
+from kit.kaggle.patience import Fault, Patience, asked_wait, open_session, reason
 from kit.kaggle.submissions import MARK, Submission, describe, enter, entries, listing, moment, reference, runs_of
 
 EARLIER_PAGES = 5  # of a hundred, in which the same bytes are looked for
 # Seconds before each look for a submission of which nobody knows whether it was taken.
 LOOKS = (0.5, 1.0, 2.0, 4.0, 8.0)
-INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -164,10 +163,7 @@ def _same_bytes(competition: str, digest: str, before: list[Submission]) -> list
 def _upload(kaggle: Kaggle, path: Path, console: Console) -> str:
     """Bring the bytes to Kaggle's storage, which counts as nothing yet, and give the token by which it knows them."""
     tries, status = Patience("the upload", console), path.stat()
-    with requests.Session() as session:
-        session.auth = lambda request: request  # nothing of a .netrc either
-        for scheme in ("https://", "http://"):
-            session.mount(scheme, TimedAdapter())
+    with open_session() as session:
         while True:
             # Each try has an address of its own, so that half an earlier one is nobody's trouble.
             started = kaggle.call(

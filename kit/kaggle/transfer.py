@@ -21,8 +21,8 @@ import requests
 from kit.console import Console
 from kit.errors import DISK, NETWORK, KitError
 from kit.files import read_json, write_json
-from kit.kaggle.lanes import LEAST_SPLIT, MOST_LANES, UNKNOWN, Hash, Lanes, Part, Window, new_map, read_map
-from kit.kaggle.patience import Fault, Patience, TimedAdapter, asked_wait, reason
+from kit.kaggle.lanes import LEAST_SPLIT, UNKNOWN, Hash, Lanes, Part, Window, new_map, read_map
+from kit.kaggle.patience import Fault, Patience, asked_wait, open_session, reason
 
 HASHED_AT_ONCE = 16 << 20  # bytes; less would wake this thread for every chunk
 PROOFS = 3  # times that a file may arrive with another MD5
@@ -62,11 +62,8 @@ class Transfer:
         self.part_path = path.with_name(path.name + ".part")
         self.note_path, self.map_path = (path.with_name(path.name + end) for end in (".part.json", ".part.map"))
         self.patience = Patience(what, console)
-        self.session = requests.Session()
-        self.session.auth = lambda request: request  # nothing of a .netrc either
+        self.session = open_session()
         self.session.headers["Accept-Encoding"] = "identity"
-        for scheme in ("https://", "http://"):
-            self.session.mount(scheme, TimedAdapter(pool_maxsize=MOST_LANES))
         self.address, self.address_lock = "", threading.Lock()
         self.ranges = True  # until the server ignores one
         self.identity: Identity | None = None

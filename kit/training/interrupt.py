@@ -5,7 +5,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-from kit.errors import KitError
+from kit.errors import INTERRUPTED, KitError
 from kit.model.processes import any_of
 
 
@@ -39,7 +39,7 @@ class Interrupt:
     def check(self) -> None:
         """Raise when the person has asked to stop; several processes ask each other, so all of them must call it."""
         if any_of(self.requested):
-            raise Interrupted(f"interrupted; everything so far is saved: {self.advice} goes on", 130)
+            raise Interrupted(f"interrupted; everything so far is saved: {self.advice} goes on", INTERRUPTED)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
