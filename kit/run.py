@@ -9,8 +9,12 @@ fold-<k>/result.json     what a finished fold ended with
 fold-<k>/oof.npz         predictions of the fold's validation part
 oof.npz, test.npz        out-of-fold and test predictions
 manifest.json            sha256 of the predictions, the folds and the submission
+thresholds.json          the decision rule, and of each fold the one made without it
+extra.csv                the ids of --extra, each with the folds that don't learn from it
 submission.csv
 log.txt                  what training said
+
+A blend (`kit blend`) has no weights: its predictions are those of its members.
 """
 
 import contextlib
@@ -92,6 +96,13 @@ class Run:
             with contextlib.suppress(KitError), self.lock():
                 return "stopped"
         return state
+
+    @property
+    def score(self) -> dict[str, Any] | None:
+        """What the run promises: the nested estimate of its decision rule where it has one, or else the
+        cross-validated score; None where there is neither. Keys: metric, value, low, high, ids."""
+        found: dict[str, Any] | None = self.record.get("decision") or self.record.get("score")
+        return found
 
     def update(self, **fields: Any) -> None:
         """Change fields of `run.json`."""

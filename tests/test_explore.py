@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from kit.console import Console
@@ -16,6 +19,7 @@ from kit.plugin.specs import Task
 from kit.reports import explore, figures
 
 GENERAL = ["grid", "label-frequency", "mean-images", "brightness"]
+MULTILABEL = ["grid", "label-frequency", "labels-per-image", "label-correlation", "rarest-classes", *GENERAL[2:]]
 
 
 def constant_data(root: Path, task: Task, targets: list[Any], classes: int) -> tuple[DatasetSpec, Index]:
@@ -77,12 +81,13 @@ def test_the_number_of_images_read_is_bounded(tmp_path: Path, monkeypatch: pytes
         ("multiclass", [n % 50 for n in range(120)], 50),
         ("multilabel", [(0,), (0, 1), (), (2, 1), (0, 1, 2)], 3),
         ("multiclass", [0], 2),
+        ("multilabel", [(1,)], 3),
     ],
 )
 def test_every_task_gets_the_general_pictures(tmp_path: Path, task: Task, targets: list[Any], classes: int) -> None:
     spec, index = constant_data(tmp_path, task, targets, classes)
     written = explore.write_pictures(spec, index, tmp_path / "explore", Console(json=True))
-    assert [path.stem for path, _ in written] == GENERAL
+    assert [path.stem for path, _ in written] == (MULTILABEL if task == "multilabel" else GENERAL)
     for path, caption in written:
         assert caption
         with Image.open(path) as image:
@@ -170,3 +175,186 @@ def test_pyplot_is_not_touched(tmp_path: Path) -> None:
     code = "import sys, kit.reports.explore; print('matplotlib.pyplot' in sys.modules, 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_label_correlation_is_that_of_pandas() -> None:
+    rng = np.random.default_rng(0)
+    labels = (rng.random((300, 9)) < rng.uniform(0.02, 0.9, 9)).astype(np.float32)
+    labels[:, 3] = labels[:, 2] * (rng.random(300) < 0.9)
+    labels[:, 7], labels[:, 8] = 0, 1
+    found = explore.label_correlation(labels)
+    np.testing.assert_allclose(found, pd.DataFrame(labels, dtype=np.float64).corr().to_numpy(), atol=1e-12)
+    assert np.isnan(found[7:]).all()
+    np.testing.assert_allclose(found[:7, :7], np.corrcoef(labels[:, :7].astype(np.float64), rowvar=False), atol=1e-12)
+
+
+def test_label_correlation_worked_by_hand() -> None:
+    labels = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 1], [0, 0, 1]], np.float32)
+    # Means 1/2, 1/4, 1/2; covariances (over n) of the first with the others 1/8 and -1/4; variances 1/4, 3/16, 1/4.
+    first = [1, (1 / 8) / (1 / 4 * 3 / 16) ** 0.5, -1]
+    np.testing.assert_allclose(explore.label_correlation(labels)[0], first, atol=1e-15)
+
+
+def test_the_heat_map_reaches_from_minus_one_to_one_and_greys_what_is_unknown(tmp_path: Path) -> None:
+    _, index = constant_data(tmp_path, "multilabel", [(0, 1), (0,), (0, 1, 3), (0, 3), (0,)], 4)
+    picture = explore._correlation(index, index.targets(index.train))
+    axes, _ = picture.figure.axes
+    (mesh,) = axes.collections
+    assert mesh.get_clim() == (-1, 1)
+    known = np.ones((4, 4), bool)
+    known[[0, 2]] = known[:, [0, 2]] = False
+    assert (np.ma.getmaskarray(mesh.get_array()).reshape(4, 4) == ~known).all()
+    red, green, blue, alpha = mesh.get_cmap().get_bad()
+    assert red == green == blue < 0.8
+    assert alpha == 1
+    assert "grey: no correlation, for labels that no id or every id has (class 0, class 2)" in picture.caption
+    # 5 ids, 2 of class 1, 2 of class 3, 1 of both: (5 - 4) / (2 * 3)
+    assert [text.get_text() for text in axes.texts] == ["1.00", "0.17", "0.17", "1.00"]
+    assert axes.yaxis_inverted()
+
+
+def test_small_correlations_have_colour_but_no_number() -> None:
+    figure = figures.heat_map(np.array([[1, 0.049], [0.049, 1]]), ["a", "b"], "t", "r")
+    assert [text.get_text() for text in figure.axes[0].texts] == ["1.00", "1.00"]
+
+
+def test_the_heat_map_shows_the_most_frequent_of_many_classes(tmp_path: Path) -> None:
+    targets: list[Any] = [(), *(tuple(range(first, 60)) for first in range(0, 60, 2))]  # the later, the more frequent
+    _, index = constant_data(tmp_path, "multilabel", targets, 60)
+    picture = explore._correlation(index, index.targets(index.train))
+    axes = picture.figure.axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == [f"class {number}" for number in range(20, 60)]
+    assert names == [label.get_text() for label in axes.get_xticklabels()]
+    assert "the 40 most frequent of 60" in picture.caption
+
+
+@pytest.mark.parametrize(
+    ("targets", "names", "counts"),
+    [
+        ([(0,), (0, 1), (2,), (0, 1, 2, 3)], ["1 label", "2 labels", "3 labels", "4 labels"], [2, 1, 0, 1]),
+        ([(), (0, 1), ()], ["0 labels", "1 label", "2 labels"], [2, 0, 1]),
+        ([(), ()], ["0 labels"], [2]),
+    ],
+)
+def test_labels_per_image(tmp_path: Path, targets: list[Any], names: list[str], counts: list[int]) -> None:
+    _, index = constant_data(tmp_path, "multilabel", targets, 4)
+    picture = explore._per_image(index.targets(index.train))
+    axes = picture.figure.axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == names
+    assert [patch.get_width() for patch in axes.patches] == counts
+    assert f"{sum(map(len, targets)) / len(targets):.2f} on average" in picture.caption
+
+
+def test_very_many_labels_share_a_bar() -> None:
+    labels = np.zeros((4, 90), np.float32)
+    for row, count in enumerate((39, 40, 41, 90)):
+        labels[row, :count] = 1
+    axes = explore._per_image(labels).figure.axes[0]
+    assert [patch.get_width() for patch in axes.patches][-2:] == [1, 3]
+    assert axes.get_yticklabels()[-1].get_text() == "40 labels or more"
+
+
+def test_an_id_of_several_samples_counts_once(tmp_path: Path) -> None:
+    spec, index = constant_data(tmp_path, "multilabel", [(0,), (0,), (1,), (0, 1)], 2)
+    index.train["id"] = ["a", "a", "b", "c"]
+    pictures = {picture.name: picture for picture in explore._pictures(spec, index, Console(json=True))}
+    assert [patch.get_width() for patch in pictures["labels-per-image"].figure.axes[0].patches] == [2, 1]
+    assert "3 training ids" in pictures["label-correlation"].caption
+    assert pictures["label-correlation"].figure.axes[0].texts[1].get_text() == "-0.50"  # (3 - 4) / (2 * 1)
+
+
+def test_the_rarest_classes_with_their_images(tmp_path: Path) -> None:
+    """Class k has k images; the first pixel of an image is its number."""
+    targets: list[Any] = [(number,) for number in range(12) for _ in range(number)]
+    spec, index = constant_data(tmp_path, "multilabel", targets, 12)
+    (picture,) = explore._rarest(spec, index, Console(json=True))
+    headings = [part.get_suptitle() for part in picture.figure.subfigs]
+    assert headings == [f"class {number}: {number} of 66 training ids" for number in range(1, 9)]
+    assert "1 of 12 classes have no image" in picture.caption
+    for number, part in enumerate(picture.figure.subfigs, 1):
+        shown = [int(image.get_array()[0, 0, 0]) for axes in part.axes for image in axes.images]
+        assert len(set(shown)) == min(number, 8)
+        assert {targets[level] for level in shown} == {(number,)}
+
+
+def test_without_any_label_there_is_no_picture_of_classes(tmp_path: Path) -> None:
+    spec, index = constant_data(tmp_path, "multilabel", [(), ()], 3)
+    written = explore.write_pictures(spec, index, tmp_path / "explore", Console(json=True))
+    assert [path.stem for path, _ in written] == MULTILABEL[:4]
+
+
+def test_equal_data_gives_equal_bytes_and_bounded_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit, number in (("SAMPLE", 50), ("GRID", 6), ("RAREST", 2)):
+        monkeypatch.setattr(explore, limit, number)
+    rng = np.random.default_rng(0)
+    targets = [tuple(np.flatnonzero(rng.random(5) < 0.3).tolist()) for _ in range(3000)]
+    read: list[int] = []
+
+    def picture_of(files: tuple[Path, ...]) -> np.ndarray:
+        read.append(int(files[0].stem))
+        return np.full((6, 6, 2), read[-1] % 256, np.uint8)
+
+    _, index = constant_data(tmp_path, "multilabel", targets, 5)
+    spec = DatasetSpec("counted", 2, lambda _: index, picture_of)
+    first, second = (dict(explore.write_pictures(spec, index, tmp_path / name, Console(json=True))) for name in "ab")
+    assert list(first.values()) == list(second.values())
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    assert len(read) <= 2 * (50 + 6 + 2 * 8)
+
+
+def test_the_brightest_image_lies_in_the_histogram(tmp_path: Path) -> None:
+    spec, index = constant_data(tmp_path, "multilabel", [(0,), (0,), (1,)], 2)
+    axes = list(explore._by_class(spec, index, Console(json=True)))[1].figure.axes[0]
+    assert axes.get_xlim() == (0, 3)  # mean brightness 0, 1 and 2
+    for patch in axes.patches:
+        values, edges, _ = patch.get_data()
+        assert np.sum(values * np.diff(edges)) == pytest.approx(1)
+
+
+def test_small_shares_and_small_counts_are_told_right() -> None:
+    axes = figures.bars(["a", "b", "c"], [1, 0, 9999], 10_000, "t", "ids").axes[0]
+    assert [text.get_text().strip() for text in axes.texts] == ["1 (<0.1%)", "0 (0.0%)", "9,999 (100.0%)"]
+    axes = figures.bars(["a"], [1], 1, "t", "ids").axes[0]
+    assert all(float(tick).is_integer() for tick in axes.get_xticks())
+
+
+LONG = ("Nucleoplasm", "Nucleoli fibrillar center", "Microtubule organizing center", "Rods & rings", "Cytosol") * 8
+NUMBERS = [str(number) for number in range(20)]
+SQUARE = np.zeros((8, 8, 3), np.uint8)
+SENTENCE = "A title that is long enough to need several lines in the narrower ones of the figures that are drawn here"
+FIGURES: dict[str, Callable[[], Figure]] = {
+    "one": lambda: figures.image_grid([SQUARE], LONG[2:3], SENTENCE),
+    "grid": lambda: figures.image_grid([SQUARE] * 20, [", ".join(LONG[n : n + n % 5]) for n in range(20)], SENTENCE),
+    "large grid": lambda: figures.image_grid(
+        [SQUARE] * 20, [f"{name} (12,345)" for name in LONG[:20]], "t", 7, side=2.2
+    ),
+    "wide letters": lambda: figures.image_grid([SQUARE] * 16, ["membrane membrane mammals"] * 16, "t"),
+    "panel": lambda: figures.panel([(f"{name}: 1 of 31,072", [SQUARE] * 9) for name in LONG[:3]], SENTENCE),
+    "table": lambda: figures.table([(",\n".join(LONG[:3]), [SQUARE] * 3), ("", [SQUARE] * 3)], LONG[:3], SENTENCE),
+    "heat map": lambda: figures.heat_map(np.eye(40), LONG, SENTENCE, "r"),
+    "heat map of short names": lambda: figures.heat_map(-np.ones((20, 20)), NUMBERS, SENTENCE, "Pearson correlation"),
+    "small heat map": lambda: figures.heat_map(np.full((2, 2), np.nan), LONG[1:3], SENTENCE, "Pearson correlation"),
+    "bars": lambda: figures.bars(LONG, range(0, 80_000, 2000), 80_000, SENTENCE, "training ids"),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_text_is_cut_or_lies_on_another(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = FIGURES[name]()
+    figure.set_dpi(figures.DPI)
+    canvas = FigureCanvasAgg(figure)
+    drawn: dict[Text, None] = {}  # tick labels outside the view are not
+    draw = Text.draw
+    monkeypatch.setattr(Text, "draw", lambda text, renderer: (drawn.setdefault(text), draw(text, renderer)))
+    canvas.draw()
+    texts = [text for text in drawn if text.get_visible() and text.get_text().strip()]
+    boxes = [text.get_window_extent(canvas.get_renderer()) for text in texts]
+    for text, box in zip(texts, boxes, strict=True):
+        assert min(box.x0, box.y0) >= 0, text
+        assert box.x1 <= figure.bbox.width, text
+        assert box.y1 <= figure.bbox.height, text
+        assert " ..." not in text.get_text()
+    # The box around a slanted text is no measure; a pixel is rounding.
+    upright = [box.padded(-1) for text, box in zip(texts, boxes, strict=True) if text.get_rotation() != 45]
+    assert [box for number, box in enumerate(upright) if box.count_overlaps(upright[number + 1 :])] == []

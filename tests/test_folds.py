@@ -61,7 +61,7 @@ def test_rare_labels_of_a_multilabel_task_stand_in_every_fold():
     rows = counts_by_fold(index, make_folds(index, 4, seed=0))
     totals = index.class_counts()
     for name, total in totals.items():
-        shares = [row[name] for row in rows]
+        shares = [row["labels"][name] for row in rows]
         assert sum(shares) == total
         assert max(shares) - min(shares) <= max(2, 0.02 * total)
 

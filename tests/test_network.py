@@ -1,5 +1,8 @@
 """Networks: stems for any number of channels, bodies equal to their originals, heads, weights that mean something."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -293,4 +296,5 @@ def test_networks_of_timm_bring_their_own_statistics():
     clip = "timm/vit_base_patch16_clip_224.openai"
     for model, mean in ((clip, 0.48145466), ("timm/tf_efficientnet_lite0", 0.5), ("timm/resnet10t", 0.485)):
         config = validate({"competition": "x", "dataset": "x", "loss": "bce", "model": model})
-        assert statistics(config, Registry(), 4)["mean"][::3] == [mean, mean]
+        data: tuple[Any, Any, Any] = (SimpleNamespace(channels=4), None, None)
+        assert statistics(config, Registry(), *data)["mean"][::3] == [mean, mean]

@@ -11,6 +11,7 @@ import typer
 from kit import __version__
 from kit.cli import (
     bench,
+    blend,
     check,
     config,
     download,
@@ -30,6 +31,7 @@ from kit.cli import (
     split_files,
     submissions,
     submit,
+    thresholds,
     train,
 )
 from kit.errors import DISK, INTERRUPTED, KitError
@@ -49,7 +51,9 @@ COMMANDS = {
     "lr-find": lr_find,
     "train": train,
     "evaluate": evaluate,
+    "thresholds": thresholds,
     "predict": predict,
+    "blend": blend,
     "submit": submit,
     "submissions": submissions,
     "runs": runs,

@@ -6,11 +6,15 @@ import typer
 
 from kit.cli.options import Json, RunName
 
+CONFUSED = 12  # pairs of labels in the table; --json has all
 
 def command(
     run: RunName = None,
     fold: Annotated[int | None, typer.Option("--fold", help="Only this fold.")] = None,
-    threshold: Annotated[float, typer.Option("--threshold", min=0, max=1, help="Cut of the probability.")] = 0.5,
+    threshold: Annotated[
+        float | None,
+        typer.Option("--threshold", min=0, max=1, help="Cut of the probability; by default kit thresholds', or 0.5."),
+    ] = None,
     beta: Annotated[float, typer.Option("--beta", min=0, help="Weight of recall in F-beta.")] = 2.0,
     json: Json = False,
 ) -> None:
@@ -38,16 +42,31 @@ def _print(document: dict[str, Any], console: Any) -> None:
                if isinstance(value, float) and name not in ("threshold", "difference")]  # fmt: skip
     console.say(f"{document['run']}: {document['ids']} ids, threshold {document['threshold']}")
     console.table("", ["metric", "value"], scalars)
-    columns = ["precision", "recall", "f1-score", "support"]
     report = {name: row for name, row in document["report"].items() if isinstance(row, dict)}
-    rows = [[name, *(f"{row[column]:.4f}" for column in columns[:3]), int(row["support"])]
+    columns = {"precision": "precision", "recall": "recall", "F1": "f1-score", "AUC": "auc", "threshold": "threshold"}
+    shown = {title: key for title, key in columns.items() if any(key in row for row in report.values())}
+    rows = [[name, int(row["support"]), *(_number(row.get(key)) for key in shown.values())]
             for name, row in report.items()]  # fmt: skip
-    console.table("report by class", ["class", *columns], rows)
+    console.table("report by class", ["class", "support", *shown], rows)
     matrix = document["confusion"]
-    if not isinstance(matrix[0][0], list):
-        names = [name for name in report if "avg" not in name]
+    names = [name for name in report if "avg" not in name]
+    if "label_confusion" in document:
+        _print_confused(names, document["label_confusion"], console)
+    else:
         console.table("confusion (rows: truth, columns: prediction)", ["", *names],
                       [[name, *row] for name, row in zip(names, matrix, strict=True)])  # fmt: skip
     folds = ", ".join(f"{number}: {value:.4f}" for number, value in document["folds"].items())
     console.say(f"{document['metric']} a fold: {folds}")
     console.say(f"largest difference from what training saved: {document['difference']:.2g}")
+
+
+def _print_confused(names: list[str], matrix: list[list[int]], console: Any) -> None:
+    """The pairs of labels of which most often the one is missed and the other given instead."""
+    pairs = [(count, missed, given) for missed, row in enumerate(matrix) for given, count in enumerate(row)
+             if missed != given and count]  # fmt: skip
+    rows = [[names[missed], names[given], count] for count, missed, given in sorted(pairs, reverse=True)[:CONFUSED]]
+    console.table("confusion between labels", ["missed", "given instead", "ids"], rows)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

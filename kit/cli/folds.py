@@ -1,12 +1,14 @@
 """`kit folds`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from kit.cli.options import CompetitionName, Json
 
+BESIDE = 8  # classes in columns
+SHOWN = 40  # classes in rows
 
 def command(
     competition: CompetitionName,
@@ -15,6 +17,16 @@ def command(
     group: Annotated[
         Path | None, typer.Option("--group", metavar="FILE", help="A csv of ids and groups that must not span folds.")
     ] = None,
+    near: Annotated[
+        bool | None,
+        typer.Option(
+            "--near-duplicates/--no-near-duplicates",
+            help="Keep near-duplicate images in one fold; by default where the competition has them.",
+        ),
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read the saved folds again, prove that nothing leaks; otherwise exit 2.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Split the training data into stratified folds that keep groups together, for all later runs.
@@ -23,10 +35,20 @@ def command(
     Example:
         kit folds histo --folds 5
         kit folds histo --folds 5 --group patch_id_wsi.csv
+        kit folds protein --folds 3 --verify
     """
     from kit.console import Console
-    from kit.data.folds import counts_by_fold, groups_spanning_folds, make_folds, save_folds
+    from kit.data.folds import (
+        counts_by_fold,
+        groups_spanning_folds,
+        largest_deviation,
+        near_duplicates_spanning_folds,
+        new_folds,
+        save_folds,
+        saved_folds,
+    )
     from kit.data.index import read_groups
+    from kit.data.likeness import GROUPED_BY
     from kit.data.store import Store
     from kit.plugin.registry import Registry
 
@@ -35,29 +57,52 @@ def command(
     index = store.index()
     if group is not None:
         index = index.with_groups((store.dataset.groups or read_groups)(group), group.name)
-    folds = make_folds(index, count, seed)
-    rows, spanning = counts_by_fold(index, folds), groups_spanning_folds(index, folds)
+    folds = new_folds(store, index, count, seed, near, console)
     path = save_folds(store, folds)
-    ungrouped = int(index.train["group"].isna().sum()) if folds.grouped_by else len(index.train)
-    console.table(
-        f"{store.competition.name}: {count} folds, seed {seed}",
-        ["fold", *rows[0]],
-        [[number, *row.values()] for number, row in enumerate(rows)],
-    )
+    if verify:
+        folds = saved_folds(store, count) or folds
+    rows, spanning = counts_by_fold(index, folds), groups_spanning_folds(index, folds)
+    console.table(f"{store.competition.name}: {count} folds, seed {seed}", *_table(index.classes, rows))
+    document: dict[str, Any] = {
+        "competition": store.competition.name,
+        "folds": rows,
+        "seed": seed,
+        "grouped_by": folds.grouped_by or None,
+        "groups_spanning_folds": spanning,
+        "rows_without_group": int(folds.table["group"].isna().sum()) if folds.grouped_by else len(folds.table),
+        "digest": folds.digest,
+        "path": path,
+    }
     if folds.grouped_by:
-        console.say(f"grouped by {folds.grouped_by}: {spanning} groups span two folds ({ungrouped} rows have no group)")
+        alone = f"{document['rows_without_group']} ids have no group"
+        console.say(f"grouped by {folds.grouped_by}: {spanning} groups span two folds ({alone})")
     else:
         console.say("stratified by label; no groups are known: samples of one source may stand in two folds")
-    console.say(f"saved: {path}")
-    console.result(
-        {
-            "competition": store.competition.name,
-            "folds": rows,
-            "seed": seed,
-            "grouped_by": folds.grouped_by or None,
-            "groups_spanning_folds": spanning,
-            "rows_without_group": ungrouped,
-            "digest": folds.digest,
-            "path": path,
-        }
+    deviation = largest_deviation(index, folds)
+    document["largest_deviation"] = vars(deviation)
+    console.say(
+        f"largest deviation of a label's share: {deviation.relative:+.1%} ({deviation.label} in fold "
+        f"{deviation.fold}: {deviation.ids} of {deviation.in_all})"
     )
+    if verify:
+        pairs = near_duplicates_spanning_folds(store, index, folds, console) if GROUPED_BY in folds.grouped_by else None
+        document["near_duplicate_pairs_spanning_folds"] = pairs
+        said = "not looked for (--near-duplicates)" if pairs is None else f"{pairs}"
+        console.say(f"near-duplicate pairs spanning folds: {said}")
+    console.say(f"saved: {path}")
+    console.result(document)
+    if verify and (spanning or document["near_duplicate_pairs_spanning_folds"]):
+        raise typer.Exit(2)
+
+
+def _table(classes: tuple[str, ...], rows: list[dict[str, Any]]) -> tuple[list[str], list[list[object]]]:
+    """A row a fold where the classes fit beside one another, otherwise a row a class, the rarest `SHOWN` of them."""
+    if len(classes) <= BESIDE:
+        return ["fold", "ids", "groups", *classes], [
+            [number, row["ids"], row["groups"], *row["labels"].values()] for number, row in enumerate(rows)
+        ]
+    rarest = sorted(classes, key=lambda name: sum(row["labels"][name] for row in rows))[:SHOWN]
+    names = [name for name in classes if name in rarest]
+    table: list[list[object]] = [[what, *(row[what] for row in rows)] for what in ("ids", "groups")]
+    table += [[name, *(row["labels"][name] for row in rows)] for name in names]
+    return ["", *(f"fold {number}" for number in range(len(rows)))], table

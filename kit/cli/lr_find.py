@@ -33,7 +33,7 @@ def command(
     index = store.index()
     resolved, _ = resolve(store.competition, store.is_sample, config, {"model": model}, settings)
     store = Store.of(registry, competition, resolved.dataset)
-    found = find_rate(registry, store, resolved, folds_for(store, index, resolved.folds), console)
+    found = find_rate(registry, store, resolved, folds_for(store, index, resolved.folds, console), console)
     path = store.root / "explore" / f"lr-find-{resolved.model.replace('/', '-')}.png"
     title = f"Range test of {resolved.model} at {resolved.size} px, batch {resolved.batch_size}"
     save(curve(found.rates, found.losses, found.suggestion, title, ("learning rate", "smoothed loss")), path)

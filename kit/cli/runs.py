@@ -50,7 +50,7 @@ def _list(console: "Console") -> None:
     documents = []
     for run in all_runs():
         results, config = fold_results(run), run.record["config"]
-        score = run.record.get("score") or {}
+        score = run.score or {}
         documents.append(
             {
                 "run": run.id,

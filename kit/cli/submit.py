@@ -58,7 +58,7 @@ def command(
         **dict.fromkeys(("ref", "status", "public", "private", "cross_validated", "left_today", "late", "error")),
     }
     if csv.run is not None:
-        document["cross_validated"] = csv.run.record.get("score")
+        document["cross_validated"] = csv.run.score
     for finding in csv.findings:
         console.say(f"{finding.level}: {finding.text}")
     if dry_run or not csv.valid:
@@ -130,7 +130,7 @@ def _message(csv: "CheckedCsv", given: str | None) -> str:
         return given
     if csv.run is None:
         return csv.path.name
-    score = csv.run.record.get("score") or {}
+    score = csv.run.score or {}
     promise = f", cross-validated {score['metric']} {score['value']:.4f}" if score.get("value") is not None else ""
     return f"{csv.run.id}, {csv.run.config.model}{promise}"
 
@@ -159,7 +159,7 @@ def _score(kaggle: "Kaggle", csv: "CheckedCsv", sent: "Sent", console: "Console"
     if scored.status == "ERROR":
         console.say(f"error: Kaggle can't score submission {ref}: {scored.error or 'it does not say why'}")
         return scored
-    own = (csv.run.record.get("score") if csv.run else None) or {}
+    own = (csv.run.score if csv.run else None) or {}
     late = ", late (not ranked)" if sent.late else ""
     rows: list[tuple[str, str, str]] = []
     if own.get("value") is not None:

@@ -33,6 +33,9 @@ def command(
     augment: Annotated[
         Path | None, typer.Option("--augment", metavar="FILE", help="Your own pipeline, by albumentations.save.")
     ] = None,
+    extra: Annotated[
+        Path | None, typer.Option("--extra", metavar="CSV|DIR", help="Further training images, in every training part.")
+    ] = None,
     config: ConfigFile = None,
     settings: Settings = None,
     resume: Annotated[
@@ -54,6 +57,7 @@ def command(
     Example:
         kit train histo --folds 3 --model resnet18 --epochs 2 --size 96
         kit train histo --fold 0 --set rotate=45 --set validate_every=200
+        kit train protein --extra hpav18/train.csv
         kit train --resume histopathology-20260101-120000
         torchrun --nproc-per-node 2 -m kit train histo
         OMP_NUM_THREADS=4 kit train histo --folds 5 --on ray
@@ -66,6 +70,7 @@ def command(
     flags = {
         "folds": folds, "model": model, "epochs": epochs, "size": size, "batch_size": batch_size, "lr": lr,
         "seed": seed, "pretrained": pretrained, "augment": None if augment is None else str(augment),
+        "extra": None if extra is None else str(extra),
     }  # fmt: skip
     if resume is not None:
         given = [name for name, value in flags.items() if value is not None]
@@ -77,7 +82,7 @@ def command(
     elsewhere = _elsewhere(on, address, gpus_per_fold)
     from kit.config import resolve
     from kit.data.store import Store
-    from kit.inference.trained import store_of_run
+    from kit.inference.trained import no_trained_fold, store_of_run
     from kit.model import processes
     from kit.run import Run, find_run
     from kit.training.train import start_run, train
@@ -95,6 +100,8 @@ def command(
             return run.path
 
         run = Run.open(processes.first_does(start if resume is None else lambda: find_run(resume).path))
+        if "blend" in run.record:
+            raise no_trained_fold(run)
         document = train(registry, store_of_run(registry, run), run, fold, console, elsewhere)
         console.say(f"run: {run.path}   next: kit predict {run.id}")
         console.result(document)

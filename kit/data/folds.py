@@ -4,11 +4,14 @@ import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from kit.console import Console
 from kit.data.index import Index
+from kit.data.likeness import near_pairs, training_hashes, with_near_duplicates
 from kit.data.store import Store
 from kit.errors import KitError
 from kit.files import read_json, write_bytes, write_json
@@ -20,7 +23,8 @@ class Folds:
     """The fold of every training id.
 
     Args:
-        table: columns `id` and `fold` (0 .. count - 1), in the order of the index.
+        table: columns `id` and `fold` (0 .. count - 1), in the order of the index, and, where something kept samples
+            together, `group`: its name, missing for ids that stand alone.
         count: number of folds.
         seed: of the shuffle.
         grouped_by: what kept samples together (`slide`); empty when nothing did.
@@ -48,6 +52,12 @@ class Folds:
                 "make them again with kit folds"
             )
         return fold.to_numpy(np.int64)
+
+    def groups(self, frame: pd.DataFrame) -> np.ndarray:
+        """A number a group for each row of a frame of the index: of what kept samples together when these were made."""
+        if "group" not in self.table:
+            return group_codes(frame)
+        return group_codes(frame.assign(group=frame["id"].map(self.table.set_index("id")["group"])))
 
     def csv(self) -> bytes:
         """The table as csv."""
@@ -80,7 +90,16 @@ def make_folds(index: Index, count: int, seed: int) -> Folds:
             raise KitError(f"{groups.max() + 1} groups can't make {count} folds: give a smaller --folds")
         fold = _greedy(_labels(index, frame), groups, count, seed)
     table = pd.DataFrame({"id": frame["id"].to_numpy(), "fold": fold})
+    if grouped:
+        table["group"] = frame["group"].to_numpy(object)
     return Folds(table, count, seed, index.grouped_by if grouped else "")
+
+
+def new_folds(store: Store, index: Index, count: int, seed: int, near: bool | None, console: Console) -> Folds:
+    """`make_folds`, with near-duplicates kept together where wanted; None: where the dataset says how they are told."""
+    if store.dataset.likeness is not None if near is None else near:
+        index = with_near_duplicates(store, index, console)
+    return make_folds(index, count, seed)
 
 
 def group_codes(frame: pd.DataFrame) -> np.ndarray:
@@ -122,21 +141,54 @@ def _greedy(labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> np
 
 def groups_spanning_folds(index: Index, folds: Folds) -> int:
     """How many groups (or ids) stand in more than one fold; 0 is the proof that nothing leaks by group."""
-    groups = group_codes(index.train)
     fold = folds.of(index.train)
+    # What the data says now, and what kept samples together when the folds were made.
+    return max(_spanning(codes, fold) for codes in (group_codes(index.train), folds.groups(index.train)))
+
+
+def _spanning(groups: np.ndarray, fold: np.ndarray) -> int:
     return int((pd.Series(fold).groupby(groups).nunique() > 1).sum())
 
 
-def counts_by_fold(index: Index, folds: Folds) -> list[dict[str, int]]:
-    """For each fold its ids, its groups and its ids of each class."""
+def near_duplicates_spanning_folds(store: Store, index: Index, folds: Folds, console: Console) -> int:
+    """How many pairs of near-duplicates (`kit.data.likeness.near_pairs`) stand in unlike folds."""
+    fold, pairs = folds.of(index.train), near_pairs(training_hashes(store, index, console), console)
+    return int((fold[pairs[:, 0]] != fold[pairs[:, 1]]).sum())
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """How far a label's share in a fold is from its share in all: (share in the fold / share in all) - 1."""
+
+    label: str
+    fold: int
+    ids: int
+    in_all: int
+    relative: float
+
+
+def largest_deviation(index: Index, folds: Folds) -> Deviation:
+    """The label and fold whose share is furthest off."""
+    rows = counts_by_fold(index, folds)
+    sizes = np.array([row["ids"] for row in rows], np.float64)
+    counts = np.array([[row["labels"][name] for name in index.classes] for row in rows], np.float64)
+    expected = counts.sum(0) * (sizes / sizes.sum())[:, None]
+    relative = np.where(expected > 0, counts / np.where(expected > 0, expected, 1) - 1, 0)
+    fold, label = np.unravel_index(np.abs(relative).argmax(), relative.shape)
+    return Deviation(index.classes[label], int(fold), int(counts[fold, label]), int(counts[:, label].sum()),
+                     float(relative[fold, label]))  # fmt: skip
+
+
+def counts_by_fold(index: Index, folds: Folds) -> list[dict[str, Any]]:
+    """For each fold its `ids`, its `groups` and, as `labels`, its ids of each class."""
     frame = index.train.drop_duplicates("id")
-    fold, groups = folds.of(index.train)[~index.train["id"].duplicated()], group_codes(frame)
+    fold, groups = folds.of(index.train)[~index.train["id"].duplicated()], folds.groups(frame)
     labels = _labels(index, frame)[:, :-1]
     return [
         {
             "ids": int((fold == number).sum()),
             "groups": len(np.unique(groups[fold == number])),
-            **{name: int(n) for name, n in zip(index.classes, labels[fold == number].sum(0), strict=True)},
+            "labels": {name: int(n) for name, n in zip(index.classes, labels[fold == number].sum(0), strict=True)},
         }
         for number in range(folds.count)
     ]
@@ -165,7 +217,9 @@ def save_folds(store: Store, folds: Folds) -> Path:
 
 def read_folds(path: Path, seed: int, grouped_by: str) -> Folds:
     """Read a csv of `Folds.csv`."""
-    table = pd.read_csv(path, dtype={"id": str, "fold": np.int64}, keep_default_na=False)
+    table = pd.read_csv(path, dtype={"id": str, "fold": np.int64, "group": str}, keep_default_na=False)
+    if "group" in table:
+        table["group"] = table["group"].astype(object).where(table["group"] != "", None)
     return Folds(table, int(table["fold"].max()) + 1, seed, grouped_by)
 
 

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from kit.plugin.specs import Task
 
 
+def _nothing() -> pd.DataFrame:
+    return pd.DataFrame({"id": [], "files": [], "target": []}, dtype=object)
+
+
 @dataclass(frozen=True)
 class Index:
     """The samples of a competition on this disk.
@@ -32,6 +36,7 @@ class Index:
         extras: names of numeric columns of both frames that go into the network as a second input.
         grouped_by: what `group` is, for messages (`slide`, `lesion`); empty without groups.
         missing: what does not fit together, e.g. {"labels without an image": (id, ...)}; those rows are left out.
+        extra: further rows like those of `train` (`kit train --extra`): in the training part of every fold.
     """
 
     root: Path
@@ -42,11 +47,13 @@ class Index:
     extras: tuple[str, ...] = ()
     grouped_by: str = ""
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    extra: pd.DataFrame = field(default_factory=_nothing)
 
     def __post_init__(self) -> None:
         for name, frame, needed in (
             ("train", self.train, ("id", "files", "target", *self.extras)),
             ("test", self.test, ("id", "files", *self.extras)),
+            ("extra", self.extra, ("id", "files", "target", *self.extras) if len(self.extra) else ()),
         ):
             absent = [column for column in needed if column not in frame.columns]
             if absent:

@@ -41,16 +41,16 @@ from kit.files import read_json, write_bytes, write_json
 from kit.plugin.specs import DatasetSpec
 
 FORMAT = 1
-Part = Literal["train", "test"]
+Part = Literal["train", "test", "extra"]
 
 
 @dataclass(frozen=True)
 class Packed:
-    """The pixels of all rows of `index.train` or `index.test`, in their order.
+    """The pixels of all rows of a part of the index, in their order.
 
     Args:
         path: the file of pixels.
-        part: `train` or `test`.
+        part: `train`, `test` or `extra`.
         layout: number of images, side and channels. The side is the one that was asked for, or the native one where
             all images are square, of one size and smaller: enlarged pixels would take space and say nothing, and the
             warp of the augmentation enlarges in the same step.
@@ -142,7 +142,7 @@ class _Wanted:
     Args:
         competition: slug.
         dataset: how samples are read.
-        part: train or test.
+        part: train, test or extra.
         size: the side that is asked for.
         root: the folder to which names of files are relative.
         files: of each row.
@@ -163,7 +163,7 @@ class _Wanted:
 
     @classmethod
     def of(cls, store: Store, index: Index, part: Part, size: int) -> "_Wanted":
-        frame: pd.DataFrame = index.train if part == "train" else index.test
+        frame: pd.DataFrame = {"train": index.train, "test": index.test, "extra": index.extra}[part]
         if not len(frame):
             raise KitError(f"{store.competition.name} has no {part} images to pack: kit check {store.competition.name}")
         files, dataset = frame["files"].array, store.dataset
@@ -258,11 +258,10 @@ class _Plan:
 
 def _hash_states(digest: "hashlib._Hash", root: Path, files: ExtensionArray) -> None:
     """Hash name, length and time of change of every file: 2 us each, and nothing is kept."""
-    base = f"{root}{os.sep}"
     try:
         for row in files:
             for name in row:
-                state = os.stat(base + name)
+                state = os.stat(os.path.join(root, name))
                 digest.update(f"{name}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
             digest.update(b"\n")
     except OSError as error:

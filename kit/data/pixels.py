@@ -14,8 +14,17 @@ def read_rgb(path: Path) -> np.ndarray:
 
 
 def read_grey(path: Path) -> np.ndarray:
-    """A one-channel image as HxW uint8."""
-    return _decode(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
+    """A one-channel image as HxW uint8.
+
+    Sixteen bits are scaled by 255/65535. Of a coloured file (one stain, drawn in its colour) the brightest channel
+    counts.
+    """
+    image = _decode(path, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image.dtype == np.uint16:
+        image = cv2.convertScaleAbs(image, alpha=255 / 65535)
+    elif image.dtype != np.uint8:
+        raise KitError(f"{path} holds {image.dtype}, not whole numbers of 8 or 16 bits: convert it")
+    return image if image.ndim == 2 else image[..., :3].max(2)
 
 
 def _decode(path: Path, flags: int) -> np.ndarray:

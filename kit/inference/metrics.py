@@ -19,6 +19,19 @@ def flat(task: "Task", values: np.ndarray) -> np.ndarray:
     return values[:, 0] if task == "binary" and values.ndim == 2 else values
 
 
+def f1_by_class(target: np.ndarray, decided: np.ndarray) -> np.ndarray:
+    """F1 of each class, K, from nxK truth values; 0 for a class that neither stands there nor is given."""
+    hits = np.count_nonzero(target & decided, axis=0)
+    total = np.count_nonzero(target, axis=0) + np.count_nonzero(decided, axis=0)
+    result: np.ndarray = 2 * hits / np.maximum(total, 1)
+    return result
+
+
+def macro_f1(target: np.ndarray, decided: np.ndarray) -> float:
+    """The mean of `f1_by_class`."""
+    return float(f1_by_class(target, decided).mean())
+
+
 def bootstrap_interval(
     metric: MetricSpec,
     target: np.ndarray,
@@ -49,21 +62,47 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def score_with_interval(
+    metric: MetricSpec,
+    target: np.ndarray,
+    prediction: np.ndarray,
+    groups: np.ndarray,
+    grouped_by: str,
+    console: Console,
+) -> dict[str, Any]:
+    """What a run's record says of a score: metric, value, low, high (None where undefined), ids, what was resampled."""
+    numbers = (metric.compute(target, prediction), *bootstrap_interval(metric, target, prediction, groups, console))
+    value, low, high = (each if np.isfinite(each) else None for each in numbers)
+    return {"metric": metric.name, "value": value, "low": low, "high": high, "ids": len(target),
+            "resampled": grouped_by or "id"}  # fmt: skip
+
+
+def cut_at(task: "Task", prediction: np.ndarray, threshold: float) -> np.ndarray:
+    """The answers to probabilities: the likeliest class (multiclass), otherwise whether they reach the threshold."""
+    decided: np.ndarray = prediction.argmax(1) if task == "multiclass" else prediction >= threshold
+    return decided
+
+
 def classification_table(
-    task: "Task", classes: tuple[str, ...], target: np.ndarray, prediction: np.ndarray, threshold: float, beta: float
+    task: "Task", classes: tuple[str, ...], target: np.ndarray, prediction: np.ndarray, decided: np.ndarray, beta: float
 ) -> dict[str, Any]:
     """Accuracy, precision, recall, F1, F-beta, the report by class and the confusion matrix, by scikit-learn.
 
-    Binary and multilabel outputs are cut at `threshold`; a binary task also gets sensitivity and specificity.
-    Averages over several classes are macro averages.
+    A binary task also gets sensitivity and specificity, a multilabel one a confusion between labels. Averages over
+    several classes are macro averages. The report has the area under each class's ROC curve too.
+
+    Args:
+        task: of the competition.
+        classes: names, two for a binary task.
+        target, prediction: as metrics take them (`MetricSpec`).
+        decided: the answers, as `cut_at` or a decision rule gives them.
+        beta: weight of recall in F-beta.
     """
     from sklearn import metrics
 
-    if task == "multiclass":
-        decided, labels = prediction.argmax(1), np.arange(len(classes))
-    else:
-        target, decided = target.astype(np.int64), (prediction >= threshold).astype(np.int64)
-        labels = np.arange(2 if task == "binary" else len(classes))
+    labels = np.arange(2 if task == "binary" else len(classes))
+    if task != "multiclass":
+        target, decided = target.astype(np.int64), decided.astype(np.int64)
     average = "binary" if task == "binary" else "macro"
     common: dict[str, Any] = {"average": average, "zero_division": 0}
     if task != "binary":
@@ -78,11 +117,38 @@ def classification_table(
     if task == "binary":
         table["sensitivity"] = table["recall"]
         table["specificity"] = metrics.recall_score(target, decided, pos_label=0, zero_division=0)
-    table["report"] = metrics.classification_report(
+    report = metrics.classification_report(
         target, decided, labels=labels, target_names=list(classes), output_dict=True, zero_division=0
     )
+    for name, area in zip(classes, _areas(task, target, prediction, len(classes)), strict=True):
+        report[name]["auc"] = float(area) if np.isfinite(area) else None
+    table["report"] = report
     if task == "multilabel":
         table["confusion"] = metrics.multilabel_confusion_matrix(target, decided).tolist()
+        table["label_confusion"] = label_confusion(target > 0, decided > 0).tolist()
     else:
         table["confusion"] = metrics.confusion_matrix(target, decided, labels=labels).tolist()
     return table
+
+
+def _areas(task: "Task", target: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
+    """Area under the ROC curve of each class against the rest, from ranks (Mann and Whitney); NaN where undefined."""
+    from scipy.stats import rankdata
+
+    if task == "binary":
+        target, prediction = np.column_stack([1 - target, target]), np.column_stack([1 - prediction, prediction])
+    hot = target > 0 if target.ndim == 2 else target[:, None] == np.arange(classes)
+    positives = hot.sum(0)
+    ranks = np.where(hot, rankdata(prediction, axis=0), 0).sum(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        areas: np.ndarray = (ranks - positives * (positives + 1) / 2) / (positives * (len(hot) - positives))
+    return areas
+
+
+def label_confusion(target: np.ndarray, decided: np.ndarray) -> np.ndarray:
+    """KxK counts from nxK truth values: off the diagonal rows whose label i was missed and label j given wrongly; on it
+    rows whose label was found."""
+    missed, wrong, found = target & ~decided, decided & ~target, target & decided
+    matrix: np.ndarray = missed.T.astype(np.int64) @ wrong.astype(np.int64)
+    np.fill_diagonal(matrix, found.sum(0))
+    return matrix

@@ -1,6 +1,6 @@
 """Predictions: ids x classes of probabilities, on disk as npz without any pickle."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,14 @@ class Predictions:
         ids: n ids as text; best an array of objects, which shares the index's texts.
         classes: K names; a binary task has one, the positive class.
         values: float32 nxK in 0..1.
+        cuts: of a multi-label task, K: from which probability on a class is given; None: 0.5. Not saved with the rest:
+            `kit thresholds` keeps them.
     """
 
     ids: np.ndarray
     classes: tuple[str, ...]
     values: np.ndarray
+    cuts: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.values.shape != (len(self.ids), len(self.classes)):
@@ -54,7 +57,7 @@ class Predictions:
         sums = np.zeros((len(unique), len(self.classes)), np.float64)
         np.add.at(sums, codes, self.values)
         means = sums / np.bincount(codes)[:, None]
-        return Predictions(np.asarray(unique, dtype=object), self.classes, means.astype(np.float32))
+        return replace(self, ids=np.asarray(unique, dtype=object), values=means.astype(np.float32))
 
     def reorder(self, ids: "np.ndarray | list[str]") -> "Predictions":
         """Rows in the order of `ids`; an id without a prediction is a `KitError`."""
@@ -62,7 +65,19 @@ class Predictions:
         if (rows < 0).any():
             first = np.asarray(ids)[rows < 0][0]
             raise KitError(f"{(rows < 0).sum()} ids have no prediction, the first is {first}: kit predict makes them")
-        return Predictions(np.asarray(ids, dtype=object), self.classes, self.values[rows])
+        return replace(self, ids=np.asarray(ids, dtype=object), values=self.values[rows])
+
+    def decided(self) -> np.ndarray:
+        """The classes that each row is given, nxK of truth values; at least one a row."""
+        return decide(self.values, np.full(len(self.classes), 0.5) if self.cuts is None else self.cuts)
+
+
+def decide(values: np.ndarray, cuts: np.ndarray) -> np.ndarray:
+    """Probabilities nxK from their K cuts on; a row that reaches none gets its most probable class."""
+    decided: np.ndarray = values >= cuts
+    empty = np.flatnonzero(~decided.any(1))
+    decided[empty, values[empty].argmax(1)] = True
+    return decided
 
 
 def _encoded(ids: np.ndarray) -> np.ndarray:

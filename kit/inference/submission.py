@@ -5,6 +5,7 @@ them) calls `check_rows` for what every format has and checks the values itself.
 """
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -68,10 +69,10 @@ def check_probabilities(table: pd.DataFrame, column: str) -> list[Finding]:
     empty = (text.str.strip() == "").to_numpy()
     infinite = np.isinf(values)
     findings = [
-        *_bad_rows(table, empty, f"{column} is empty"),
-        *_bad_rows(table, np.isnan(values) & ~empty, f"{column} is not a number", column),
-        *_bad_rows(table, infinite, f"{column} is infinite", column),
-        *_bad_rows(table, ~infinite & ((values < 0) | (values > 1)), f"{column} lies outside 0..1", column),
+        *bad_rows(table, empty, f"{column} is empty"),
+        *bad_rows(table, np.isnan(values) & ~empty, f"{column} is not a number", column),
+        *bad_rows(table, infinite, f"{column} is infinite", column),
+        *bad_rows(table, ~infinite & ((values < 0) | (values > 1)), f"{column} lies outside 0..1", column),
     ]
     if findings or len(values) < 2:
         return findings
@@ -102,27 +103,41 @@ def _check_ids(table: pd.DataFrame, expected: pd.Index) -> list[Finding]:
     ids = table.iloc[:, 0]
     doubled = ids.duplicated().to_numpy()
     findings = [
-        *_bad_rows(table, ~ids.isin(expected).to_numpy(), "the id is not in the sample submission"),
-        *_bad_rows(table, doubled, "the id stands there already"),
+        *bad_rows(table, ~ids.isin(expected).to_numpy(), "the id is not in the sample submission"),
+        *bad_rows(table, doubled, "the id stands there already"),
     ]
     missing = expected[~expected.isin(ids)]
     if len(missing):
         findings.append(_error(f"ids are missing: {len(missing)}, the first is {missing[0]!r}"))
     if not findings and len(ids) == len(expected):
         text = "the order is not that of the sample submission"
-        findings = _bad_rows(table, ids.to_numpy() != expected.to_numpy(), text)
+        findings = bad_rows(table, ids.to_numpy() != expected.to_numpy(), text)
     return findings
 
 
-def _bad_rows(table: pd.DataFrame, bad: np.ndarray, text: str, column: str | None = None) -> list[Finding]:
-    """One finding about the rows where `bad` is true: the first by line, id and value, and how many more."""
+def bad_rows(
+    table: pd.DataFrame,
+    bad: np.ndarray,
+    text: str,
+    column: str | None = None,
+    level: Literal["error", "warning"] = "error",
+) -> list[Finding]:
+    """One finding about the rows where `bad` is true: the first by line, id and value, and how many more.
+
+    Args:
+        table: as `check_rows` gives it.
+        bad: a truth value a row.
+        text: what is wrong with them.
+        column: whose value in the first of them is shown.
+        level: of the finding.
+    """
     rows = np.flatnonzero(bad)
     if not len(rows):
         return []
     first = rows[0]
     value = f" ({table[column].iloc[first]!r})" if column else ""
     where = f"line {first + HEADER_LINES + 1}, id {table.iloc[first, 0]!r}{value}"
-    return [_error(f"{text}: {where}" + (f", and {len(rows) - 1} more" if len(rows) > 1 else ""))]
+    return [Finding(level, f"{text}: {where}" + (f", and {len(rows) - 1} more" if len(rows) > 1 else ""))]
 
 
 def _error(text: str) -> Finding:

@@ -6,6 +6,7 @@ from pathlib import Path
 from kit.data.store import Store
 from kit.errors import KitError
 from kit.files import sha256
+from kit.inference.decision import with_cuts
 from kit.inference.predictions import Predictions
 from kit.inference.trained import store_of_run
 from kit.plugin.registry import Registry
@@ -43,13 +44,16 @@ def write_submission(registry: Registry, run: Run) -> CheckedCsv:
         raise KitError(f"run {run.id} has no predictions: kit predict {run.id}")
     store = store_of_run(registry, run)
     spec = registry.submissions.get(store.competition.submission)
-    predictions, index = Predictions.load(run.reading("test.npz")), store.index()
+    predictions, index = with_cuts(run, Predictions.load(run.reading("test.npz"))), store.index()
     if spec.postprocess is not None:
         predictions = spec.postprocess(predictions, index)
     with run.writing("submission.csv") as path:
         spec.write(predictions, index, path)
     path = run.reading("submission.csv")
-    return CheckedCsv(store.competition, path, spec.check(path, store.root), run, run.record["origin"])
+    findings = spec.check(path, store.root)
+    if store.competition.task == "multilabel" and predictions.cuts is None:
+        findings.append(Finding("warning", f"every class is cut at 0.5: kit thresholds {run.id} tunes the cuts"))
+    return CheckedCsv(store.competition, path, findings, run, run.record["origin"])
 
 
 def check_file(registry: Registry, competition: str, path: Path) -> CheckedCsv:

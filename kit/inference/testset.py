@@ -9,7 +9,7 @@ from kit.data.packed import packs_for
 from kit.errors import KitError
 from kit.inference.predict import forward
 from kit.inference.predictions import Predictions
-from kit.inference.trained import load_fold, store_of_run, trained_folds
+from kit.inference.trained import load_fold, no_trained_fold, store_of_run, trained_folds
 from kit.model.batches import Loader, Samples
 from kit.plugin.registry import Registry
 from kit.run import Run
@@ -29,7 +29,7 @@ def predict_test(registry: Registry, run: Run, views: int, console: Console) -> 
     """
     folds = trained_folds(run)
     if not folds:
-        raise KitError(f"run {run.id} has no trained fold: kit train --resume {run.id}")
+        raise no_trained_fold(run)
     if len(folds) < run.config.folds:
         console.warn(f"{len(folds)} of {run.config.folds} folds are trained: the mean is over these")
     store = store_of_run(registry, run)

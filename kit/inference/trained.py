@@ -15,6 +15,14 @@ def trained_folds(run: Run) -> list[int]:
     return [fold for fold in run.record["planned"] if (run.fold_dir(fold) / "result.json").is_file()]
 
 
+def no_trained_fold(run: Run) -> KitError:
+    """The error about a run whose networks are wanted and that has none."""
+    if "blend" in run.record:
+        names = ", ".join(member["name"] for member in run.record["blend"]["members"])
+        return KitError(f"run {run.id} is a blend of {names}, which has no network of its own: name one of these")
+    return KitError(f"run {run.id} has no trained fold: kit train --resume {run.id}")
+
+
 def store_of_run(registry: Registry, run: Run) -> Store:
     """The data of a run's competition, read as the run read it; data of another origin is refused."""
     store = Store.of(registry, run.config.competition, run.config.dataset)

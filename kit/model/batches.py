@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,17 +48,19 @@ class Samples:
         dataset: how a sample's files are read.
         size: side in pixels.
         packs: packed pixels of the whole part by the size they serve.
-        places: row of each sample in the packs.
+        places: row of each sample in the packs; of an extra sample -1 - row in `extra_packs`.
+        extra_packs: packed pixels of the extra samples by the size they serve.
     """
 
     root: Path
-    files: ExtensionArray
+    files: ExtensionArray | np.ndarray
     targets: np.ndarray
     extras: np.ndarray
     dataset: DatasetSpec
     size: int
     packs: Mapping[int, Packed] = field(default_factory=dict)
     places: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    extra_packs: Mapping[int, Packed] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -76,6 +78,19 @@ class Samples:
         files = frame["files"].array
         return cls(index.root, files, targets, index.extra_inputs(frame), dataset, size, packs or {}, places)
 
+    def with_extra(self, index: Index, frame: pd.DataFrame, packs: Mapping[int, Packed]) -> "Samples":
+        """The same samples and behind them the rows of `frame`, a part of the index's extra samples."""
+        if not len(frame):
+            return self
+        return replace(
+            self,
+            files=np.concatenate([np.asarray(self.files), np.asarray(frame["files"])]),
+            targets=np.concatenate([self.targets, index.targets(frame)]),
+            extras=np.concatenate([self.extras, index.extra_inputs(frame)]),
+            places=np.concatenate([self.places, -1 - index.extra.index.get_indexer(frame.index)]),
+            extra_packs=packs,
+        )
+
     def __len__(self) -> int:
         return len(self.files)
 
@@ -84,10 +99,26 @@ class Samples:
         """The packed pixels that serve this size."""
         return self.packs.get(self.size)
 
+    def stored(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """An array of stored images NxHxWxC, and where in it those of the rows lie."""
+        if self.pack is None:
+            raise ValueError(f"there are no packed pixels of {self.size} px")
+        pixels, places = self.pack.pixels, self.places[rows]
+        extra = places < 0
+        if not extra.any():
+            return pixels, places
+        both = np.empty((len(rows), *pixels.shape[1:]), np.uint8)
+        both[~extra] = gather(pixels, places[~extra])
+        further = self.extra_packs[self.size].pixels
+        for row in np.flatnonzero(extra):
+            both[row] = resize(np.asarray(further[-1 - places[row]]), both.shape[1])
+        return both, np.arange(len(rows))
+
     def image(self, row: int) -> np.ndarray:
         """One sample as size x size x C uint8."""
         if self.pack is not None:
-            return resize(np.asarray(self.pack.pixels[self.places[row]]), self.size)
+            pixels, (place,) = self.stored(np.array([row]))
+            return resize(np.asarray(pixels[place]), self.size)
         return resize(read_sample(self.dataset, self.root, self.files[row]), self.size)
 
 
@@ -141,9 +172,8 @@ class Loader:
     def _pixels(self, plan: Plan) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
         """For each batch its rows, seeds, an array of images NxHxWxC and which of them are meant."""
         if self._reader is None and self.samples.pack is not None:
-            pixels = self.samples.pack.pixels
             for rows, seeds in plan:
-                yield rows, seeds, pixels, self.samples.places[rows]
+                yield rows, seeds, *self.samples.stored(rows)
         elif self._reader is not None:
             for (rows, seeds), images in zip(plan, self._reader.read(plan), strict=True):
                 yield rows, seeds, images, np.arange(len(rows))

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from kit.config import TrainConfig
+from kit.console import Console
 from kit.data.index import Index
+from kit.data.statistics import channel_statistics
 from kit.errors import KitError
 from kit.model.batches import Normalize
 from kit.model.device import Runtime
@@ -50,17 +52,25 @@ def seed_everything(*seed: int) -> None:
     random.seed(number)
 
 
-def statistics(config: TrainConfig, registry: Registry, channels: int) -> dict[str, list[float]]:
-    """Mean and standard deviation a channel: the configuration's, else the network's own (its mean channel by
-    channel, repeated where the data has more channels than the network knows).
+def statistics(
+    config: TrainConfig, registry: Registry, dataset: DatasetSpec, index: Index, console: Console
+) -> dict[str, list[float]]:
+    """Mean and standard deviation a channel: given, or measured on the training images (`data`), else the network's own
+    (channel by channel, repeated where the data has more channels than the network knows).
     """
-    spec = registry.models.get(config.model)
+    spec, channels = registry.models.get(config.model), dataset.channels
     means, stds = spec.statistics(config.model) if spec.statistics is not None else (spec.mean, spec.std)
-    result = {}
-    for name, given, own in (("mean", config.mean, means), ("std", config.std, stds)):
-        if given is not None and len(given) != channels:
+    wanted = (("mean", config.mean, means), ("std", config.std, stds))
+    for name, given, _ in wanted:
+        if isinstance(given, tuple) and len(given) != channels:
             raise KitError(f"{name} has {len(given)} numbers, the data has {channels} channels: --set {name}=[...]")
-        result[name] = list(given) if given is not None else [own[i % len(own)] for i in range(channels)]
+    measured = channel_statistics(dataset, index, console) if "data" in (config.mean, config.std) else ([], [])
+    result = {}
+    for (name, given, own), found in zip(wanted, measured, strict=True):
+        if given == "data":
+            result[name] = found
+        else:
+            result[name] = [own[i % len(own)] for i in range(channels)] if given is None else list(given)
     return result
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
     from matplotlib.figure import Figure
     from torch import nn
 
@@ -42,6 +43,7 @@ class Competition:
         facts: what `kit info` prints besides: counts, bytes, medals.
         defaults: values of `TrainConfig` for the real data.
         sample_defaults: values that replace those for the synthetic miniature.
+        epoch_metrics: names of further metrics that each validation computes.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Competition:
     facts: Mapping[str, Any] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     sample_defaults: Mapping[str, Any] = field(default_factory=dict)
+    epoch_metrics: tuple[str, ...] = ("accuracy",)
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -67,8 +70,9 @@ class Competition:
     def from_toml(cls, path: Path) -> "Competition":
         """Read `competition.toml`; its keys are the fields of this class, nothing else."""
         fields: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-        for name in ("aliases", "classes"):
-            fields[name] = tuple(fields.get(name, ()))
+        for name in ("aliases", "classes", "epoch_metrics"):
+            if name in fields:
+                fields[name] = tuple(fields[name])
         return cls(**fields)
 
 
@@ -95,6 +99,10 @@ class DatasetSpec:
             whose first column is the id and whose last is the group.
         figures: pictures for `kit explore` beside the general ones.
         sample: writes a synthetic miniature in the real layout: (folder, seed).
+        likeness: the files of one sample -> HxW uint8, the picture by which near-duplicates are told; where given,
+            `kit folds` keeps near-duplicates in one fold without being asked. By default `picture` in grey.
+        extra: (csv or folder that a person gives with `--extra`, index) -> rows like `index.train`, for the training
+            part of every fold. Names of files are absolute or relative to the index's root.
     """
 
     name: str
@@ -105,6 +113,8 @@ class DatasetSpec:
     groups: Callable[[Path], Mapping[str, str]] | None = None
     figures: Callable[["Index"], Iterable[Picture]] | None = None
     sample: Callable[[Path, int], None] | None = None
+    likeness: Callable[[tuple[Path, ...]], "np.ndarray"] | None = None
+    extra: Callable[[Path, "Index"], "pd.DataFrame"] | None = None
 
     def picture(self, array: "np.ndarray") -> "np.ndarray":
         """What a person sees of an array that `read` gave: HxWxC uint8 -> HxWx3 uint8."""

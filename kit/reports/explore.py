@@ -1,6 +1,6 @@
 """Pictures of a competition's training data, the same for every competition, then the competition's own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,9 +15,10 @@ from kit.reports import figures
 SAMPLE = 2000  # images read for means and histograms
 SHOWN = 24  # classes with a mean image
 OUTLINED = 8  # classes with a histogram
-BARS = 40  # classes with a bar
+BARS = 40  # classes with a bar, or with a row and a column of the heat map
 SIDE = 96  # of mean images and grid tiles, pixels
 GRID = 64
+RAREST, EACH, LARGE = 8, 8, 160  # rarest classes, images of each, their side in pixels
 SEED = 0
 
 
@@ -43,12 +44,14 @@ def composite(dataset: DatasetSpec, index: Index, row: int) -> np.ndarray:
 def write_pictures(dataset: DatasetSpec, index: Index, folder: Path, console: Console) -> list[tuple[Path, str]]:
     """Write all pictures to `folder` as PNG and give each path with its caption.
 
-    Images are read for at most `SAMPLE` training samples, drawn with a fixed seed: equal data gives equal pictures.
+    At most `SAMPLE` training samples are read for statistics, and `GRID` and `RAREST` times `EACH` to be shown; all
+    are drawn with a fixed seed: equal data gives equal pictures.
     """
     written = []
     for picture in _pictures(dataset, index, console):
         path = folder / f"{picture.name}.png"
-        figures.save(picture.figure, path)
+        with console.waiting(f"drawing {picture.name}"):
+            figures.save(picture.figure, path)
         written.append((path, picture.caption))
     return written
 
@@ -56,19 +59,47 @@ def write_pictures(dataset: DatasetSpec, index: Index, folder: Path, console: Co
 def _pictures(dataset: DatasetSpec, index: Index, console: Console) -> Iterator[Picture]:
     if not len(index.train):
         return
-    yield _grid(dataset, index)
+    yield _grid(dataset, index, console)
     yield _frequency(index)
+    if index.task == "multilabel":
+        labels = index.targets(index.train.drop_duplicates("id"))
+        yield _per_image(labels)
+        yield _correlation(index, labels)
+        yield from _rarest(dataset, index, console)
     yield from _by_class(dataset, index, console)
     if dataset.figures is not None:
-        yield from dataset.figures(index)
+        yield from _own(dataset.figures(index), console)
 
 
-def _grid(dataset: DatasetSpec, index: Index) -> Picture:
-    rows = np.random.default_rng(SEED).permutation(len(index.train))[:GRID]
-    images = [resize(composite(dataset, index, row), SIDE) for row in rows]
+def _own(pictures: Iterable[Picture], console: Console) -> Iterator[Picture]:
+    """The competition's own pictures, with a spinner while each is made."""
+    iterator = iter(pictures)
+    while True:
+        with console.waiting("reading"):
+            picture = next(iterator, None)
+        if picture is None:
+            return
+        yield picture
+
+
+def _grid(dataset: DatasetSpec, index: Index, console: Console) -> Picture:
+    rows = np.random.default_rng(SEED).permutation(len(index.train))[:GRID].tolist()
+    images = _composites(dataset, index, rows, SIDE, console)
     titles = [_class_names(index, index.train["target"].iat[row]) for row in rows]
     text = f"{len(rows)} training images drawn at random, with their classes"
     return Picture("grid", text, figures.image_grid(images, titles, text))
+
+
+def _composites(
+    dataset: DatasetSpec, index: Index, rows: Sequence[int], side: int, console: Console
+) -> list[np.ndarray]:
+    """Composites of training samples, side x side x 3 uint8."""
+    images = []
+    with console.progress("reading", len(rows)) as bar:
+        for row in rows:
+            images.append(resize(composite(dataset, index, row), side))
+            bar.advance()
+    return images
 
 
 def _class_names(index: Index, target: int | tuple[int, ...]) -> str:
@@ -88,39 +119,108 @@ def _frequency(index: Index) -> Picture:
     return Picture("label-frequency", text, figures.bars(names, numbers, ids, text, "training ids"))
 
 
+def _per_image(labels: np.ndarray) -> Picture:
+    """Bars of how many of the n ids (labels: n x K of 0 and 1) have how many labels."""
+    numbers = labels.sum(1).astype(np.int64)
+    counts = np.bincount(np.minimum(numbers, BARS))
+    first = 0 if counts[0] else 1
+    names = [f"{number} label{'s' * (number != 1)}" for number in range(len(counts))]
+    if numbers.max() > BARS:
+        names[-1] = f"{BARS} labels or more"
+    text = f"How many labels an id has: {numbers.mean():.2f} on average of {len(labels):,} training ids"
+    figure = figures.bars(names[first:], counts[first:].tolist(), len(labels), text, "training ids")
+    return Picture("labels-per-image", text, figure)
+
+
+def _correlation(index: Index, labels: np.ndarray) -> Picture:
+    shown = np.sort(np.argsort(-labels.sum(0), kind="stable")[:BARS])  # the most frequent, in the order of the classes
+    values = label_correlation(labels[:, shown])
+    names = [index.classes[number] for number in shown]
+    most = _most(BARS, len(index.classes), index)
+    text = f"Pearson correlation between the labels{most} of {len(labels):,} training ids"
+    if constant := [name for name, value in zip(names, values.diagonal(), strict=True) if np.isnan(value)]:
+        which = ", ".join(constant) if len(constant) <= 3 else f"{len(constant)} of {len(names)}"
+        text += f"; grey: no correlation, for labels that no id or every id has ({which})"
+    return Picture("label-correlation", text, figures.heat_map(values, names, text, "Pearson correlation"))
+
+
+def label_correlation(labels: np.ndarray) -> np.ndarray:
+    """Pearson's correlation of the columns of an n x K matrix of 0 and 1, K x K; NaN for a column without variance.
+
+    Of such columns it follows from counts alone (Pearson's phi): those of each column and of each pair.
+    """
+    exact = labels.astype(np.float64)
+    counts, pairs = exact.sum(0), exact.T @ exact
+    spread = counts * (len(labels) - counts)
+    with np.errstate(invalid="ignore"):
+        return (len(labels) * pairs - np.outer(counts, counts)) / np.sqrt(np.outer(spread, spread))
+
+
+def _rarest(dataset: DatasetSpec, index: Index, console: Console) -> Iterator[Picture]:
+    """The rarest classes that have an image; nothing where none has."""
+    counts, rows_of = list(index.class_counts().values()), _rows_of(index)
+    shown = sorted(rows_of, key=lambda number: counts[number])[:RAREST]
+    rng = np.random.default_rng(SEED)
+    drawn = {number: rng.permutation(rows_of[number])[:EACH] for number in shown}
+    rows = sorted({row for some in drawn.values() for row in some.tolist()})
+    images = dict(zip(rows, _composites(dataset, index, rows, LARGE, console), strict=True))
+    if not rows:
+        return
+    text = f"The rarest classes, each with up to {EACH} of its training images"
+    if len(rows_of) < len(counts):
+        text += f"; {len(counts) - len(rows_of)} of {len(counts)} classes have no image"
+    ids = index.train["id"].nunique()
+    blocks = [
+        (f"{index.classes[number]}: {counts[number]:,} of {ids:,} training ids", [images[row] for row in some.tolist()])
+        for number, some in drawn.items()
+    ]
+    yield Picture("rarest-classes", text, figures.panel(blocks, text, EACH))
+
+
 def _by_class(dataset: DatasetSpec, index: Index, console: Console) -> Iterator[Picture]:
     rows_of = _draw(index)
+    if not rows_of:
+        return
+    present = len(_rows_of(index))
     statistics = _measure(dataset, index, rows_of, console)
     read = len({row for rows in rows_of.values() for row in rows})
     base = f"{read:,} training images" + (f" of {len(index.train):,}" if read < len(index.train) else "")
-    most = "" if len(rows_of) == len(index.classes) else f" (the {len(rows_of)} most frequent)"
-    text = f"Mean image of each class{most}, from {base}"
+    text = f"Mean image of each class{_most(SHOWN, present, index)}, from {base}"
     titles = [f"{index.classes[number]} ({len(of.brightness):,})" for number, of in statistics.items()]
     means = [of.mean for of in statistics.values()]
-    yield Picture("mean-images", text, figures.image_grid(means, titles, text, columns=6, side=2.0))
+    yield Picture("mean-images", text, figures.image_grid(means, titles, text, columns=6, side=2.1))
 
     outlined = dict(list(statistics.items())[:OUTLINED])
-    most = "" if len(outlined) == len(index.classes) else f" (the {len(outlined)} most frequent)"
-    text = f"Brightness of the images of each class{most}, from {base}"
+    text = f"Brightness of the images of each class{_most(OUTLINED, present, index)}, from {base}"
     values = {index.classes[number]: np.array(of.brightness) for number, of in outlined.items()}
+    brightest = max(int(numbers.max()) for numbers in values.values())
     label = "mean brightness of an image, 0 black to 255 white"
-    yield Picture("brightness", text, figures.histograms(values, text, label, (0, 255)))
+    yield Picture("brightness", text, figures.histograms(values, text, label, (0, brightest + 1)))
+
+
+def _most(limit: int, present: int, index: Index) -> str:
+    """For titles: which classes are shown where there are more than `limit`."""
+    return f" (the {limit} most frequent of {len(index.classes)})" if present > limit else ""
 
 
 def _draw(index: Index) -> dict[int, np.ndarray]:
     """Rows to read for each class to show, most frequent first, an equal share of `SAMPLE` each."""
-    frame = index.train
-    if index.task == "multilabel":
-        member = multi_hot(frame["target"].tolist(), len(index.classes)) > 0
-        rows_of = {number: np.flatnonzero(member[:, number]) for number in range(len(index.classes))}
-    else:
-        targets = frame["target"].to_numpy()
-        rows_of = {number: np.flatnonzero(targets == number) for number in range(len(index.classes))}
-    present = [number for number, rows in rows_of.items() if len(rows)]
-    shown = sorted(present, key=lambda number: -len(rows_of[number]))[:SHOWN]
+    rows_of = _rows_of(index)
+    shown = sorted(rows_of, key=lambda number: -len(rows_of[number]))[:SHOWN]
     share = SAMPLE // max(len(shown), 1)
     rng = np.random.default_rng(SEED)
     return {number: np.sort(rng.permutation(rows_of[number])[:share]) for number in shown}
+
+
+def _rows_of(index: Index) -> dict[int, np.ndarray]:
+    """Training rows of each class that has any."""
+    if index.task == "multilabel":
+        member = multi_hot(index.train["target"].tolist(), len(index.classes)) > 0
+        found = {number: np.flatnonzero(member[:, number]) for number in range(len(index.classes))}
+    else:
+        targets = index.train["target"].to_numpy()
+        found = {number: np.flatnonzero(targets == number) for number in range(len(index.classes))}
+    return {number: rows for number, rows in found.items() if len(rows)}
 
 
 def _measure(

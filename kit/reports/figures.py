@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -18,6 +19,11 @@ STYLES = ("-", "--", "-.", ":")
 DPI = 120
 INK = "#333333"
 NARROWEST = 6.0  # inches, so that titles have room
+SMALL = 8  # points, of the titles and labels of single pictures
+LETTER, LINE = 0.062, 0.14  # of such text, inches: mean width of a letter, height of a line
+LINES = 6  # of such a title
+# Smooths where pixels of picture and figure don't fall together, so that neither is left out or doubled.
+SMOOTH = "antialiased"
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -34,7 +40,7 @@ def image_grid(
     box: tuple[int, int, int, int] | None = None,
     side: float = 1.25,
 ) -> Figure:
-    """Pictures (HxWx3 uint8) side by side, each with a short title above it.
+    """Pictures (HxWx3 uint8) side by side, each with a title above it that may take a few lines.
 
     Args:
         images: at least one.
@@ -46,16 +52,17 @@ def image_grid(
     """
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    label = 0.22 if any(titles) else 0.0
-    layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
-    figure = Figure(figsize=(max(columns * side + 0.3, NARROWEST), rows * (side + label) + 0.6), layout=layout)
-    _title(figure, title)
+    across = max(columns * side + 0.3, NARROWEST)
+    broken = [_broken(text, across / columns) for text in titles]
+    # Each row is as high as its longest title asks for.
+    lines = sum(max(map(len, broken[first : first + columns])) for first in range(0, len(images), columns))
+    figure = _tight(across, rows * (side + 0.1) + lines * LINE, title)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
-    for axes, image, text in zip(grid.flat, images, titles, strict=False):
-        axes.imshow(image, interpolation="nearest")
-        axes.set_title(textwrap.shorten(text, 22, placeholder=" ..."), fontsize=8, pad=2, color=INK)
+    for axes, image, text in zip(grid.flat, images, broken, strict=False):
+        axes.imshow(image, interpolation=SMOOTH)
+        axes.set_title("\n".join(text), fontsize=SMALL, pad=2, color=INK)
         if box is not None:
             left, top, width, height = box
             # Black under white stands out on light and dark pixels alike.
@@ -69,17 +76,64 @@ def panel(rows: Sequence[tuple[str, Sequence[np.ndarray]]], title: str, columns:
     """Blocks of pictures one under another, each block under its own heading."""
     blocks = [(heading, images) for heading, images in rows if len(images)]
     heights = [-(-len(images) // columns) for _, images in blocks]
-    size = (columns * side + 0.3, sum(heights) * side + 0.45 * len(blocks) + 0.5)
+    size = (columns * side + 0.3, sum(heights) * side + 0.3 * len(blocks) + 0.5)
     figure = Figure(figsize=size, layout="constrained")
     _title(figure, title)
-    parts = figure.subfigures(len(blocks), 1, squeeze=False, height_ratios=[0.36 + height for height in heights])
-    for number, (part, (heading, images), height) in enumerate(zip(parts[:, 0], blocks, heights, strict=True)):
-        part.suptitle(heading, fontsize=11, color=COLOURS[number % len(COLOURS)], fontweight="bold")
+    parts = figure.subfigures(len(blocks), 1, squeeze=False, height_ratios=[0.24 + height for height in heights])
+    for part, (heading, images), height in zip(parts[:, 0], blocks, heights, strict=True):
+        part.suptitle(heading, x=0.005, ha="left", fontsize=11, color=INK, fontweight="bold")
         grid = part.subplots(height, columns, squeeze=False, gridspec_kw={"wspace": 0.02, "hspace": 0.02})
         for axes in grid.flat:
             axes.set_axis_off()
         for axes, image in zip(grid.flat, images, strict=False):
-            axes.imshow(image, interpolation="nearest")
+            axes.imshow(image, interpolation=SMOOTH)
+    return figure
+
+
+def table(
+    rows: Sequence[tuple[str, Sequence[np.ndarray]]], headings: Sequence[str], title: str, side: float = 1.9
+) -> Figure:
+    """Pictures (HxWx3 uint8) in a table: a heading above each column, a label (lines as given) left of each row."""
+    longest = max(len(line) for label, _ in rows for line in label.splitlines() or [""])
+    figure = _tight(len(headings) * side + longest * LETTER + 0.1, len(rows) * side + 0.3, title)
+    grid = figure.subplots(len(rows), len(headings), squeeze=False)
+    for axes, heading in zip(grid[0], headings, strict=True):
+        axes.set_title("\n".join(_broken(heading, side)), fontsize=SMALL, pad=4, color=INK)
+    for line, (label, images) in zip(grid, rows, strict=True):
+        line[0].set_ylabel(label, rotation="horizontal", ha="right", va="center", fontsize=SMALL, color=INK)
+        for axes, image in zip(line, images, strict=True):
+            axes.imshow(image, interpolation=SMOOTH)
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+    return figure
+
+
+def heat_map(values: np.ndarray, names: Sequence[str], title: str, label: str) -> Figure:
+    """A symmetric KxK matrix of numbers from -1 to 1, red above and blue below 0; NaN is grey.
+
+    Numbers of 0.05 or more, either way, stand in their cells.
+    """
+    short = [textwrap.shorten(name, 34, placeholder=" ...") for name in names]
+    side = max(0.34 * len(names), 4)  # inches
+    label_room = LETTER * max(map(len, short))
+    figure = Figure(figsize=(side + label_room + 1.5, side + 0.75 * label_room + 0.9), layout="compressed")
+    _title(figure, title)
+    axes = figure.subplots()
+    colours = colormaps["RdBu_r"].with_extremes(bad="#B0B0B0")
+    known = np.ma.masked_invalid(values)
+    mesh = axes.pcolormesh(known, cmap=colours, vmin=-1, vmax=1, edgecolors="white", linewidth=0.5)
+    for row, column in np.argwhere(np.abs(values) >= 0.05):
+        value = values[row, column]
+        ink = "white" if abs(value) > 0.6 else INK
+        axes.text(column + 0.5, row + 0.5, f"{value:.2f}", ha="center", va="center", fontsize=6.5, color=ink)
+    places = np.arange(len(names)) + 0.5
+    axes.set_xticks(places, short, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(places, short)
+    axes.tick_params(length=0, labelsize=SMALL)
+    axes.spines[:].set_visible(False)
+    axes.set_aspect("equal")
+    axes.invert_yaxis()
+    figure.colorbar(mesh, ax=axes, label=label, shrink=0.6, ticks=[-1, -0.5, 0, 0.5, 1])
     return figure
 
 
@@ -91,10 +145,14 @@ def bars(names: Sequence[str], counts: Sequence[int], total: int, title: str, un
     places = np.arange(len(names))
     axes.barh(places, counts, color=COLOURS[0], height=0.7)
     for place, count in enumerate(counts):
-        axes.text(count, place, f" {count:,} ({count / max(total, 1):.1%})", va="center", fontsize=9, color=INK)
+        share = count / max(total, 1)
+        percent = "<0.1%" if 0 < share < 0.0005 else f"{share:.1%}"
+        axes.text(count, place, f" {count:,} ({percent})", va="center", fontsize=9, color=INK)
     axes.set_yticks(places, [textwrap.shorten(name, 34, placeholder=" ...") for name in names])
-    axes.invert_yaxis()
+    axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(0, 1.22 * max(*counts, 1))
+    axes.locator_params(axis="x", integer=True)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlabel(unit)
     _plain(axes)
     return figure
@@ -149,9 +207,27 @@ def curve(x: Sequence[float], y: Sequence[float], mark: float, title: str, label
     return figure
 
 
-def _title(figure: Figure, title: str) -> None:
-    """Above all, broken into lines that fit the figure's width (some ten letters an inch)."""
-    figure.suptitle(textwrap.fill(title, int(10 * figure.get_figwidth())), fontsize=12, color=INK)
+def _tight(width: float, height: float, title: str) -> Figure:
+    """A figure for pictures close to each other, `height` inches below its title."""
+    layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
+    figure = Figure(figsize=(width, height), layout=layout)
+    lines = _title(figure, title)
+    figure.set_figheight(height + 0.1 + 0.2 * lines)
+    return figure
+
+
+def _broken(text: str, width: float) -> list[str]:
+    """Small text as at most `LINES` lines that fit a width in inches."""
+    return textwrap.wrap(text, int(width / LETTER), max_lines=LINES, placeholder=" ...")
+
+
+def _title(figure: Figure, title: str) -> int:
+    """Above all, in lines of like length that fit the figure's width (some ten letters an inch); gives their number."""
+    most = int(10 * figure.get_figwidth())
+    even = len(title) // -(-max(len(title), 1) // most) + 8  # and room for half a word
+    lines = textwrap.wrap(title, min(most, even))
+    figure.suptitle("\n".join(lines), fontsize=12, color=INK)
+    return len(lines)
 
 
 def _plain(axes: Axes) -> None:

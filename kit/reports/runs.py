@@ -91,7 +91,7 @@ def log_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
                 **{key: config.get(key) for key in ("model", "size", "sizes", "batch_size", "accumulate", "lr_low",
                                                     "lr", "note")},
                 "minutes_an_epoch": minutes_an_epoch(run),
-                "score": run.record.get("score"),
+                "score": run.score,
                 "leaderboard": run.record.get("leaderboard"),
                 "state": run.state,
             }

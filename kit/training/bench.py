@@ -67,7 +67,7 @@ def measure(registry: Registry, store: Store, config: TrainConfig, seconds: floa
     index = store.dataset.index(store.root) if store.competition.kaggle == "none" else store.index()
     rates: Rates = dict.fromkeys(STAGES)
     seed_everything(config.seed, 0)
-    normalization = statistics(config, registry, store.dataset.channels)
+    normalization = statistics(config, registry, store.dataset, index, console)
     # The numbers do not depend on the weights, and nothing is to be downloaded.
     model = build_model(config, registry, store.dataset, index, normalization, pretrained=False)
     with (

@@ -38,7 +38,7 @@ def find_rate(registry: Registry, store: Store, config: TrainConfig, folds: Fold
     """Train the first fold's network on up to 100 batches with a rate that grows from 1e-7 to 10."""
     index = store.index()
     seed_everything(config.seed, 0)
-    normalization = statistics(config, registry, store.dataset.channels)
+    normalization = statistics(config, registry, store.dataset, index, console)
     model = build_model(config, registry, store.dataset, index, normalization, config.pretrained)
     if config.freeze_epochs:
         freeze_body(model.network, True)

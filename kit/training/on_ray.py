@@ -33,7 +33,7 @@ from kit.paths import data_root
 from kit.plugin.registry import Registry
 from kit.run import Run
 from kit.training.interrupt import Interrupt
-from kit.training.train import fold_result, forecast_of, train_one
+from kit.training.train import fold_result, forecast_of, index_of_run, train_one
 
 # How often a fold is tried again after its worker has died; a lack of memory is tried again without end by Ray itself.
 RETRIES = 3
@@ -95,7 +95,8 @@ def train_on_ray(
     if not missing:
         return
     # Decoded once, here, so that the workers only open it.
-    packs_for(store, index, "train", run.config, (run.config.size, *run.config.sizes), console)
+    for part in ("train", "extra") if len(index.extra) else ("train",):
+        packs_for(store, index, part, run.config, (run.config.size, *run.config.sizes), console)
     gpus = float(torch.cuda.is_available()) if gpus_per_fold is None else gpus_per_fold
     threads = _threads(gpus)
     with _connected(address or os.environ.get("RAY_ADDRESS") or "local", threads, gpus, console) as ray:
@@ -289,9 +290,9 @@ def _train(path: Path, fold: int, threads: int, gpus: float, versions: str, comm
             )
             with Interrupt(f"kit train --resume {run.id}") as interrupt:
                 store = store_of_run(registry, run)
-                index = store.index()
+                index = index_of_run(store, run.config, console)
                 fold_of_row = folds_of_run(run).of(index.train)
-                forecast = forecast_of(run.config, run, [fold], fold_of_row, console)
+                forecast = forecast_of(run.config, run, [fold], fold_of_row, len(index.extra), console)
                 train_one(registry, store, run, index, fold, fold_of_row, forecast, interrupt, console)
     weight_bytes: int = run.record.get("weight_bytes", 0)
     return weight_bytes

@@ -15,20 +15,21 @@ import torch
 
 from kit.config import TrainConfig
 from kit.console import Console
-from kit.data.folds import Folds, folds_of_run, group_codes, groups_spanning_folds, make_folds, save_folds, saved_folds
+from kit.data.extra import extra_rows, left_out, save_left_out, with_extra
+from kit.data.folds import Folds, folds_of_run, groups_spanning_folds, new_folds, save_folds, saved_folds
 from kit.data.index import Index
 from kit.data.packed import packs_for
 from kit.data.store import Store
 from kit.errors import KitError
 from kit.files import read_json, write_json
-from kit.inference.metrics import bootstrap_interval, flat
+from kit.inference.metrics import flat, score_with_interval
 from kit.inference.predictions import Predictions
 from kit.model import processes
 from kit.model.batches import Samples
 from kit.model.build import build_model, seed_everything, statistics
 from kit.model.checkpoint import Checkpoints
 from kit.plugin.registry import Registry
-from kit.plugin.specs import MetricSpec
+from kit.plugin.specs import Competition, MetricSpec
 from kit.run import Run
 from kit.training.augment import load_pipeline, make_augment
 from kit.training.forecast import Forecast
@@ -40,11 +41,11 @@ PIPELINE = "augment.json"
 Elsewhere = Callable[[Store, Index, Run, list[int], Interrupt, Console], None]
 
 
-def folds_for(store: Store, index: Index, count: int) -> Folds:
+def folds_for(store: Store, index: Index, count: int, console: Console) -> Folds:
     """The saved folds of that number, made and saved now where there are none."""
     folds = saved_folds(store, count)
     if folds is None:
-        folds = make_folds(index, count, seed=0)
+        folds = new_folds(store, index, count, 0, None, console)
         save_folds(store, folds)
     if groups_spanning_folds(index, folds):
         raise KitError(
@@ -71,14 +72,21 @@ def start_run(
     for what, names in index.missing.items():
         if names:
             console.warn(f"{len(names)} {what}, e.g. {names[0]}: left out (kit check {store.competition.name})")
-    folds = folds_for(store, index, config.folds)
+    folds = folds_for(store, index, config.folds, console)
+    extra_out = np.zeros((0, folds.count), bool)
+    if config.extra is not None:
+        config = config.model_copy(update={"extra": str(Path(config.extra).absolute())})
+        index = index_of_run(store, config, console)
+        extra_out = left_out(store, index, folds, console)
+        console.say(f"extra: {len(index.extra)} images from {config.extra}; near-duplicates of validation images, left "
+                    f"out by fold: {', '.join(map(str, extra_out.sum(0)))}")  # fmt: skip
     planned = list(range(config.folds)) if only_fold is None else [_valid_fold(only_fold, config.folds)]
-    normalization = statistics(config, registry, store.dataset.channels)
+    normalization = statistics(config, registry, store.dataset, index, console)
     for name in config.trackers:
         tracker = registry.trackers.get(name)
         if tracker.check is not None:
             tracker.check()
-    registry.metrics.get(store.competition.metric)
+    epoch_metrics(registry, store.competition)
     # A wrong model, head or loss, and weights that can't be had, are found before a directory exists.
     build_model(config, registry, store.dataset, index, normalization, config.pretrained)
     pipeline = None if config.augment is None else Path(config.augment)
@@ -97,6 +105,7 @@ def start_run(
             "folds": {"count": folds.count, "seed": folds.seed, "grouped_by": folds.grouped_by,
                       "digest": folds.digest},
             "planned": planned,
+            "extra": {"ids": len(index.extra), "left_out": extra_out.sum(0).tolist()} if len(index.extra) else None,
             "left_out": {what: len(names) for what, names in index.missing.items()},
             "versions": {name: version(name) for name in ("torch", "torchvision", "timm", "albumentations", "numpy")}
             | {"python": platform.python_version()},
@@ -104,10 +113,18 @@ def start_run(
     )  # fmt: skip
     with run.writing("folds.csv") as path:
         path.write_bytes(folds.csv())
+    if len(index.extra):
+        save_left_out(run, index, extra_out)
     if pipeline is not None:
         with run.writing(PIPELINE) as path:
             shutil.copyfile(pipeline, path)
     return run
+
+
+def index_of_run(store: Store, config: TrainConfig, console: Console) -> Index:
+    """The index from which a run of this configuration learns, with its extra samples."""
+    index = store.index()
+    return index if config.extra is None else with_extra(store, index, Path(config.extra), console)
 
 
 def _valid_fold(fold: int, count: int) -> int:
@@ -132,7 +149,7 @@ def train(
         The document of `kit train --json`.
     """
     config = run.config
-    index = store.index()
+    index = index_of_run(store, config, console)
     first = processes.is_first()
     with ExitStack() as held:
         if first:
@@ -141,7 +158,7 @@ def train(
         planned, missing = processes.first_does(lambda: _plan(run, config, only_fold))
         folds = folds_of_run(run)
         fold_of_row = folds.of(index.train)
-        forecast = forecast_of(config, run, missing, fold_of_row, console)
+        forecast = forecast_of(config, run, missing, fold_of_row, len(index.extra), console)
         try:
             with Interrupt(f"kit train --resume {run.id}") as interrupt:
                 if elsewhere is not None:
@@ -161,7 +178,8 @@ def train(
         if not first:
             return {}
         score = _close(run, index, folds, registry.metrics.get(store.competition.metric), console)
-        run.update(state="finished", score=score)
+        # A rule was made from fewer folds, if there is one.
+        run.update(state="finished", score=score, decision=None)
         results = {str(fold): fold_result(run, fold) or {} for fold in planned}
         _say_score(score, [result["score"] for result in results.values()], console)
     return {"run": run.id, "path": str(run.path), "score": score, "folds": results}
@@ -192,11 +210,11 @@ def fold_result(run: Run, fold: int) -> dict[str, Any] | None:
 
 
 def forecast_of(
-    config: TrainConfig, run: Run, missing: list[int], fold_of_row: np.ndarray, console: Console
+    config: TrainConfig, run: Run, missing: list[int], fold_of_row: np.ndarray, extra: int, console: Console
 ) -> Forecast:
     """What training these folds will take, said once it is known."""
     valid = sum(int((fold_of_row == fold).sum()) for fold in missing)
-    train_images = sum(int((fold_of_row != fold).sum()) for fold in missing)
+    train_images = sum(int((fold_of_row != fold).sum()) + extra for fold in missing)
 
     def disk() -> int:
         # The newest weights, the best, two moments of the optimiser, and the network beside its average.
@@ -228,16 +246,19 @@ def train_one(
     pretrained = config.pretrained and not checkpoints.content
     model = build_model(config, registry, dataset, index, run.record["normalization"], pretrained)
     run.record["weight_bytes"] = sum(p.numel() * p.element_size() for p in model.network.state_dict().values())
-    packs = packs_for(store, index, "train", config, (config.size, *config.sizes), console)
+    sizes = (config.size, *config.sizes)
+    packs = packs_for(store, index, "train", config, sizes, console)
     train_rows, valid_rows = index.train[fold_of_row != fold], index.train[fold_of_row == fold]
+    further = extra_rows(run, index, fold)
+    further_packs = packs_for(store, index, "extra", config, sizes, console) if len(further) else {}
     job = FoldJob(
         config=config,
         fold=fold,
         model=model,
-        train=Samples.of(index, train_rows, dataset, config.size, packs),
+        train=Samples.of(index, train_rows, dataset, config.size, packs).with_extra(index, further, further_packs),
         valid=Samples.of(index, valid_rows, dataset, config.size, packs),
         augment=make_augment(config, run.path),
-        metrics=epoch_metrics(registry, store.competition.metric),
+        metrics=epoch_metrics(registry, store.competition),
         checkpoints=checkpoints,
         history=History(run.fold_dir(fold) / "history.csv", console),
         trackers=[],
@@ -262,17 +283,17 @@ def train_one(
     write_json(
         run.fold_dir(fold) / "result.json",
         {"metric": metric.name, "score": score if np.isfinite(score) else None, "checkpoint": config.checkpoint,
-         "epochs": config.epochs, "train_images": len(train_rows), "valid_images": len(valid_rows),
+         "epochs": config.epochs, "train_images": len(job.train), "valid_images": len(valid_rows),
          "train_seconds": seconds, "seconds": time.monotonic() - began,
          "device": str(model.runtime), "threads": torch.get_num_threads(), "processes": processes.count(),
          "command": sys.argv},
     )  # fmt: skip
 
 
-def epoch_metrics(registry: Registry, metric: str) -> tuple[MetricSpec, ...]:
-    """What each validation computes: the competition's metric first, then accuracy."""
-    chosen = registry.metrics.get(metric)
-    return (chosen,) if metric == "accuracy" else (chosen, registry.metrics.get("accuracy"))
+def epoch_metrics(registry: Registry, competition: Competition) -> tuple[MetricSpec, ...]:
+    """What each validation computes: the competition's metric, by which it is scored, first."""
+    names = dict.fromkeys((competition.metric, *competition.epoch_metrics))
+    return tuple(registry.metrics.get(name) for name in names)
 
 
 def _close(run: Run, index: Index, folds: Folds, metric: MetricSpec, console: Console) -> dict[str, Any]:
@@ -287,13 +308,4 @@ def _close(run: Run, index: Index, folds: Folds, metric: MetricSpec, console: Co
     with run.writing("oof.npz") as path:
         joined.save(path)
     target, prediction = flat(index.task, index.targets(frame)), flat(index.task, joined.values)
-    score = metric.compute(target, prediction)
-    low, high = bootstrap_interval(metric, target, prediction, group_codes(frame), console)
-    return {
-        "metric": metric.name,
-        "value": score if np.isfinite(score) else None,
-        "low": low if np.isfinite(low) else None,
-        "high": high if np.isfinite(high) else None,
-        "ids": len(frame),
-        "resampled": folds.grouped_by or "id",
-    }
+    return score_with_interval(metric, target, prediction, folds.groups(frame), folds.grouped_by, console)

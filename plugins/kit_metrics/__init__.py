@@ -20,10 +20,24 @@ def _accuracy(target: "np.ndarray", prediction: "np.ndarray") -> float:
     return accuracy(target, prediction)
 
 
+def _macro_f1(target: "np.ndarray", prediction: "np.ndarray") -> float:
+    from kit_metrics.classification import macro_f1
+
+    return macro_f1(target, prediction)
+
+
+def _macro_f1_tuned(target: "np.ndarray", prediction: "np.ndarray") -> float:
+    from kit_metrics.classification import macro_f1_tuned
+
+    return macro_f1_tuned(target, prediction)
+
+
 @hookimpl
 def kit_metrics() -> list[MetricSpec]:
     """The built-in metrics."""
     return [
         MetricSpec("roc_auc", True, _roc_auc, label="AUC"),
         MetricSpec("accuracy", True, _accuracy, label="accuracy"),
+        MetricSpec("macro_f1", True, _macro_f1, label="F1"),
+        MetricSpec("macro_f1_tuned", True, _macro_f1_tuned, ("multilabel",), label="F1 tuned"),
     ]

@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from kit.inference import metrics
+from kit.inference.thresholds import cross_fitted
+
 
 def roc_auc(target: np.ndarray, prediction: np.ndarray) -> float:
     """Area under the ROC curve; with several classes the mean of one-against-rest over those that occur.
@@ -20,6 +23,24 @@ def accuracy(target: np.ndarray, prediction: np.ndarray) -> float:
     if target.ndim < prediction.ndim:
         return float((prediction.argmax(1) == target).mean())
     return float(((prediction >= 0.5) == (target >= 0.5)).mean())
+
+
+def macro_f1(target: np.ndarray, prediction: np.ndarray) -> float:
+    """The mean of the classes' F1: at 0.5 for sigmoids, by the largest probability for softmax.
+
+    As scikit-learn's `f1_score(average="macro", zero_division=0)`: a class that neither stands there nor is given
+    counts 0. Of a binary task it is F1 of the positive class.
+    """
+    if target.ndim < prediction.ndim:
+        classes = np.arange(prediction.shape[1])
+        return metrics.macro_f1(target[:, None] == classes, prediction.argmax(1)[:, None] == classes)
+    shape = (len(target), -1)
+    return metrics.macro_f1(target.reshape(shape) >= 0.5, prediction.reshape(shape) >= 0.5)
+
+
+def macro_f1_tuned(target: np.ndarray, prediction: np.ndarray) -> float:
+    """Macro F1 with thresholds a class, each third of the rows cut by what the other two give; nxK both."""
+    return cross_fitted(target, prediction, np.arange(len(target)) % 3, "per-class")
 
 
 def _area(positive: np.ndarray, prediction: np.ndarray) -> float:
