@@ -34,9 +34,10 @@ from kit.console import Console
 from kit.data.index import Index
 from kit.data.packed import Packed
 from kit.data.packing import Layout
-from kit.model.batches import Batch, Loader, Samples, training_plan
+from kit.model.batches import Batch, Loader, training_plan
 from kit.model.build import Model
 from kit.model.checkpoint import Checkpoints
+from kit.model.samples import Samples
 from kit.model.warp import DeviceWarp
 from kit.plugin.registry import Registry
 from kit.plugin.specs import DatasetSpec

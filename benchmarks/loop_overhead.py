@@ -30,9 +30,10 @@ from kit.console import Console
 from kit.data.index import Index
 from kit.data.packed import Packed
 from kit.data.packing import Layout
-from kit.model.batches import Loader, Samples, training_plan
+from kit.model.batches import Loader, training_plan
 from kit.model.build import Model, build_model, seed_everything
 from kit.model.checkpoint import Checkpoints
+from kit.model.samples import Samples
 from kit.plugin.registry import Registry
 from kit.plugin.specs import DatasetSpec
 from kit.training.forecast import Forecast

@@ -12,7 +12,7 @@ from kit.data.index import Index
 from kit.data.packed import Packed, packed
 from kit.data.pixels import read_rgb
 from kit.data.store import Store
-from kit.model.batches import Samples
+from kit.model.samples import Samples
 from kit.plugin.specs import Competition, DatasetSpec
 
 SIDE = 96

@@ -37,7 +37,8 @@ from reference_steps import standard_steps
 from torch.utils.data import DataLoader, Dataset
 
 from kit.config import TrainConfig
-from kit.model.batches import Loader, Normalize, Plan, Samples
+from kit.model.batches import Loader, Normalize, Plan
+from kit.model.samples import Samples
 from kit.model.warp import DeviceWarp, draw, gather
 
 BATCH, MEAN, STD = 64, (0.7, 0.54, 0.69), (0.24, 0.28, 0.22)

@@ -28,6 +28,8 @@ class TrainConfig(BaseModel):
     epochs: int = Field(5, ge=1, le=10_000, description="passes over the training part of a fold")
     batch_size: int = Field(32, ge=1, le=65_536, description="images a forward pass")
     accumulate: int = Field(1, ge=1, le=4096, description="batches whose gradients make one step")
+    init: str | None = Field(None, description="run from whose networks, fold by fold, training starts")
+    only: str | None = Field(None, description="learn from and predict these rows alone, as in cell_type=HUVEC")
     extra: str | None = Field(None, description="csv or folder of further training images, for every fold")
     sampler: Literal["uniform", "balanced"] = Field("uniform", description="balanced draws every class equally often")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, order and augmentation")
@@ -69,6 +71,10 @@ class TrainConfig(BaseModel):
     augment: str | None = Field(None, description="file of a saved albumentations pipeline, in place of the above")
     mixup: float = Field(0, ge=0, le=100, description="alpha of mixup; 0: none")
     cutmix: float = Field(0, ge=0, le=100, description="alpha of CutMix; 0: none")
+    inputs: bool = Field(False, description="the data's further inputs (cell type; age, sex, site) go into the network")
+    normalize: str = Field(
+        "channels", description="channels: by mean and std; image, control, or a column as plate: by each one's own"
+    )
     mean: tuple[float, ...] | Literal["data"] | None = Field(
         None, description="mean a channel in 0..1; data: of the training images; none: the network's own"
     )

@@ -22,12 +22,13 @@ from kit.config import TrainConfig
 from kit.console import Console
 from kit.data.index import Index
 from kit.model import processes
-from kit.model.batches import Normalize, Samples
+from kit.model.batches import Normalize
 from kit.model.build import Model, seed_everything
 from kit.model.checkpoint import Checkpoints
 from kit.model.device import Runtime
 from kit.model.losses import build_loss, loss_terms
 from kit.model.network import Output
+from kit.model.samples import Samples
 from kit.plugin.registry import Registry
 from kit.plugin.specs import DatasetSpec, LossRequest
 from kit.training.forecast import Forecast

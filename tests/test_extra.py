@@ -17,7 +17,9 @@ from kit.data.folds import folds_of_run
 from kit.data.packed import packs_for
 from kit.data.store import Store
 from kit.errors import KitError
-from kit.model.batches import Loader, Normalize, Samples
+from kit.model.batches import Loader, Normalize
+from kit.model.samples import Samples
+from kit.plugin import ModelRequest
 from kit.plugin.registry import Registry
 from kit.run import find_run
 
@@ -191,3 +193,31 @@ def test_extra_that_changed_is_a_kit_error(data):
     index = with_extra(data.store, data.store.index(), data.extra / "more.csv", QUIET)
     with pytest.raises(KitError, match="restore it"):
         extra_rows(run, index, 0)
+
+
+@pytest.mark.parametrize("loss", ["bce", "focal", "focal+lovasz", "soft_f1"])
+def test_four_channels_learn_by_every_loss(data, kit, loss):
+    """From three-channel weights that lie on this disk, with balanced sampling."""
+    run = kit("train", "protein", "--folds", 3, "--fold", 0, "--epochs", 1, "--size", 32, "--batch-size", 6, "--model",
+              "efficientnet_lite0", "--set", f"loss={loss}", "--set", "sampler=balanced", "--json").json  # fmt: skip
+    history = pd.read_csv(find_run(run["run"]).path / "fold-0" / "history.csv")
+    assert np.isfinite(history[["train loss", "valid loss", "F1", "F1 tuned"]]).all(axis=None)
+
+
+def test_the_stem_for_four_channels_keeps_what_was_learned_of_three():
+    registry = Registry()
+    three, four = (
+        registry.models.get("efficientnet_lite0").build(
+            ModelRequest("efficientnet_lite0", channels, 28, "linear", 0, pretrained=True)
+        )
+        for channels in (3, 4)
+    )
+    own, wide = (next(m for m in net.modules() if isinstance(m, torch.nn.Conv2d)).weight for net in (three, four))
+    torch.testing.assert_close(wide[:, :3], own * 3 / 4)
+    torch.testing.assert_close(wide[:, 3], own.mean(1) * 3 / 4)
+    grey = torch.rand(2, 1, 64, 64)
+    for net in (three, four):
+        net.eval()
+    with torch.no_grad():
+        answers = [net.body(grey.expand(-1, channels, -1, -1)) for net, channels in ((three, 3), (four, 4))]
+    torch.testing.assert_close(*answers, atol=1e-4, rtol=1e-3)

@@ -91,7 +91,7 @@ def test_digest_ignores_order_and_the_csv_round_trips(tmp_path):
     assert shuffled.digest == folds.digest
     assert make_folds(index_of([0, 1] * 30), 3, seed=6).digest != folds.digest
     (tmp_path / "folds.csv").write_bytes(folds.csv())
-    assert read_folds(tmp_path / "folds.csv", 5, "").digest == folds.digest
+    assert read_folds(tmp_path / "folds.csv", folds.facts).digest == folds.digest
 
 
 def test_folds_of_other_data_are_refused():

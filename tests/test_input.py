@@ -17,7 +17,8 @@ from kit.data.pixels import read_rgb, resize
 from kit.data.store import Store
 from kit.errors import KitError
 from kit.inference.predict import view
-from kit.model.batches import Batch, Loader, Normalize, Samples, ordered_plan, training_plan
+from kit.model.batches import Batch, Loader, Normalize, ordered_plan, training_plan
+from kit.model.samples import Samples
 from kit.plugin.specs import Competition, DatasetSpec
 from kit.training.augment import Pipeline, load_pipeline, make_augment
 

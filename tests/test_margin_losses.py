@@ -26,7 +26,8 @@ from kit.plugin.manager import load_plugins
 from kit.plugin.registry import Registry
 from kit.run import Run
 from kit.training.interrupt import Interrupt
-from kit.training.train import start_run, train
+from kit.training.start import start_run
+from kit.training.train import train
 
 QUIET = Console(json=True)
 TINTS = ("blue", "green", "red")

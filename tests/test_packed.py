@@ -28,6 +28,7 @@ from kit.data.pixels import read_grey
 from kit.data.store import Store
 from kit.errors import DISK, KitError
 from kit.files import read_json
+from kit.model.samples import Samples
 from kit.plugin.specs import Competition, DatasetSpec
 
 CONSOLE = Console()
@@ -116,7 +117,6 @@ def probed(count: int) -> Counter[int]:
      (6, (9, 12), 16), (6, (8, 8), 5)],
 )  # fmt: skip
 def test_pixels_are_those_of_samples(tmp_path, channels, sides, size):
-    from kit.model.batches import Samples
 
     made = Made(tmp_path / "made", [sides] * 10, channels)
     pack = made.pack(size)

@@ -202,7 +202,7 @@ def test_extra_data_is_found_beside_its_csv_and_among_the_test_images(spec, tmp_
     for text, message in (("Id,Target\nq,1\n", "1 of 1 ids have no four images beside it .* first is q"),
                           ("Id,Target\ne1,1\ne1,2\n", "1 ids stand there more than once"),
                           ("Id,Target\ne1,28\n", "label '28' of e1"),
-                          ("Id,Label\ne1,1\n", "no column 'Target'")):  # fmt: skip
+                          ("Id,Label\ne1,1\n", "no column 'Predicted'")):  # fmt: skip
         (folder / "train.csv").write_text(text)
         with pytest.raises(KitError, match=message):
             spec.extra(folder, index)

@@ -15,8 +15,8 @@ from PIL import Image
 from kit.console import Console
 from kit.files import read_json
 from kit.inference.predict import Forward
-from kit.model.batches import Samples
 from kit.model.checkpoint import Checkpoints
+from kit.model.samples import Samples
 from kit.plugin import DatasetSpec, ImageTracker, Preview, TrackerSpec, hookimpl
 from kit.training.interrupt import Interrupt
 from kit.training.previews import previews
@@ -129,7 +129,8 @@ def test_images_go_to_those_that_take_them(sample):
     from kit.data.store import Store
     from kit.plugin.manager import load_plugins
     from kit.plugin.registry import Registry
-    from kit.training.train import start_run, train
+    from kit.training.start import start_run
+    from kit.training.train import train
 
     opened = {"numbers": Numbers(), "images": Images()}
 

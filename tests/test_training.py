@@ -16,7 +16,8 @@ from kit.model.checkpoint import Checkpoints
 from kit.plugin.registry import Registry
 from kit.run import Run
 from kit.training import loop
-from kit.training.train import start_run, train
+from kit.training.start import start_run
+from kit.training.train import train
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(store):

@@ -8,7 +8,8 @@ from kit.data.store import Store
 from kit.model.checkpoint import Checkpoints
 from kit.plugin.registry import Registry
 from kit.run import Run
-from kit.training.train import start_run, train
+from kit.training.start import start_run
+from kit.training.train import train
 
 QUICK = ["size=32", "epochs=2", "folds=2", "batch_size=16", "rotate=20", "brightness=0.2"]
 

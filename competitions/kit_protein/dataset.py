@@ -152,7 +152,8 @@ def composite(image: np.ndarray) -> np.ndarray:
 
 
 def extra(path: Path, index: Index) -> pd.DataFrame:
-    """Further training rows, `id`, `files`, `target`: a csv `Id,Target`, or a folder with one such csv.
+    """Further training rows, `id`, `files`, `target`: a csv `Id,Target` (or, as `kit pseudo-label` writes it,
+    `Id,Predicted`), or a folder with one such csv.
 
     The images lie beside the csv or in a folder there; ids of the competition's own images, as pseudo-labels have them,
     need none.
@@ -165,7 +166,10 @@ def extra(path: Path, index: Index) -> pd.DataFrame:
         KitError: no csv, or more than one, is there, or an id has no image.
     """
     table_path = _only_csv(path) if path.is_dir() else path
-    table = read_table(table_path, ("Id", "Target"), "give --extra a csv with the columns Id and Target")
+    table = read_table(table_path, ("Id",), "give --extra a csv with the columns Id and Target")
+    if "Target" not in table:
+        table = read_table(table_path, ("Id", "Predicted"), "give --extra a csv with the columns Id and Target")
+        table = table.rename(columns={"Predicted": "Target"})
     if doubled := int(table["Id"].duplicated().sum()):
         raise KitError(f"{table_path}: {doubled} ids stand there more than once: remove all but one of each")
     targets = parse_labels(table["Target"], table["Id"], str(table_path))

@@ -4,9 +4,10 @@ from typing import Annotated, Any
 
 import typer
 
-from kit.cli.options import Json, RunName
+from kit.cli.options import Json, Plates, RunName
 
 CONFUSED = 12  # pairs of labels in the table; --json has all
+
 
 def command(
     run: RunName = None,
@@ -16,6 +17,7 @@ def command(
         typer.Option("--threshold", min=0, max=1, help="Cut of the probability; by default kit thresholds', or 0.5."),
     ] = None,
     beta: Annotated[float, typer.Option("--beta", min=0, help="Weight of recall in F-beta.")] = 2.0,
+    plates: Plates = False,
     json: Json = False,
 ) -> None:
     """Validate a saved run again from its weights: metrics, report by class, confusion matrix.
@@ -23,6 +25,7 @@ def command(
     \b
     Example:
         kit evaluate histopathology-20260101-120000 --threshold 0.4
+        kit evaluate recursion-20260101-120000 --plates
     """
     from kit.console import Console
     from kit.inference.evaluate import evaluate
@@ -32,7 +35,7 @@ def command(
 
     console = Console(json)
     found = find_run(run, lambda each: bool(trained_folds(each)), "with a trained fold")
-    document = evaluate(Registry(), found, fold, threshold, beta, console)
+    document = evaluate(Registry(), found, fold, threshold, beta, console, plates)
     _print(document, console)
     console.result(document)
 

@@ -10,6 +10,7 @@ from kit.cli.options import CompetitionName, Json
 BESIDE = 8  # classes in columns
 SHOWN = 40  # classes in rows
 
+
 def command(
     competition: CompetitionName,
     count: Annotated[int, typer.Option("--folds", min=2, help="Number of folds.")] = 5,
@@ -24,6 +25,9 @@ def command(
             help="Keep near-duplicate images in one fold; by default where the competition has them.",
         ),
     ] = None,
+    ignore_groups: Annotated[
+        bool, typer.Option("--ignore-groups", help="Let groups span folds: a random split, whose scores flatter.")
+    ] = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Read the saved folds again, prove that nothing leaks; otherwise exit 2.")
     ] = False,
@@ -36,6 +40,7 @@ def command(
         kit folds histo --folds 5
         kit folds histo --folds 5 --group patch_id_wsi.csv
         kit folds protein --folds 3 --verify
+        kit folds recursion --folds 3 --ignore-groups
     """
     from kit.console import Console
     from kit.data.folds import (
@@ -57,7 +62,7 @@ def command(
     index = store.index()
     if group is not None:
         index = index.with_groups((store.dataset.groups or read_groups)(group), group.name)
-    folds = new_folds(store, index, count, seed, near, console)
+    folds = new_folds(store, index, count, seed, near, console, ignore_groups)
     path = save_folds(store, folds)
     if verify:
         folds = saved_folds(store, count) or folds
@@ -73,7 +78,10 @@ def command(
         "digest": folds.digest,
         "path": path,
     }
-    if folds.grouped_by:
+    document["ignores"] = folds.ignores or None
+    if folds.ignores:
+        console.say(f"{folds.ignores} is ignored: {spanning} span two folds, and scores flatter")
+    elif folds.grouped_by:
         alone = f"{document['rows_without_group']} ids have no group"
         console.say(f"grouped by {folds.grouped_by}: {spanning} groups span two folds ({alone})")
     else:
@@ -91,15 +99,16 @@ def command(
         console.say(f"near-duplicate pairs spanning folds: {said}")
     console.say(f"saved: {path}")
     console.result(document)
-    if verify and (spanning or document["near_duplicate_pairs_spanning_folds"]):
+    if verify and not folds.ignores and (spanning or document["near_duplicate_pairs_spanning_folds"]):
         raise typer.Exit(2)
 
 
 def _table(classes: tuple[str, ...], rows: list[dict[str, Any]]) -> tuple[list[str], list[list[object]]]:
-    """A row a fold where the classes fit beside one another, otherwise a row a class, the rarest `SHOWN` of them."""
-    if len(classes) <= BESIDE:
-        return ["fold", "ids", "groups", *classes], [
-            [number, row["ids"], row["groups"], *row["labels"].values()] for number, row in enumerate(rows)
+    """A row a fold where classes (or strata) fit beside one another, otherwise a row a class, the rarest `SHOWN`."""
+    what = "strata" if rows[0]["strata"] else "labels"
+    if len(rows[0][what]) <= BESIDE:
+        return ["fold", "ids", "groups", *rows[0][what]], [
+            [number, row["ids"], row["groups"], *row[what].values()] for number, row in enumerate(rows)
         ]
     rarest = sorted(classes, key=lambda name: sum(row["labels"][name] for row in rows))[:SHOWN]
     names = [name for name in classes if name in rarest]

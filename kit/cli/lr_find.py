@@ -26,7 +26,7 @@ def command(
     from kit.plugin.registry import Registry
     from kit.reports.figures import curve, save
     from kit.training.lr_find import find_rate
-    from kit.training.train import folds_for
+    from kit.training.start import folds_for
 
     console, registry = Console(json), Registry()
     store = Store.of(registry, competition)

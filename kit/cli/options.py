@@ -10,6 +10,9 @@ RunName = Annotated[
     str | None, typer.Argument(metavar="[RUN]", help="Name or folder of a run; by default the newest that suits.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else.")]
+Plates = Annotated[
+    bool, typer.Option("--plates", "--postprocess", help="With the competition's own post-processing (plate layout).")
+]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", metavar="FILE|RUN", help="A .toml file or an earlier run's folder.")
 ]

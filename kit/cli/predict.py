@@ -12,6 +12,9 @@ def command(
     tta: Annotated[
         int | None, typer.Option("--tta", help="Views averaged: 1, 2, 4 or 8 flips and right angles.")
     ] = None,
+    nearest: Annotated[
+        bool, typer.Option("--nearest", help="Classes by the nearest mean embedding, not by the network's logits.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Predict the test part: the mean over the run's folds and over views of each image.
@@ -19,6 +22,7 @@ def command(
     \b
     Example:
         kit predict --tta 8
+        kit predict recursion-20260101-120000 --nearest
     """
     from kit.console import Console
     from kit.errors import KitError
@@ -31,9 +35,13 @@ def command(
         raise KitError(f"--tta {tta}: give 1, 2, 4 or 8")
     console = Console(json)
     found = find_run(run, lambda each: bool(trained_folds(each)), "with a trained fold")
-    document = predict_test(Registry(), found, tta or found.config.tta, console)
+    document = predict_test(Registry(), found, tta or found.config.tta, console, nearest)
     console.say(
         f"{document['ids']} ids predicted by folds {', '.join(map(str, document['folds']))}, "
         f"{document['tta']} views each: {document['path']}   next: kit submit {found.id} --dry-run"
     )
+    if nearest:
+        own = found.record.get("score") or {}
+        console.say(f"out-of-fold {document['nearest']['metric']}: {document['nearest']['value']:.4f} by the nearest "
+                    f"class, {own.get('value') or float('nan'):.4f} by the network's logits")  # fmt: skip
     console.result(document)

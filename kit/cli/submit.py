@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kit.cli.options import Json
+from kit.cli.options import Json, Plates
 from kit.errors import INTERRUPTED, KitError
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def command(
     file: Annotated[
         Path | None, typer.Option("--file", metavar="FILE.csv", help="Send this csv instead of a run's predictions.")
     ] = None,
+    plates: Plates = False,
     yes: Annotated[bool, typer.Option("--yes", help="Use the last submission of the day without asking.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write and check the csv, send nothing.")] = False,
     json: Json = False,
@@ -43,12 +44,13 @@ def command(
         kit submit --dry-run
         kit submit histo --wait -m "larger images"
         kit submit histo --file blend.csv
+        kit submit recursion --plates --dry-run
     """
     from kit.console import Console
     from kit.plugin.registry import Registry
 
     console = Console(json)
-    csv = _checked(Registry(), target, file, dry_run)
+    csv = _checked(Registry(), target, file, dry_run, plates)
     document: dict[str, Any] = {
         "run": csv.run.id if csv.run else None,
         "path": csv.path,
@@ -82,7 +84,7 @@ def command(
         raise typer.Exit(2)
 
 
-def _checked(registry: "Registry", target: str | None, file: Path | None, dry_run: bool) -> "CheckedCsv":
+def _checked(registry: "Registry", target: str | None, file: Path | None, dry_run: bool, plates: bool) -> "CheckedCsv":
     """The csv that is meant, checked; one that comes from a sample may not be sent."""
     from kit.inference.submit import check_file, write_submission
 
@@ -99,7 +101,7 @@ def _checked(registry: "Registry", target: str | None, file: Path | None, dry_ru
     run = _find(registry, target)
     if not dry_run and run.record["origin"] == "sample":
         raise KitError(f"run {run.id} was trained on a sample, which is never sent: kit submit {run.id} --dry-run")
-    return write_submission(registry, run)
+    return write_submission(registry, run, plates)
 
 
 def _competition(registry: "Registry", target: str) -> str | None:

@@ -85,7 +85,8 @@ def command(
     from kit.inference.trained import no_trained_fold, store_of_run
     from kit.model import processes
     from kit.run import Run, find_run
-    from kit.training.train import start_run, train
+    from kit.training.start import start_run
+    from kit.training.train import train
 
     with processes.joined():
         console, registry = Console(json, silent=not processes.is_first()), Registry()

@@ -262,7 +262,7 @@ def _finish(store: Store, origin: Origin, source: str, digest: str) -> "Index":
     name = store.competition.name
     try:
         index = store.dataset.index(store.root)
-        if index.train.empty:
+        if index.train.empty and index.controls.empty:
             raise KitError("it has no training images")
     except Exception as error:
         raise KitError(

@@ -34,21 +34,28 @@ def with_extra(store: Store, index: Index, path: Path, console: Console) -> Inde
         raise KitError(f"{path}: all {len(frame)} ids are training ids of {name} already: leave --extra out")
     if known.any():
         console.warn(f"{int(known.sum())} ids of {path} are training ids of {name} already: left out")
-    return replace(index, extra=frame[~known].reset_index(drop=True))
+    given = frame[~known].assign(given=True)
+    own = index.extra.assign(given=False)
+    return replace(
+        index, extra=pd.concat([own, given], ignore_index=True) if len(own) else given.reset_index(drop=True)
+    )
 
 
 def left_out(store: Store, index: Index, folds: Folds, console: Console) -> np.ndarray:
     """Which extra samples are near-duplicates of a validation image of which fold, m x folds of truth values.
 
-    Learned from, they would tell the network the answers to the images that judge it.
+    Learned from, they would tell the network the answers to the images that judge it. Asked of those that a person has
+    given; the dataset's own (controls) are other wells.
     """
+    given = index.extra["given"].to_numpy(bool)
     own = training_hashes(store, index, console)
     cache = store.root / ".kit" / f"likeness-{store.dataset.name}-extra"
-    hashed = np.concatenate([own, hashes(store.dataset, index.root, index.extra["files"].array, cache, console)])
+    hashed = np.concatenate([own, hashes(store.dataset, index.root, index.extra["files"].array[given], cache, console)])
     cluster, fold = clusters(len(hashed), near_pairs(hashed, console)), folds.of(index.train)
-    return np.column_stack(
-        [np.isin(cluster[len(own) :], cluster[: len(own)][fold == number]) for number in range(folds.count)]
-    )
+    result = np.zeros((len(given), folds.count), bool)
+    for number in range(folds.count):
+        result[given, number] = np.isin(cluster[len(own) :], cluster[: len(own)][fold == number])
+    return result
 
 
 def save_left_out(run: Run, index: Index, out: np.ndarray) -> None:

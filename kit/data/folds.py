@@ -2,7 +2,8 @@
 
 import hashlib
 import io
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,14 @@ class Folds:
         count: number of folds.
         seed: of the shuffle.
         grouped_by: what kept samples together (`slide`); empty when nothing did.
+        ignores: the groups that were let span folds on purpose (`experiment`); empty when none were.
     """
 
     table: pd.DataFrame
     count: int
     seed: int
     grouped_by: str
+    ignores: str = ""
 
     @property
     def digest(self) -> str:
@@ -42,6 +45,12 @@ class Folds:
         for row in np.argsort(ids):
             digest.update(f"{ids[row]},{fold[row]}\n".encode())
         return digest.hexdigest()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All but the table, as JSON."""
+        return {"count": self.count, "seed": self.seed, "grouped_by": self.grouped_by, "ignores": self.ignores,
+                "digest": self.digest}  # fmt: skip
 
     def of(self, frame: pd.DataFrame) -> np.ndarray:
         """The fold of each row of a frame of the index."""
@@ -95,8 +104,15 @@ def make_folds(index: Index, count: int, seed: int) -> Folds:
     return Folds(table, count, seed, index.grouped_by if grouped else "")
 
 
-def new_folds(store: Store, index: Index, count: int, seed: int, near: bool | None, console: Console) -> Folds:
-    """`make_folds`, with near-duplicates kept together where wanted; None: where the dataset says how they are told."""
+def new_folds(
+    store: Store, index: Index, count: int, seed: int, near: bool | None, console: Console, ignore_groups: bool = False
+) -> Folds:
+    """`make_folds`, with near-duplicates kept together where wanted; None: where the dataset says how they are told.
+
+    With `ignore_groups` the split is random but for the classes, as one that flatters, to set beside an honest one.
+    """
+    if ignore_groups:
+        return replace(make_folds(replace(index, grouped_by=""), count, seed), ignores=index.grouped_by)
     if store.dataset.likeness is not None if near is None else near:
         index = with_near_duplicates(store, index, console)
     return make_folds(index, count, seed)
@@ -112,11 +128,21 @@ def group_codes(frame: pd.DataFrame) -> np.ndarray:
 
 
 def _labels(index: Index, frame: pd.DataFrame) -> np.ndarray:
-    """One column a class, and one of ones so that the folds' sizes are balanced too."""
+    """One column a class (or stratum, where the index names some), and one of ones, to balance the folds' sizes too."""
+    hot = _hot(index, frame)
+    if "stratum" in frame:
+        codes, known = pd.factorize(frame["stratum"])
+        hot = np.eye(len(known), dtype=np.float32)[codes]
+    return np.column_stack([hot, np.ones(len(frame), np.float32)])
+
+
+def _hot(index: Index, frame: pd.DataFrame) -> np.ndarray:
+    """Targets as nxK of 0 and 1, two columns for a binary task."""
     targets = index.targets(frame)
-    if index.task != "multilabel":
-        targets = np.eye(len(index.classes), dtype=np.float32)[targets.reshape(-1).astype(np.int64)]
-    return np.column_stack([targets, np.ones(len(frame), np.float32)])
+    if index.task == "multilabel":
+        return targets
+    hot: np.ndarray = np.eye(len(index.classes), dtype=np.float32)[targets.reshape(-1).astype(np.int64)]
+    return hot
 
 
 def _greedy(labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -180,15 +206,18 @@ def largest_deviation(index: Index, folds: Folds) -> Deviation:
 
 
 def counts_by_fold(index: Index, folds: Folds) -> list[dict[str, Any]]:
-    """For each fold its `ids`, its `groups` and, as `labels`, its ids of each class."""
+    """For each fold its `ids` and `groups` and, as `labels` and `strata`, its ids of each class and stratum."""
     frame = index.train.drop_duplicates("id")
     fold, groups = folds.of(index.train)[~index.train["id"].duplicated()], folds.groups(frame)
-    labels = _labels(index, frame)[:, :-1]
+    labels = _hot(index, frame)
+    stratum = frame["stratum"].to_numpy(object) if "stratum" in frame else np.empty(0, object)
+    strata = sorted(set(stratum))
     return [
         {
             "ids": int((fold == number).sum()),
             "groups": len(np.unique(groups[fold == number])),
             "labels": {name: int(n) for name, n in zip(index.classes, labels[fold == number].sum(0), strict=True)},
+            "strata": {name: int((stratum[fold == number] == name).sum()) for name in strata},
         }
         for number in range(folds.count)
     ]
@@ -200,7 +229,7 @@ def saved_folds(store: Store, count: int) -> Folds | None:
     if not path.is_file():
         return None
     facts = read_json(path.with_suffix(".json"))
-    folds = read_folds(path, facts["seed"], facts["grouped_by"])
+    folds = read_folds(path, facts)
     if folds.digest != facts["digest"]:
         raise KitError(f"{path} was changed by hand: kit folds {store.competition.name} --folds {count} makes it anew")
     return folds
@@ -210,23 +239,21 @@ def save_folds(store: Store, folds: Folds) -> Path:
     """Keep folds beside the data, for every later run with that number of folds."""
     path = _path(store, folds.count)
     write_bytes(path, folds.csv())
-    facts = {"count": folds.count, "seed": folds.seed, "grouped_by": folds.grouped_by, "digest": folds.digest}
-    write_json(path.with_suffix(".json"), facts)
+    write_json(path.with_suffix(".json"), folds.facts)
     return path
 
 
-def read_folds(path: Path, seed: int, grouped_by: str) -> Folds:
-    """Read a csv of `Folds.csv`."""
+def read_folds(path: Path, facts: Mapping[str, Any]) -> Folds:
+    """Read a csv of `Folds.csv`, with the `facts` that stood beside it."""
     table = pd.read_csv(path, dtype={"id": str, "fold": np.int64, "group": str}, keep_default_na=False)
     if "group" in table:
         table["group"] = table["group"].astype(object).where(table["group"] != "", None)
-    return Folds(table, int(table["fold"].max()) + 1, seed, grouped_by)
+    return Folds(table, int(table["fold"].max()) + 1, facts["seed"], facts["grouped_by"], facts.get("ignores", ""))
 
 
 def folds_of_run(run: Run) -> Folds:
     """The folds that a run was trained on, held against its manifest."""
-    facts = run.record["folds"]
-    return read_folds(run.reading("folds.csv"), facts["seed"], facts["grouped_by"])
+    return read_folds(run.reading("folds.csv"), run.record["folds"])
 
 
 def _path(store: Store, count: int) -> Path:

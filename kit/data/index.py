@@ -1,7 +1,7 @@
 """The index: one row a sample, from which everything else starts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,13 +30,15 @@ class Index:
             relative to root, in the order in which `DatasetSpec.read` takes them; `kit.data.names.FileNames` makes
             them from a pattern and takes little memory), `target` (binary: 0 or 1;
             multiclass: class number; multilabel: tuple of class numbers) and, where samples belong together, `group`
-            (a string; missing where unknown). Several samples (two sites of a well) may share an id; a column
-            `sample` then tells them apart.
+            (a string; missing where unknown), and, where folds are to be stratified by something else than the target,
+            `stratum`. Several samples (two sites of a well) may share an id; a column `sample` then tells them apart.
         test: likewise, without `target` and `group`.
         extras: names of numeric columns of both frames that go into the network as a second input.
         grouped_by: what `group` is, for messages (`slide`, `lesion`); empty without groups.
         missing: what does not fit together, e.g. {"labels without an image": (id, ...)}; those rows are left out.
-        extra: further rows like those of `train` (`kit train --extra`): in the training part of every fold.
+        extra: further rows like those of `train` (`kit train --extra`, or controls): in every training part.
+        controls: samples that are neither predicted nor, unless they stand in `extra` too, learned from: for pictures
+            and normalisation. Columns as of `test`, and `negative`: whether nothing was done to them.
     """
 
     root: Path
@@ -48,6 +50,7 @@ class Index:
     grouped_by: str = ""
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     extra: pd.DataFrame = field(default_factory=_nothing)
+    controls: pd.DataFrame = field(default_factory=_nothing)
 
     def __post_init__(self) -> None:
         for name, frame, needed in (
@@ -90,9 +93,14 @@ class Index:
         """The files of each row as absolute or working-directory paths."""
         return [tuple(self.root / name for name in files) for files in frame["files"]]
 
+    @property
+    def labelled(self) -> pd.DataFrame:
+        """`id` and `target` of all ids from which something is learned."""
+        return pd.concat([frame[["id", "target"]] for frame in (self.train, self.extra) if len(frame)] or [self.train])
+
     def class_counts(self) -> dict[str, int]:
         """Training ids a class, by class name."""
-        frame = self.train.drop_duplicates("id")
+        frame = self.labelled.drop_duplicates("id")
         targets = self.targets(frame)
         if self.task == "multilabel":
             counts = targets.sum(0)
@@ -100,14 +108,27 @@ class Index:
             counts = np.bincount(targets.reshape(-1).astype(np.int64), minlength=len(self.classes))
         return {name: int(count) for name, count in zip(self.classes, counts, strict=True)}
 
+    def with_inputs(self, wanted: bool) -> "Index":
+        """The same index; unless its extra inputs are wanted, the network gets none."""
+        return self if wanted else replace(self, extras=())
+
     def with_groups(self, groups: Mapping[str, str], grouped_by: str) -> "Index":
         """The same index with other groups; ids that the mapping lacks have none."""
-        from dataclasses import replace
-
         known = pd.Series([groups.get(id_) for id_ in self.train["id"]], self.train.index, dtype=object)
         if known.notna().sum() == 0:
             raise KitError(f"none of the {len(self.train)} training ids stands in {grouped_by}: is it the right file?")
         return replace(self, train=self.train.assign(group=known), grouped_by=grouped_by)
+
+
+def rows_of(frame: pd.DataFrame, only: str | None) -> pd.DataFrame:
+    """The rows of a frame that `column=value` names (several values: `a,b`); None: all of them."""
+    if only is None:
+        return frame
+    column, _, value = only.partition("=")
+    if column not in frame:
+        raise KitError(f"only = {only!r}: the data has no column {column!r}: --set only=COLUMN=VALUE, of "
+                       f"{', '.join(name for name in frame if name not in ('id', 'files', 'target'))}")  # fmt: skip
+    return frame[frame[column].astype(str).isin(value.split(","))]
 
 
 def multi_hot(labels: list[tuple[int, ...]], classes: int) -> np.ndarray:

@@ -41,7 +41,13 @@ from kit.files import read_json, write_bytes, write_json
 from kit.plugin.specs import DatasetSpec
 
 FORMAT = 1
-Part = Literal["train", "test", "extra"]
+Part = Literal["train", "test", "extra", "controls"]
+
+
+def frame_of(index: Index, part: Part) -> pd.DataFrame:
+    """The rows of a part of the index."""
+    frame: pd.DataFrame = getattr(index, part)
+    return frame
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ class Packed:
 
     Args:
         path: the file of pixels.
-        part: `train`, `test` or `extra`.
+        part: of the index.
         layout: number of images, side and channels. The side is the one that was asked for, or the native one where
             all images are square, of one size and smaller: enlarged pixels would take space and say nothing, and the
             warp of the augmentation enlarges in the same step.
@@ -142,7 +148,7 @@ class _Wanted:
     Args:
         competition: slug.
         dataset: how samples are read.
-        part: train, test or extra.
+        part: of the index.
         size: the side that is asked for.
         root: the folder to which names of files are relative.
         files: of each row.
@@ -163,7 +169,7 @@ class _Wanted:
 
     @classmethod
     def of(cls, store: Store, index: Index, part: Part, size: int) -> "_Wanted":
-        frame: pd.DataFrame = {"train": index.train, "test": index.test, "extra": index.extra}[part]
+        frame = frame_of(index, part)
         if not len(frame):
             raise KitError(f"{store.competition.name} has no {part} images to pack: kit check {store.competition.name}")
         files, dataset = frame["files"].array, store.dataset

@@ -3,23 +3,34 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from kit.console import Console
 from kit.data.folds import folds_of_run
-from kit.data.packed import packs_for
+from kit.data.index import Index, rows_of
+from kit.data.store import Store
 from kit.errors import KitError
 from kit.inference.decision import decide_fold, rule_of
 from kit.inference.metrics import classification_table, cut_at, flat
 from kit.inference.predict import forward
 from kit.inference.predictions import Predictions
-from kit.inference.trained import load_fold, no_trained_fold, store_of_run, trained_folds
-from kit.model.batches import Loader, Samples
+from kit.inference.submit import postprocessed
+from kit.inference.trained import index_of, load_fold, no_trained_fold, store_of_run, trained_folds
+from kit.model.batches import Loader
+from kit.model.samples import samples_of
 from kit.plugin.registry import Registry
+from kit.plugin.specs import MetricSpec
 from kit.run import Run
 
 
 def evaluate(
-    registry: Registry, run: Run, only_fold: int | None, threshold: float | None, beta: float, console: Console
+    registry: Registry,
+    run: Run,
+    only_fold: int | None,
+    threshold: float | None,
+    beta: float,
+    console: Console,
+    plates: bool = False,
 ) -> dict[str, Any]:
     """Predict the validation part of each trained fold anew and score it.
 
@@ -28,7 +39,8 @@ def evaluate(
 
     Returns:
         The metrics over all evaluated ids together, the competition's metric a fold, and `difference`: the largest
-        distance of a probability from the one that training saved (0 on the same machine and thread count).
+        distance of a probability from the one that training saved (0 on the same machine and thread count). With
+        `plates` also the competition's metric after its post-processing.
     """
     folds = trained_folds(run)
     if not folds:
@@ -38,7 +50,7 @@ def evaluate(
             f"fold {only_fold} of run {run.id} is not trained: kit train --resume {run.id} --fold {only_fold}"
         )
     store = store_of_run(registry, run)
-    index = store.index()
+    index = index_of(store, run.config)
     metric = registry.metrics.get(store.competition.metric)
     by_fold, parts, answers, difference = {}, [], [], 0.0
     for fold in folds if only_fold is None else [only_fold]:
@@ -64,16 +76,30 @@ def evaluate(
             table["report"][name]["threshold"] = float(cut)
     score = metric.compute(target, prediction)
     said = rule.method if rule else 0.5 if threshold is None else threshold
-    return {"run": run.id, "ids": len(ids), "threshold": said, "metric": metric.name, metric.name: score,
-            **table, "folds": by_fold, "difference": difference}  # fmt: skip
+    document = {"run": run.id, "ids": len(ids), "threshold": said, "metric": metric.name, metric.name: score,
+                **table, "folds": by_fold, "difference": difference}  # fmt: skip
+    if plates:
+        whole = Predictions(ids, index.output_names, np.concatenate([part.values for part in parts]))
+        document["with_plates"] = _score_plates(registry, store, index, whole, metric)
+    return document
+
+
+def _score_plates(
+    registry: Registry, store: Store, index: Index, predictions: Predictions, metric: MetricSpec
+) -> float:
+    """The metric after the competition's post-processing, which may leave classes (controls) out."""
+    after = postprocessed(registry, store, predictions, index)
+    target = index.targets_of(after.ids)
+    if index.task == "multiclass":
+        target = pd.Index(after.classes).get_indexer(pd.Index(index.classes))[target]
+    return metric.compute(flat(index.task, target), flat(index.task, after.values))
 
 
 def _validate(registry: Registry, run: Run, index: Any, fold: int, console: Console) -> Predictions:
     store = store_of_run(registry, run)
     model = load_fold(registry, store, run, index, fold)
-    rows = index.train[folds_of_run(run).of(index.train) == fold]
-    packs = packs_for(store, index, "train", run.config, [run.config.size], console)
-    samples = Samples.of(index, rows, store.dataset, run.config.size, packs)
+    rows = rows_of(index.train[folds_of_run(run).of(index.train) == fold], run.config.only)
+    samples = samples_of(store, index, "train", rows, run.config, console)
     loader = Loader(samples, None, run.config.workers, model.runtime.device, model.normalize)
     with console.progress(f"fold {fold} validation", len(samples)) as bar:
         result = forward(model, loader, run.config.batch_size * 2, after_batch=bar.advance)

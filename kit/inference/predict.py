@@ -41,14 +41,17 @@ def forward(
     batch_size: int,
     views: int = 1,
     has_targets: bool = True,
+    give: Callable[[Output], Tensor] | None = None,
     after_batch: Callable[[int], None] = lambda images: None,
 ) -> Forward:
-    """Run a model over all samples of a loader, averaging the probabilities of `views` views.
+    """Run a model over all samples of a loader, averaging over `views` views what `give` takes of its output: BxK
+    probabilities by default.
 
     Several processes share the samples, and each gets the result of all. The network is in eval mode inside and in its
     earlier mode again afterwards. The loss is that of the first view. `after_batch` is called with the number of images
     done; what it raises ends the pass.
     """
+    give = give or model.probabilities
     was_training = model.network.training
     model.network.eval()
     device = model.runtime.device
@@ -65,7 +68,7 @@ def forward(
                 if has_targets:
                     first = Output(output.logits[:count], output.embedding[:count])
                     loss_sum += model.loss(first, batch) * count
-            share = model.probabilities(output).unflatten(0, (views, count)).mean(0)
+            share = give(output).unflatten(0, (views, count)).mean(0)
             if not done:
                 # On the device, since fetching each batch would wait for it; in one piece, since many small ones
                 # between the large ones of the network would keep the memory from being given back.

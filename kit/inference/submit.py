@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from kit.data.index import Index
 from kit.data.store import Store
 from kit.errors import KitError
 from kit.files import sha256
@@ -38,15 +39,26 @@ class CheckedCsv:
         return not any(finding.level == "error" for finding in self.findings)
 
 
-def write_submission(registry: Registry, run: Run) -> CheckedCsv:
-    """Write `submission.csv` into a run and check it against the sample submission alone."""
+def postprocessed(registry: Registry, store: Store, predictions: Predictions, index: Index) -> Predictions:
+    """Predictions after what the competition knows besides (plates); a `KitError` where it knows nothing."""
+    step = registry.submissions.get(store.competition.submission).postprocess
+    if step is None:
+        raise KitError(f"{store.competition.name} has no post-processing: leave --plates out")
+    return step(predictions, index)
+
+
+def write_submission(registry: Registry, run: Run, plates: bool = False) -> CheckedCsv:
+    """Write `submission.csv` into a run and check it against the sample submission alone.
+
+    With `plates` the competition's post-processing comes first.
+    """
     if not run.has("test.npz"):
         raise KitError(f"run {run.id} has no predictions: kit predict {run.id}")
     store = store_of_run(registry, run)
     spec = registry.submissions.get(store.competition.submission)
     predictions, index = with_cuts(run, Predictions.load(run.reading("test.npz"))), store.index()
-    if spec.postprocess is not None:
-        predictions = spec.postprocess(predictions, index)
+    if plates:
+        predictions = postprocessed(registry, store, predictions, index)
     with run.writing("submission.csv") as path:
         spec.write(predictions, index, path)
     path = run.reading("submission.csv")

@@ -34,6 +34,11 @@ def store_of_run(registry: Registry, run: Run) -> Store:
     return store
 
 
+def index_of(store: Store, config: TrainConfig) -> Index:
+    """The data's index, with the extra inputs that a configuration wants."""
+    return store.index().with_inputs(config.inputs)
+
+
 def load_fold(registry: Registry, store: Store, run: Run, index: Index, fold: int) -> Model:
     """The network of one fold with the weights that its configuration wants (`last` or `best`)."""
     config: TrainConfig = run.config

@@ -2,26 +2,18 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-import pandas as pd
 import torch
-from pandas.api.extensions import ExtensionArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from kit.config import TrainConfig
-from kit.data.index import Index
-from kit.data.packed import Packed
-from kit.data.packing import read_sample
-from kit.data.pixels import resize
+from kit.model.samples import Samples
 from kit.model.warp import DeviceWarp, draw, gather, warp_normalized
-from kit.plugin.specs import DatasetSpec
 
 # The steps of a configuration, done as one warp; or a person's own (image, seed) -> image.
 Augment = TrainConfig | Callable[[np.ndarray, int], np.ndarray]
@@ -35,91 +27,6 @@ class Batch(NamedTuple):
     target: Tensor
     extras: Tensor
     rows: Tensor
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Rows of an index at one size, from packed pixels where there are some for that size.
-
-    Args:
-        root: the folder to which `files` are relative.
-        files: names of the files of each sample: the array of the index's column.
-        targets, extras: as the index gives them.
-        dataset: how a sample's files are read.
-        size: side in pixels.
-        packs: packed pixels of the whole part by the size they serve.
-        places: row of each sample in the packs; of an extra sample -1 - row in `extra_packs`.
-        extra_packs: packed pixels of the extra samples by the size they serve.
-    """
-
-    root: Path
-    files: ExtensionArray | np.ndarray
-    targets: np.ndarray
-    extras: np.ndarray
-    dataset: DatasetSpec
-    size: int
-    packs: Mapping[int, Packed] = field(default_factory=dict)
-    places: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
-    extra_packs: Mapping[int, Packed] = field(default_factory=dict)
-
-    @classmethod
-    def of(
-        cls,
-        index: Index,
-        frame: pd.DataFrame,
-        dataset: DatasetSpec,
-        size: int,
-        packs: Mapping[int, Packed] | None = None,
-    ) -> "Samples":
-        """The rows of `frame`, a part of the index's frame; rows without a target (the test part) get zeros."""
-        targets = index.targets(frame) if "target" in frame else np.zeros((len(frame), 0), np.float32)
-        whole = index.train if "target" in frame else index.test
-        places = whole.index.get_indexer(frame.index)
-        files = frame["files"].array
-        return cls(index.root, files, targets, index.extra_inputs(frame), dataset, size, packs or {}, places)
-
-    def with_extra(self, index: Index, frame: pd.DataFrame, packs: Mapping[int, Packed]) -> "Samples":
-        """The same samples and behind them the rows of `frame`, a part of the index's extra samples."""
-        if not len(frame):
-            return self
-        return replace(
-            self,
-            files=np.concatenate([np.asarray(self.files), np.asarray(frame["files"])]),
-            targets=np.concatenate([self.targets, index.targets(frame)]),
-            extras=np.concatenate([self.extras, index.extra_inputs(frame)]),
-            places=np.concatenate([self.places, -1 - index.extra.index.get_indexer(frame.index)]),
-            extra_packs=packs,
-        )
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    @property
-    def pack(self) -> Packed | None:
-        """The packed pixels that serve this size."""
-        return self.packs.get(self.size)
-
-    def stored(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """An array of stored images NxHxWxC, and where in it those of the rows lie."""
-        if self.pack is None:
-            raise ValueError(f"there are no packed pixels of {self.size} px")
-        pixels, places = self.pack.pixels, self.places[rows]
-        extra = places < 0
-        if not extra.any():
-            return pixels, places
-        both = np.empty((len(rows), *pixels.shape[1:]), np.uint8)
-        both[~extra] = gather(pixels, places[~extra])
-        further = self.extra_packs[self.size].pixels
-        for row in np.flatnonzero(extra):
-            both[row] = resize(np.asarray(further[-1 - places[row]]), both.shape[1])
-        return both, np.arange(len(rows))
-
-    def image(self, row: int) -> np.ndarray:
-        """One sample as size x size x C uint8."""
-        if self.pack is not None:
-            pixels, (place,) = self.stored(np.array([row]))
-            return resize(np.asarray(pixels[place]), self.size)
-        return resize(read_sample(self.dataset, self.root, self.files[row]), self.size)
 
 
 class Loader:
@@ -146,7 +53,7 @@ class Loader:
         self.config = augment if isinstance(augment, TrainConfig) else None
         pipeline = None if augment is None or isinstance(augment, TrainConfig) else augment
         self.on_device = device.type != "cpu"
-        self._mean, self._std = ((part.flatten() / 255).tolist() for part in (normalize.mean, normalize.std))
+        self._own = tuple((part.flatten() / 255).cpu().numpy() for part in (normalize.mean, normalize.std))
         self._out = torch.empty(0)
         self._warp = DeviceWarp(self.config, samples.size)
         self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
@@ -158,7 +65,7 @@ class Loader:
         """The batches of a plan, in its order: one (rows, seeds) a batch."""
         if not self.on_device:
             for rows, seeds, pixels, places in self._pixels(plan):
-                yield self._batch(rows, self._normalized(pixels, places, seeds))
+                yield self._batch(rows, self._normalized(rows, pixels, places, seeds))
             return
         ahead = None
         for item in self._pixels(plan):
@@ -178,14 +85,16 @@ class Loader:
             for (rows, seeds), images in zip(plan, self._reader.read(plan), strict=True):
                 yield rows, seeds, images, np.arange(len(rows))
 
-    def _normalized(self, pixels: np.ndarray, places: np.ndarray, seeds: np.ndarray) -> Tensor:
+    def _normalized(self, rows: np.ndarray, pixels: np.ndarray, places: np.ndarray, seeds: np.ndarray) -> Tensor:
         size, (height, width) = self.samples.size, pixels.shape[1:3]
         steps = draw(self.config, seeds, (height, width), size) if self.config else None
         shape = (len(places), size, size, pixels.shape[3])
         if self._out.shape[1:] != shape[1:] or len(self._out) < len(places):
             self._out = torch.empty(shape)
         out = self._out[: len(places)]
-        return warp_normalized(pixels, places, steps, size, self._mean, self._std, out)
+        levels = self.samples.levels
+        mean, std = self._own if levels is None else (levels.mean[rows], levels.std[rows])
+        return warp_normalized(pixels, places, steps, size, mean, std, out)
 
     def _copy(
         self, rows: np.ndarray, seeds: np.ndarray, pixels: np.ndarray, places: np.ndarray
@@ -213,18 +122,17 @@ class Loader:
             for part in (images, steps):
                 if part is not None:
                     part.record_stream(now)
-        return self._batch(rows, self.normalize(self._warp(images, steps)))
+        levels = self.samples.levels
+        own = () if levels is None else (self._moved(levels.mean[rows]), self._moved(levels.std[rows]))
+        return self._batch(rows, self.normalize(self._warp(images, steps), *own))
+
+    def _moved(self, values: np.ndarray) -> Tensor:
+        tensor = torch.from_numpy(values)
+        return (tensor.pin_memory() if self.device.type == "cuda" else tensor).to(self.device, non_blocking=True)
 
     def _batch(self, rows: np.ndarray, images: Tensor) -> Batch:
-        target, extras = (torch.from_numpy(part[rows]) for part in (self.samples.targets, self.samples.extras))
-        if self.device.type == "cuda":
-            target, extras = target.pin_memory(), extras.pin_memory()
-        return Batch(
-            images,
-            target.to(self.device, non_blocking=True),
-            extras.to(self.device, non_blocking=True),
-            torch.from_numpy(rows),
-        )
+        target, extras = (self._moved(part[rows]) for part in (self.samples.targets, self.samples.extras))
+        return Batch(images, target, extras, torch.from_numpy(rows))
 
 
 class _Reading:
@@ -327,6 +235,11 @@ class Normalize(nn.Module):
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1) * 255)
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1) * 255)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Normalise grey levels; the result lies channels-last in memory, as convolutions like it."""
-        return images.sub(self.mean).div_(self.std)
+    def forward(self, images: Tensor, mean: Tensor | None = None, std: Tensor | None = None) -> Tensor:
+        """Normalise grey levels; the result lies channels-last in memory, as convolutions like it.
+
+        `mean` and `std`, BxC of pixels in 0..1, take the place of the module's own, image by image.
+        """
+        if mean is None or std is None:
+            return images.sub(self.mean).div_(self.std)
+        return images.sub(mean[:, :, None, None] * 255).div_(std[:, :, None, None] * 255)

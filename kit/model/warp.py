@@ -137,19 +137,20 @@ def warp_batch(
 
 
 def warp_normalized(
-    images: np.ndarray, rows: np.ndarray, parameters: Parameters | None, size: int, mean: Sequence[float],
-    std: Sequence[float], out: Tensor | None = None, threads: int | None = None
+    images: np.ndarray, rows: np.ndarray, parameters: Parameters | None, size: int, mean: Sequence[float] | np.ndarray,
+    std: Sequence[float] | np.ndarray, out: Tensor | None = None, threads: int | None = None
 ) -> Tensor:  # fmt: skip
     """`Normalize(mean, std)` of `warp_batch`, to the bit: float32 BxCxSxS, channels-last in memory.
 
     Brightness, contrast and normalisation are one table an image. `out`, BxSxSxC float32, is the memory of the result;
-    used again for every batch it saves up to half of the time, which new memory costs at 224 px.
+    used again for every batch it saves up to half of the time, which new memory costs at 224 px. `mean` and `std` are
+    C numbers, or BxC, those of each image.
     """
     mover = _Mover(images, rows, parameters, size)
     result = torch.empty(mover.shape) if out is None else out
     shaded = _tables(parameters)
     levels = (LEVELS if shaded is None else shaded.astype(np.float32)).reshape(-1, 1, 256, 1)
-    centre, width = (np.float32(255) * np.array(values, np.float32) for values in (mean, std))
+    centre, width = (np.float32(255) * np.array(values, np.float32)[..., None, None, :] for values in (mean, std))
     _run(mover, (levels - centre) / width, result.numpy(), threads)
     return result.permute(0, 3, 1, 2)
 

@@ -101,6 +101,8 @@ class DatasetSpec:
         sample: writes a synthetic miniature in the real layout: (folder, seed).
         likeness: the files of one sample -> HxW uint8, the picture by which near-duplicates are told; where given,
             `kit folds` keeps near-duplicates in one fold without being asked. By default `picture` in grey.
+        statistics: (index, frame) -> mean and standard deviation of each row's channels, nxC of pixels in 0..1, where
+            the data brings them (`--set normalize=plate`); None where it does not: they are measured.
         extra: (csv or folder that a person gives with `--extra`, index) -> rows like `index.train`, for the training
             part of every fold. Names of files are absolute or relative to the index's root.
     """
@@ -115,6 +117,7 @@ class DatasetSpec:
     sample: Callable[[Path, int], None] | None = None
     likeness: Callable[[tuple[Path, ...]], "np.ndarray"] | None = None
     extra: Callable[[Path, "Index"], "pd.DataFrame"] | None = None
+    statistics: Callable[["Index", "pd.DataFrame"], "tuple[np.ndarray, np.ndarray] | None"] | None = None
 
     def picture(self, array: "np.ndarray") -> "np.ndarray":
         """What a person sees of an array that `read` gave: HxWxC uint8 -> HxWx3 uint8."""
@@ -221,7 +224,8 @@ class SubmissionSpec:
         name: unique.
         write: (predictions, index, path): writes the csv, rows in the order that the competition wants.
         check: (path of the csv, folder of the data) -> findings; reads nothing but the csv and the sample submission.
-        postprocess: predictions and index -> predictions (plate assignment, decision rules); applied before `write`.
+        postprocess: predictions, of test or training ids, and index -> predictions (plate assignment); applied before
+            `write`, and scored by `kit evaluate`, where the person asks for it (`--plates`).
     """
 
     name: str

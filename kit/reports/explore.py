@@ -57,8 +57,14 @@ def write_pictures(dataset: DatasetSpec, index: Index, folder: Path, console: Co
 
 
 def _pictures(dataset: DatasetSpec, index: Index, console: Console) -> Iterator[Picture]:
-    if not len(index.train):
-        return
+    if len(index.train):
+        yield from _general(dataset, index, console)
+    # Of controls alone there may be own pictures, never general ones.
+    if dataset.figures is not None and (len(index.train) or len(index.controls)):
+        yield from _own(dataset.figures(index), console)
+
+
+def _general(dataset: DatasetSpec, index: Index, console: Console) -> Iterator[Picture]:
     yield _grid(dataset, index, console)
     yield _frequency(index)
     if index.task == "multilabel":
@@ -67,8 +73,6 @@ def _pictures(dataset: DatasetSpec, index: Index, console: Console) -> Iterator[
         yield _correlation(index, labels)
         yield from _rarest(dataset, index, console)
     yield from _by_class(dataset, index, console)
-    if dataset.figures is not None:
-        yield from _own(dataset.figures(index), console)
 
 
 def _own(pictures: Iterable[Picture], console: Console) -> Iterator[Picture]:

@@ -1,7 +1,7 @@
 """Small figures on matplotlib's own `Figure` and its Agg canvas: no pyplot, no global state, no window."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +134,94 @@ def heat_map(values: np.ndarray, names: Sequence[str], title: str, label: str) -
     axes.set_aspect("equal")
     axes.invert_yaxis()
     figure.colorbar(mesh, ax=axes, label=label, shrink=0.6, ticks=[-1, -0.5, 0, 0.5, 1])
+    return figure
+
+
+def maps(
+    rows: Sequence[tuple[str, Sequence[tuple[str, np.ndarray]]]],
+    headings: Sequence[str],
+    places: tuple[Sequence[str], Sequence[str]],
+    marks: Mapping[str, np.ndarray],
+    title: str,
+    label: str,
+) -> Figure:
+    """Maps of differences (HxW) in a table: red above and blue below 0, NaN is grey; a colour scale a column.
+
+    A scale ends at the 99th percentile of its column's distances from 0, so that outliers don't pale the rest.
+
+    Args:
+        rows: a label (lines as given), and a map a heading, each with a line to stand above it.
+        headings: one a column.
+        places: names of the H lines and of the W columns of every map.
+        marks: at most two kinds: name -> which places are marked, a mask of rows x H x W.
+        title: above all.
+        label: of each colour scale.
+    """
+    figure = Figure(figsize=(2.45 * len(headings) + 0.9, 1.65 * len(rows) + 1.4), layout="constrained")
+    _title(figure, title)
+    grid = figure.subplots(len(rows), len(headings), squeeze=False, sharex=True, sharey=True)
+    colours = colormaps["RdBu_r"].with_extremes(bad="#B0B0B0")
+    for column, heading in enumerate(headings):
+        distances = np.abs([values[column][1] for _, values in rows])
+        far = float(np.nanpercentile(distances, 99)) or 1.0
+        for axes, (_, line) in zip(grid[:, column], rows, strict=True):
+            note, values = line[column]
+            image = axes.imshow(values, cmap=colours, vmin=-far, vmax=far, interpolation="nearest")
+            axes.set_title(note, fontsize=SMALL, pad=2, color=INK)
+        grid[0, column].set_title(f"{heading}\n{rows[0][1][column][0]}", fontsize=SMALL, pad=2, color=INK)
+        bar = figure.colorbar(image, ax=grid[:, column], location="bottom", aspect=25, pad=0.01, extend="both")
+        bar.ax.tick_params(labelsize=SMALL)
+        bar.set_label(label, fontsize=SMALL)
+    for row, (line, (text, _)) in enumerate(zip(grid, rows, strict=True)):
+        line[0].set_ylabel(text, rotation="horizontal", ha="right", va="center", fontsize=9, color=INK)
+        for axes in line:
+            for (name, masks), marker in zip(marks.items(), ("s", "o"), strict=False):
+                y, x = np.nonzero(masks[row])
+                axes.scatter(x, y, 9, "white", marker=marker, edgecolors="black", linewidths=0.8, label=name)
+            axes.tick_params(labelsize=6.5, length=2)
+    for ticks, names, most in ((grid[0, 0].set_yticks, places[0], 7), (grid[0, 0].set_xticks, places[1], 11)):
+        chosen = range(0, len(names), -(-len(names) // most))
+        ticks(chosen, [names[place] for place in chosen])
+    if marks:
+        figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower left", ncols=2, frameon=False)
+    return figure
+
+
+def ranges(
+    panels: Mapping[str, Sequence[np.ndarray]], names: Sequence[str], groups: Sequence[str], title: str, label: str
+) -> Figure:
+    """Panels one below another: how numbers are spread at each of several places.
+
+    A dot is the median, a thick line the middle half, a thin one reaches from the 5th to the 95th percentile.
+
+    Args:
+        panels: heading -> for each place its numbers, at least one.
+        names: of the places.
+        groups: of the places, which get their colour by it; places of one group stand beside each other.
+        title: above all.
+        label: what the numbers are.
+    """
+    figure = Figure(figsize=(max(0.21 * len(names) + 1.4, 7), 1.35 * len(panels) + 1.9), layout="constrained")
+    _title(figure, title)
+    grid = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
+    places = np.arange(len(names))
+    for axes, (heading, numbers) in zip(grid, panels.items(), strict=True):
+        spread = np.array([np.percentile(some, [5, 25, 50, 75, 95]) for some in numbers])
+        for number, group in enumerate(dict.fromkeys(groups)):
+            at = np.array(groups) == group
+            colour, (low, first, middle, third, high) = COLOURS[number % len(COLOURS)], spread[at].T
+            axes.vlines(places[at], low, high, colour, linewidth=1)
+            axes.vlines(places[at], first, third, colour, linewidth=4)
+            axes.plot(places[at], middle, "o", markersize=4, color=colour, markerfacecolor="white", label=group)
+        axes.set_title(heading, loc="left", fontsize=10, color=INK)
+        axes.set_ylim(bottom=0)
+        axes.grid(axis="y", color="#E0E0E0", linewidth=0.6)
+        axes.set_axisbelow(True)
+        _plain(axes)
+    grid[-1].set_xticks(places, names, rotation=90)
+    grid[-1].set_xlim(-0.7, len(names) - 0.3)
+    figure.supylabel(label, fontsize=10, color=INK)
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=8, frameon=False)
     return figure
 
 

@@ -25,8 +25,9 @@ from kit.data.packed import Packed, find_packed
 from kit.data.packing import Crew, Job, Layout, read_sample
 from kit.data.pixels import read_rgb
 from kit.data.store import Store
-from kit.model.batches import Augment, Batch, Loader, Plan, Samples, training_plan
+from kit.model.batches import Augment, Batch, Loader, Plan, training_plan
 from kit.model.build import Model, build_model, seed_everything, statistics
+from kit.model.samples import Samples
 from kit.model.warp import DeviceWarp, draw, gather
 from kit.plugin.registry import Registry
 from kit.plugin.specs import Competition, DatasetSpec
@@ -64,7 +65,8 @@ def nowhere() -> Competition:
 
 def measure(registry: Registry, store: Store, config: TrainConfig, seconds: float, console: Console) -> Bench:
     """Measure every stage for about `seconds` each. Writes into a temporary folder alone."""
-    index = store.dataset.index(store.root) if store.competition.kaggle == "none" else store.index()
+    known = store.competition.kaggle != "none"
+    index = (store.index() if known else store.dataset.index(store.root)).with_inputs(config.inputs)
     rates: Rates = dict.fromkeys(STAGES)
     seed_everything(config.seed, 0)
     normalization = statistics(config, registry, store.dataset, index, console)
@@ -92,7 +94,6 @@ def measure(registry: Registry, store: Store, config: TrainConfig, seconds: floa
         for stage in ("gather", "augment", "copy", "forward", "train", "train_double", "epoch"):
             note(stage, getattr(work, stage)())
     layout = Layout(len(index.train), pack.size, store.dataset.channels)
-    known = store.competition.kaggle != "none"
     return Bench(
         rates, config, model.runtime.device.type, model.runtime.amp is not None, torch.get_num_threads(), cores(),
         config.augment is not None, len(index.train) if known else EXAMPLE,

@@ -13,9 +13,10 @@ from kit.console import Console
 from kit.inference.metrics import flat
 from kit.inference.predict import Forward, forward
 from kit.model import processes
-from kit.model.batches import Augment, Loader, Samples, balanced_weights, training_plan
+from kit.model.batches import Augment, Loader, balanced_weights, training_plan
 from kit.model.build import Model
 from kit.model.checkpoint import Checkpoints, pack_modules, pack_optimizer, unpack_modules, unpack_optimizer
+from kit.model.samples import Samples
 from kit.plugin.specs import ImageTracker, MetricSpec, Tracker
 from kit.training.ema import Ema
 from kit.training.forecast import Forecast

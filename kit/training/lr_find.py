@@ -9,11 +9,12 @@ from pathlib import Path
 from kit.config import TrainConfig
 from kit.console import Console
 from kit.data.folds import Folds
-from kit.data.packed import packs_for
 from kit.data.store import Store
 from kit.errors import KitError
-from kit.model.batches import Loader, Samples, training_plan
+from kit.inference.trained import index_of
+from kit.model.batches import Loader, training_plan
 from kit.model.build import build_model, seed_everything, statistics
+from kit.model.samples import samples_of
 from kit.plugin.registry import Registry
 from kit.training.augment import make_augment
 from kit.training.mix import mix
@@ -36,7 +37,7 @@ class RangeTest:
 
 def find_rate(registry: Registry, store: Store, config: TrainConfig, folds: Folds, console: Console) -> RangeTest:
     """Train the first fold's network on up to 100 batches with a rate that grows from 1e-7 to 10."""
-    index = store.index()
+    index = index_of(store, config)
     seed_everything(config.seed, 0)
     normalization = statistics(config, registry, store.dataset, index, console)
     model = build_model(config, registry, store.dataset, index, normalization, config.pretrained)
@@ -44,9 +45,8 @@ def find_rate(registry: Registry, store: Store, config: TrainConfig, folds: Fold
         freeze_body(model.network, True)
     optimizer = make_optimizer(config, model.network, model.loss)
     rows = index.train[folds.of(index.train) != 0]
-    size = config.sizes[0] if config.sizes else config.size
-    packs = packs_for(store, index, "train", config, [size], console)
-    samples = Samples.of(index, rows, store.dataset, size, packs)
+    first = config.model_copy(update={"size": config.sizes[0] if config.sizes else config.size})
+    samples = samples_of(store, index, "train", rows, first, console)
     augment = make_augment(config, Path())
     loader = Loader(samples, augment, config.workers, model.runtime.device, model.normalize)
     epochs = (training_plan(len(samples), config.batch_size, (config.seed, 0, epoch)) for epoch in range(STEPS))

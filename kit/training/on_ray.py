@@ -33,7 +33,8 @@ from kit.paths import data_root
 from kit.plugin.registry import Registry
 from kit.run import Run
 from kit.training.interrupt import Interrupt
-from kit.training.train import fold_result, forecast_of, index_of_run, train_one
+from kit.training.start import index_of_run
+from kit.training.train import fold_result, forecast_of, train_one
 
 # How often a fold is tried again after its worker has died; a lack of memory is tried again without end by Ray itself.
 RETRIES = 3

@@ -3,7 +3,7 @@
 import numpy as np
 
 from kit.inference.predict import Forward
-from kit.model.batches import Samples
+from kit.model.samples import Samples
 from kit.plugin.specs import Preview, Task
 
 COUNT = 16

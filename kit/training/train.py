@@ -1,12 +1,9 @@
 """A training run: made, trained fold by fold, and closed with its out-of-fold score."""
 
-import platform
-import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,122 +12,30 @@ import torch
 
 from kit.config import TrainConfig
 from kit.console import Console
-from kit.data.extra import extra_rows, left_out, save_left_out, with_extra
-from kit.data.folds import Folds, folds_of_run, groups_spanning_folds, new_folds, save_folds, saved_folds
-from kit.data.index import Index
+from kit.data.extra import extra_rows
+from kit.data.folds import Folds, folds_of_run
+from kit.data.index import Index, rows_of
 from kit.data.packed import packs_for
+from kit.data.statistics import row_levels
 from kit.data.store import Store
-from kit.errors import KitError
 from kit.files import read_json, write_json
 from kit.inference.metrics import flat, score_with_interval
 from kit.inference.predictions import Predictions
 from kit.model import processes
-from kit.model.batches import Samples
-from kit.model.build import build_model, seed_everything, statistics
-from kit.model.checkpoint import Checkpoints
+from kit.model.build import build_model, seed_everything
+from kit.model.checkpoint import Checkpoints, unpack_modules
+from kit.model.samples import samples_of
 from kit.plugin.registry import Registry
-from kit.plugin.specs import Competition, MetricSpec
+from kit.plugin.specs import MetricSpec
 from kit.run import Run
-from kit.training.augment import load_pipeline, make_augment
+from kit.training.augment import make_augment
 from kit.training.forecast import Forecast
 from kit.training.history import History
 from kit.training.interrupt import Interrupt, Interrupted, InUnison
 from kit.training.loop import FoldJob, train_fold
+from kit.training.start import epoch_metrics, index_of_run, valid_fold
 
-PIPELINE = "augment.json"
 Elsewhere = Callable[[Store, Index, Run, list[int], Interrupt, Console], None]
-
-
-def folds_for(store: Store, index: Index, count: int, console: Console) -> Folds:
-    """The saved folds of that number, made and saved now where there are none."""
-    folds = saved_folds(store, count)
-    if folds is None:
-        folds = new_folds(store, index, count, 0, None, console)
-        save_folds(store, folds)
-    if groups_spanning_folds(index, folds):
-        raise KitError(
-            f"groups span folds in the saved {count} folds: kit folds {store.competition.name} --folds {count}"
-        )
-    return folds
-
-
-def start_run(
-    registry: Registry,
-    store: Store,
-    config: TrainConfig,
-    sources: Mapping[str, str],
-    only_fold: int | None,
-    console: Console,
-) -> Run:
-    """Check everything that can be checked before training, then write a new run's directory."""
-    if config.batch_size < 2 * processes.count():
-        raise KitError(
-            f"{processes.count()} processes can't share {config.batch_size} images: "
-            f"--batch-size {2 * processes.count()} or more"
-        )
-    index = store.index()
-    for what, names in index.missing.items():
-        if names:
-            console.warn(f"{len(names)} {what}, e.g. {names[0]}: left out (kit check {store.competition.name})")
-    folds = folds_for(store, index, config.folds, console)
-    extra_out = np.zeros((0, folds.count), bool)
-    if config.extra is not None:
-        config = config.model_copy(update={"extra": str(Path(config.extra).absolute())})
-        index = index_of_run(store, config, console)
-        extra_out = left_out(store, index, folds, console)
-        console.say(f"extra: {len(index.extra)} images from {config.extra}; near-duplicates of validation images, left "
-                    f"out by fold: {', '.join(map(str, extra_out.sum(0)))}")  # fmt: skip
-    planned = list(range(config.folds)) if only_fold is None else [_valid_fold(only_fold, config.folds)]
-    normalization = statistics(config, registry, store.dataset, index, console)
-    for name in config.trackers:
-        tracker = registry.trackers.get(name)
-        if tracker.check is not None:
-            tracker.check()
-    epoch_metrics(registry, store.competition)
-    # A wrong model, head or loss, and weights that can't be had, are found before a directory exists.
-    build_model(config, registry, store.dataset, index, normalization, config.pretrained)
-    pipeline = None if config.augment is None else Path(config.augment)
-    if pipeline is not None:
-        load_pipeline(pipeline)
-        config = config.model_copy(update={"augment": PIPELINE})
-    run = Run.create(
-        config,
-        {
-            "competition": store.competition.name,
-            "slug": store.competition.slug,
-            "origin": store.origin,
-            "classes": list(index.classes),
-            "sources": dict(sources),
-            "normalization": normalization,
-            "folds": {"count": folds.count, "seed": folds.seed, "grouped_by": folds.grouped_by,
-                      "digest": folds.digest},
-            "planned": planned,
-            "extra": {"ids": len(index.extra), "left_out": extra_out.sum(0).tolist()} if len(index.extra) else None,
-            "left_out": {what: len(names) for what, names in index.missing.items()},
-            "versions": {name: version(name) for name in ("torch", "torchvision", "timm", "albumentations", "numpy")}
-            | {"python": platform.python_version()},
-        },
-    )  # fmt: skip
-    with run.writing("folds.csv") as path:
-        path.write_bytes(folds.csv())
-    if len(index.extra):
-        save_left_out(run, index, extra_out)
-    if pipeline is not None:
-        with run.writing(PIPELINE) as path:
-            shutil.copyfile(pipeline, path)
-    return run
-
-
-def index_of_run(store: Store, config: TrainConfig, console: Console) -> Index:
-    """The index from which a run of this configuration learns, with its extra samples."""
-    index = store.index()
-    return index if config.extra is None else with_extra(store, index, Path(config.extra), console)
-
-
-def _valid_fold(fold: int, count: int) -> int:
-    if not 0 <= fold < count:
-        raise KitError(f"there is no fold {fold} of {count}: --fold 0 to --fold {count - 1}")
-    return fold
 
 
 def train(
@@ -189,7 +94,7 @@ def _plan(run: Run, config: TrainConfig, only_fold: int | None) -> tuple[list[in
     """The folds that the run is to have in the end, and those of them that are still to train."""
     planned = run.record["planned"]
     if only_fold is not None and only_fold not in planned:
-        planned = sorted([*planned, _valid_fold(only_fold, config.folds)])
+        planned = sorted([*planned, valid_fold(only_fold, config.folds)])
     run.update(state="running", planned=planned)
     (run.path / ".lost").unlink(missing_ok=True)
     return planned, [fold for fold in planned if fold_result(run, fold) is None]
@@ -243,20 +148,25 @@ def train_one(
     began = time.monotonic()
     seed_everything(config.seed, fold)
     checkpoints = Checkpoints(run.fold_dir(fold))
-    pretrained = config.pretrained and not checkpoints.content
+    fresh = not checkpoints.content
+    pretrained = config.pretrained and fresh and config.init is None
     model = build_model(config, registry, dataset, index, run.record["normalization"], pretrained)
+    if config.init is not None and fresh:
+        start = Run.open(Path(config.init))
+        unpack_modules(Checkpoints(start.fold_dir(fold)).weights(start.config.checkpoint), model.network, model.loss)
     run.record["weight_bytes"] = sum(p.numel() * p.element_size() for p in model.network.state_dict().values())
-    sizes = (config.size, *config.sizes)
-    packs = packs_for(store, index, "train", config, sizes, console)
-    train_rows, valid_rows = index.train[fold_of_row != fold], index.train[fold_of_row == fold]
-    further = extra_rows(run, index, fold)
-    further_packs = packs_for(store, index, "extra", config, sizes, console) if len(further) else {}
+    parts = (index.train[fold_of_row != fold], index.train[fold_of_row == fold], extra_rows(run, index, fold))
+    *rows, further = (rows_of(part, config.only) for part in parts)
+    train, valid = (samples_of(store, index, "train", part, config, console, config.sizes) for part in rows)
+    if len(further):
+        packs = packs_for(store, index, "extra", config, (config.size, *config.sizes), console)
+        train = train.with_extra(index, further, packs, row_levels(store, index, "extra", config, console))
     job = FoldJob(
         config=config,
         fold=fold,
         model=model,
-        train=Samples.of(index, train_rows, dataset, config.size, packs).with_extra(index, further, further_packs),
-        valid=Samples.of(index, valid_rows, dataset, config.size, packs),
+        train=train,
+        valid=valid,
         augment=make_augment(config, run.path),
         metrics=epoch_metrics(registry, store.competition),
         checkpoints=checkpoints,
@@ -272,7 +182,7 @@ def train_one(
         result = train_fold(job, interrupt, console)
     if not processes.is_first():
         return
-    predictions = Predictions(valid_rows["id"].to_numpy(), index.output_names, result.probabilities).mean_by_id()
+    predictions = Predictions(rows[1]["id"].to_numpy(), index.output_names, result.probabilities).mean_by_id()
     with run.writing(f"fold-{fold}/oof.npz") as path:
         predictions.save(path)
     metric = registry.metrics.get(store.competition.metric)
@@ -283,17 +193,11 @@ def train_one(
     write_json(
         run.fold_dir(fold) / "result.json",
         {"metric": metric.name, "score": score if np.isfinite(score) else None, "checkpoint": config.checkpoint,
-         "epochs": config.epochs, "train_images": len(job.train), "valid_images": len(valid_rows),
+         "epochs": config.epochs, "train_images": len(train), "valid_images": len(valid),
          "train_seconds": seconds, "seconds": time.monotonic() - began,
          "device": str(model.runtime), "threads": torch.get_num_threads(), "processes": processes.count(),
          "command": sys.argv},
     )  # fmt: skip
-
-
-def epoch_metrics(registry: Registry, competition: Competition) -> tuple[MetricSpec, ...]:
-    """What each validation computes: the competition's metric, by which it is scored, first."""
-    names = dict.fromkeys((competition.metric, *competition.epoch_metrics))
-    return tuple(registry.metrics.get(name) for name in names)
 
 
 def _close(run: Run, index: Index, folds: Folds, metric: MetricSpec, console: Console) -> dict[str, Any]:

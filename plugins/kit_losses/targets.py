@@ -37,7 +37,7 @@ def positive_weights(index: "Index") -> Tensor:
     counts = index.class_counts()
     positives = torch.tensor([counts[name] for name in index.output_names], dtype=torch.float32)
     # A class without positives is never weighed: any finite number will do.
-    return (index.train["id"].nunique() - positives) / positives.clamp(min=1)
+    return (index.labelled["id"].nunique() - positives) / positives.clamp(min=1)
 
 
 def class_weights(index: "Index") -> Tensor:

@@ -1,0 +1,65 @@
+"""The csv that Kaggle takes: `id_code,sirna`, the siRNA as `train.csv` spells it; and what the plates tell besides."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kit.data.index import Index, read_table
+from kit.files import atomic
+from kit.inference.predictions import Predictions
+from kit.inference.submission import bad_rows, check_rows
+from kit.plugin import Finding
+from kit_recursion.dataset import MEND
+from kit_recursion.plates import assign, learn_groups
+
+COLUMN = "sirna"
+
+
+def treatments(predictions: Predictions, index: Index) -> Predictions:
+    """The mean of both sites over the treatments' classes alone: no test well is a control."""
+    wells = predictions.mean_by_id()
+    controls = set(index.controls["sirna"]) if len(index.controls) else set()
+    kept = [number for number, name in enumerate(wells.classes) if name not in controls]
+    return replace(wells, classes=tuple(wells.classes[number] for number in kept), values=wells.values[:, kept])
+
+
+def plates(predictions: Predictions, index: Index) -> Predictions:
+    """Every siRNA once a plate, and only those of the group that lies on it (`kit_recursion.plates`)."""
+    wells = treatments(predictions, index)
+    train = index.train.drop_duplicates("id")
+    number = pd.Index(wells.classes).get_indexer(pd.Index(index.classes))
+    known = train[number[train["target"]] >= 0]
+    groups = learn_groups(
+        known["experiment"].to_numpy(object),
+        known["plate"].str.rsplit("_", n=1).str[1].to_numpy(object),
+        number[known["target"]],
+        len(wells.classes),
+    )
+    everything = pd.concat([train, index.test]).drop_duplicates("id").set_index("id").loc[wells.ids]
+    experiment, plate = everything["experiment"].to_numpy(object), everything["plate"].to_numpy(object)
+    return replace(wells, values=assign(wells.values, experiment, plate, groups))
+
+
+def write(predictions: Predictions, index: Index, path: Path) -> None:
+    """Write the likeliest siRNA of each test well, in the order of the sample submission."""
+    wells = treatments(predictions, index)
+    order = read_table(index.root / "sample_submission.csv", ("id_code",), MEND)["id_code"]
+    ordered = wells.reorder(order[order.isin(set(index.test["id"]))].to_numpy(object))
+    chosen = np.asarray(ordered.classes, dtype=object)[ordered.values.argmax(1)]
+    with atomic(path) as temporary:
+        pd.DataFrame({"id_code": ordered.ids, COLUMN: chosen}).to_csv(temporary, index=False, lineterminator="\n")
+
+
+def check(path: Path, root: Path) -> list[Finding]:
+    """Findings about the csv at `path`, held against the sample submission in `root` and the siRNAs of `train.csv`."""
+    table, findings = check_rows(path, root / "sample_submission.csv")
+    if table is None:
+        return findings
+    known = set(read_table(root / "train.csv", (COLUMN,), MEND)[COLUMN])
+    findings += bad_rows(table, ~table[COLUMN].isin(known).to_numpy(), f"{COLUMN} is none of train.csv", COLUMN)
+    if not findings and len(table) > 1 and table[COLUMN].nunique() == 1:
+        first = table[COLUMN].iloc[0]
+        findings.append(Finding("warning", f"{COLUMN} is {first!r} in every row, as in a sample submission"))
+    return findings

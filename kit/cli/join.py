@@ -1,0 +1,38 @@
+"""`kit join`."""
+
+from typing import Annotated
+
+import typer
+
+from kit.cli.options import Json
+
+
+def command(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs with test predictions.")],
+    json: Json = False,
+) -> None:
+    """Put runs together that each predict rows of their own, such as one cell type each, into a new run.
+
+    \b
+    Example:
+        kit train recursion --set init=COMMON --set only=cell_type=HUVEC --lr 1e-4
+        kit join RUN-OF-HEPG2 RUN-OF-HUVEC RUN-OF-RPE RUN-OF-U2OS
+    """
+    from kit.console import Console
+    from kit.inference.join import join
+    from kit.plugin.registry import Registry
+    from kit.run import find_run
+
+    console = Console(json)
+    document = join(Registry(), [find_run(name) for name in runs], console)
+    rows = [(part["run"], part["only"], (part["score"] or {}).get("ids"), _number((part["score"] or {}).get("value")))
+            for part in document["parts"]]  # fmt: skip
+    score = document["score"]
+    rows.append((document["run"], "all of them", score["ids"], _number(score["value"])))
+    console.table("", ["run", "rows", "ids", score["metric"]], rows)
+    console.say(f"run: {document['path']}   next: kit submit {document['run']} --dry-run")
+    console.result(document)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

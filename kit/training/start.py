@@ -1,0 +1,162 @@
+"""What comes before training: everything is checked that can be, then a run's directory is written."""
+
+import platform
+import shutil
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from kit.config import TrainConfig
+from kit.console import Console
+from kit.data.extra import left_out, save_left_out, with_extra
+from kit.data.folds import Folds, groups_spanning_folds, new_folds, save_folds, saved_folds
+from kit.data.index import Index, rows_of
+from kit.data.statistics import check_normalize
+from kit.data.store import Store
+from kit.errors import KitError, nearest
+from kit.inference.trained import index_of, trained_folds
+from kit.model import processes
+from kit.model.build import build_model, statistics
+from kit.plugin.registry import Registry
+from kit.plugin.specs import Competition, MetricSpec
+from kit.run import Run, find_run
+from kit.training.augment import load_pipeline
+
+PIPELINE = "augment.json"
+
+
+def folds_for(store: Store, index: Index, count: int, console: Console) -> Folds:
+    """The saved folds of that number, made and saved now where there are none."""
+    folds = saved_folds(store, count)
+    if folds is None:
+        folds = new_folds(store, index, count, 0, None, console)
+        save_folds(store, folds)
+    if folds.ignores:
+        console.warn(f"the folds ignore {folds.ignores}: samples of one stand in several folds, and scores flatter")
+    elif groups_spanning_folds(index, folds):
+        raise KitError(
+            f"groups span folds in the saved {count} folds: kit folds {store.competition.name} --folds {count}"
+        )
+    return folds
+
+
+def start_run(
+    registry: Registry,
+    store: Store,
+    config: TrainConfig,
+    sources: Mapping[str, str],
+    only_fold: int | None,
+    console: Console,
+) -> Run:
+    """Check everything that can be checked before training, then write a new run's directory."""
+    if config.batch_size < 2 * processes.count():
+        raise KitError(
+            f"{processes.count()} processes can't share {config.batch_size} images: "
+            f"--batch-size {2 * processes.count()} or more"
+        )
+    index = index_of(store, config)
+    check_normalize(index, config.normalize)
+    for what, names in index.missing.items():
+        if names:
+            console.warn(f"{len(names)} {what}, e.g. {names[0]}: left out (kit check {store.competition.name})")
+    folds = folds_for(store, index, config.folds, console)
+    config, extra_out, planned = _settled(store, index, folds, config, only_fold, console)
+    index = index_of_run(store, config, console)
+    normalization = statistics(config, registry, store.dataset, index, console)
+    for name in config.trackers:
+        tracker = registry.trackers.get(name)
+        if tracker.check is not None:
+            tracker.check()
+    epoch_metrics(registry, store.competition)
+    # A wrong model, head or loss, and weights that can't be had, are found before a directory exists.
+    build_model(config, registry, store.dataset, index, normalization, config.pretrained)
+    pipeline = None if config.augment is None else Path(config.augment)
+    if pipeline is not None:
+        load_pipeline(pipeline)
+        config = config.model_copy(update={"augment": PIPELINE})
+    run = Run.create(
+        config,
+        {
+            "competition": store.competition.name,
+            "slug": store.competition.slug,
+            "origin": store.origin,
+            "classes": list(index.classes),
+            "sources": dict(sources),
+            "normalization": normalization,
+            "folds": folds.facts,
+            "planned": planned,
+            "extra": {"ids": len(index.extra), "left_out": extra_out.sum(0).tolist()} if len(index.extra) else None,
+            "left_out": {what: len(names) for what, names in index.missing.items()},
+            "versions": {name: version(name) for name in ("torch", "torchvision", "timm", "albumentations", "numpy")}
+            | {"python": platform.python_version()},
+        },
+    )  # fmt: skip
+    with run.writing("folds.csv") as path:
+        path.write_bytes(folds.csv())
+    if len(index.extra):
+        save_left_out(run, index, extra_out)
+    if pipeline is not None:
+        with run.writing(PIPELINE) as path:
+            shutil.copyfile(pipeline, path)
+    return run
+
+
+def _settled(
+    store: Store, index: Index, folds: Folds, config: TrainConfig, only_fold: int | None, console: Console
+) -> tuple[TrainConfig, np.ndarray, list[int]]:
+    """The configuration with whole paths, which extra samples are left out of which fold, and the folds to train."""
+    extra_out = np.zeros((len(index.extra), folds.count), bool)
+    if config.extra is not None:
+        config = config.model_copy(update={"extra": str(Path(config.extra).absolute())})
+        whole = index_of_run(store, config, console)
+        extra_out = left_out(store, whole, folds, console)
+        console.say(f"extra: {len(whole.extra) - len(index.extra)} images from {config.extra}; near-duplicates of "
+                    f"validation images, left out by fold: {', '.join(map(str, extra_out.sum(0)))}")  # fmt: skip
+    chosen = rows_of(index.train, config.only)
+    if not len(chosen):
+        column, _, value = (config.only or "").partition("=")
+        known = sorted(set(index.train[column].astype(str)))
+        raise KitError(f"only = {config.only!r}: no training row has that {column}: {nearest(value, known)}")
+    fold_of_row = folds.of(index.train)[index.train.index.get_indexer(chosen.index)]
+    planned = np.unique(fold_of_row).tolist() if only_fold is None else [valid_fold(only_fold, config.folds)]
+    if only_fold is None and len(planned) < config.folds:
+        console.warn(f"only {config.only}: it stands in folds {', '.join(map(str, planned))} alone")
+    if config.init is not None:
+        start = _start_of(config, folds, index, planned)
+        config = config.model_copy(update={"init": str(start.path.absolute())})
+    return config, extra_out, planned
+
+
+def index_of_run(store: Store, config: TrainConfig, console: Console) -> Index:
+    """The index from which a run of this configuration learns, with its extra samples."""
+    index = index_of(store, config)
+    return index if config.extra is None else with_extra(store, index, Path(config.extra), console)
+
+
+def _start_of(config: TrainConfig, folds: Folds, index: Index, planned: list[int]) -> Run:
+    """The run with whose weights training starts: of the same folds, or its networks have seen what judges them."""
+    start = find_run(config.init)
+    if start.record["folds"]["digest"] != folds.digest or start.record["classes"] != list(index.classes):
+        raise KitError(f"init = {start.id}: it was trained on other folds or classes: "
+                       f"kit train {config.competition} --folds {config.folds} makes one to start with")  # fmt: skip
+    if untrained := sorted(set(planned) - set(trained_folds(start))):
+        raise KitError(f"init = {start.id}: its fold {untrained[0]} is not trained: kit train --resume {start.id}")
+    if (start.config.model, start.config.head, start.config.inputs) != (config.model, config.head, config.inputs):
+        raise KitError(f"init = {start.id} is {start.config.model} with head {start.config.head}: --model, head and "
+                       "inputs must be the same")  # fmt: skip
+    return start
+
+
+def valid_fold(fold: int, count: int) -> int:
+    """The number of a fold, if there is such a fold."""
+    if not 0 <= fold < count:
+        raise KitError(f"there is no fold {fold} of {count}: --fold 0 to --fold {count - 1}")
+    return fold
+
+
+def epoch_metrics(registry: Registry, competition: Competition) -> tuple[MetricSpec, ...]:
+    """What each validation computes: the competition's metric, by which it is scored, first."""
+    names = dict.fromkeys((competition.metric, *competition.epoch_metrics))
+    return tuple(registry.metrics.get(name) for name in names)
