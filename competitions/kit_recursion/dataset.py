@@ -167,7 +167,10 @@ def statistics(index: Index, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarra
     path = index.root / "pixel_stats.csv"
     if not path.is_file():
         return None
-    table = pd.read_csv(path, usecols=["id_code", "site", "channel", "mean", "std"], dtype={"id_code": str})
+    try:
+        table = pd.read_csv(path, usecols=["id_code", "site", "channel", "mean", "std"], dtype={"id_code": str})
+    except ValueError as error:
+        raise KitError(f"{path} can't be read ({error}): remove it, and levels are measured, or {MEND}") from None
     wide = table.pivot_table(index=["id_code", "site"], columns="channel", values=["mean", "std"])
     rows = wide.index.get_indexer(pd.MultiIndex.from_frame(frame[["id", "sample"]]))
     if (rows < 0).any():
