@@ -73,7 +73,7 @@ def test_each_image_is_normalised_by_what_belongs_to_it(store, pack):
 def test_the_batches_are_the_formula_in_float64_on_both_paths(store):
     index = store.index()
     config = settings("image")
-    samples = samples_of(store, index, "train", index.train.iloc[4:20], config, QUIET)
+    samples = samples_of(store, index, "train", config, QUIET)(index.train.iloc[4:20])
     assert samples.pack is not None
     for on_device in (False, True):
         loader = Loader(samples, None, 0, torch.device("cpu"), Normalize((0.5,) * 6, (0.1,) * 6))

@@ -76,7 +76,8 @@ def _all(
     if archive is not None:
         arrival = from_archive(store, archive, force, console)
     elif sample:
-        arrival = from_sample(store, seed, force)
+        with console.waiting("drawing the miniature"):
+            arrival = from_sample(store, seed, force)
     else:
         from kit.kaggle.download import from_kaggle
 

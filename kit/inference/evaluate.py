@@ -99,7 +99,7 @@ def _validate(registry: Registry, run: Run, index: Any, fold: int, console: Cons
     store = store_of_run(registry, run)
     model = load_fold(registry, store, run, index, fold)
     rows = rows_of(index.train[folds_of_run(run).of(index.train) == fold], run.config.only)
-    samples = samples_of(store, index, "train", rows, run.config, console)
+    samples = samples_of(store, index, "train", run.config, console)(rows)
     loader = Loader(samples, None, run.config.workers, model.runtime.device, model.normalize)
     with console.progress(f"fold {fold} validation", len(samples)) as bar:
         result = forward(model, loader, run.config.batch_size * 2, after_batch=bar.advance)

@@ -3,12 +3,10 @@
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from kit.console import Console
 from kit.data.folds import folds_of_run
 from kit.data.index import Index, rows_of
-from kit.data.packed import Part
 from kit.data.store import Store
 from kit.errors import KitError
 from kit.inference.nearest import Centres
@@ -17,7 +15,7 @@ from kit.inference.predictions import Predictions
 from kit.inference.trained import index_of, load_fold, no_trained_fold, store_of_run, trained_folds
 from kit.model.batches import Loader
 from kit.model.build import Model
-from kit.model.samples import samples_of
+from kit.model.samples import Samples, samples_of
 from kit.plugin.registry import Registry
 from kit.run import Run
 
@@ -53,10 +51,11 @@ def predict_test(registry: Registry, run: Run, views: int, console: Console, nea
     if not len(rows):
         raise KitError(f"no test image has {config.only}: run {run.id} has nothing to predict")
 
-    def loader(model: Model, part: Part, frame: pd.DataFrame) -> Loader:
-        samples = samples_of(store, index, part, frame, config, console)
+    def loader(model: Model, samples: Samples) -> Loader:
         return Loader(samples, None, config.workers, model.runtime.device, model.normalize)
 
+    test = samples_of(store, index, "test", config, console)(rows)
+    of_train = samples_of(store, index, "train", config, console) if nearest else None
     train, fold_of_row = rows_of(index.train, config.only), folds_of_run(run).of(index.train)
     fold_of_row = fold_of_row[index.train.index.get_indexer(train.index)]
     total, held_out = np.zeros((len(rows), index.outputs), np.float64), []
@@ -65,14 +64,14 @@ def predict_test(registry: Registry, run: Run, views: int, console: Console, nea
         for fold in folds:
             model = load_fold(registry, store, run, index, fold)
             give = None
-            if nearest:
+            if of_train is not None:
                 learned, judged = train[fold_of_row != fold], train[fold_of_row == fold]
-                centres = Centres.of(model, loader(model, "train", learned), index.outputs, batch_size)
+                centres = Centres.of(model, loader(model, of_train(learned)), index.outputs, batch_size)
                 give = centres.probabilities
-                own = forward(model, loader(model, "train", judged), batch_size, has_targets=False, give=give)
+                own = forward(model, loader(model, of_train(judged)), batch_size, has_targets=False, give=give)
                 held_out.append(Predictions(judged["id"].to_numpy(), index.output_names, own.probabilities))
             result = forward(
-                model, loader(model, "test", rows), batch_size, views, has_targets=False, give=give,
+                model, loader(model, test), batch_size, views, has_targets=False, give=give,
                 after_batch=bar.advance,
             )  # fmt: skip
             total += result.probabilities

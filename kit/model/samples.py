@@ -1,6 +1,6 @@
 """Rows of an index as images at one size, from packed pixels or from files, with what normalises each of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -115,25 +115,20 @@ class Samples:
 
 
 def samples_of(
-    store: Store,
-    index: Index,
-    part: Part,
-    frame: pd.DataFrame,
-    config: TrainConfig,
-    console: Console,
-    sizes: Sequence[int] = (),
-) -> Samples:
-    """The rows of `frame`, of one part of the index, as a configuration wants them: packed and normalised.
+    store: Store, index: Index, part: Part, config: TrainConfig, console: Console, sizes: Sequence[int] = ()
+) -> Callable[[pd.DataFrame], Samples]:
+    """Rows of one part of the index -> samples as a configuration wants them: packed and normalised.
+
+    Packs and statistics of the whole part are looked for, or made, once, here.
 
     Args:
         store: of the data.
         index: of that store.
         part: to which the rows belong; not `extra`.
-        frame: the rows.
         config: its size is the samples'.
         console: for the progress of packing.
         sizes: further sides that will be asked for.
     """
     packs = packs_for(store, index, part, config, (config.size, *sizes), console)
     levels = row_levels(store, index, part, config, console)
-    return Samples.of(index, frame, store.dataset, config.size, packs, levels)
+    return lambda frame: Samples.of(index, frame, store.dataset, config.size, packs, levels)

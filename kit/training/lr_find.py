@@ -46,7 +46,7 @@ def find_rate(registry: Registry, store: Store, config: TrainConfig, folds: Fold
     optimizer = make_optimizer(config, model.network, model.loss)
     rows = index.train[folds.of(index.train) != 0]
     first = config.model_copy(update={"size": config.sizes[0] if config.sizes else config.size})
-    samples = samples_of(store, index, "train", rows, first, console)
+    samples = samples_of(store, index, "train", first, console)(rows)
     augment = make_augment(config, Path())
     loader = Loader(samples, augment, config.workers, model.runtime.device, model.normalize)
     epochs = (training_plan(len(samples), config.batch_size, (config.seed, 0, epoch)) for epoch in range(STEPS))

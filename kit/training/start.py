@@ -62,8 +62,7 @@ def start_run(
         if names:
             console.warn(f"{len(names)} {what}, e.g. {names[0]}: left out (kit check {store.competition.name})")
     folds = folds_for(store, index, config.folds, console)
-    config, extra_out, planned = _settled(store, index, folds, config, only_fold, console)
-    index = index_of_run(store, config, console)
+    config, index, extra_out, planned = _settled(store, index, folds, config, only_fold, console)
     normalization = statistics(config, registry, store.dataset, index, console)
     for name in config.trackers:
         tracker = registry.trackers.get(name)
@@ -105,14 +104,16 @@ def start_run(
 
 def _settled(
     store: Store, index: Index, folds: Folds, config: TrainConfig, only_fold: int | None, console: Console
-) -> tuple[TrainConfig, np.ndarray, list[int]]:
-    """The configuration with whole paths, which extra samples are left out of which fold, and the folds to train."""
+) -> tuple[TrainConfig, Index, np.ndarray, list[int]]:
+    """The configuration with whole paths, the index with extra samples, which of them are left out of which fold, and
+    the folds to train."""
     extra_out = np.zeros((len(index.extra), folds.count), bool)
     if config.extra is not None:
-        config = config.model_copy(update={"extra": str(Path(config.extra).absolute())})
-        whole = index_of_run(store, config, console)
-        extra_out = left_out(store, whole, folds, console)
-        console.say(f"extra: {len(whole.extra) - len(index.extra)} images from {config.extra}; near-duplicates of "
+        path = Path(config.extra).absolute()
+        config = config.model_copy(update={"extra": str(path)})
+        own, index = len(index.extra), with_extra(store, index, path, console)
+        extra_out = left_out(store, index, folds, console)
+        console.say(f"extra: {len(index.extra) - own} images from {config.extra}; near-duplicates of "
                     f"validation images, left out by fold: {', '.join(map(str, extra_out.sum(0)))}")  # fmt: skip
     chosen = rows_of(index.train, config.only)
     if not len(chosen):
@@ -126,7 +127,7 @@ def _settled(
     if config.init is not None:
         start = _start_of(config, folds, index, planned)
         config = config.model_copy(update={"init": str(start.path.absolute())})
-    return config, extra_out, planned
+    return config, index, extra_out, planned
 
 
 def index_of_run(store: Store, config: TrainConfig, console: Console) -> Index:

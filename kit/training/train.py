@@ -157,7 +157,7 @@ def train_one(
     run.record["weight_bytes"] = sum(p.numel() * p.element_size() for p in model.network.state_dict().values())
     parts = (index.train[fold_of_row != fold], index.train[fold_of_row == fold], extra_rows(run, index, fold))
     *rows, further = (rows_of(part, config.only) for part in parts)
-    train, valid = (samples_of(store, index, "train", part, config, console, config.sizes) for part in rows)
+    train, valid = map(samples_of(store, index, "train", config, console, config.sizes), rows)
     if len(further):
         packs = packs_for(store, index, "extra", config, (config.size, *config.sizes), console)
         train = train.with_extra(index, further, packs, row_levels(store, index, "extra", config, console))
