@@ -126,8 +126,9 @@ def rows_of(frame: pd.DataFrame, only: str | None) -> pd.DataFrame:
         return frame
     column, _, value = only.partition("=")
     if column not in frame:
-        raise KitError(f"only = {only!r}: the data has no column {column!r}: --set only=COLUMN=VALUE, of "
-                       f"{', '.join(name for name in frame if name not in ('id', 'files', 'target'))}")  # fmt: skip
+        known = [name for name in frame if name not in ("id", "files", "target")]
+        mend = f"--set only=COLUMN=VALUE, of {', '.join(known)}" if known else "there is none, leave only out"
+        raise KitError(f"only = {only!r}: the data has no column {column!r}: {mend}")
     return frame[frame[column].astype(str).isin(value.split(","))]
 
 
