@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from kit.console import Console
-from kit.data.arrival import Arrival, from_archive, from_sample
+from kit.data.arrival import Arrival, from_archives, from_sample
 from kit.data.index import Index, read_table
 from kit.data.store import Store, data_state
 from kit.errors import KitError
@@ -59,7 +59,7 @@ def archive(tmp_path):
 
 
 def unpack(store: Store, path: Path, force: bool = False) -> Arrival | None:
-    return from_archive(store, path, force, Console())
+    return from_archives(store, [path], force, Console())
 
 
 def contents(store: Store) -> dict[str, bytes]:
@@ -220,7 +220,7 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_download import read_index
 from kit.console import Console
-from kit.data.arrival import from_archive
+from kit.data.arrival import from_archives
 from kit.data.store import Store
 from kit.plugin import Competition, DatasetSpec
 facts = Competition("leaves", "Leaves", "leaves", "binary", "roc_auc", "leaves", "leaves")
@@ -234,7 +234,7 @@ def wait_to_be_killed(source, target):
         time.sleep(600)
     replace(source, target)
 os.replace = wait_to_be_killed
-from_archive(store, Path({archive!r}), False, Console())
+from_archives(store, [Path({archive!r})], False, Console())
 """
 
 
@@ -279,16 +279,22 @@ def test_killed_while_other_data_is_replaced(store, archive, monkeypatch):
     assert set(contents(store)) == {"train.csv", "train/x", "train/y"}
 
 
+def state(kit) -> str:
+    """Of histopathology's data, as `kit list` says."""
+    listed = kit("list", "--json").json["competitions"]
+    return next(row["data"] for row in listed if row["name"] == "histopathology")
+
+
 def test_command_line(kit, tmp_path, monkeypatch):
     kit("download", "histo", "--from", "a.zip", "--sample", code=2)
     kit("download", "histo", "--from", "absent.zip", code=2)
-    assert kit("list", "--json").json["competitions"][0]["data"] == "absent"
+    assert state(kit) == "absent"
     assert not (tmp_path / "data").exists()
     first = kit("download", "histo", "--sample", "--json").json
     assert (first["train"], first["test"], first["changed"], first["origin"]) == (240, 60, True, "sample")
     assert kit("download", "histo", "--sample", "--json").json["changed"] is False
     assert "nothing to do" in kit("download", "histo", "--sample").out
-    assert kit("list", "--json").json["competitions"][0]["data"] == "sample"
+    assert state(kit) == "sample"
     data = kit("info", "histo", "--json").json["data"]
     assert (data["state"], data["train_ids"], data["test_ids"]) == ("sample", 240, 60)
     assert "240" in kit("info", "histo").out
@@ -308,4 +314,4 @@ def test_the_real_archive(kit, archives, tmp_path):
         "download", "histo", "--force", "--from", archives / "human-protein-atlas-image-classification.zip", code=2
     )
     assert len(wrong.err.strip().splitlines()) == 1
-    assert kit("list", "--json").json["competitions"][0]["data"] == "incomplete"
+    assert state(kit) == "incomplete"

@@ -12,7 +12,7 @@ from test_download import contents, read_index
 
 from kit.console import Console
 from kit.data.archive import DamagedArchive
-from kit.data.arrival import add_files, from_archive, from_sample, lock, missing_files, unpack
+from kit.data.arrival import add_files, from_archives, from_sample, lock, missing_files, unpack
 from kit.data.store import Store, data_state
 from kit.errors import KitError
 from kit.plugin import Competition, DatasetSpec
@@ -58,7 +58,7 @@ def bring(store, tmp_path):
     def bring(files: dict[str, bytes], force: bool = False, content: bytes | None = None) -> dict[str, bytes]:
         path = tmp_path / "leaves.zip"
         path.write_bytes(content or packed({"train.csv": TABLE, **files}))
-        from_archive(store, path, force, Console())
+        from_archives(store, [path], force, Console())
         there = contents(store)
         assert there.pop("train.csv") == TABLE
         assert store.files() == sorted([*there, "train.csv"])
@@ -87,7 +87,7 @@ def test_where_the_files_go(store, bring, tmp_path, pack, name, files, expected)
     name = name if pack is packed else name.replace(".zip", ".7z").replace(".ZIP", ".7Z")
     expected = expected or {name: inner}
     assert bring({name: inner}) == expected
-    assert from_archive(store, tmp_path / "leaves.zip", False, Console()) is None
+    assert from_archives(store, [tmp_path / "leaves.zip"], False, Console()) is None
     (store.root / next(iter(expected))).unlink()
     assert missing_files(store) == 1
     assert bring({name: inner}) == expected
@@ -270,7 +270,7 @@ def test_killed_at_every_rename_and_gone_on_with(store, bring, monkeypatch):
         # A process that is killed removes nothing any more.
         monkeypatch.setattr("shutil.rmtree", lambda *args, **kwargs: None)
         try:
-            from_archive(store, make(store, files), True, Console())
+            from_archives(store, [make(store, files)], True, Console())
         except Killed:
             kills += 1
             known = set(store.files())

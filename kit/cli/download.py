@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 def command(
     competition: CompetitionName,
     archive: Annotated[
-        Path | None, typer.Option("--from", metavar="ARCHIVE", help="Unpack an archive fetched by browser.")
+        list[Path] | None,
+        typer.Option("--from", metavar="ARCHIVE", help="Unpack an archive (or a csv) fetched by browser; repeatable."),
     ] = None,
+    add: Annotated[bool, typer.Option("--add", help="Put what --from brings beside the data that is there.")] = False,
     sample: Annotated[bool, typer.Option("--sample", help="Write a small synthetic miniature instead.")] = False,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the miniature; by default 0.")] = None,
     only: Annotated[
@@ -42,14 +44,17 @@ def command(
         kit download histo --dest /mnt/large --keep
         kit download histo --only '*.csv'
         kit download histo --from histopathologic-cancer-detection.zip
+        kit download ham10000 --add --from ISIC2018_Task3_Test_Input.zip
         kit download histo --sample
     """
     from kit.console import Console
     from kit.data.store import Store
     from kit.plugin.registry import Registry
 
-    if sum((archive is not None, sample, bool(only))) > 1:
+    if sum((bool(archive), sample, bool(only))) > 1:
         raise KitError("--from, --sample and --only exclude each other: give one of them")
+    if add and not archive:
+        raise KitError("--add needs what is to be added: give it with --from ARCHIVE")
     if seed is not None and not sample:
         raise KitError("--seed is that of the miniature: give --sample with it")
     if keep and (archive or sample or only):
@@ -62,19 +67,20 @@ def command(
         if only:
             _some(store, only, force, console)
         else:
-            _all(store, archive, sample, seed, keep, force, console)
+            _all(store, archive or [], add, sample, seed, keep, force, console)
     except KeyboardInterrupt:
         raise KitError("interrupted: the same command goes on where it stopped", INTERRUPTED) from None
 
 
 def _all(
-    store: "Store", archive: Path | None, sample: bool, seed: int | None, keep: bool, force: bool, console: "Console"
-) -> None:
-    from kit.data.arrival import from_archive, from_sample
+    store: "Store", archives: list[Path], add: bool, sample: bool, seed: int | None, keep: bool, force: bool,
+    console: "Console",
+) -> None:  # fmt: skip
+    from kit.data.arrival import from_archives, from_sample
 
     kept = None
-    if archive is not None:
-        arrival = from_archive(store, archive, force, console)
+    if archives:
+        arrival = from_archives(store, archives, force, console, add)
     elif sample:
         with console.waiting("drawing the miniature"):
             arrival = from_sample(store, seed, force)

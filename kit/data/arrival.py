@@ -13,10 +13,11 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from kit.console import Console
 from kit.data.archive import (
@@ -30,7 +31,7 @@ from kit.data.archive import (
     safe_name,
     writing,
 )
-from kit.data.nested import Plan, discard_nested, is_archive, open_archive
+from kit.data.nested import Plan, digest_of, discard_nested, is_archive, open_archive, own_folder
 from kit.data.store import Origin, Store
 from kit.errors import KitError
 from kit.files import write_bytes, write_json
@@ -62,10 +63,37 @@ class Arrival:
     test: int
 
 
-def from_archive(store: Store, path: Path, force: bool, console: Console) -> Arrival | None:
-    """Unpack an archive of the person's into a store; arguments and errors as those of `unpack`."""
-    with open_archive(path) as archive, lock(store):
-        return _unpack(store, archive, "archive", path.name, force, console)
+@dataclass(frozen=True)
+class Incoming:
+    """What arrives: its origin, that for people, what tells its content, and whether earlier data stays beside it."""
+
+    origin: Origin
+    source: str
+    digest: str
+    adds: bool = False
+
+
+def from_archives(
+    store: Store, paths: Sequence[Path], force: bool, console: Console, add: bool = False
+) -> Arrival | None:
+    """Unpack archives of the person's into a store, as one; arguments and errors as those of `unpack`.
+
+    With `add` they go beside the data that is there, which stays, what was computed from it too.
+    """
+    with ExitStack() as opened:
+        archives = [opened.enter_context(open_archive(path)) for path in paths]
+        opened.enter_context(lock(store))
+        source, digest, origin = ", ".join(path.name for path in paths), digest_of(archives), "archive"
+        if add:
+            note = store.note
+            earlier = note.get("digest", "").removesuffix(f"+{digest}")
+            if not note or note["origin"] == "sample" or not (store.is_whole or earlier != note["digest"]):
+                raise KitError(f"{store.root} holds no whole real data to add to: kit download "
+                               f"{store.competition.name} brings it, or leave --add out")  # fmt: skip
+            # After a kill, and where all is there already, the note speaks of these archives too.
+            source = f"{note['source']}, {source}" if earlier == note["digest"] else note["source"]
+            digest, origin = f"{earlier}+{digest}", note["origin"]
+        return _unpack(store, archives, Incoming(cast(Origin, origin), source, digest, add), force, console)
 
 
 def unpack(store: Store, path: Path, origin: Origin, source: str, force: bool, console: Console) -> Arrival | None:
@@ -87,37 +115,35 @@ def unpack(store: Store, path: Path, origin: Origin, source: str, force: bool, c
         KitError: the archive is unsafe or another competition's, other data is there, or space is missing.
     """
     with open_archive(path) as archive:
-        return _unpack(store, archive, origin, source, force, console)
+        return _unpack(store, [archive], Incoming(origin, source, archive.digest), force, console)
 
 
 def _unpack(
-    store: Store, archive: Archive, origin: Origin, source: str, force: bool, console: Console
+    store: Store, archives: Sequence[Archive], incoming: Incoming, force: bool, console: Console
 ) -> Arrival | None:
-    root, digest, known = store.root, archive.digest, set(store.files())
+    root, known = store.root, set(store.files())
     at = f"{root}/"
-    if store.is_whole and store.note["digest"] == digest and not force and _is_complete(store, archive):
+    plain = {own_folder(each, archives) + member.name: member.size for each in archives for member in each.members}
+    this = store.is_whole and store.note["digest"] == incoming.digest and not force and missing_files(store) == 0
+    if this and all(length(at + name) == count for name, count in plain.items() if not is_archive(name)):
         return None
-    if not force:
-        _refuse_other(store, origin, digest)
-    plain = {member.name for member in archive.members}
-    with Plan(archive, root, sum(max(length(at + name), 0) for name in known - plain), console) as plan:
+    if not force and not incoming.adds:
+        _refuse_other(store, incoming.origin, incoming.digest)
+    staying = known if incoming.adds else set()
+    freed = sum(max(length(at + name), 0) for name in known - set(plain) - staying)
+    with Plan(archives, root, freed, console) as plan:
         if not force:
             strange = (file for file in plan.files if file.name not in known)
             _refuse_overwriting(store, (f.name for f in strange if not matches(at + f.name, f.member)))
         sizes = {file.name: file.member.size for file in plan.files}
-        leaving = sum(max(length(at + name), 0) for name in known if name not in sizes)
+        leaving = sum(max(length(at + name), 0) for name in known - staying if name not in sizes)
         missing = [count for name, count in sizes.items() if length(at + name) != count]
         need_space(root, missing, freed=leaving)
-        removed = _begin(store, origin, source, digest, list(sizes), keep={"nested", *_own_entry(store, archive.path)})
+        own = set().union(*(_own_entry(store, archive.path) for archive in archives))
+        removed = _begin(store, incoming, [*staying, *sizes], keep={"nested", *own})
         written, kept = plan.write()
-    index = _finish(store, origin, source, digest)
-    return Arrival(source, written, kept, removed, index.train["id"].nunique(), index.test["id"].nunique())
-
-
-def _is_complete(store: Store, archive: Archive) -> bool:
-    """Whether all files are there, those that lie in the archive itself with their size."""
-    plain = [member for member in archive.members if not is_archive(member.name)]
-    return missing_files(store) == 0 and all(length(f"{store.root}/{member.name}") == member.size for member in plain)
+    index = _finish(store, incoming)
+    return Arrival(incoming.source, written, kept, removed, index.train["id"].nunique(), index.test["id"].nunique())
 
 
 def missing_files(store: Store) -> int:
@@ -153,7 +179,7 @@ def add_files(store: Store, files: dict[str, Path], force: bool, origin: Origin,
         _refuse_overwriting(store, files.keys() - set(known))
     if store.note.get("origin", "sample") == "sample":
         own = set().union(*(_own_entry(store, path) for path in files.values()))
-        _begin(store, origin, source, "", list(files), keep=own)
+        _begin(store, Incoming(origin, source, ""), list(files), keep=own)
     else:
         _write_files(store, {*known, *files})
     for name, path in files.items():
@@ -195,12 +221,13 @@ def from_sample(store: Store, seed: int | None, force: bool) -> Arrival | None:
             known = set(store.files())
             _refuse_overwriting(store, (name for name in names if name not in known))
         discard_nested(store.root)
-        removed = _begin(store, "sample", source, source, names, keep={"draft"})
+        incoming = Incoming("sample", source, source)
+        removed = _begin(store, incoming, names, keep={"draft"})
         for name in names:
             make_folder(store.root, (store.root / name).parent)
             (draft / name).replace(store.root / name)
         shutil.rmtree(draft)
-        index = _finish(store, "sample", source, source)
+        index = _finish(store, incoming)
     return Arrival(source, len(names), 0, removed, index.train["id"].nunique(), index.test["id"].nunique())
 
 
@@ -235,17 +262,18 @@ def _refuse_overwriting(store: Store, names: Iterable[str]) -> None:
         raise KitError(f"{store.root / own} is there and not kit's: move it away, or overwrite it with --force")
 
 
-def _begin(store: Store, origin: Origin, source: str, digest: str, names: list[str], keep: set[str]) -> int:
+def _begin(store: Store, incoming: Incoming, names: list[str], keep: set[str]) -> int:
     """Note what arrives, then remove the files of earlier data and what was computed from them; how many went.
 
     `keep` are entries of `.kit` that the arrival itself still needs.
     """
     own = store.root / ".kit"
     earlier = store.files()
-    replaces = bool(store.note) and store.note["digest"] != digest
+    replaces = bool(store.note) and store.note["digest"] != incoming.digest and not incoming.adds
     # Both lists stand there while it lasts, so that after a kill nothing is forgotten.
     _write_files(store, {*earlier, *names})
-    write_json(own / "unfinished.json", {"origin": origin, "source": source, "digest": digest})
+    note = {"origin": incoming.origin, "source": incoming.source, "digest": incoming.digest}
+    write_json(own / "unfinished.json", note)
     (own / "origin.json").unlink(missing_ok=True)
     leaving = sorted(set(earlier) - set(names))
     removed = sum(_remove(store.root, name) for name in leaving)
@@ -257,7 +285,7 @@ def _begin(store: Store, origin: Origin, source: str, digest: str, names: list[s
     return removed
 
 
-def _finish(store: Store, origin: Origin, source: str, digest: str) -> "Index":
+def _finish(store: Store, incoming: Incoming) -> "Index":
     """Read the index and, when it can be learned from, record that the data is there."""
     name = store.competition.name
     try:
@@ -266,10 +294,10 @@ def _finish(store: Store, origin: Origin, source: str, digest: str) -> "Index":
             raise KitError("it has no training images")
     except Exception as error:
         raise KitError(
-            f"{source} was written to {store.root} but is not the data of {name} ({error}): "
+            f"{incoming.source} was written to {store.root} but is not the data of {name} ({error}): "
             f"kit download {name} --force --from ARCHIVE.zip replaces it by the right archive"
         ) from error
-    store.set_origin(origin, source, digest)
+    store.set_origin(incoming.origin, incoming.source, incoming.digest)
     return index
 
 

@@ -2,7 +2,8 @@
 
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ import pandas as pd
 
 from kit.console import Console, Progress
 from kit.data.decode import decode_all
+from kit.data.folds import group_codes, make_folds
 from kit.data.index import Index
 from kit.errors import KitError
 from kit.plugin.specs import DatasetSpec
+
+FOLDS = 5  # of the random split that is looked at
 
 
 @dataclass(frozen=True)
@@ -85,9 +89,10 @@ def check_data(dataset: DatasetSpec, index: Index, console: Console) -> Report:
         train = _decode(index.root, index.train, bar)
         test = _decode(index.root, index.test, bar)
     checks = (
+        *_random_split(index),
         *(Check(name, str(len(ids)) if ids else "none", ids) for name, ids in index.missing.items()),
         _decoding(train, test),
-        _sizes(train, test),
+        _sizes(dataset, train, test),
         _channels(dataset, index.root, train, test),
         _duplicates(train),
         _shared_ids(train, test),
@@ -117,17 +122,39 @@ def _decoding(*splits: Samples) -> Check:
     return Check("images decode", result, offenders)
 
 
-def _sizes(*splits: Samples) -> Check:
-    """The kind of most images is the norm; the others are offenders."""
+def _random_split(index: Index) -> Iterator[Check]:
+    """What a split that ignores the groups would leak: held-out ids whose group is learned from too. Nothing is wrong
+    with the data for that."""
+    if not index.grouped_by or index.train["id"].nunique() < FOLDS:
+        return
+    folds = make_folds(replace(index, grouped_by=""), FOLDS, 0)
+    frame = index.train.drop_duplicates("id")
+    fold, group = folds.of(index.train)[~index.train["id"].duplicated()], group_codes(frame)
+    together = pd.Series(1, index=range(len(frame))).groupby([group, fold]).transform("sum").to_numpy()
+    alike = pd.Series(1, index=range(len(frame))).groupby(group).transform("sum").to_numpy()
+    leaking = int((alike > together).sum())
+    yield Check(
+        f"{index.grouped_by}s and a random split",
+        f"{leaking:,} of {len(frame):,} ids ({leaking / len(frame):.1%}) have their {index.grouped_by} on both sides "
+        f"of a random {FOLDS}-fold split; kit folds keeps each together ({int((alike > 1).sum()):,} ids share theirs)",
+    )
+
+
+def _sizes(dataset: DatasetSpec, *splits: Samples) -> Check:
+    """The kind of most images is the norm; the others are offenders. Where sizes may differ only bands are compared."""
+
+    def compared(kind: str) -> str:
+        return " + ".join(part.split(" ", 1)[1] for part in kind.split(" + ")) if dataset.any_size else kind
+
     counts = Counter(kind for samples in splits for kind in samples.kinds if kind)
     if not counts:
         return Check("size and bands", "no image to measure")
-    norm = counts.most_common(1)[0][0]
+    norm = compared(counts.most_common(1)[0][0])
     offenders = tuple(
         f"{samples.file(row)}: {kind}"
         for samples in splits
         for row, kind in enumerate(samples.kinds)
-        if kind and kind != norm
+        if kind and compared(kind) != norm
     )
     return Check("size and bands", ", ".join(f"{count} of {kind}" for kind, count in counts.most_common(5)), offenders)
 

@@ -94,7 +94,7 @@ def make_folds(index: Index, count: int, seed: int) -> Folds:
         for number, (_, held_out) in enumerate(splitter.split(frame, frame["target"])):
             fold[held_out] = number
     else:
-        groups = group_codes(frame)
+        groups = group_codes(frame) if grouped else np.arange(len(frame))
         if groups.max() + 1 < count:
             raise KitError(f"{groups.max() + 1} groups can't make {count} folds: give a smaller --folds")
         fold = _greedy(_labels(index, frame), groups, count, seed)
