@@ -89,6 +89,7 @@ class TrainConfig(BaseModel):
     save_every: int | None = Field(None, ge=1, description="save each N steps too; none: each validation only")
     keep: int = Field(1, ge=1, le=10_000, description="how many of the newest checkpoints are kept")
     tta: Literal[1, 2, 4, 8] = Field(1, description="views averaged in prediction: 8 = all flips and right angles")
+    scales: tuple[float, ...] = Field((1.0,), description="scales of prediction; above 1 in ordered crops: 1,1.25,1.5")
     amp: Literal["auto", "on", "off"] = Field("auto", description="mixed precision; auto: on CUDA only")
     channels_last: bool = Field(True, description="memory format of the network")
     compile: bool = Field(False, description="compile the network by torch.compile (its first step takes a minute)")
@@ -100,7 +101,7 @@ class TrainConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _ranges(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """`lr = "1e-5..1e-3"` sets lr_low and lr; `size = "64,96"` sets sizes and size."""
+        """`lr = "1e-5..1e-3"` sets lr_low and lr; `size = "64,96"` sizes and size; `scales = "1,1.5"` is a list."""
         lr, size = values.get("lr"), values.get("size")
         if isinstance(lr, str) and ".." in lr:
             values["lr_low"], values["lr"] = lr.split("..", 1)
@@ -108,6 +109,8 @@ class TrainConfig(BaseModel):
             size = size.split(",")
         if isinstance(size, (list, tuple)) and size:
             values["sizes"], values["size"] = tuple(size), size[-1]
+        if isinstance(values.get("scales"), str):
+            values["scales"] = values["scales"].split(",")
         return values
 
     @model_validator(mode="after")
@@ -115,6 +118,8 @@ class TrainConfig(BaseModel):
         """Values that belong together agree, whichever sources they came from."""
         if self.lr_low is not None and self.lr_low > self.lr:
             raise ValueError(f"lr_low = {self.lr_low:g} is above lr = {self.lr:g}: give --lr LOW..HIGH")
+        if not self.scales or min(self.scales) < 1 or max(self.scales) > 4:
+            raise ValueError(f"scales = {','.join(f'{scale:g}' for scale in self.scales)}: each must be 1 to 4")
         if self.sizes and (self.sizes[-1] != self.size or min(self.sizes) < 8):
             stages = ",".join(map(str, self.sizes))
             raise ValueError(f"sizes = {stages} must be 8 or more and end at size = {self.size}: give --size A,B,...")

@@ -16,7 +16,7 @@ from kit.data.packed import packs_for
 from kit.data.pixels import read_rgb, resize
 from kit.data.store import Store
 from kit.errors import KitError
-from kit.inference.predict import view
+from kit.inference.views import flip
 from kit.model.batches import Batch, Loader, Normalize, ordered_plan, training_plan
 from kit.model.samples import Samples
 from kit.plugin.specs import Competition, DatasetSpec
@@ -55,10 +55,10 @@ def test_normalisation_is_the_formula_in_float64():
 def test_the_eight_views_are_the_flips_and_turns_of_numpy():
     image = np.arange(12).reshape(3, 4)[:3, :3].copy()
     expected = {np.rot90(side, turns).tobytes() for side in (image, image[:, ::-1]) for turns in range(4)}
-    ours = {view(torch.from_numpy(image)[None, None], n)[0, 0].numpy().copy().tobytes() for n in range(8)}
+    ours = {flip(torch.from_numpy(image)[None, None], n)[0, 0].numpy().copy().tobytes() for n in range(8)}
     assert ours == expected
     assert len(ours) == 8
-    assert torch.equal(view(torch.from_numpy(image)[None, None], 0)[0, 0], torch.from_numpy(image))
+    assert torch.equal(flip(torch.from_numpy(image)[None, None], 0)[0, 0], torch.from_numpy(image))
 
 
 class Made:

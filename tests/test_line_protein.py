@@ -59,7 +59,7 @@ def test_thresholds_need_a_multilabel_run_and_a_known_method(kit):
     assert "no run of a multi-label task" in kit("thresholds", code=2).err
     kit("download", "histo", "--sample")
     run = kit("train", "histo", "--folds", 2, "--epochs", 1, "--size", 32, "--json").json["run"]
-    assert "there are no thresholds to tune" in kit("thresholds", run, code=2).err
+    assert "have no thresholds to tune" in kit("thresholds", run, code=2).err
     assert "did you mean share" in kit("thresholds", "--method", "shares", code=2).err
 
 

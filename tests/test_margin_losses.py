@@ -18,6 +18,7 @@ from kit.inference.evaluate import evaluate
 from kit.inference.predictions import Predictions
 from kit.inference.testset import predict_test
 from kit.inference.trained import load_fold
+from kit.inference.views import views_of
 from kit.model.build import build_model, seed_everything
 from kit.model.checkpoint import Checkpoints
 from kit.model.network import Output
@@ -120,7 +121,7 @@ def test_the_classifier_of_a_loss_is_trained_saved_resumed_and_predicts(
     cosine = torch.nn.functional.cosine_similarity(output.embedding[:, None], saved[None], dim=2)
     wanted = 30 * cosine if predicts else output.logits
     torch.testing.assert_close(model.probabilities(output), wanted.softmax(1), rtol=1e-4, atol=1e-6)
-    predict_test(registry, run, 1, QUIET)
+    predict_test(registry, run, views_of(run.config, 1), QUIET)
     predicted = Predictions.load(run.reading("test.npz"))
     truth = index.test.set_index("id")["tint"][predicted.ids]
     assert (np.array(TINTS)[predicted.values.argmax(1)] == truth).mean() > 0.9

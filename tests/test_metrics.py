@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from kit_metrics.classification import accuracy, macro_f1, roc_auc
+import sklearn.metrics
+from kit_metrics.classification import accuracy, balanced_accuracy, log_loss, macro_f1, roc_auc, top_k_accuracy
 from sklearn.metrics import f1_score, roc_auc_score
 
 from kit.console import Console
@@ -110,3 +111,24 @@ def test_labels_given_in_place_of_others_are_counted():
     target = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 1]]) > 0
     decided = np.array([[1, 0, 1], [0, 1, 1], [0, 0, 1]]) > 0
     assert label_confusion(target, decided).tolist() == [[1, 1, 1], [0, 0, 1], [0, 0, 1]]
+
+
+def test_further_metrics_are_those_of_scikit_learn():
+    random = np.random.default_rng(4)
+    target, prediction = random.integers(0, 5, 400), random.dirichlet(np.ones(5), 400)
+    assert balanced_accuracy(target, prediction) == pytest.approx(
+        sklearn.metrics.balanced_accuracy_score(target, prediction.argmax(1))
+    )
+    assert log_loss(target, prediction) == pytest.approx(sklearn.metrics.log_loss(target, prediction), abs=1e-5)
+    for k in (1, 2, 3):
+        assert top_k_accuracy(target, prediction, k) == pytest.approx(
+            sklearn.metrics.top_k_accuracy_score(target, prediction, k=k)
+        )
+    binary, share = random.integers(0, 2, 400), random.random(400)
+    assert balanced_accuracy(binary, share) == pytest.approx(
+        sklearn.metrics.balanced_accuracy_score(binary, share >= 0.5)
+    )
+    assert log_loss(binary, share) == pytest.approx(sklearn.metrics.log_loss(binary, share), abs=1e-5)
+    several, shares = random.integers(0, 2, (50, 3)), random.random((50, 3))
+    by_label = [sklearn.metrics.log_loss(several[:, k], shares[:, k]) for k in range(3)]
+    assert log_loss(several, shares) == pytest.approx(np.mean(by_label), abs=1e-5)

@@ -148,7 +148,7 @@ def test_predictions_are_the_mean_of_folds_and_views(store, kit):
     kit("predict", run.id, "--tta", 8)
     many = Predictions.load(run.reading("test.npz")).values
     assert not np.allclose(many, np.mean(by_hand, 0), atol=1e-6)
-    assert Run.open(run.path).record["predictions"] == {"ids": 60, "folds": [0, 1], "tta": 8}
+    assert Run.open(run.path).record["predictions"] == {"ids": 60, "folds": [0, 1], "tta": 8, "sides": [32]}
 
 
 def test_a_flipped_bit_in_the_weights_or_predictions_is_noticed(store, kit):

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kit.cli.options import Json, Plates, RunName
+from kit.cli.options import Json, Plates, RunName, Scales, Tta
 
 CONFUSED = 12  # pairs of labels in the table; --json has all
 
@@ -18,6 +18,8 @@ def command(
     ] = None,
     beta: Annotated[float, typer.Option("--beta", min=0, help="Weight of recall in F-beta.")] = 2.0,
     plates: Plates = False,
+    tta: Tta = None,
+    scales: Scales = None,
     json: Json = False,
 ) -> None:
     """Validate a saved run again from its weights: metrics, report by class, confusion matrix.
@@ -26,16 +28,19 @@ def command(
     Example:
         kit evaluate histopathology-20260101-120000 --threshold 0.4
         kit evaluate recursion-20260101-120000 --plates
+        kit evaluate --tta 8 --scales 1,1.25
     """
     from kit.console import Console
     from kit.inference.evaluate import evaluate
     from kit.inference.trained import trained_folds
+    from kit.inference.views import views_of
     from kit.plugin.registry import Registry
     from kit.run import find_run
 
     console = Console(json)
     found = find_run(run, lambda each: bool(trained_folds(each)), "with a trained fold")
-    document = evaluate(Registry(), found, fold, threshold, beta, console, plates)
+    views = [] if tta is None and scales is None else views_of(found.config, tta, scales)
+    document = evaluate(Registry(), found, fold, threshold, beta, console, plates, views)
     _print(document, console)
     console.result(document)
 
@@ -60,7 +65,8 @@ def _print(document: dict[str, Any], console: Any) -> None:
                       [[name, *row] for name, row in zip(names, matrix, strict=True)])  # fmt: skip
     folds = ", ".join(f"{number}: {value:.4f}" for number, value in document["folds"].items())
     console.say(f"{document['metric']} a fold: {folds}")
-    console.say(f"largest difference from what training saved: {document['difference']:.2g}")
+    if document["difference"] is not None:
+        console.say(f"largest difference from what training saved: {document['difference']:.2g}")
 
 
 def _print_confused(names: list[str], matrix: list[list[int]], console: Any) -> None:

@@ -19,3 +19,7 @@ ConfigFile = Annotated[
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of kit config; may be repeated.")
 ]
+Tta = Annotated[int | None, typer.Option("--tta", help="Views averaged: 1, 2, 4 or 8 flips and right angles.")]
+Scales = Annotated[
+    str | None, typer.Option("--scales", metavar="S1,S2,...", help="Scales averaged, above 1 in ordered crops: 1,1.25.")
+]

@@ -4,14 +4,14 @@ from typing import Annotated
 
 import typer
 
-from kit.cli.options import Json, RunName
+from kit.cli.options import Json, RunName, Scales, Tta
 
 
 def command(
     run: RunName = None,
-    tta: Annotated[
-        int | None, typer.Option("--tta", help="Views averaged: 1, 2, 4 or 8 flips and right angles.")
-    ] = None,
+    tta: Tta = None,
+    scales: Scales = None,
+    fold: Annotated[int | None, typer.Option("--fold", help="By the network of this fold alone.")] = None,
     nearest: Annotated[
         bool, typer.Option("--nearest", help="Classes by the nearest mean embedding, not by the network's logits.")
     ] = False,
@@ -22,20 +22,19 @@ def command(
     \b
     Example:
         kit predict --tta 8
+        kit predict --tta 2 --scales 1,1.25,1.5
         kit predict recursion-20260101-120000 --nearest
     """
     from kit.console import Console
-    from kit.errors import KitError
     from kit.inference.testset import predict_test
     from kit.inference.trained import trained_folds
+    from kit.inference.views import views_of
     from kit.plugin.registry import Registry
     from kit.run import find_run
 
-    if tta not in (None, 1, 2, 4, 8):
-        raise KitError(f"--tta {tta}: give 1, 2, 4 or 8")
     console = Console(json)
     found = find_run(run, lambda each: bool(trained_folds(each)), "with a trained fold")
-    document = predict_test(Registry(), found, tta or found.config.tta, console, nearest)
+    document = predict_test(Registry(), found, views_of(found.config, tta, scales), console, nearest, fold)
     console.say(
         f"{document['ids']} ids predicted by folds {', '.join(map(str, document['folds']))}, "
         f"{document['tta']} views each: {document['path']}   next: kit submit {found.id} --dry-run"

@@ -1,52 +1,69 @@
-"""The decision rule of a run: made from its out-of-fold predictions (`kit thresholds`), kept with it, applied later."""
+"""The decision rule of a run: made from its out-of-fold predictions (`kit thresholds`), kept with it, applied later.
 
-from dataclasses import replace
+Of a multi-label task it is a cut a class (`kit.inference.thresholds`), of one scored by balanced accuracy a weight a
+class (`kit.inference.weights`).
+"""
+
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from kit.console import Console
 from kit.data.folds import folds_of_run
-from kit.errors import KitError
+from kit.data.index import Index
+from kit.errors import KitError, nearest
 from kit.files import read_json, write_json
-from kit.inference.metrics import f1_by_class, macro_f1, score_with_interval
-from kit.inference.predictions import Predictions, decide
-from kit.inference.thresholds import METHODS, Rule, best_method, parts_of, tune
+from kit.inference import thresholds, weights
+from kit.inference.metrics import f1_by_class, macro_f1, mean_recall, recall_by_class, score_with_interval
+from kit.inference.predictions import Predictions
+from kit.inference.thresholds import Rule, Tuned, best_method, parts_of
 from kit.inference.trained import store_of_run
+from kit.inference.weights import Weights
 from kit.plugin.registry import Registry
-from kit.plugin.specs import MetricSpec
+from kit.plugin.specs import Competition, MetricSpec
 from kit.run import Run
 
 FILE = "thresholds.json"
-METRIC = "macro_f1"
+BALANCED = "balanced_accuracy"
+
+
+def has_rule(competition: Competition) -> bool:
+    """Whether a task's answers have something to tune."""
+    return competition.task == "multilabel" or (competition.task == "multiclass" and competition.metric == BALANCED)
 
 
 def tune_run(registry: Registry, run: Run, method: str | None, console: Console) -> dict[str, Any]:
-    """Make the thresholds of a run and keep them with it.
+    """Make the decision rule of a run and keep it there.
 
     Args:
         registry: where the competition is found.
         run: with out-of-fold predictions.
-        method: a name of `thresholds.METHODS`; None: that of the highest nested estimate.
+        method: a name of `thresholds.METHODS` or `weights.WEIGHINGS`; None: that of the highest nested estimate.
         console: for progress.
 
     Returns:
         The document of `kit thresholds --json`.
     """
     store = store_of_run(registry, run)
-    if store.competition.task != "multilabel":
-        raise KitError(f"{store.competition.name} is a {store.competition.task} task, whose answer is no set of "
-                       "classes: there are no thresholds to tune")  # fmt: skip
+    name = store.competition.name
+    if not has_rule(store.competition):
+        raise KitError(f"{name} is a {store.competition.task} task scored by {store.competition.metric}: its answers "
+                       "have no thresholds to tune")  # fmt: skip
+    cuts = store.competition.task == "multilabel"
+    methods = thresholds.METHODS if cuts else weights.WEIGHINGS
+    if method is not None and method not in methods:
+        raise KitError(f"--method {method}: {name} takes one of its own: {nearest(method, list(methods))}")
     oof, folds = Predictions.load(run.reading("oof.npz")), folds_of_run(run)
     index = store.index()
-    target = index.targets_of(oof.ids) > 0
+    target = index.targets_of(oof.ids)
+    target = target > 0 if cuts else target
     frame = index.train.drop_duplicates("id").set_index("id", drop=False).loc[oof.ids]
     fold, groups = folds.table.set_index("id")["fold"].loc[oof.ids].to_numpy(), folds.groups(frame)
-    parts = parts_of(fold, groups)
-    tuned = tune(target, oof.values, parts)
+    tuned = (thresholds if cuts else weights).tune(target, oof.values, parts_of(fold, groups))
     chosen = method or best_method(tuned)
     best = tuned[chosen]
-    metric = MetricSpec(METRIC, True, macro_f1)
+    metric = MetricSpec("macro_f1", True, macro_f1) if cuts else MetricSpec(BALANCED, True, mean_recall)
     estimate = score_with_interval(metric, target, best.decided, groups, folds.grouped_by, console)
     by_fold = len(np.unique(fold)) > 1
     with run.writing(FILE) as path:
@@ -59,43 +76,74 @@ def tune_run(registry: Registry, run: Run, method: str | None, console: Console)
             },
         )
     run.update(decision={"method": chosen, **estimate})
-    before, after = f1_by_class(target, tuned["half"].decided), f1_by_class(target, best.decided)
-    columns = zip(index.classes, target.sum(0), best.rule.cuts_for(oof.values), before, after, best.decided.sum(0),
-                  strict=True)  # fmt: skip
     return {
         "run": run.id,
         "path": run.path / FILE,
-        "metric": METRIC,
+        "metric": metric.name,
         "chosen": chosen,
         "estimate": estimate,
         "methods": {
             name: {"what": what, "fitted": tuned[name].fitted, "estimate": tuned[name].estimate,
-                   "strength": tuned[name].rule.strength}
-            for name, what in METHODS.items()
+                   **_knob(tuned[name].rule)}
+            for name, what in methods.items()
         },
-        "classes": [
-            {"class": name, "positives": int(count), "cut": float(cut), "f1_at_half": float(half), "f1": float(f1),
-             "given": int(given)}
-            for name, count, cut, half, f1, given in columns
-        ],
+        "classes": (_cut_classes if cuts else _weighted_classes)(index, target, oof.values, tuned, best),
     }  # fmt: skip
 
 
-def rule_of(run: Run, fold: int | None = None) -> Rule | None:
+def _knob(rule: Rule | Weights) -> dict[str, float | None]:
+    return {"strength": rule.strength} if isinstance(rule, Rule) else {"power": rule.power}
+
+
+def _cut_classes(
+    index: Index, target: np.ndarray, values: np.ndarray, tuned: Mapping[str, Tuned], best: Tuned
+) -> list[dict[str, Any]]:
+    """A row a class of a multi-label task: its cut, and F1 with and without the rule."""
+    cuts = best.rule.cuts_for(values) if isinstance(best.rule, Rule) else np.empty(0)
+    before, after = f1_by_class(target, tuned["half"].decided), f1_by_class(target, best.decided)
+    return [
+        {"class": name, "positives": int(count), "cut": float(cut), "f1_at_half": float(half), "f1": float(f1),
+         "given": int(given)}
+        for name, count, cut, half, f1, given in zip(
+            index.classes, target.sum(0), cuts, before, after, best.decided.sum(0), strict=True
+        )
+    ]  # fmt: skip
+
+
+def _weighted_classes(
+    index: Index, target: np.ndarray, values: np.ndarray, tuned: Mapping[str, Tuned], best: Tuned
+) -> list[dict[str, Any]]:
+    """A row a class of a multiclass task: its weight beside that of the first class, recall with and without it."""
+    rule, count = best.rule, len(index.classes)
+    relative = np.asarray(rule.weights) / rule.weights[0] if isinstance(rule, Weights) else np.empty(0)
+    before, after = (recall_by_class(target, way.decided, count) for way in (tuned["largest"], best))
+    positives, given = np.bincount(target, minlength=count), np.bincount(best.decided, minlength=count)
+    return [
+        {"class": name, "positives": int(total), "given": int(answers), "weight": float(weight),
+         "recall_by_largest": float(plain), "recall": float(recall)}
+        for name, total, answers, weight, plain, recall in zip(
+            index.classes, positives, given, relative, before, after, strict=True
+        )
+    ]  # fmt: skip
+
+
+def rule_of(run: Run, fold: int | None = None) -> Rule | Weights | None:
     """The rule that `kit thresholds` has left with a run, or the one made without a fold; None where there is none."""
     if not run.record.get("decision"):
         return None
     document = read_json(run.reading(FILE))
-    return Rule.of_document(document["by_fold"].get(str(fold), document["rule"]))
+    own = document["by_fold"].get(str(fold), document["rule"])
+    return (Weights if "weights" in own else Rule).of_document(own)
 
 
-def with_cuts(run: Run, predictions: Predictions) -> Predictions:
-    """Predictions with the cuts of a run's rule, where it has one."""
+def with_rule(run: Run, predictions: Predictions) -> Predictions:
+    """Predictions as a run's rule decides them, where it has one: with its cuts, or weighted by class."""
     rule = rule_of(run)
-    return predictions if rule is None else replace(predictions, cuts=rule.cuts_for(predictions.values))
+    return predictions if rule is None else rule.applied(predictions)
 
 
 def decide_fold(run: Run, fold: int, values: np.ndarray) -> np.ndarray | None:
-    """The answers to one fold's rows nxK, by the rule that has not seen them; None where the run has no rule."""
+    """The answers to one fold's rows, by the rule that has not seen them: nxK truth values or n class numbers; None
+    where the run has no rule."""
     rule = rule_of(run, fold)
-    return None if rule is None else decide(values, rule.cuts_for(values))
+    return None if rule is None else rule.decided(values)

@@ -32,6 +32,19 @@ def macro_f1(target: np.ndarray, decided: np.ndarray) -> float:
     return float(f1_by_class(target, decided).mean())
 
 
+def recall_by_class(target: np.ndarray, answers: np.ndarray, classes: int) -> np.ndarray:
+    """The share of each class's rows that are answered right, K, from class numbers n; NaN for one without rows."""
+    total = np.bincount(target, minlength=classes)
+    right = np.bincount(target[answers == target], minlength=classes)
+    result: np.ndarray = np.where(total > 0, right / np.maximum(total, 1), np.nan)
+    return result
+
+
+def mean_recall(target: np.ndarray, answers: np.ndarray) -> float:
+    """Balanced accuracy of class numbers n: the mean recall of the classes that occur."""
+    return float(np.nanmean(recall_by_class(target, answers, int(target.max()) + 1)))
+
+
 def bootstrap_interval(
     metric: MetricSpec,
     target: np.ndarray,

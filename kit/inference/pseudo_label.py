@@ -8,7 +8,7 @@ import numpy as np
 
 from kit.errors import KitError
 from kit.files import atomic
-from kit.inference.decision import with_cuts
+from kit.inference.decision import with_rule
 from kit.inference.predictions import Predictions
 from kit.inference.submit import postprocessed
 from kit.inference.trained import store_of_run
@@ -42,7 +42,7 @@ def pseudo_label(registry: Registry, run: Run, least: float, path: Path, plates:
         raise KitError(f"{store.competition.name} takes no extra training data, so pseudo-labels are of no use there")
     if not run.has("test.npz"):
         raise KitError(f"run {run.id} has no predictions: kit predict {run.id}")
-    index, predictions = store.index(), with_cuts(run, Predictions.load(run.reading("test.npz")).mean_by_id())
+    index, predictions = store.index(), with_rule(run, Predictions.load(run.reading("test.npz")).mean_by_id())
     sure = confidence(index.task, predictions.values) >= least
     if not sure.any():
         highest = float(confidence(index.task, predictions.values).max())

@@ -45,7 +45,7 @@ def check_rows(path: Path, sample: Path) -> tuple[pd.DataFrame | None, list[Find
         values can't be checked; and the findings.
     """
     expected = read_table(sample, (), "kit download COMPETITION brings the sample submission")
-    table, findings = _read(path)
+    table, findings = read_submission(path)
     if table is None:
         return None, findings
     if list(table.columns) != list(expected.columns):
@@ -85,7 +85,8 @@ def check_probabilities(table: pd.DataFrame, column: str) -> list[Finding]:
     return []
 
 
-def _read(path: Path) -> tuple[pd.DataFrame | None, list[Finding]]:
+def read_submission(path: Path) -> tuple[pd.DataFrame | None, list[Finding]]:
+    """A csv with every cell as text ("" where empty), row i being line i + 2; None and a finding if it is none."""
     if not path.is_file():
         return None, [_error(f"{path} is not there")]
     try:

@@ -7,7 +7,7 @@ from kit.data.index import Index
 from kit.data.store import Store
 from kit.errors import KitError
 from kit.files import sha256
-from kit.inference.decision import with_cuts
+from kit.inference.decision import has_rule, with_rule
 from kit.inference.predictions import Predictions
 from kit.inference.trained import store_of_run
 from kit.plugin.registry import Registry
@@ -56,15 +56,16 @@ def write_submission(registry: Registry, run: Run, plates: bool = False) -> Chec
         raise KitError(f"run {run.id} has no predictions: kit predict {run.id}")
     store = store_of_run(registry, run)
     spec = registry.submissions.get(store.competition.submission)
-    predictions, index = with_cuts(run, Predictions.load(run.reading("test.npz"))), store.index()
+    predictions, index = with_rule(run, Predictions.load(run.reading("test.npz"))), store.index()
     if plates:
         predictions = postprocessed(registry, store, predictions, index)
     with run.writing("submission.csv") as path:
         spec.write(predictions, index, path)
     path = run.reading("submission.csv")
     findings = spec.check(path, store.root)
-    if store.competition.task == "multilabel" and predictions.cuts is None:
-        findings.append(Finding("warning", f"every class is cut at 0.5: kit thresholds {run.id} tunes the cuts"))
+    if has_rule(store.competition) and not run.record.get("decision"):
+        plain = "every class is cut at 0.5" if index.task == "multilabel" else "the largest probability answers"
+        findings.append(Finding("warning", f"{plain}: kit thresholds {run.id} tunes that"))
     return CheckedCsv(store.competition, path, findings, run, run.record["origin"])
 
 

@@ -5,15 +5,18 @@ several scored lower with such thresholds. So each way is also *estimated* here:
 and judged on that part, in turn (nested), whatever it chooses inside included.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kit.inference.metrics import macro_f1
-from kit.inference.predictions import decide
+from kit.inference.predictions import Predictions, decide
+
+if TYPE_CHECKING:
+    from kit.inference.weights import Weights
 
 METHODS = {
     "half": "0.5 for every class",
@@ -53,6 +56,14 @@ class Rule:
         columns = np.arange(values.shape[1])
         return (ranked[counts, columns] + ranked[counts + 1, columns]) / 2
 
+    def decided(self, values: np.ndarray) -> np.ndarray:
+        """The answers to probabilities nxK, nxK of truth values."""
+        return decide(values, self.cuts_for(values))
+
+    def applied(self, predictions: Predictions) -> Predictions:
+        """Predictions with the cuts of this rule."""
+        return replace(predictions, cuts=self.cuts_for(predictions.values))
+
     def document(self) -> dict[str, Any]:
         """As JSON."""
         return {"method": self.method, "cuts": list(self.cuts), "shares": list(self.shares), "strength": self.strength}
@@ -65,20 +76,20 @@ class Rule:
 
 @dataclass(frozen=True)
 class Tuned:
-    """One way of cutting.
+    """One way of deciding.
 
     Args:
         rule: made on all rows.
-        fitted: macro F1 of that rule on the same rows; flatters.
-        estimate: macro F1 of `decided`.
+        fitted: the metric of that rule on the same rows; flatters.
+        estimate: the metric of `decided`.
         part_rules: of each part the rule that was made without it.
-        decided: nxK, each row by the rule of its part.
+        decided: nxK of truth values, or n class numbers: each row by the rule of its part.
     """
 
-    rule: Rule
+    rule: "Rule | Weights"
     fitted: float
     estimate: float
-    part_rules: dict[int, Rule]
+    part_rules: "Mapping[int, Rule | Weights]"
     decided: np.ndarray
 
 
@@ -106,8 +117,8 @@ def _tuned(method: str, rows: "_Rows") -> Tuned:
     decided = np.zeros(rows.target.shape, bool)
     for part, part_rule in part_rules.items():
         own = rows.parts == part
-        decided[own] = decide(rows.values[own], part_rule.cuts_for(rows.values[own]))
-    fitted = macro_f1(rows.target, decide(rows.values, rule.cuts_for(rows.values)))
+        decided[own] = part_rule.decided(rows.values[own])
+    fitted = macro_f1(rows.target, rule.decided(rows.values))
     return Tuned(rule, fitted, macro_f1(rows.target, decided), part_rules, decided)
 
 
@@ -230,6 +241,6 @@ def parts_of(folds: np.ndarray, groups: np.ndarray, seed: int = 0) -> np.ndarray
     return np.random.default_rng(seed).permutation(np.arange(len(known)) % 5)[number]
 
 
-def best_method(tuned: dict[str, Tuned], methods: Sequence[str] = tuple(METHODS)) -> str:
-    """The way of the highest nested estimate, the simplest of equals."""
-    return max(methods, key=lambda method: tuned[method].estimate)
+def best_method(tuned: Mapping[str, Tuned]) -> str:
+    """The way of the highest nested estimate, the simplest (first) of equals."""
+    return max(tuned, key=lambda method: tuned[method].estimate)

@@ -15,6 +15,16 @@ def trained_folds(run: Run) -> list[int]:
     return [fold for fold in run.record["planned"] if (run.fold_dir(fold) / "result.json").is_file()]
 
 
+def trained_fold(run: Run, fold: int) -> int:
+    """The number of a fold, if it is trained."""
+    if fold not in trained_folds(run):
+        raise KitError(
+            f"fold {fold} of run {run.id} is not trained: kit train --resume {run.id} --fold {fold}, "
+            f"or --fold {' or '.join(map(str, trained_folds(run)))}"
+        )
+    return fold
+
+
 def no_trained_fold(run: Run) -> KitError:
     """The error about a run whose networks are wanted and that has none."""
     if "blend" in run.record:

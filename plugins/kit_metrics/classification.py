@@ -3,6 +3,7 @@
 import numpy as np
 
 from kit.inference import metrics
+from kit.inference.ranking import sample_losses
 from kit.inference.thresholds import cross_fitted
 
 
@@ -41,6 +42,27 @@ def macro_f1(target: np.ndarray, prediction: np.ndarray) -> float:
 def macro_f1_tuned(target: np.ndarray, prediction: np.ndarray) -> float:
     """Macro F1 with thresholds a class, each third of the rows cut by what the other two give; nxK both."""
     return cross_fitted(target, prediction, np.arange(len(target)) % 3, "per-class")
+
+
+def balanced_accuracy(target: np.ndarray, prediction: np.ndarray) -> float:
+    """The mean of the classes' recall, over those that occur: at 0.5 for a sigmoid, by the largest for softmax.
+
+    As scikit-learn's `balanced_accuracy_score`, and the official score of ISIC 2018 task 3 but for its ties.
+    """
+    answers = prediction.argmax(1) if prediction.ndim == 2 else prediction >= 0.5
+    return metrics.mean_recall(target.astype(np.int64), answers)
+
+
+def log_loss(target: np.ndarray, prediction: np.ndarray) -> float:
+    """Mean cross-entropy in nats, of a multi-label task over all cells; probabilities below 1e-7 count as that."""
+    several = target.ndim < prediction.ndim
+    return float(sample_losses("multiclass" if several else "multilabel", target, prediction).mean())
+
+
+def top_k_accuracy(target: np.ndarray, prediction: np.ndarray, k: int) -> float:
+    """The share of rows (targets n) whose class is among the k most probable ones (nxK); ties are in its favour."""
+    own = prediction[np.arange(len(target)), target][:, None]
+    return float(((prediction > own).sum(1) < k).mean())
 
 
 def _area(positive: np.ndarray, prediction: np.ndarray) -> float:
