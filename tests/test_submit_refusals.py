@@ -156,7 +156,10 @@ def test_what_does_not_lie_on_kaggle_as_a_competition(kit, server, run, monkeypa
         return replace(found, kaggle="dataset") if self.kind == "competition" else found
 
     monkeypatch.setattr(Shelf, "get", get)
-    assert f"no Kaggle competition to send to: {csv_of(run)} is checked" in kit("submit", code=2).err
+    said = kit("submit", "--json")
+    assert said.json["sent"] is False
+    assert said.json["valid"] is True
+    assert f"{csv_of(run)}: checked; there is no Kaggle competition" in kit("submit").out
     assert "no Kaggle competition" in kit("submissions", "histo", code=2).err
     assert server.requests == []
 

@@ -38,7 +38,7 @@ def kit_datasets() -> list[DatasetSpec]:
 @hookimpl
 def kit_submissions() -> list[SubmissionSpec]:
     """`histopathology`: id and the probability of tumour."""
-    return [SubmissionSpec("histopathology", write=_write, check=_check)]
+    return [SubmissionSpec("histopathology", write=_write, check=_check, grade=_grade)]
 
 
 def _index(root: Path) -> "Index":
@@ -75,6 +75,12 @@ def _write(predictions: "Predictions", index: "Index", path: Path) -> None:
     from kit_histopathology.submission import write
 
     write(predictions, index, path)
+
+
+def _grade(path: Path, truth: Path) -> Mapping[str, float]:
+    from kit_histopathology.submission import grade
+
+    return grade(path, truth)
 
 
 def _check(path: Path, root: Path) -> list[Finding]:

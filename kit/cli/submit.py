@@ -49,8 +49,8 @@ def command(
     from kit.console import Console
     from kit.plugin.registry import Registry
 
-    console = Console(json)
-    csv = _checked(Registry(), target, file, dry_run, plates)
+    console, registry = Console(json), Registry()
+    csv = _checked(registry, target, file, dry_run, plates)
     document: dict[str, Any] = {
         "run": csv.run.id if csv.run else None,
         "path": csv.path,
@@ -68,7 +68,11 @@ def command(
         console.result(document)
         raise typer.Exit(0 if csv.valid else 2)
     if csv.competition.kaggle != "competition":
-        raise KitError(f"{csv.competition.name} has no Kaggle competition to send to: {csv.path} is checked")
+        name, graded = csv.competition.name, registry.submissions.get(csv.competition.submission).grade is not None
+        own = f"   next: kit grade {name} --truth FILE" if graded else ""
+        console.say(f"{csv.path}: checked; there is no Kaggle competition of {name} to send it to{own}")
+        console.result(document)
+        return
     from kit.kaggle.client import Kaggle
     from kit.kaggle.submit import send
 
@@ -92,14 +96,15 @@ def _checked(registry: "Registry", target: str | None, file: Path | None, dry_ru
         if target is None:
             raise KitError(f"--file needs the competition: kit submit COMPETITION --file {file} (kit list names them)")
         csv = check_file(registry, _competition(registry, target) or _find(registry, target).config.competition, file)
-        if csv.origin == "sample" and not dry_run:
+        if csv.origin == "sample" and not dry_run and csv.competition.kaggle == "competition":
             raise KitError(
                 f"{file} could only be checked against a sample, so it is not sent: "
                 f"kit download {csv.competition.name} --force brings the real data"
             )
         return csv
     run = _find(registry, target)
-    if not dry_run and run.record["origin"] == "sample":
+    on_kaggle = registry.competitions.get(run.config.competition).kaggle == "competition"
+    if not dry_run and run.record["origin"] == "sample" and on_kaggle:
         raise KitError(f"run {run.id} was trained on a sample, which is never sent: kit submit {run.id} --dry-run")
     return write_submission(registry, run, plates)
 

@@ -105,6 +105,7 @@ class DatasetSpec:
             the data brings them (`--set normalize=plate`); None where it does not: they are measured.
         extra: (csv or folder that a person gives with `--extra`, index) -> rows like `index.train`, for the training
             part of every fold. Names of files are absolute or relative to the index's root.
+        any_size: images may be of unlike sizes; otherwise `kit check` takes that for a fault.
     """
 
     name: str
@@ -118,6 +119,7 @@ class DatasetSpec:
     likeness: Callable[[tuple[Path, ...]], "np.ndarray"] | None = None
     extra: Callable[[Path, "Index"], "pd.DataFrame"] | None = None
     statistics: Callable[["Index", "pd.DataFrame"], "tuple[np.ndarray, np.ndarray] | None"] | None = None
+    any_size: bool = False
 
     def picture(self, array: "np.ndarray") -> "np.ndarray":
         """What a person sees of an array that `read` gave: HxWxC uint8 -> HxWx3 uint8."""
@@ -226,12 +228,15 @@ class SubmissionSpec:
         check: (path of the csv, folder of the data) -> findings; reads nothing but the csv and the sample submission.
         postprocess: predictions, of test or training ids, and index -> predictions (plate assignment); applied before
             `write`, and scored by `kit evaluate`, where the person asks for it (`--plates`).
+        grade: (path of the csv, path of the published truth) -> numbers by name, the official score first
+            (`kit grade`).
     """
 
     name: str
     write: Callable[["Predictions", "Index", Path], None]
     check: Callable[[Path, Path], list[Finding]]
     postprocess: Callable[["Predictions", "Index"], "Predictions"] | None = None
+    grade: Callable[[Path, Path], Mapping[str, float]] | None = None
 
 
 @dataclass(frozen=True)

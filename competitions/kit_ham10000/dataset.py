@@ -1,0 +1,203 @@
+"""The raw folder: `ISIC_*.jpg` anywhere below it and `HAM10000_metadata.csv`, a row an image, many rows a lesion.
+
+Images that lie in a folder with `test` in its name are the official test of ISIC 2018 task 3; all others are those of
+the metadata: in two parts as published, in one folder, beside the csv, full-size or resized.
+"""
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kit.data.index import Index, read_table
+from kit.data.pixels import read_rgb
+from kit.errors import KitError, nearest
+
+# In the order of the columns of the challenge's csv, which are these names in capitals.
+CLASSES = ("mel", "nv", "bcc", "akiec", "bkl", "df", "vasc")
+METADATA = ("HAM10000_metadata.csv", "HAM10000_metadata")
+COLUMNS = ("lesion_id", "image_id", "dx", "age", "sex", "localization")
+FACTS = ("age", "sex", "localization")
+SITES = ("abdomen", "acral", "back", "chest", "ear", "face", "foot", "genital", "hand", "lower extremity", "neck",
+         "scalp", "trunk", "upper extremity")  # fmt: skip
+IMAGE = re.compile(r"(ISIC_\d+)\.(?:jpg|jpeg|png)", re.IGNORECASE)
+AGE_MEAN, AGE_STD = 50.0, 20.0  # years, round
+UNKNOWN = ("", "unknown")
+MEND = "kit download ham10000 --from ARCHIVE.zip brings it"
+
+
+def index(root: Path) -> Index:
+    """Read the index: training rows in the order of the metadata, test rows in that of their ids.
+
+    The second input is age (from 50 years, in units of 20; 0 where unknown), whether it is known, sex and site. Test
+    images have it where a csv with `test` in its name has the columns image_id, age, sex and localization.
+
+    Raises:
+        KitError: the metadata or an image of it is not there, or a dx is none of the seven.
+    """
+    images, tests, tables = _found(root)
+    metadata = next((root / table for name in METADATA for table in tables if table.rsplit("/", 1)[-1] == name), None)
+    table = read_table(metadata or root / METADATA[0], COLUMNS, MEND)
+    wrong = table[~table["dx"].isin(CLASSES)]
+    if len(wrong):
+        known = ", ".join(CLASSES)
+        raise KitError(f"{METADATA[0]}: the dx {wrong['dx'].iloc[0]!r} of {wrong['image_id'].iloc[0]} is none of "
+                       f"{known} ({len(wrong)} such rows): {MEND}")  # fmt: skip
+    listed = table["image_id"]
+    doubled, absent = listed.duplicated(), ~listed.isin(images)
+    rows = table[~doubled & ~absent].reset_index(drop=True)
+    target = rows["dx"].map({name: number for number, name in enumerate(CLASSES)}).astype(np.int64)
+    train = pd.DataFrame({"id": rows["image_id"], "files": _files(rows["image_id"], images), "target": target})
+    train["group"] = rows["lesion_id"].where(rows["lesion_id"] != "", None).astype(object)
+    test_ids = pd.Series(sorted(tests), dtype=object)
+    test = pd.DataFrame({"id": test_ids, "files": _files(test_ids, tests)})
+    inputs = _inputs(rows)
+    strangers = sorted(set(images) - set(listed))
+    return Index(
+        root=root,
+        task="multiclass",
+        classes=CLASSES,
+        train=pd.concat([train, _facts(rows), inputs], axis=1),
+        test=pd.concat([test, _inputs(_test_facts(root, tables, test_ids))], axis=1),
+        extras=tuple(inputs.columns),
+        grouped_by="lesion",
+        missing={
+            f"ids of {METADATA[0]} without an image": tuple(listed[absent & ~doubled]),
+            f"images that {METADATA[0]} lacks": tuple(strangers),
+            f"ids doubled in {METADATA[0]}": tuple(listed[doubled]),
+        },
+    )
+
+
+# Path of each id's image, relative to the root.
+Images = dict[str, str]
+
+
+def _found(root: Path) -> tuple[Images, Images, list[str]]:
+    """Images to learn from, test images, and the names of csv files; kit's own folders are passed over.
+
+    Kaggle's copy of the data holds each part twice, under names that differ in capitals: the first one counts.
+    """
+    images: Images = {}
+    tests: Images = {}
+    tables = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "explore")
+        below = Path(folder).relative_to(root).as_posix()
+        into = tests if "test" in below.lower() else images
+        prefix = "" if below == "." else f"{below}/"
+        for name in sorted(names):
+            if image := IMAGE.fullmatch(name):
+                into.setdefault(image[1], prefix + name)
+            elif name.endswith(".csv") or name in METADATA:
+                tables.append(prefix + name)
+    return images, tests, tables
+
+
+def _files(ids: pd.Series, images: Images) -> np.ndarray:
+    files = np.empty(len(ids), object)
+    files[:] = [(images[id_],) for id_ in ids]
+    return files
+
+
+def _facts(rows: pd.DataFrame) -> pd.DataFrame:
+    """Age in years (NaN where unknown), sex and site as the metadata has them, and how dx was found."""
+    return pd.DataFrame(
+        {
+            "age": pd.to_numeric(rows["age"], errors="coerce").astype(np.float64),
+            "sex": rows["sex"],
+            "localization": rows["localization"],
+            "dx_type": rows.get("dx_type", ""),
+        }
+    )
+
+
+def _inputs(rows: pd.DataFrame) -> pd.DataFrame:
+    """The second input of rows with `FACTS` as text, one float32 column each."""
+    age = pd.to_numeric(rows["age"], errors="coerce")
+    columns = {"input_age": ((age - AGE_MEAN) / AGE_STD).fillna(0), "input_age_known": age.notna()}
+    columns |= {f"input_{sex}": rows["sex"] == sex for sex in ("female", "male")}
+    columns |= {f"input_{site.replace(' ', '_')}": rows["localization"] == site for site in SITES}
+    return pd.DataFrame({name: column.astype(np.float32) for name, column in columns.items()})
+
+
+def _test_facts(root: Path, tables: list[str], ids: pd.Series) -> pd.DataFrame:
+    """`FACTS` of the test images, empty where no csv has them."""
+    for name in tables:
+        if "test" not in name.lower():
+            continue
+        table = read_table(root / name, (), MEND)
+        if {"image_id", *FACTS} <= set(table):
+            known = table.drop_duplicates("image_id").set_index("image_id")
+            return known[list(FACTS)].reindex(ids).fillna("").reset_index(drop=True)
+    return pd.DataFrame("", index=range(len(ids)), columns=list(FACTS))
+
+
+def test_ids(root: Path) -> list[str]:
+    """Ids of the test images, in their order."""
+    return sorted(_found(root)[1])
+
+
+def read(files: tuple[Path, ...]) -> np.ndarray:
+    """The one file of a sample as HxWx3 uint8, RGB."""
+    return read_rgb(files[0])
+
+
+def labels_of(table: pd.DataFrame, path: Path) -> pd.Series:
+    """Class numbers by image, of a table in one of the published forms.
+
+    Either a row an image with `image_id` and `dx`, or `image` and one column of confidences a class (`MEL`, `NV`, ...),
+    of which the largest counts.
+
+    Raises:
+        KitError: neither form, an unknown dx, or an image without a single largest confidence.
+    """
+    columns = [name.upper() for name in CLASSES]
+    if {"image_id", "dx"} <= set(table):
+        wrong = table["dx"][~table["dx"].isin(CLASSES)]
+        if len(wrong):
+            raise KitError(f"{path}: dx {wrong.iloc[0]!r}: {nearest(wrong.iloc[0], list(CLASSES))}")
+        return pd.Series(table["dx"].map(CLASSES.index).to_numpy(np.int64), index=table["image_id"].to_numpy(object))
+    if {"image", *columns} <= set(table):
+        values = table[columns].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+        undecided = (values == values.max(1, keepdims=True)).sum(1) != 1
+        if undecided.any():
+            raise KitError(f"{path}: {table['image'][undecided].iloc[0]} has no single largest column "
+                           f"({int(undecided.sum())} such rows): correct it")  # fmt: skip
+        return pd.Series(values.argmax(1), index=table["image"].str.removesuffix(".jpg").to_numpy(object))
+    raise KitError(f"{path} has the columns {', '.join(table.columns)}: give a csv with image_id and dx, or with image "
+                   f"and {', '.join(columns)}")  # fmt: skip
+
+
+def extra(path: Path, index: Index) -> pd.DataFrame:
+    """Further training rows: a csv as `labels_of` takes it, or a folder with one; the images beside it or in a folder
+    there. Ids of the competition's own images, as pseudo-labels have them, need none.
+
+    Raises:
+        KitError: no csv or more than one is there, an id stands there twice, or an image is not there.
+    """
+    table_path = path
+    if path.is_dir():
+        tables = sorted(path.glob("*.csv"))
+        if len(tables) != 1:
+            raise KitError(f"{path} holds {len(tables)} csv files: give --extra the csv with image_id and dx")
+        table_path = tables[0]
+    table = read_table(table_path, (), "give --extra a csv with image_id and dx")
+    labels = labels_of(table, table_path)
+    if labels.index.has_duplicates:
+        raise KitError(f"{table_path}: {labels.index[labels.index.duplicated()][0]} stands there twice: remove one")
+    known = {id_: files for frame in (index.train, index.test) for id_, files in zip(frame["id"], frame["files"],
+             strict=True)}  # fmt: skip
+    folder = table_path.parent.absolute()
+    for place in (folder, *sorted(entry for entry in folder.iterdir() if entry.is_dir())):
+        known |= {image[1]: (str(file),) for file in place.iterdir() if (image := IMAGE.fullmatch(file.name))}
+    absent = [id_ for id_ in labels.index if id_ not in known]
+    if absent:
+        raise KitError(f"{table_path}: {len(absent)} of {len(labels)} ids have no image beside it or in the "
+                       f"competition, the first is {absent[0]}: put them there as ID.jpg")  # fmt: skip
+    rows = table if {*FACTS} <= set(table) else pd.DataFrame("", index=range(len(table)), columns=list(FACTS))
+    frame = pd.DataFrame({"id": labels.index, "target": labels.to_numpy()})
+    frame["files"] = _files(frame["id"], {id_: files[0] for id_, files in known.items()})
+    return pd.concat([frame, _inputs(rows)], axis=1)

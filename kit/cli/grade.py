@@ -1,0 +1,76 @@
+"""`kit grade`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kit.cli.options import CompetitionName, Json
+
+if TYPE_CHECKING:
+    from kit.run import Run
+
+
+def command(
+    competition: CompetitionName,
+    truth: Annotated[Path, typer.Option("--truth", metavar="FILE", help="The published ground truth, a csv.")],
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="RUN", help="Whose submission.csv; by default the newest.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", metavar="FILE.csv", help="Grade this csv instead of a run's.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Compute the official score of a submission from published ground truth, and enter it into the run.
+
+    \b
+    Example:
+        kit submit ham10000 --dry-run
+        kit grade ham10000 --truth ISIC2018_Task3_Test_GroundTruth.csv
+        kit grade ham10000 --truth ISIC2018_Task3_Test_GroundTruth.csv --file other.csv
+    """
+    from kit.console import Console
+    from kit.errors import KitError
+    from kit.plugin.registry import Registry
+
+    if run is not None and file is not None:
+        raise KitError("--run and --file exclude each other: give one of them")
+    console, registry = Console(json), Registry()
+    known = registry.competitions.get(competition)
+    grade = registry.submissions.get(known.submission).grade
+    if grade is None:
+        raise KitError(f"{known.name} has no published ground truth that kit grades against: kit submit {known.name}")
+    found = None if file is not None else _run(run, known.name)
+    path = file if found is None else found.reading("submission.csv")
+    if path is None or not path.is_file():
+        raise KitError(f"no csv at {path}: give --file a submission")
+    if not truth.is_file():
+        raise KitError(f"no ground truth at {truth}: give --truth the published csv")
+    scores = dict(grade(path, truth))
+    metric, value = next(iter(scores.items()))
+    own = (found.score if found else None) or {}
+    if found is not None:
+        found.update(graded={"metric": metric, "value": value, "truth": truth.name})
+    console.table(f"{path}", ["", ""], [[name, f"{score:.4f}".rstrip("0").rstrip(".")] for name, score in
+                                        scores.items()])  # fmt: skip
+    promise = ""
+    if own.get("value") is not None:
+        interval = "" if own["low"] is None else f" [{own['low']:.4f}, {own['high']:.4f}]"
+        promise = f"   cross-validated {own['metric']}: {own['value']:.4f}{interval}"
+    console.say(f"{metric}: {value:.4f}{promise}")
+    console.result({"competition": known.name, "run": found.id if found else None, "path": path, "metric": metric,
+                    "value": value, "scores": scores, "cross_validated": own or None})  # fmt: skip
+
+
+def _run(name: str | None, competition: str) -> "Run":
+    from kit.errors import KitError
+    from kit.run import find_run
+
+    def suits(each: "Run") -> bool:
+        return each.has("submission.csv") and each.config.competition == competition
+
+    found = find_run(name, suits, f"of {competition} with a submission")
+    if not suits(found):
+        raise KitError(f"run {found.id} has no submission of {competition}: kit submit {found.id} --dry-run")
+    return found
