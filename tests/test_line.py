@@ -29,7 +29,7 @@ def test_the_miniature_from_download_to_submission_with_json_everywhere(kit, tmp
     assert len(list((data / "explore").glob("*.png"))) >= 6
     assert kit("folds", "histo", "--folds", 3, "--json").json["groups_spanning_folds"] == 0
     config = kit("config", "histo", "--json").json
-    assert config["model"] == {"value": "small_cnn", "source": "sample defaults"}
+    assert config["model"] == {"value": "coord_cnn", "source": "sample defaults"}
     trained = kit("train", "histo", "--folds", 3, "--epochs", 8, "--size", 64, "--json").json
     evaluated = kit("evaluate", "--json").json
     assert evaluated["roc_auc"] == pytest.approx(trained["score"]["value"], abs=1e-12)

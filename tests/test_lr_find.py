@@ -23,7 +23,7 @@ def test_the_suggestion_learns_faster_than_a_hundredth_of_it(kit, store):
     quick = ("--set", "size=32", "--set", "batch_size=16", "--set", "folds=2")
     found = kit("lr-find", "histo", *quick, "--json").json
     assert 1e-5 < found["suggestion"] < 1
-    assert found["path"].endswith("lr-find-small_cnn.png")
+    assert found["path"].endswith("lr-find-coord_cnn.png")
     assert len(found["rates"]) == len(found["losses"]) > 20
     scores = []
     for rate in (found["suggestion"], found["suggestion"] / 100):

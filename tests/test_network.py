@@ -98,7 +98,8 @@ def test_a_torchvision_body_is_the_original_up_to_its_pooling(name):
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize(
     ("name", "channels", "outputs", "extras"),
-    [("small_cnn", 3, 1, 0), ("small_cnn", 6, 5, 4), ("resnet18", 4, 28, 0), ("efficientnet_lite0", 6, 7, 3),
+    [("small_cnn", 3, 1, 0), ("coord_cnn", 6, 5, 4), ("small_cnn", 6, 5, 4), ("resnet18", 4, 28, 0),
+     ("efficientnet_lite0", 6, 7, 3),
      ("vgg16", 3, 2, 1), ("timm/resnet10t", 4, 2, 0), ("timm/test_convnext", 3, 2, 2),
      ("timm/mobilenetv3_small_050", 6, 2, 0)],
 )  # fmt: skip
@@ -230,6 +231,8 @@ def test_weights_that_cannot_be_had_are_one_line_with_the_file_and_the_way_on(mo
     assert e.value.code == 4
     with pytest.raises(KitError, match="--no-pretrained"):
         Registry().models.get("small_cnn").build(request("small_cnn", pretrained=True))
+    with pytest.raises(KitError, match="coord_cnn has no pretrained weights"):
+        Registry().models.get("coord_cnn").build(request("coord_cnn", pretrained=True))
     with pytest.raises(KitError, match="no network 'resnetx'"):
         Registry().models.get("timm/resnetx").build(request("timm/resnetx"))
     with pytest.raises(KitError, match=r"no weights 'resnet50\.a9_in1k': did you mean resnet50\."):
@@ -298,3 +301,19 @@ def test_networks_of_timm_bring_their_own_statistics():
         config = validate({"competition": "x", "dataset": "x", "loss": "bce", "model": model})
         data: tuple[Any, Any, Any] = (SimpleNamespace(channels=4), None, None)
         assert statistics(config, Registry(), *data)["mean"][::3] == [mean, mean]
+
+
+def test_coord_cnn_knows_the_distance_from_the_centre_and_sees_little():
+    from kit_small_networks.network import FromCentre
+
+    (channel,) = FromCentre()(torch.zeros(1, 3, 5, 9))[0, 3:]
+    assert channel[2].tolist() == [2.0, 1.5, 1.0, 0.5, 0.0, 0.5, 1.0, 1.5, 2.0]
+    assert channel[:, 4].tolist() == [2.0, 1.0, 0.0, 1.0, 2.0]
+    assert channel[0, 4] == channel[0, 0] == 2
+    network = Registry().models.get("coord_cnn").build(request("coord_cnn")).eval()
+    images = torch.rand(1, 3, 96, 96, requires_grad=True)
+    features = network.body(images)
+    assert features.shape[2:] == (6, 6)
+    features[0, :, 2, 2].sum().backward()
+    seen = torch.nonzero(images.grad.abs().sum((0, 1)))
+    assert (seen.max(0).values - seen.min(0).values + 1 <= 26).all()

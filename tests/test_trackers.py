@@ -65,7 +65,7 @@ def test_tensorboard_holds_what_history_csv_says(kit, sample):
     assert json.loads(text.tensor_proto.string_val[0]) == config
     session = found.SummaryMetadata("_hparams_/session_start_info")
     assert session.plugin_data.plugin_name == "hparams"
-    assert all(value in session.plugin_data.content for value in (b"small_cnn", b"a|b", b"weight_decay"))
+    assert all(value in session.plugin_data.content for value in (b"coord_cnn", b"a|b", b"weight_decay"))
 
     pictures = found.Images("validation")
     assert [picture.step for picture in pictures] == [5, 8, 10, 15, 16]

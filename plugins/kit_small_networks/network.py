@@ -1,6 +1,7 @@
-"""`small_cnn`: pairs of convolutions, each pair halving the side."""
+"""Small networks from scratch. `small_cnn` is plain; `coord_cnn` is told where each pixel lies and looks closely."""
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from kit.errors import KitError
 from kit.model.network import Network
@@ -12,18 +13,51 @@ WIDTHS = (24, 48, 96, 160)
 def small_cnn(request: ModelRequest) -> nn.Module:
     """Four stages of two convolutions with batch norm and ReLU, stride 16 in all; no pretrained weights exist.
 
-    The first of a stage is 4x4 with stride 2: unlike 3x3 it keeps the feature map centred on the image.
+    The first of a stage is 4x4 with stride 2: unlike 3x3 it keeps the feature map centred on the image. A place of the
+    last map sees 106 pixels.
     """
-    if request.pretrained:
-        raise KitError("small_cnn has no pretrained weights: give --no-pretrained, or another --model (kit models)")
+    _from_scratch(request)
     layers: list[nn.Module] = []
     channels = request.channels
     for width in WIDTHS:
-        for kernel, stride in ((4, 2), (3, 1)):
-            layers += [
-                nn.Conv2d(channels, width, kernel, stride, padding=1, bias=False),
-                nn.BatchNorm2d(width),
-                nn.ReLU(inplace=True),
-            ]
-            channels = width
+        layers += [*_convolution(channels, width, 4, 2, 1), *_convolution(width, width, 3, 1, 1)]
+        channels = width
     return Network(nn.Sequential(*layers), channels, request.outputs, request.head, request.extras)
+
+
+def coord_cnn(request: ModelRequest) -> nn.Module:
+    """Four stages as of `small_cnn` with a channel that says how far each pixel is from the centre (CoordConv, Liu et
+    al. 2018). A place of the last map sees 26 pixels, so what it finds is found there.
+    """
+    _from_scratch(request)
+    channels = request.channels + 1
+    layers: list[nn.Module] = [FromCentre()]
+    # First convolution of each stage (kernel, padding; stride 2) and the second (kernel, padding).
+    for width, first, second in zip(WIDTHS, ((4, 1), (4, 1), (2, 0), (2, 0)), ((3, 1), (1, 0), (1, 0), (1, 0)),
+                                    strict=True):  # fmt: skip
+        layers += [*_convolution(channels, width, first[0], 2, first[1])]
+        layers += [*_convolution(width, width, second[0], 1, second[1])]
+        channels = width
+    return Network(nn.Sequential(*layers), channels, request.outputs, request.head, request.extras)
+
+
+class FromCentre(nn.Module):
+    """One more channel: the distance from the centre in half sides, along the farther axis, times 2."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """BxCxHxW -> Bx(C+1)xHxW."""
+        down, across = (torch.linspace(-2, 2, side, device=images.device).abs() for side in images.shape[2:])
+        distance = torch.maximum(down[:, None], across).to(images.dtype)
+        return torch.cat([images, distance.expand(len(images), 1, -1, -1)], 1)
+
+
+def _convolution(channels: int, width: int, kernel: int, stride: int, padding: int) -> tuple[nn.Module, ...]:
+    convolution = nn.Conv2d(channels, width, kernel, stride, padding, bias=False)
+    return convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True)
+
+
+def _from_scratch(request: ModelRequest) -> None:
+    if request.pretrained:
+        raise KitError(
+            f"{request.name} has no pretrained weights: give --no-pretrained, or another --model (kit models)"
+        )

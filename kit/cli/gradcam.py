@@ -1,0 +1,97 @@
+"""`kit gradcam`: see what the network sees."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kit.cli.options import Json, RunName
+
+if TYPE_CHECKING:
+    from kit.console import Console
+    from kit.plugin.registry import Registry
+    from kit.run import Run
+
+WORST = 16
+
+
+def command(
+    run: RunName = None,
+    images: Annotated[
+        list[str] | None,
+        typer.Option("--images", metavar="ID,...", help="These training or test ids; may be repeated."),
+    ] = None,
+    worst: Annotated[int | None, typer.Option("--worst", min=1, help="So many of the largest loss (16).")] = None,
+    best: Annotated[int | None, typer.Option("--best", min=1, help="So many of the smallest loss.")] = None,
+    uncertain: Annotated[
+        int | None, typer.Option("--uncertain", min=1, help="So many of the most even probabilities.")
+    ] = None,
+    per_class: Annotated[
+        int | None, typer.Option("--per-class", min=1, help="So many of each class, the surest first.")
+    ] = None,
+    layers: Annotated[
+        str | None, typer.Option("--layers", metavar="L1,L2,...|list", help="Layers by name; list shows them.")
+    ] = None,
+    method: Annotated[str, typer.Option("--method", help="gradcam, gradcam++, cam or layercam.")] = "gradcam",
+    of: Annotated[
+        str, typer.Option("--class", metavar="NAME", help="The class explained: predicted, true or a name.")
+    ] = "predicted",
+    fold: Annotated[
+        int | None, typer.Option("--fold", help="Its network, not that which has not learned from the image.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show where the network looks: Grad-CAM over images of a run, by default the 16 of the largest loss.
+
+    \b
+    Example:
+        kit gradcam --best 16 --method layercam
+        kit gradcam --layers list
+        kit gradcam histopathology-20260101-120000 --per-class 4 --class true
+    """
+    from kit.console import Console
+    from kit.errors import KitError
+    from kit.explain.explain import explain_run
+    from kit.explain.write import write_explained
+    from kit.inference.ranking import Order, ranked_ids
+    from kit.inference.trained import index_of, store_of_run, trained_folds
+    from kit.plugin.registry import Registry
+    from kit.run import find_run
+
+    console, registry = Console(json), Registry()
+    found = find_run(run, lambda each: bool(trained_folds(each)), "with a trained fold")
+    if layers == "list":
+        _list(registry, found, console)
+        return
+    orders: dict[Order, int | None] = {"worst": worst, "best": best, "uncertain": uncertain, "per-class": per_class}
+    given: list[str] = [name for name, count in orders.items() if count is not None]
+    given += ["images"] if images is not None else []
+    if len(given) > 1:
+        raise KitError(f"--{given[0]} and --{given[1]} are two choices of images: give one of them")
+    if images is not None:
+        ids = [id_ for words in images for id_ in words.split(",") if id_]
+    else:
+        order, count = next(((each, count) for each, count in orders.items() if count is not None), ("worst", WORST))
+        ids = ranked_ids(found, index_of(store_of_run(registry, found), found.config), order, count, fold)
+    names = None if layers is None else layers.split(",")
+    explained = explain_run(registry, found, ids, names, method, of, fold, console=console)
+    facts = {"run": found.id, "method": method, "class": of, "choice": [*given, "worst"][0]}
+    document = write_explained(explained, ids, found.path / "gradcam", facts)
+    console.say(f"{len(document['images'])} images explained by {method} at {', '.join(document['layers'])}: "
+                f"{document['folder']}/grid.png, each by itself beside it, maps in maps.npz")  # fmt: skip
+    console.result(document)
+
+
+def _list(registry: "Registry", run: "Run", console: "Console") -> None:
+    """The candidates, and which of them are explained when none is named."""
+    from kit.explain.explain import layers_of_run
+    from kit.explain.layers import candidates, default_layers
+
+    found = layers_of_run(registry, run)
+    default = default_layers(found)
+    rows = [[each.name, each.stride, each.channels, f"{each.height}x{each.width}", "yes" if each in default else ""]
+            for each in candidates(found)]  # fmt: skip
+    console.table(f"layers of {run.config.model} at {run.config.size} px",
+                  ["name", "stride", "channels", "map", "by default"], rows)  # fmt: skip
+    document = [{"name": each.name, "stride": each.stride, "channels": each.channels, "height": each.height,
+                 "width": each.width, "default": each in default} for each in candidates(found)]  # fmt: skip
+    console.result({"run": run.id, "model": run.config.model, "layers": document})

@@ -1,0 +1,1 @@
+"""Where a network looks: maps of what speaks for a class, over the images."""

@@ -1,0 +1,184 @@
+"""The layers of any network that can be explained: those that give a map, of which the prediction depends on places.
+
+Nothing is asked of a network but to be an `nn.Module`: its layers are tried on two invented images.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import isqrt
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from kit.errors import KitError, nearest
+from kit.model.build import Model
+
+Form = Literal["channels first", "channels last", "tokens"]
+CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+PREFIX = 8  # most tokens before those of the image: class, distillation, registers
+DEFAULT = 2  # layers that are explained when none is named
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer whose output is a map.
+
+    Args:
+        name: of the module in the network.
+        form: of its output: BxCxhxw, BxhxwxC, or tokens BxNxC of which the last h*w are the places, row by row.
+        channels, height, width: C, h, w.
+        stride: pixels of the network's input a place.
+        listed: whether it stands on the network's trunk, not inside one of its blocks.
+        reaches: whether the logits depend on its places; those of a transformer's last block don't where a class token
+            alone is read.
+    """
+
+    name: str
+    form: Form
+    channels: int
+    height: int
+    width: int
+    stride: int
+    listed: bool
+    reaches: bool
+
+    def map(self, output: Tensor) -> Tensor:
+        """The output as BxCxhxw."""
+        if self.form == "channels first":
+            return output
+        if self.form == "tokens":
+            output = output[:, -self.height * self.width :].unflatten(1, (self.height, self.width))
+        return output.permute(0, 3, 1, 2)
+
+
+def find_layers(model: Model, channels: int, extras: int, size: int) -> dict[str, Layer]:
+    """All layers that give a map of more than one place, by name, in the order in which they are passed.
+
+    Modules that are called more than once in a pass, as a shared activation is, have no one output and are left out.
+
+    Args:
+        model: in any mode; it is the same afterwards.
+        channels, extras, size: of its input: channels, width of the second input, side in pixels.
+    """
+    outputs, logits = _passed(model, channels, extras, size)
+    shapes: dict[str, tuple[Form, int, int]] = {}
+    form: Form = "channels first"
+    for name, output in outputs.items():
+        if (shape := _shape(tuple(output.shape[1:]), size, form)) is not None:
+            form, shapes[name] = shape[0], shape
+    kept = [outputs[name] for name in shapes]
+    gradients = torch.autograd.grad(logits.sum(), kept, allow_unused=True) if kept else ()
+    trunk, found = _trunk(model.network, set(shapes)), {}
+    for (name, (form, depth, side)), gradient in zip(shapes.items(), gradients, strict=True):
+        layer = Layer(name, form, depth, side, side, round(size / side), name in trunk, True)
+        # Where no token has a gradient the network is dead on noise, which proves nothing.
+        reaches = gradient is not None and bool(layer.map(gradient).any() or not gradient.any())
+        found[name] = replace(layer, reaches=reaches)
+    return found
+
+
+def default_layers(layers: dict[str, Layer]) -> list[Layer]:
+    """The last candidate of each size of map, the deepest first: two of them, or as many as there are."""
+    last = {layer.height: layer for layer in candidates(layers)}
+    if not last:
+        raise KitError("no layer of this network gives a map on which its prediction depends: choose another --model")
+    return sorted(last.values(), key=lambda layer: layer.height)[:DEFAULT]
+
+
+def candidates(layers: dict[str, Layer]) -> list[Layer]:
+    """Those on the trunk on whose places the prediction depends."""
+    return [layer for layer in layers.values() if layer.listed and layer.reaches]
+
+
+def chosen_layers(layers: dict[str, Layer], names: Sequence[str] | None) -> list[Layer]:
+    """The layers of these names, in their order, or by default; any layer that gives a map may be named."""
+    if names is None:
+        return default_layers(layers)
+    for name in names:
+        listed = "kit gradcam --layers list shows those to choose from"
+        if name not in layers:
+            known = [layer.name for layer in candidates(layers)]
+            raise KitError(f"no layer {name!r} of this network gives a map: {nearest(name, known)} ({listed})")
+        if not layers[name].reaches:
+            raise KitError(f"the prediction does not depend on the places of layer {name!r}: {listed}")
+    return [layers[name] for name in dict.fromkeys(names)]
+
+
+def _passed(model: Model, channels: int, extras: int, size: int) -> tuple[dict[str, Tensor], Tensor]:
+    """What each module gives for two images of noise, with a graph, and the logits."""
+    outputs: dict[str, Tensor] = {}
+    several: set[str] = set()
+    seen: set[Any] = set()
+
+    def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, given: Any, output: Any) -> None:
+            if name in outputs:
+                several.add(name)
+            if not isinstance(output, Tensor) or output.ndim < 3 or len(output) != 2 or not output.requires_grad:
+                return
+            # What hands on its input unchanged, as a pooling that is turned off, is no layer; in place it changes it.
+            if not (output.grad_fn in seen and any(output is one for one in given)):
+                outputs[name] = output
+            seen.add(output.grad_fn)
+
+        return hook
+
+    network, device = model.network, model.runtime.device
+    was_training = network.training
+    hooks = [module.register_forward_hook(keep(name)) for name, module in network.named_modules() if name]
+    noise = torch.Generator().manual_seed(0)
+    images = torch.randn(2, channels, size, size, generator=noise).to(device).requires_grad_()
+    try:
+        with torch.enable_grad():
+            # Not `network(...)`: hooks would break a compiled network into pieces, each compiled anew.
+            output = network.eval().forward(images, torch.zeros(2, extras, device=device))
+            logits = model.logits(output)
+    finally:
+        network.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return {name: output for name, output in outputs.items() if name not in several}, logits
+
+
+def _trunk(network: nn.Module, mapped: set[str]) -> set[str]:
+    """Names of the modules on the way through the network: not inside blocks, of which plain containers are no ones."""
+
+    def inside(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+        for own, child in module.named_children():
+            whole = f"{name}.{own}".lstrip(".")
+            if any(other == whole or other.startswith(f"{whole}.") for other in mapped):
+                yield whole, child
+
+    def walk(name: str, module: nn.Module) -> Iterator[str]:
+        for own, child in inside(name, module):
+            if type(child) in CONTAINERS:
+                yield from walk(own, child)
+            else:
+                yield own
+
+    name, module = "", network
+    # A wrapper around the only module that gives maps is none of them.
+    while len(only := list(inside(name, module))) == 1:
+        ((name, module),) = only
+    return set(walk(name, module)) or {name}
+
+
+def _shape(shape: tuple[int, ...], size: int, form: Form) -> tuple[Form, int, int] | None:
+    """The form, channels and side of a map of this shape (without its batch); None for what is no map.
+
+    Where all three sides are alike it has the `form` of the layer before.
+    """
+    if len(shape) == 3:
+        first, middle, last = shape
+        if first == last == middle > 1:
+            return (form if form != "tokens" else "channels first"), first, middle
+        if middle == last > 1:
+            return "channels first", first, middle
+        if first == middle > 1:
+            return "channels last", last, first
+    if len(shape) == 2:
+        side = isqrt(shape[0])
+        if side > 1 and shape[0] - side**2 <= PREFIX and size % side == 0:
+            return "tokens", shape[1], side
+    return None

@@ -1,0 +1,93 @@
+"""`kit gradcam`'s folder in a run: the grid, a picture of each image, the maps, and what they show.
+
+grid.png        the first 64 images
+<key>.png       one image, at the network's input size or larger; keys begin with the place in the order asked for
+maps.npz        <key>: its maps, layers x H x W float32 in 0..1; `layers`: their names
+gradcam.json    run, method, layers, and of each image what stands under it
+"""
+
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from kit.errors import KitError
+from kit.explain.explain import Explained
+from kit.explain.picture import SIDE, grid, tile
+from kit.files import write_json
+
+GRID = 64  # most images in the grid
+
+
+def write_explained(
+    explained: Iterable[Explained], ids: Sequence[str], folder: Path, facts: dict[str, Any]
+) -> dict[str, Any]:
+    """Write the folder anew; it is there whole, in place of an earlier one, or not at all.
+
+    Args:
+        explained: as `explain_run` gives them, in any order; one is held at a time.
+        ids: the order of the pictures.
+        folder: where they go.
+        facts: of the run, kept beside them.
+
+    Returns:
+        The document of `kit gradcam --json`.
+    """
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        images, layers = _write_all(explained, ids, temporary)
+        document = {**facts, "layers": layers, "folder": str(folder), "images": images}
+        write_json(temporary / "gradcam.json", document)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return document
+
+
+def _write_all(
+    explained: Iterable[Explained], ids: Sequence[str], folder: Path
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Write pictures and maps; gives what is said of each image, in the order of the ids, and the layers' names."""
+    place = {id_: number for number, id_ in enumerate(dict.fromkeys(ids))}
+    images: dict[tuple[int, int], dict[str, Any]] = {}
+    tiles: dict[tuple[int, int], np.ndarray] = {}
+    layers: list[str] = []
+    with zipfile.ZipFile(folder / "maps.npz", "w") as maps:
+        for one in explained:
+            number = place[one.id], 1 + sum(first == place[one.id] for first, _ in images)
+            key = f"{number[0] + 1:04d}-{_safe(one.id)}" + (f"-{number[1]}" if number[1] > 1 else "")
+            layers = list(one.maps)
+            _add(maps, key, np.stack([*one.maps.values()]))
+            _png(folder / f"{key}.png", tile(one, max(SIDE, len(one.image))))
+            if number[0] < GRID:
+                tiles[number] = tile(one, SIDE)
+            images[number] = {"id": one.id, "key": key, "label": one.label, "predicted": one.predicted,
+                              "explained": one.explained, "probability": one.probability, "fold": one.fold}  # fmt: skip
+        if not images:
+            raise KitError("there is no image to explain: give others with --images, or leave --fold out")
+        _add(maps, "layers", np.array(layers))
+    _png(folder / "grid.png", grid([tiles[number] for number in sorted(tiles)][:GRID]))
+    return [images[number] for number in sorted(images)], layers
+
+
+def _add(maps: zipfile.ZipFile, key: str, values: np.ndarray) -> None:
+    """One array of an npz, as `np.load` reads it; `ZipInfo` has a fixed date, so equal maps give equal bytes."""
+    with maps.open(zipfile.ZipInfo(f"{key}.npy"), "w") as file:
+        np.lib.format.write_array(file, values, allow_pickle=False)
+
+
+def _png(path: Path, image: np.ndarray) -> None:
+    path.write_bytes(cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes())
+
+
+def _safe(id_: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", id_)[:80]
