@@ -12,6 +12,8 @@ manifest.json            sha256 of the predictions, the folds and the submission
 thresholds.json          the decision rule, and of each fold the one made without it
 extra.csv                the ids of --extra, each with the folds that don't learn from it
 submission.csv
+report.html, report.json what kit report made of it; can be made again
+gradcam/                 what kit gradcam made of it
 log.txt                  what training said
 
 A blend (`kit blend`) has no weights: its predictions are those of its members.

@@ -22,7 +22,8 @@ ROOMS = (
     ("data",),
     ("model",),
     ("inference",),
-    ("training", "reports", "explain", "kaggle"),
+    ("training", "explain", "kaggle"),
+    ("reports",),
     ("cli",),
     ("__main__",),
 )

@@ -1,0 +1,55 @@
+"""One HTML file that needs nothing else: style, script, numbers and pictures stand inside it."""
+
+import base64
+import hashlib
+import html
+import json
+import re
+from importlib.resources import files
+from typing import Any
+
+PARTS = files("kit.reports.page") / "parts"
+SCRIPTS = ("elements.js", "charts.js", "results.js", "explorer.js", "confusion.js", "images.js", "record.js", "page.js")
+
+
+def page(document: dict[str, Any], pictures: list[dict[str, Any]]) -> str:
+    """The page of a document, as text.
+
+    What is named by people (classes, ids, paths) only stands in blocks of JSON, from which the script makes text nodes.
+    The policy in its head forbids every address but those inside the page, and every script but its own.
+
+    Args:
+        document: of `document_of`, with galleries.
+        pictures: of `with_pictures`.
+    """
+    style = (PARTS / "style.css").read_text(encoding="utf-8")
+    script = "\n".join((PARTS / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    script = f'(() => {{\n"use strict";\n{script}}})();'
+    title = f"{document['runs'][0]['title']}: {', '.join(report['run'] for report in document['runs'])}"
+    content = {
+        "title": html.escape(title),
+        "style": style,
+        "script": script,
+        "style_digest": _digest(style),
+        "script_digest": _digest(script),
+        "document": embedded(document),
+        "pictures": embedded(pictures),
+    }
+    template = (PARTS / "template.html").read_text(encoding="utf-8")
+    # In one pass: what is put in is never searched for the names of further parts.
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: content[match[1]], template)
+
+
+def compact(document: Any) -> str:
+    """JSON in ASCII without spaces; NaN is refused."""
+    return json.dumps(document, allow_nan=False, separators=(",", ":"))
+
+
+def embedded(document: Any) -> str:
+    """JSON that no HTML parser takes for markup, whatever its texts hold: ASCII without `<`, `>` and `&`."""
+    return re.sub("[<>&]", lambda match: f"\\u{ord(match[0]):04x}", compact(document))
+
+
+def _digest(text: str) -> str:
+    """As a content security policy names an inline script or style."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,238 @@
+"""The document of `kit report`: every number that the page and the terminal show."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kit import __version__
+from kit.console import Console, jsonable
+from kit.data.index import Index
+from kit.data.store import Store
+from kit.inference.metrics import f1_by_class
+from kit.inference.trained import index_of, store_of_run
+from kit.plugin.registry import Registry
+from kit.reports.page import record
+from kit.reports.page.confusion import confusion
+from kit.reports.page.curves import Ranked, calibration, class_curve, curves_of, macro_roc
+from kit.reports.page.gallery import gallery
+from kit.reports.page.pictures import BUDGET, in_order, thumbnails
+from kit.reports.page.scored import Scored, score_run
+from kit.reports.page.suspects import find_suspects
+from kit.reports.runs import compare
+from kit.run import Run
+
+TOP = 24  # losses
+SUSPECTS = 48
+MANY = 30  # classes; from more on curves are drawn from fewer points
+NAMED = 6  # classes of an image that are named with their probabilities
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A run with its data and its out-of-fold predictions beside the truth."""
+
+    run: Run
+    store: Store
+    index: Index
+    scored: Scored
+
+
+def subjects_of(registry: Registry, runs: Sequence[Run], console: Console) -> list[Subject]:
+    """Read what runs and their data hold; what does not fit together is a `KitError`."""
+    subjects = []
+    with console.waiting("reading"):
+        for run in runs:
+            store = store_of_run(registry, run)
+            index = index_of(store, run.config)
+            subjects.append(Subject(run, store, index, score_run(run, index)))
+    return subjects
+
+
+def document_of(registry: Registry, subjects: Sequence[Subject], console: Console) -> dict[str, Any]:
+    """The document without its galleries."""
+    reports = [_report(registry, subject, console) for subject in subjects]
+    comparison = compare([subject.run for subject in subjects]) if len(subjects) > 1 else None
+    found: dict[str, Any] = jsonable({"kit": __version__, "runs": reports, "comparison": comparison})
+    return found
+
+
+def with_pictures(
+    registry: Registry, subjects: Sequence[Subject], document: dict[str, Any], console: Console
+) -> list[dict[str, Any]]:
+    """Add each run's gallery to the document and give its pictures: `thumbnails` by id, `gallery` image by image."""
+    pictures = []
+    for subject, report in zip(subjects, document["runs"], strict=True):
+        report["gallery"], shown = gallery(registry, subject.run, subject.scored, console)
+        dataset, budget = subject.store.dataset, BUDGET // len(subjects)
+        small = thumbnails(dataset, subject.index, in_order(report), budget, console)
+        pictures.append({"thumbnails": small, "gallery": shown})
+    return pictures
+
+
+def _report(registry: Registry, subject: Subject, console: Console) -> dict[str, Any]:
+    """Everything about one run but its gallery."""
+    run, store, index, scored = subject.run, subject.store, subject.index, subject.scored
+    metric = registry.metrics.get(store.competition.metric)
+    curves = _curves(scored, console)
+    with console.waiting("classes, confusion, suspects"):
+        by_class, calibrated = _by_class(scored, curves["classes"]), _calibration(scored)
+        confused, suspects = confusion(scored), _suspects(scored)
+    report = {
+        "run": run.id,
+        "competition": store.competition.name,
+        "title": store.competition.title,
+        "task": scored.task,
+        "classes": scored.classes,
+        "ids": len(scored.ids),
+        "metric": {"name": metric.name, "label": metric.label or metric.name,
+                   "higher_is_better": metric.higher_is_better},
+        "score": run.record.get("score"),
+        "decision": run.record.get("decision"),
+        "summary": _summary(scored, by_class, calibrated["ece"]),
+        "folds": record.folds(run),
+        "history": record.history(run),
+        "rates": record.planned_rates(run),
+        "curves": curves,
+        "by_class": by_class,
+        "confusion": confused,
+        "calibration": calibrated,
+        "top_losses": scored.ids[np.argsort(-scored.losses, kind="stable")[:TOP]].tolist(),
+        "suspects": suspects,
+        "data": record.data(run, store, index),
+        "configuration": record.configuration(run),
+        "provenance": record.provenance(run, store),
+    }  # fmt: skip
+    report["samples"] = {id_: _sample(scored, id_) for id_ in dict.fromkeys(in_order(report))}
+    return report
+
+
+def _curves(scored: Scored, console: Console) -> dict[str, Any]:
+    """Of each class with a curve its areas, curves and counts at thresholds; of several also micro and macro."""
+    many = len(scored.classes) > MANY
+    points, steps = (33, 100) if many else (200, 200)
+    thresholds = np.arange(steps + 1) / steps
+    classes = []
+    with console.progress("curves", len(scored.scored_classes), "classes") as bar:
+        for number in scored.scored_classes:
+            truth, values = scored.truth[:, number], scored.probabilities[:, number]
+            curve = class_curve(truth, values, thresholds, points)
+            classes.append({"class": number, **curve, "point": _point(scored, number)})
+            bar.advance()
+    several: dict[str, Any] = {"micro": None, "macro": None}
+    if len(classes) > 1:
+        with console.waiting("micro average"):
+            ranked = Ranked.of(scored.truth, scored.probabilities)
+        several = {
+            "micro": {"auc": ranked.auc, "average_precision": ranked.average_precision, **curves_of(ranked, 200)},
+            "macro": {"auc": _mean(curve["auc"] for curve in classes),
+                      "average_precision": _mean(curve["average_precision"] for curve in classes),
+                      "roc": macro_roc(classes, 101)},
+        }  # fmt: skip
+    return {"thresholds": thresholds, "classes": classes, **several}
+
+
+def _point(scored: Scored, number: int) -> dict[str, float | int | None]:
+    """Where the run's answers stand on the curves of a class; `cut` is their threshold, None where the likeliest class
+    is the answer."""
+    truth, given = scored.truth[:, number], scored.decided[:, number]
+    hits = int((truth & given).sum())
+    binary = 0.5 if scored.task == "binary" else None
+    return {
+        "cut": binary if scored.cuts is None else float(scored.cuts[number]),
+        "true": hits,
+        "false": int(given.sum()) - hits,
+    }
+
+
+def _by_class(scored: Scored, curves: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Support, precision, recall, specificity and F1 of the answers by class, and the areas under its curves."""
+    support, given = scored.truth.sum(0), scored.decided.sum(0)
+    hits = (scored.truth & scored.decided).sum(0)
+    others = len(scored.ids) - support
+    areas = {curve["class"]: curve for curve in curves}
+    if scored.task == "binary":
+        areas[0] = class_curve(scored.truth[:, 0], scored.probabilities[:, 0], np.array([]), 2)
+    return [
+        {
+            "class": number,
+            "support": int(support[number]),
+            "given": int(given[number]),
+            "precision": _ratio(hits[number], given[number]),
+            "recall": _ratio(hits[number], support[number]),
+            "specificity": _ratio(others[number] - given[number] + hits[number], others[number]),
+            "f1": float(f1),
+            "auc": areas[number]["auc"],
+            "average_precision": areas[number]["average_precision"],
+            "cut": None if scored.cuts is None else float(scored.cuts[number]),
+        }
+        for number, f1 in enumerate(f1_by_class(scored.truth, scored.decided))
+    ]
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return float(part / whole) if whole else None
+
+
+def _mean(values: Any) -> float | None:
+    defined = [value for value in values if value is not None]
+    return float(np.mean(defined)) if defined else None
+
+
+def _calibration(scored: Scored) -> dict[str, Any]:
+    """Of a binary task the positive class's probability, of a multi-label one every label's, of several classes that of
+    the likeliest."""
+    if scored.task == "multiclass":
+        answer = scored.probabilities.argmax(1)
+        rows = np.arange(len(answer))
+        return {"of": "answer", **calibration(scored.probabilities[rows, answer], scored.truth[rows, answer])}
+    shown = scored.scored_classes
+    values, truth = scored.probabilities[:, shown].reshape(-1), scored.truth[:, shown].reshape(-1)
+    return {"of": "positive" if scored.task == "binary" else "labels", **calibration(values, truth)}
+
+
+def _summary(scored: Scored, by_class: list[dict[str, Any]], ece: float) -> dict[str, float | None]:
+    """Figures of the answers as a whole: of a binary task those of the positive class, otherwise macro averages, which
+    take an undefined precision or recall for 0, as `kit evaluate` does."""
+    rows = [by_class[number] for number in scored.scored_classes]
+    averages = {key: float(np.mean([row[key] or 0.0 for row in rows])) for key in ("precision", "recall", "f1")}
+    return {
+        "accuracy": float(scored.right.mean()),
+        **averages,
+        "auc": _mean(row["auc"] for row in rows),
+        "cross_entropy": float(scored.losses.mean()),
+        "ece": ece,
+    }
+
+
+def _suspects(scored: Scored) -> dict[str, Any]:
+    """How many labels are suspects, and the surest of them."""
+    found = find_suspects(scored.task, scored.truth, scored.probabilities)
+    return {
+        "count": len(found),
+        "of": scored.truth.size if scored.task == "multilabel" else len(scored.ids),
+        "shown": [
+            {"id": str(scored.ids[row]), "class": class_, "seems": seems, "margin": margin,
+             "labelled": bool(scored.truth[row, class_])}
+            for row, class_, seems, margin in found[:SUSPECTS]
+        ],
+    }  # fmt: skip
+
+
+def _sample(scored: Scored, id_: str) -> dict[str, Any]:
+    """What the page says of an image: true and given classes with their probabilities, loss, fold."""
+    row = scored.row_of[id_]
+    return {
+        "truth": _named(scored, row, scored.truth[row]),
+        "answer": _named(scored, row, scored.decided[row]),
+        "loss": float(scored.losses[row]),
+        "fold": int(scored.fold[row]),
+    }
+
+
+def _named(scored: Scored, row: int, chosen: np.ndarray) -> list[list[float]]:
+    """Numbers and probabilities of the `chosen` classes (K truth values) of a row, the likeliest first."""
+    numbers = np.flatnonzero(chosen)
+    values = scored.probabilities[row, numbers]
+    return [[int(numbers[place]), float(values[place])] for place in np.argsort(-values, kind="stable")[:NAMED]]

@@ -1,0 +1,60 @@
+"""Where the networks of a run look: Grad-CAM of images that they get wrong, and of images that they get right."""
+
+from typing import Any
+
+import numpy as np
+
+from kit.console import Console
+from kit.errors import KitError
+from kit.plugin.registry import Registry
+from kit.reports.page.pictures import address, shrunk
+from kit.reports.page.scored import Scored
+from kit.run import Run
+
+EACH = 6  # wrong ones, and right ones
+SIDE = 192  # pixels
+
+
+def gallery(registry: Registry, run: Run, scored: Scored, console: Console) -> tuple[dict[str, Any], list[list[str]]]:
+    """What the page says of each explained image, and its pictures: the image, then one overlay a layer.
+
+    A run without a network to explain (a blend) has no images and says `why`.
+    """
+    # Torch is only needed here.
+    from kit.explain.explain import explain_run, overlay
+
+    wanted = picked(scored)
+    try:
+        found = {explained.id: explained for explained in explain_run(registry, run, wanted, console=console)}
+    except KitError as error:
+        return {"why": str(error), "images": []}, []
+    images, pictures = [], []
+    for each in (found[id_] for id_ in wanted):
+        images.append(
+            {
+                "id": each.id,
+                "right": bool(scored.right[scored.row_of[each.id]]),
+                "label": each.label,
+                "predicted": each.predicted,
+                "explained": each.explained,
+                "probability": each.probability,
+                "fold": each.fold,
+                "layers": list(each.maps),
+            }
+        )
+        shown = [each.image, *(overlay(each.image, map_) for map_ in each.maps.values())]
+        pictures.append([address(shrunk(image, SIDE)) for image in shown])
+    return {"why": None, "images": images}, pictures
+
+
+def picked(scored: Scored) -> list[str]:
+    """Ids: the worst wrong ones, then the surest right ones, class by class in turn, the frequent classes first."""
+    order = np.argsort(-scored.losses, kind="stable")
+    wrong = order[~scored.right[order]][:EACH]
+    right = order[::-1][scored.right[order[::-1]]]
+    support = scored.truth.sum(0)
+    classes = np.argsort(-support, kind="stable")[:EACH]
+    of_class = [right[scored.truth[right, number]][:EACH].tolist() for number in classes]
+    turns = [rows[turn] for turn in range(EACH) for rows in of_class if turn < len(rows)]
+    chosen = [*wrong.tolist(), *list(dict.fromkeys(turns))[:EACH]]
+    return [str(scored.ids[row]) for row in chosen]

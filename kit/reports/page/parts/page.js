@@ -1,0 +1,45 @@
+// The page: one run at a time, and what runs have in common above it.
+
+const read = (id) => JSON.parse(document.getElementById(id).textContent);
+const [all, pictures] = [read("document"), read("pictures")];
+
+const sectionsOf = (report, shown) => [
+  scoreSection(report),
+  courseSection(report),
+  curveSection(report),
+  confusionSection(report, shown),
+  lossSection(report, shown),
+  calibrationSection(report),
+  classSection(report),
+  gallerySection(report, shown),
+  suspectSection(report, shown),
+  dataSection(report),
+  configurationSection(report),
+  provenanceSection(report),
+];
+
+const SHORT = {
+  comparison: "Side by side", score: "Score", course: "Training", curves: "Curves", confusion: "Confusion", losses: "Losses", calibration: "Calibration",
+  classes: "Classes", gallery: "Grad-CAM", suspects: "Suspects", data: "Data", configuration: "Configuration", provenance: "Versions",
+};
+
+const main = document.getElementById("main");
+const several = all.runs.length > 1;
+
+const draw = (place) => {
+  const report = all.runs[place];
+  const promised = report.decision || report.score;
+  document.getElementById("head").replaceChildren(
+    h("p", { class: "kind" }, `${report.task} · ${some(report.classes.length, "class").replace("classs", "classes")} · ${some(report.ids, "id")}`),
+    h("h1", {}, report.title),
+    h("p", { class: "run" }, "Run ", h("code", {}, report.run)),
+    promised ? h("p", { class: "promise" }, h("strong", {}, decimal(promised.value)), ` ${words(promised.metric)}`,
+      known(promised.low) ? h("span", { class: "note" }, ` 95 % interval ${decimal(promised.low)} to ${decimal(promised.high)}`) : null) : null,
+    several ? choice("Run shown below", all.runs.map((run, number) => [number, run.run]), place, draw) : "");
+  const sections = sectionsOf(report, pictures[place]);
+  if (several) sections.unshift(comparisonSection(all));
+  main.replaceChildren(...sections);
+  document.getElementById("contents").replaceChildren(h("ul", {}, sections.map((each) =>
+    h("li", {}, h("a", { href: `#${each.id}` }, SHORT[each.id])))));
+};
+draw(0);

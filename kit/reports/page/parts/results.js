@@ -1,0 +1,114 @@
+// Scores, the course of training, calibration, classes.
+
+const scoreSection = (report) => {
+  const { score, decision, metric, summary, task } = report;
+  const interval = (of) => (of && known(of.low) ? `95 % interval ${decimal(of.low)} to ${decimal(of.high)}` : null);
+  const shown = [];
+  if (decision) shown.push([`${words(decision.metric)}, decided by ${decision.method}`, decimal(decision.value), `nested estimate; ${interval(decision) || ""}`]);
+  if (score) shown.push([decision ? `${words(score.metric)}, undecided` : words(score.metric), decimal(score.value), interval(score)]);
+  const average = task === "binary" ? `of ${report.classes[1]}` : "mean of the classes";
+  shown.push(
+    [task === "multilabel" ? "Exact match" : "Accuracy", percent(summary.accuracy), task === "multilabel" ? "all labels of an image right" : null],
+    ["F1", decimal(summary.f1), average],
+    ["Precision", decimal(summary.precision), average],
+    ["Recall", decimal(summary.recall), average],
+    ["ROC AUC", decimal(summary.auc), task === "binary" ? null : average],
+    ["Cross-entropy", decimal(summary.cross_entropy), task === "multilabel" ? "mean over images and labels" : "mean over images"],
+    ["Calibration error", decimal(summary.ece), "expected, 15 bins"]);
+  const whole = score ? [{ name: "all folds", value: score.value, low: score.low, high: score.high, strong: true }] : [];
+  const direction = metric.higher_is_better ? "higher is better" : "lower is better";
+  return section("score", "Score",
+    `Of ${some(report.ids, "image id")}, each predicted by the fold that has not seen it.`
+      + (score ? ` The interval resamples by ${score.resampled}.` : ""),
+    tiles(shown),
+    h("div", { class: "grid" },
+      intervals("Score by fold", `${metric.label} (${direction})`,
+        [...whole, ...report.folds.map((fold) => ({ name: `fold ${fold.fold}`, value: fold.score }))]),
+      table("Folds", ["fold", metric.label, "train", "valid", "epochs", "time"],
+        report.folds.map((fold) => [String(fold.fold), decimal(fold.score), count(fold.train_images), count(fold.valid_images),
+          count(fold.epochs), fold.seconds ? duration(fold.seconds) : NONE]), [1, 2, 3, 4, 5])));
+};
+
+const courseSection = (report) => {
+  const folds = Object.entries(report.history);
+  if (!folds.length) {
+    return section("course", "Course of training", "This run has no course of its own: it joins the predictions of other runs.");
+  }
+  const skipped = ["epoch", "lr", "seconds", "images/s", "train loss", "valid loss"];
+  const names = [...new Set(folds.flatMap(([, columns]) => Object.keys(columns)))];
+  const metrics = names.filter((name) => !skipped.includes(name));
+  const planned = report.rates ? { name: "planned", look: "faint-plan", points: pairs(report.rates.epoch, report.rates.lr) } : null;
+  const draw = (title, columns, unitary) => {
+    const lines = folds.flatMap(([fold, course]) => columns.filter((name) => course[name]).map((name) => ({
+      name: columns.length > 1 ? `fold ${fold}, ${name}` : `fold ${fold}`,
+      look: `c${Number(fold) % 6}${name === "train loss" ? " dashed" : ""}`,
+      points: pairs(course.epoch, course[name]),
+      dots: true,
+    })));
+    if (columns[0] === "lr" && planned) lines.unshift(planned);
+    const [xs, ys] = [0, 1].map((place) => lines.flatMap((line) => line.points.map((point) => point[place])));
+    if (!ys.length) return null;
+    const low = unitary ? Math.min(...ys) : 0;
+    const room = (Math.max(...ys) - low) * 0.06 || 0.05;
+    return chart({
+      title,
+      text: `${some(lines.length, "line")}, fold by fold, over ${some(Math.max(...xs), "epoch")}`,
+      x: { label: "epoch", whole: true, min: Math.min(0, ...xs), max: Math.max(...xs, 2) },
+      y: { label: columns.length > 1 ? "loss" : title, min: unitary ? low - room : 0, max: Math.max(...ys) + room },
+      lines,
+    }).figure;
+  };
+  return section("course", "Course of training", "One point a validation, as history.csv has it.",
+    h("div", { class: "grid" },
+      draw("Loss", ["train loss", "valid loss"]),
+      metrics.map((name) => draw(name, [name], true)),
+      draw("Learning rate", ["lr"])));
+};
+
+const CALIBRATED = {
+  positive: (report) => `The probability of ${report.classes[1]} beside how often it is so (Naeini et al. 2015).`,
+  labels: () => "The probability of each label beside how often the image has it, all labels together.",
+  answer: () => "The probability of the likeliest class beside how often it is right (Guo et al. 2017).",
+};
+
+const calibrationSection = (report) => {
+  const { bins, ece, of } = report.calibration;
+  const { figure } = chart({
+    title: "Calibration curve",
+    text: `Expected calibration error ${decimal(ece)}`,
+    x: unit("probability given"), y: unit("share that is so"), diagonal: true,
+    lines: [{ name: null, look: "c0", points: bins.map((bin) => [bin.confidence, bin.right]), dots: true }],
+  });
+  return section("calibration", "Calibration",
+    `${CALIBRATED[of](report)} Expected calibration error over 15 bins: ${decimal(ece)}. Below the diagonal it is too sure.`,
+    h("div", { class: "grid" }, figure,
+      table("Bins", ["probability", "rows", "mean probability", "share that is so"],
+        bins.map((bin) => [`${decimal(bin.from, 2)} to ${decimal(bin.to, 2)}`, count(bin.rows), decimal(bin.confidence), decimal(bin.right)]),
+        [1, 2, 3])));
+};
+
+const CLASS_COLUMNS = [
+  ["class", "class"], ["support", "ids"], ["given", "given"], ["precision", "precision"], ["recall", "recall"],
+  ["specificity", "specificity"], ["f1", "F1"], ["auc", "ROC AUC"], ["average_precision", "average precision"], ["cut", "cut"],
+];
+
+const classSection = (report) => {
+  const columns = CLASS_COLUMNS.filter(([key]) => key !== "cut" || report.task === "multilabel");
+  const whole = ["support", "given"];
+  const box = h("div", {});
+  const draw = (key, down) => {
+    const sign = down ? -1 : 1;
+    const order = (a, b) => (key === "class" ? a.class - b.class : known(a[key]) && known(b[key]) ? a[key] - b[key] : known(a[key]) - known(b[key]));
+    const rows = [...report.by_class].sort((a, b) => sign * order(a, b));
+    const heads = columns.map(([name, label]) => h("button", { type: "button", class: "sort",
+      "aria-label": `sort by ${label}`, click: () => draw(name, name === key && !down) }, label, name === key ? (down ? " ↓" : " ↑") : ""));
+    box.replaceChildren(shortened(rows, 30, (some) => table("Classes", heads,
+      some.map((row) => columns.map(([name]) => (name === "class" ? report.classes[row.class]
+        : whole.includes(name) ? count(row[name]) : decimal(row[name])))), columns.map((_, place) => place).slice(1))));
+    [...box.querySelectorAll("thead th")].forEach((head, place) => {
+      if (columns[place][0] === key) head.setAttribute("aria-sort", down ? "descending" : "ascending");
+    });
+  };
+  draw(report.classes.length > 30 ? "f1" : "class", false);
+  return section("classes", "Classes", "Each class against the rest, by the run's answers; choose a heading to sort by it.", box);
+};

@@ -1,0 +1,74 @@
+"""Small pictures inside the page, as many as fit."""
+
+import base64
+from collections.abc import Iterable, Iterator
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from kit.console import Console
+from kit.data.index import Index
+from kit.errors import KitError
+from kit.plugin.specs import DatasetSpec
+from kit.reports.page.scored import frame_of
+
+SIDE = 128  # the longest, pixels; smaller images are not enlarged
+QUALITY = 80  # of JPEG
+BUDGET = 7_000_000  # characters of all thumbnails of a page
+
+
+def thumbnails(dataset: DatasetSpec, index: Index, ids: Iterable[str], budget: int, console: Console) -> dict[str, str]:
+    """Data addresses of the first image of each id, in their order, until `budget` characters are used up.
+
+    An image that can't be read is left out with a warning.
+    """
+    wanted = list(dict.fromkeys(ids))
+    paths = index.paths(frame_of(index, np.array(wanted, object)))
+    found: dict[str, str] = {}
+    broken, used = 0, 0
+    with console.progress("thumbnails", len(wanted)) as bar:
+        for id_, files in zip(wanted, paths, strict=True):
+            try:
+                found[id_] = thumbnail(dataset, files)
+                used += len(found[id_])
+            except KitError:
+                broken += 1
+            bar.advance()
+            if used >= budget:
+                break
+    if broken:
+        console.warn(f"{broken} images can't be read, the page shows their names alone: kit check names them")
+    return found
+
+
+def thumbnail(dataset: DatasetSpec, files: tuple[Path, ...]) -> str:
+    """One sample as people see it, at most `SIDE` pixels wide and high."""
+    return address(shrunk(dataset.picture(dataset.read(files)), SIDE))
+
+
+def shrunk(image: np.ndarray, side: int) -> np.ndarray:
+    """HxWx3 uint8 of the same shape whose longest side is at most `side`."""
+    height, width = image.shape[:2]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return image
+    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def address(image: np.ndarray) -> str:
+    """RGB uint8 as a data address that an `img` element takes."""
+    _, encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
+
+
+def in_order(report: dict[str, Any]) -> Iterator[str]:
+    """The ids that a run's document shows, the most wanted first: top losses, suspects, then the worst id of every
+    cell of the confusion matrix, the second worst of every cell, and so on."""
+    yield from report["top_losses"]
+    yield from (suspect["id"] for suspect in report["suspects"]["shown"])
+    for rank in zip_longest(*report["confusion"]["cells"].values()):
+        yield from (id_ for id_ in rank if id_ is not None)

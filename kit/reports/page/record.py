@@ -1,0 +1,118 @@
+"""What a run has written down of itself: its course, its configuration, where it comes from."""
+
+import csv
+from typing import Any
+
+import numpy as np
+
+from kit.config import describe
+from kit.data.folds import folds_of_run
+from kit.data.index import Index
+from kit.data.store import Store
+from kit.errors import KitError
+from kit.files import read_json
+from kit.reports.runs import fold_results
+from kit.run import Run
+from kit.training.schedule import learning_rate
+
+RATES = 200
+
+
+def folds(run: Run) -> list[dict[str, Any]]:
+    """Of each finished fold what it ended with: score, images, epochs, seconds, device; None where a run has not
+    written it down (a blend)."""
+    keys = ("metric", "score", "train_images", "valid_images", "epochs", "seconds", "device", "threads", "processes")
+    return [{"fold": fold, **{key: result.get(key) for key in keys}} for fold, result in fold_results(run).items()]
+
+
+def history(run: Run) -> dict[str, dict[str, list[float | None]]]:
+    """The columns of each fold's `history.csv`, by the fold's number; an empty cell is None."""
+    courses = {}
+    for fold in fold_results(run):
+        path = run.fold_dir(fold) / "history.csv"
+        if not path.is_file():
+            continue
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        columns = list(rows[0]) if rows else []
+        courses[str(fold)] = {name: [float(row[name]) if row[name] else None for row in rows] for name in columns}
+    return courses
+
+
+def planned_rates(run: Run) -> dict[str, list[float]] | None:
+    """The learning rate that the schedule gives at up to `RATES` steps of a fold, with their epochs.
+
+    None where the schedule waits for what happens (plateau) and for a run that nothing trained (a blend).
+    """
+    config, results = run.config, list(fold_results(run).values())
+    images = results[0].get("train_images") if results else None
+    if config.schedule == "plateau" or images is None:
+        return None
+    steps = max(images // (config.batch_size * config.accumulate), 1)
+    shown = np.unique(np.linspace(0, steps * config.epochs - 1, RATES).astype(int)).tolist()
+    return {
+        "epoch": [round((step + 1) / steps, 3) for step in shown],
+        "lr": [learning_rate(config, step, steps) for step in shown],
+    }
+
+
+def configuration(run: Run) -> list[dict[str, Any]]:
+    """Each key of the configuration with its value, the source that set it, and what it means."""
+    meaning, sources = describe(), run.record.get("sources", {})
+    return [
+        {"key": key, "value": value, "source": sources.get(key, "default"), "meaning": meaning.get(key, "")}
+        for key, value in run.record["config"].items()
+    ]
+
+
+def provenance(run: Run, store: Store) -> dict[str, Any]:
+    """Versions, seeds, digests, time and place."""
+    results, record = fold_results(run), run.record
+    manifest = read_json(run.path / "manifest.json")
+    commands = {" ".join(result["command"]) for result in results.values() if "command" in result}
+    return {
+        "created": record["created"],
+        "state": run.state,
+        "commands": sorted(commands),
+        "seconds": sum(result["seconds"] for result in results.values()),
+        "versions": {"kit": record["kit"], **record.get("versions", {})},
+        "seeds": {"weights, order, augmentation": record["config"]["seed"], "folds": record["folds"]["seed"]},
+        "digests": {
+            "folds": record["folds"]["digest"],
+            "data": store.note.get("digest") or None,
+            # The first digest is the whole one: two stand there only while a file is replaced.
+            **{name: digests[0] for name, digests in sorted(manifest.items())},
+        },
+        "blend": record.get("blend"),
+    }
+
+
+def data(run: Run, store: Store, index: Index) -> dict[str, Any]:
+    """What there was to learn from: numbers of ids, images and groups, and the ids of each class."""
+    table = folds_of_run(run).table
+    groups = int(table["group"].nunique()) if "group" in table else 0
+    shape = _shape(store, index)
+    return {
+        "origin": run.record["origin"],
+        "dataset": store.dataset.name,
+        "ids": int(index.train["id"].nunique()),
+        "images": len(index.train),
+        "test_ids": int(index.test["id"].nunique()),
+        "first_image": shape and dict(zip(("height", "width", "channels"), shape, strict=True)),
+        "grouped_by": run.record["folds"]["grouped_by"],
+        "groups": groups,
+        "fold_ids": np.bincount(table["fold"]).tolist(),
+        "left_out": run.record.get("left_out", {}),
+        "extra_ids": (run.record.get("extra") or {}).get("ids", 0),
+        "extras": list(index.extras),
+        "normalization": run.record.get("normalization"),
+        "class_counts": list(index.class_counts().values()),
+    }
+
+
+def _shape(store: Store, index: Index) -> list[int] | None:
+    """Height, width, channels of the first training image; None where it can't be read."""
+    try:
+        return list(store.dataset.read(index.paths(index.train.iloc[:1])[0]).shape)
+    except KitError:
+        return None

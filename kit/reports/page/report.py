@@ -1,0 +1,24 @@
+"""`kit report` from runs to files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kit.console import Console, size
+from kit.files import write_bytes
+from kit.plugin.registry import Registry
+from kit.reports.page.assemble import compact, page
+from kit.reports.page.document import document_of, subjects_of, with_pictures
+from kit.run import Run
+
+
+def write_report(registry: Registry, runs: Sequence[Run], folder: Path, console: Console) -> dict[str, Any]:
+    """Write `report.html` and `report.json` into a folder, and give the document; whatever stood there is replaced."""
+    subjects = subjects_of(registry, runs, console)
+    document = document_of(registry, subjects, console)
+    pictures = with_pictures(registry, subjects, document, console)
+    html = page(document, pictures).encode()
+    write_bytes(folder / "report.json", compact(document).encode())
+    write_bytes(folder / "report.html", html)
+    console.say(f"{folder / 'report.html'}: {size(len(html))}, opens in any browser without a network")
+    return document
