@@ -149,6 +149,12 @@ def test_ages_by_class(tmp_path: Path) -> None:
     assert picture.caption.endswith("Of 8 images 1 have no age (12.5%)")
 
 
+@pytest.mark.parametrize(("age", "last"), [("35", 90), ("100", 105)])
+def test_the_axis_of_ages_reaches_the_oldest_and_85_at_least(tmp_path: Path, age: str, last: int) -> None:
+    picture = drawn(ham(tmp_path / "d", [("A", "nv", age, "male", "back")]))["age-by-class"]
+    assert {axes.get_xlim() for axes in picture.figure.axes} == {(-5, last)}
+
+
 def test_sites_by_class(tmp_path: Path) -> None:
     found = cells(drawn(ham(tmp_path / "d", ROWS))["site-by-class"])
     assert {key: text for key, text in found.items() if key[0]} == {

@@ -77,7 +77,6 @@ def _images_per_lesion(facts: pd.DataFrame) -> Picture:
     if sizes.max() > MOST:
         names[-1] = f"{MOST} or more"
     _rows(left, names)
-    left.set_xlim(0, 1.3 * counts.max())
     left.locator_params(axis="x", integer=True)
     left.xaxis.set_major_formatter("{x:,.0f}")
     left.set_xlabel("lesions")
