@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from kit.explain.explain import explain_run, layers_of_run
-from kit.inference.ranking import out_of_fold
+from kit.inference.trained import out_of_fold
 from kit.plugin.registry import Registry
 from kit.run import Run
 

@@ -194,6 +194,10 @@ def test_archives_are_given_together_or_added(kit, published):
     assert (added["train"], added["test"], added["written"], added["removed"]) == (4, 2, 2, 0)
     assert (root / ".kit/folds/3.csv").is_file(), "what was computed from the earlier data stays"
     assert kit("download", "ham10000", *more, "--json").json["changed"] is False
+    again = kit("download", "ham10000", "--add", "--from", published["test"], "--force", "--json").json
+    assert again["source"].count("ISIC2018") == 1
+    listed = (root / ".kit/files.txt").read_text().splitlines()
+    assert len(listed) == len(set(listed)) == 7
     together = kit("download", "ham10000", "--force", *sources, "--from", published["test"], "--json").json
     assert (together["train"], together["test"]) == (4, 2)
 

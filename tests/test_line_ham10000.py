@@ -50,6 +50,7 @@ def test_the_line_with_json_everywhere(kit, tmp_path):
     known = pd.read_csv(truth).set_index("image_id")["dx"].str.upper().loc[table["image"]]
     answers = table.set_index("image").idxmax(axis="columns")
     assert graded["value"] == pytest.approx(balanced_accuracy_score(known, answers))
+    assert f"official {graded['value']:.5g}" in kit("log", "ham10000").out
     predicted = Predictions.load(run / "test.npz").reorder(table["image"].to_numpy(object))
     counts = np.array([sum(row["labels"][name] for row in folds["folds"]) for name in predicted.classes])
     by_hand = predicted.values.astype(np.float64) / (counts / counts.sum())

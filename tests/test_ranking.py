@@ -6,8 +6,8 @@ from training_runs import begin, go
 
 from kit.errors import KitError
 from kit.inference.predictions import Predictions
-from kit.inference.ranking import out_of_fold, ranked, ranked_ids, sample_losses, uncertainty
-from kit.inference.trained import index_of
+from kit.inference.ranking import ranked, ranked_ids, sample_losses, uncertainty
+from kit.inference.trained import index_of, out_of_fold
 
 RANDOM = np.random.default_rng(0)
 

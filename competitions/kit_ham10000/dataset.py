@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from kit.data.extra import table_of
 from kit.data.index import Index, read_table
 from kit.data.pixels import read_rgb
 from kit.errors import KitError, nearest
@@ -178,12 +179,7 @@ def extra(path: Path, index: Index) -> pd.DataFrame:
     Raises:
         KitError: no csv or more than one is there, an id stands there twice, or an image is not there.
     """
-    table_path = path
-    if path.is_dir():
-        tables = sorted(path.glob("*.csv"))
-        if len(tables) != 1:
-            raise KitError(f"{path} holds {len(tables)} csv files: give --extra the csv with image_id and dx")
-        table_path = tables[0]
+    table_path = table_of(path, "image_id and dx")
     table = read_table(table_path, (), "give --extra a csv with image_id and dx")
     labels = labels_of(table, table_path)
     if labels.index.has_duplicates:

@@ -46,15 +46,10 @@ def write(predictions: Predictions, index: Index, path: Path) -> None:
 
 def check(path: Path, root: Path) -> list[Finding]:
     """Findings about the csv at `path`: the rules of the official scorer, held against the test images in `root`."""
-    table, findings = read_submission(path)
+    table, findings = _read(path)
     if table is None:
         return findings
-    findings = _check_columns(table)
-    if findings:
-        return findings
-    table = table.assign(image=_image(table))[["image", *COLUMNS]]
     expected = test_ids(root)
-    findings = bad_rows(table, table["image"].duplicated().to_numpy(), "the image stands there already")
     if len(expected):
         listed = pd.Index(expected)
         findings += bad_rows(table, ~table["image"].isin(listed).to_numpy(), "the image is no test image")
@@ -64,7 +59,21 @@ def check(path: Path, root: Path) -> list[Finding]:
     else:
         findings.append(Finding("warning", "no test images are here to hold the rows against: "
                                 "kit download ham10000 --add --from ISIC2018_Task3_Test_Input.zip"))  # fmt: skip
-    return findings + _check_values(table)
+    if not any(finding.level == "error" for finding in findings):
+        tied = _answers(table) < 0
+        findings += bad_rows(table, tied, "two classes share the largest confidence, which counts as wrong")
+    return findings
+
+
+def _read(path: Path) -> tuple[pd.DataFrame | None, list[Finding]]:
+    """The csv as `image` and `COLUMNS`, None where these are not there, and what breaks a rule in it by itself."""
+    table, findings = read_submission(path)
+    if table is None or (findings := _check_columns(table)):
+        return None, findings
+    image = table["image"].str.replace(r"\.jpg$", "", case=False, regex=True)
+    table = table.assign(image=image)[["image", *COLUMNS]]
+    findings = bad_rows(table, table["image"].duplicated().to_numpy(), "the image stands there already")
+    return table, findings + _check_values(table)
 
 
 def _check_columns(table: pd.DataFrame) -> list[Finding]:
@@ -88,9 +97,6 @@ def _check_values(table: pd.DataFrame) -> list[Finding]:
         if len(text) and text.str.fullmatch(r"[+-]?\d+").all():
             findings.append(Finding("error", f"{name} holds whole numbers only, which the scorer takes for no "
                                     "confidences: write 0.0 and 1.0"))  # fmt: skip
-    if not findings:
-        tied = _answers(table) < 0
-        findings = bad_rows(table, tied, "two classes share the largest confidence, which counts as wrong")
     return findings
 
 
@@ -105,18 +111,12 @@ def grade(path: Path, truth: Path) -> Mapping[str, float]:
     Raises:
         KitError: the rules are broken, or the images are not those of the truth.
     """
-    table, findings = read_submission(path)
-    errors = findings if table is None else _check_columns(table)
-    if table is None or errors:
-        raise KitError(f"{path}: {errors[0].text}: kit submit ham10000 --dry-run --file {path} names all that is wrong")
-    table = table.assign(image=_image(table))[["image", *COLUMNS]]
-    errors = [finding for finding in _check_values(table) if not finding.text.startswith("two classes")]
+    table, broken = _read(path)
+    if table is None or broken:
+        raise KitError(f"{path}: {broken[0].text}: kit submit ham10000 --dry-run --file {path} names all that is wrong")
     known = read_table(truth, (), "give --truth the ground truth of the test")
     labels = labels_of(known, truth)
     answers = pd.Series(_answers(table), index=table["image"])
-    if answers.index.has_duplicates or errors:
-        text = errors[0].text if errors else "an image stands there twice"
-        raise KitError(f"{path}: {text}: kit submit ham10000 --dry-run --file {path} names all that is wrong")
     absent, strange = labels.index.difference(answers.index), answers.index.difference(labels.index)
     if len(absent) or len(strange):
         first = absent[0] if len(absent) else strange[0]
@@ -139,10 +139,6 @@ def _scores(target: np.ndarray, answer: np.ndarray, weight: np.ndarray) -> dict[
     scores["accuracy"] = float(right.sum() / total.sum())
     scores["undecided"] = float((answer < 0).sum())
     return scores | {"images": float(len(target)), "without_weight": float((weight == 0).sum())}
-
-
-def _image(table: pd.DataFrame) -> pd.Series:
-    return table["image"].str.replace(r"\.jpg$", "", case=False, regex=True)
 
 
 def _answers(table: pd.DataFrame) -> np.ndarray:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from kit.data.extra import table_of
 from kit.data.index import Index, read_table
 from kit.data.names import FileNames
 from kit.data.pixels import read_grey
@@ -165,7 +166,7 @@ def extra(path: Path, index: Index) -> pd.DataFrame:
     Raises:
         KitError: no csv, or more than one, is there, or an id has no image.
     """
-    table_path = _only_csv(path) if path.is_dir() else path
+    table_path = table_of(path, "Id and Target")
     table = read_table(table_path, ("Id",), "give --extra a csv with the columns Id and Target")
     if "Target" not in table:
         table = read_table(table_path, ("Id", "Predicted"), "give --extra a csv with the columns Id and Target")
@@ -190,11 +191,3 @@ def extra(path: Path, index: Index) -> pd.DataFrame:
     files = np.empty(len(table), dtype=object)
     files[:] = [known[id_] for id_ in table["Id"]]
     return pd.DataFrame({"id": table["Id"].to_numpy(object), "files": files, "target": targets.to_numpy(object)})
-
-
-def _only_csv(folder: Path) -> Path:
-    tables = sorted(folder.glob("*.csv"))
-    if len(tables) != 1:
-        names = ", ".join(table.name for table in tables[:3]) or "none"
-        raise KitError(f"{folder} holds {len(tables)} csv files ({names}): give --extra the csv with Id and Target")
-    return tables[0]

@@ -51,7 +51,7 @@ def command(
     metric, value = next(iter(scores.items()))
     own = (found.score if found else None) or {}
     if found is not None:
-        found.update(graded={"metric": metric, "value": value, "truth": truth.name})
+        found.update(leaderboard={**(found.record.get("leaderboard") or {}), "official": value})
     console.table(f"{path}", ["", ""], [[name, f"{score:.4f}".rstrip("0").rstrip(".")] for name, score in
                                         scores.items()])  # fmt: skip
     promise = ""

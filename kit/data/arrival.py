@@ -83,17 +83,22 @@ def from_archives(
     with ExitStack() as opened:
         archives = [opened.enter_context(open_archive(path)) for path in paths]
         opened.enter_context(lock(store))
-        source, digest, origin = ", ".join(path.name for path in paths), digest_of(archives), "archive"
-        if add:
-            note = store.note
-            earlier = note.get("digest", "").removesuffix(f"+{digest}")
-            if not note or note["origin"] == "sample" or not (store.is_whole or earlier != note["digest"]):
-                raise KitError(f"{store.root} holds no whole real data to add to: kit download "
-                               f"{store.competition.name} brings it, or leave --add out")  # fmt: skip
-            # After a kill, and where all is there already, the note speaks of these archives too.
-            source = f"{note['source']}, {source}" if earlier == note["digest"] else note["source"]
-            digest, origin = f"{earlier}+{digest}", note["origin"]
-        return _unpack(store, archives, Incoming(cast(Origin, origin), source, digest, add), force, console)
+        incoming = Incoming("archive", ", ".join(path.name for path in paths), digest_of(archives))
+        return _unpack(store, archives, _beside(store, incoming) if add else incoming, force, console)
+
+
+def _beside(store: Store, incoming: Incoming) -> Incoming:
+    """What arrives beside the data that is there: with that, under its origin, a whole again."""
+    note = store.note
+    digests = note.get("digest", "").split("+")
+    # After a kill, and where all is there already, the note speaks of these archives too.
+    noted = incoming.digest in digests
+    if not note or note["origin"] == "sample" or not (store.is_whole or noted):
+        raise KitError(f"{store.root} holds no whole real data to add to: kit download {store.competition.name} "
+                       "brings it, or leave --add out")  # fmt: skip
+    source = note["source"] if noted else f"{note['source']}, {incoming.source}"
+    digest = "+".join(digests if noted else [*digests, incoming.digest])
+    return Incoming(cast(Origin, note["origin"]), source, digest, adds=True)
 
 
 def unpack(store: Store, path: Path, origin: Origin, source: str, force: bool, console: Console) -> Arrival | None:
@@ -140,7 +145,7 @@ def _unpack(
         missing = [count for name, count in sizes.items() if length(at + name) != count]
         need_space(root, missing, freed=leaving)
         own = set().union(*(_own_entry(store, archive.path) for archive in archives))
-        removed = _begin(store, incoming, [*staying, *sizes], keep={"nested", *own})
+        removed = _begin(store, incoming, list({*staying, *sizes}), keep={"nested", *own})
         written, kept = plan.write()
     index = _finish(store, incoming)
     return Arrival(incoming.source, written, kept, removed, index.train["id"].nunique(), index.test["id"].nunique())

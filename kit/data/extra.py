@@ -41,6 +41,20 @@ def with_extra(store: Store, index: Index, path: Path, console: Console) -> Inde
     )
 
 
+def table_of(path: Path, columns: str) -> Path:
+    """The csv that a person gives with `--extra`: the file, or the only csv of a folder; otherwise a `KitError`.
+
+    `columns` says, for the message, what it must hold.
+    """
+    if not path.is_dir():
+        return path
+    tables = sorted(path.glob("*.csv"))
+    if len(tables) != 1:
+        names = ", ".join(table.name for table in tables[:3]) or "none"
+        raise KitError(f"{path} holds {len(tables)} csv files ({names}): give --extra the csv with {columns}")
+    return tables[0]
+
+
 def left_out(store: Store, index: Index, folds: Folds, console: Console) -> np.ndarray:
     """Which extra samples are near-duplicates of a validation image of which fold, m x folds of truth values.
 

@@ -1,6 +1,6 @@
 """The index: one row a sample, from which everything else starts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -130,6 +130,13 @@ def rows_of(frame: pd.DataFrame, only: str | None) -> pd.DataFrame:
         mend = f"--set only=COLUMN=VALUE, of {', '.join(known)}" if known else "there is none, leave only out"
         raise KitError(f"only = {only!r}: the data has no column {column!r}: {mend}")
     return frame[frame[column].astype(str).isin(value.split(","))]
+
+
+def label_text(task: "Task", classes: Sequence[str], target: np.ndarray) -> str:
+    """The names of one row of `Index.targets`: its class, or its labels between commas, `none` without any."""
+    if task == "multilabel":
+        return ", ".join(classes[number] for number in np.flatnonzero(target).tolist()) or "none"
+    return classes[int(target.item())]
 
 
 def multi_hot(labels: list[tuple[int, ...]], classes: int) -> np.ndarray:

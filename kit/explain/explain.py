@@ -10,7 +10,7 @@ import pandas as pd
 
 from kit.console import Console
 from kit.data.folds import folds_of_run
-from kit.data.index import Index
+from kit.data.index import Index, label_text
 from kit.data.packed import Part, frame_of
 from kit.data.store import Store
 from kit.errors import KitError, nearest
@@ -170,7 +170,7 @@ def _explain(
                         id=frame["id"].iat[row],
                         image=store.dataset.picture(samples.image(row)),
                         maps={name: values[place].copy() for name, values in maps.items()},
-                        label="" if targets is None else _label(index, targets[place]),
+                        label="" if targets is None else label_text(index.task, index.classes, targets[place]),
                         predicted=_predicted(index, shares[place]),
                         probability=float(shares[place, classes[place]]),
                         explained=index.classes[classes[place]],
@@ -189,12 +189,6 @@ def _classes(index: Index, of: str, targets: np.ndarray | None, shares: np.ndarr
     if of in ("predicted", "true"):
         return shares.argmax(1)
     return np.full(len(shares), index.classes.index(of))
-
-
-def _label(index: Index, target: np.ndarray) -> str:
-    if index.task == "multilabel":
-        return ", ".join(index.classes[number] for number in np.flatnonzero(target)) or "none"
-    return index.classes[int(target.item())]
 
 
 def _predicted(index: Index, shares: np.ndarray) -> str:

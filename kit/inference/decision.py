@@ -15,13 +15,13 @@ from kit.data.index import Index
 from kit.errors import KitError, nearest
 from kit.files import read_json, write_json
 from kit.inference import thresholds, weights
-from kit.inference.metrics import f1_by_class, macro_f1, mean_recall, recall_by_class, score_with_interval
+from kit.inference.metrics import cut_at, f1_by_class, flat, macro_f1, mean_recall, recall_by_class, score_with_interval
 from kit.inference.predictions import Predictions
 from kit.inference.thresholds import Rule, Tuned, best_method, parts_of
 from kit.inference.trained import store_of_run
 from kit.inference.weights import Weights
 from kit.plugin.registry import Registry
-from kit.plugin.specs import Competition, MetricSpec
+from kit.plugin.specs import Competition, MetricSpec, Task
 from kit.run import Run
 
 FILE = "thresholds.json"
@@ -142,8 +142,11 @@ def with_rule(run: Run, predictions: Predictions) -> Predictions:
     return predictions if rule is None else rule.applied(predictions)
 
 
-def decide_fold(run: Run, fold: int, values: np.ndarray) -> np.ndarray | None:
-    """The answers to one fold's rows, by the rule that has not seen them: nxK truth values or n class numbers; None
-    where the run has no rule."""
-    rule = rule_of(run, fold)
-    return None if rule is None else rule.decided(values)
+def decide_fold(run: Run, task: Task, fold: int, values: np.ndarray, threshold: float | None = None) -> np.ndarray:
+    """The answers to one fold's rows, from their probabilities nxK: nxK truth values, n of them, or n class numbers.
+
+    By the run's rule that has not seen the fold; where there is none, or a `threshold` is given instead: the likeliest
+    class, or what reaches the threshold (0.5).
+    """
+    rule = rule_of(run, fold) if threshold is None else None
+    return rule.decided(values) if rule else cut_at(task, flat(task, values), 0.5 if threshold is None else threshold)

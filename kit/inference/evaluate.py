@@ -10,14 +10,14 @@ from kit.console import Console
 from kit.data.folds import folds_of_run
 from kit.data.index import Index, rows_of
 from kit.data.store import Store
-from kit.inference.decision import rule_of
-from kit.inference.metrics import classification_table, cut_at, flat
+from kit.inference.decision import decide_fold, rule_of
+from kit.inference.metrics import classification_table, flat
 from kit.inference.predict import forward_views
 from kit.inference.predictions import Predictions
 from kit.inference.submit import postprocessed
+from kit.inference.thresholds import Rule
 from kit.inference.trained import index_of, load_fold, no_trained_fold, store_of_run, trained_fold, trained_folds
 from kit.inference.views import Scale, scaled_samples
-from kit.inference.weights import Weights
 from kit.plugin.registry import Registry
 from kit.plugin.specs import MetricSpec
 from kit.run import Run
@@ -56,12 +56,10 @@ def evaluate(
         difference = max(difference, float(np.abs(saved.values - part.values).max()))
         target = index.targets_of(part.ids)
         rule = rule_of(run, fold) if threshold is None else None
-        scored.append(rule.weighted(part.values) if isinstance(rule, Weights) else part.values)
+        scored.append((part if rule is None else rule.applied(part)).values)
         by_fold[str(fold)] = metric.compute(flat(index.task, target), flat(index.task, scored[-1]))
-        decided = cut_at(index.task, flat(index.task, part.values), 0.5 if threshold is None else threshold)
-        decided = decided if rule is None else rule.decided(part.values)
         parts.append(part)
-        answers.append(decided)
+        answers.append(decide_fold(run, index.task, fold, part.values, threshold))
     ids = np.concatenate([part.ids for part in parts])
     target = flat(index.task, index.targets_of(ids))
     prediction = flat(index.task, np.concatenate([part.values for part in parts]))
@@ -70,9 +68,9 @@ def evaluate(
     if rule is not None and len(run.record["planned"]) == 1:
         console.warn("the decision rule was made on these very rows, so what it scores here flatters: "
                      f"kit thresholds {run.id} has the estimate")  # fmt: skip
-    if not isinstance(rule, Weights) and index.task != "multiclass":
+    if index.task != "multiclass":
         plain = np.full(len(index.classes), 0.5 if threshold is None else threshold)
-        cuts = plain if rule is None else rule.cuts_for(prediction)
+        cuts = rule.cuts_for(prediction) if isinstance(rule, Rule) else plain
         for name, cut in zip(index.classes, cuts, strict=True):
             table["report"][name]["threshold"] = float(cut)
     score = metric.compute(target, flat(index.task, np.concatenate(scored)))

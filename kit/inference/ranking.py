@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from kit.data.index import Index
-from kit.inference.predictions import Predictions
-from kit.inference.trained import no_trained_fold, trained_fold, trained_folds
+from kit.inference.trained import out_of_fold
 from kit.run import Run
 
 if TYPE_CHECKING:
@@ -71,18 +70,6 @@ def _per_class(task: "Task", target: np.ndarray, values: np.ndarray, count: int)
         chosen.append(own[np.argsort(-values[own, number], kind="stable")[:count]])
     # A row of several labels is shown once.
     return np.array(list(dict.fromkeys(np.concatenate(chosen).tolist())), np.int64)
-
-
-def out_of_fold(run: Run, fold: int | None = None) -> Predictions:
-    """The out-of-fold predictions of all trained folds of a run, finished or not, or those of one fold."""
-    folds = trained_folds(run)
-    if not folds:
-        raise no_trained_fold(run)
-    if fold is not None:
-        folds = [trained_fold(run, fold)]
-    parts = [Predictions.load(run.reading(f"fold-{number}/oof.npz")) for number in folds]
-    ids, values = (np.concatenate(several) for several in zip(*((p.ids, p.values) for p in parts), strict=True))
-    return Predictions(ids, parts[0].classes, values)
 
 
 def ranked_ids(run: Run, index: Index, order: Order, count: int, fold: int | None = None) -> list[str]:

@@ -1,9 +1,12 @@
 """The networks of a run, as they were trained."""
 
+import numpy as np
+
 from kit.config import TrainConfig
 from kit.data.index import Index
 from kit.data.store import Store
 from kit.errors import KitError
+from kit.inference.predictions import Predictions
 from kit.model.build import Model, build_model
 from kit.model.checkpoint import Checkpoints, unpack_modules
 from kit.plugin.registry import Registry
@@ -31,6 +34,18 @@ def no_trained_fold(run: Run) -> KitError:
         names = ", ".join(member["name"] for member in run.record["blend"]["members"])
         return KitError(f"run {run.id} is a blend of {names}, which has no network of its own: name one of these")
     return KitError(f"run {run.id} has no trained fold: kit train --resume {run.id}")
+
+
+def out_of_fold(run: Run, fold: int | None = None) -> Predictions:
+    """The out-of-fold predictions of all trained folds of a run, finished or not, or those of one fold."""
+    folds = trained_folds(run)
+    if not folds:
+        raise no_trained_fold(run)
+    if fold is not None:
+        folds = [trained_fold(run, fold)]
+    parts = [Predictions.load(run.reading(f"fold-{number}/oof.npz")) for number in folds]
+    ids, values = (np.concatenate(several) for several in zip(*((p.ids, p.values) for p in parts), strict=True))
+    return Predictions(ids, parts[0].classes, values)
 
 
 def store_of_run(registry: Registry, run: Run) -> Store:

@@ -121,7 +121,9 @@ def _cells(row: dict[str, Any]) -> list[str]:
         (f"{row['lr_low']:g} to " if row["lr_low"] is not None else "") + f"{row['lr']:g}",
         "" if minutes is None else f"{minutes:.2g}" if minutes < 10 else f"{minutes:.0f}",
         score_text(row["score"], row["folds"]),
-        ", ".join(f"{name} {board[name]:.5g}" for name in ("public", "private") if board.get(name) is not None),
+        ", ".join(
+            f"{name} {board[name]:.5g}" for name in ("public", "private", "official") if board.get(name) is not None
+        ),
         row["note"] or "",
         row["state"],
     ]

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from kit.data.index import label_text
 from kit.inference.predict import Forward
 from kit.model.samples import Samples
 from kit.plugin.specs import Preview, Task
@@ -22,17 +23,11 @@ def previews(samples: Samples, result: Forward, task: Task, classes: tuple[str, 
     return [
         Preview(
             samples.dataset.picture(samples.image(row)),
-            f"label {_label(result.targets[row], task, classes)}\n"
+            f"label {label_text(task, classes, result.targets[row])}\n"
             f"predicted {_predicted(result.probabilities[row], task, classes)}",
         )
         for row in range(min(COUNT, len(samples)))
     ]
-
-
-def _label(target: np.ndarray, task: Task, classes: tuple[str, ...]) -> str:
-    if task == "multilabel":
-        return ", ".join(classes[number] for number in np.flatnonzero(target)) or "none"
-    return classes[int(target.item())]
 
 
 def _predicted(probabilities: np.ndarray, task: Task, classes: tuple[str, ...]) -> str:

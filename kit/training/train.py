@@ -21,6 +21,7 @@ from kit.data.store import Store
 from kit.files import read_json, write_json
 from kit.inference.metrics import flat, score_with_interval
 from kit.inference.predictions import Predictions
+from kit.inference.trained import out_of_fold
 from kit.model import processes
 from kit.model.build import build_model, seed_everything
 from kit.model.checkpoint import Checkpoints, unpack_modules
@@ -202,10 +203,7 @@ def train_one(
 
 def _close(run: Run, index: Index, folds: Folds, metric: MetricSpec, console: Console) -> dict[str, Any]:
     """Join the folds' out-of-fold predictions, in the order of the index, and score them with an interval."""
-    parts = [Predictions.load(run.reading(f"fold-{fold}/oof.npz")) for fold in run.record["planned"]]
-    joined = Predictions(
-        np.concatenate([part.ids for part in parts]), parts[0].classes, np.concatenate([part.values for part in parts])
-    )
+    joined = out_of_fold(run)
     frame = index.train.drop_duplicates("id")
     frame = frame[frame["id"].isin(set(joined.ids))]
     joined = joined.reorder(frame["id"].to_numpy())

@@ -9,8 +9,7 @@ import pandas as pd
 from kit.data.folds import folds_of_run
 from kit.data.index import Index
 from kit.errors import KitError
-from kit.inference.decision import rule_of
-from kit.inference.metrics import cut_at, flat
+from kit.inference.decision import decide_fold, rule_of
 from kit.inference.predictions import Predictions
 from kit.inference.ranking import sample_losses
 from kit.inference.thresholds import Rule
@@ -97,12 +96,10 @@ def _cuts(run: Run, values: np.ndarray) -> np.ndarray:
 
 
 def _answers(run: Run, task: Task, values: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """What `kit evaluate` answers: by each fold's decision rule, or else the likeliest class, or those from 0.5."""
-    answers = cut_at(task, flat(task, values), CUT)
-    for part in np.unique(fold):
-        rule = rule_of(run, int(part))
-        if rule is not None:
-            answers[fold == part] = rule.decided(values[fold == part])
+    """What `kit evaluate` answers, fold by fold, in the order of the rows."""
+    by_fold = np.concatenate([decide_fold(run, task, part, values[fold == part]) for part in np.unique(fold).tolist()])
+    answers = np.empty_like(by_fold)
+    answers[np.argsort(fold, kind="stable")] = by_fold
     return answers
 
 
