@@ -289,3 +289,38 @@ def test_check_says_what_a_random_split_would_leak(full):
     # A mate stands in another of five folds in 4 of 5 cases or more.
     assert 0.8 * alike < leaking < alike
     assert check.ok
+
+
+def broken(path: Path, good: Path) -> Path:
+    """An archive like another, of which one byte of an image is wrong."""
+    content = bytearray(good.read_bytes())
+    place = content.rindex(b"\xff\xd9")  # where its last JPEG ends
+    content[place - 40] ^= 0xFF
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("wrong", ["damaged", "of another kind"])
+def test_an_addition_that_fails_leaves_the_data_as_it_was(kit, published, tmp_path, wrong):
+    sources = [word for name in ("part1", "part2", "metadata") for word in ("--from", published[name])]
+    root = Path(kit("download", "ham10000", *sources, "--json").json["folder"])
+    kit("folds", "ham10000", "--folds", 3)
+
+    def state() -> dict[str, bytes]:
+        return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*")
+                if path.is_file() and path.name not in ("lock", "origin.json")}  # fmt: skip
+
+    before, origin = state(), kit("info", "ham10000", "--json").json["data"]
+    if wrong == "damaged":
+        archive = broken(tmp_path / "ISIC2018_Task3_Test_Input_2.zip", published["test"])
+    else:
+        # A table about the test that can't be read.
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other" / "test.csv").write_text('"image_id')
+        archive = zipped(tmp_path / "other.zip", tmp_path / "other", "other/")
+    failed = kit("download", "ham10000", "--add", "--from", archive, code=2)
+    assert len(failed.err.strip().splitlines()) == 1
+    assert state() == before
+    assert kit("info", "ham10000", "--json").json["data"] == origin
+    added = kit("download", "ham10000", "--add", "--from", published["test"], "--json").json
+    assert (added["train"], added["test"]) == (4, 2)

@@ -236,6 +236,7 @@ def test_both_published_forms_of_the_truth_and_weights_are_read(tmp_path, truth)
     ("image,MEL\nISIC_0035060,1\n", "image_id and dx"),
     ("image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_0035060,1,1,0,0,0,0,0\n", "single largest"),
     ("image_id,dx\nISIC_0035060,mel\n", "not of the same images"),
+    ("image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_0035060,.5,.1,.1,.1,.1,.05,.05\n", "no ground truth"),
 ])  # fmt: skip
 def test_another_truth_is_refused(tmp_path, content, said):
     path = written(tmp_path / "submission.csv", draw())

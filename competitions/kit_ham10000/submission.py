@@ -116,6 +116,9 @@ def grade(path: Path, truth: Path) -> Mapping[str, float]:
         raise KitError(f"{path}: {broken[0].text}: kit submit ham10000 --dry-run --file {path} names all that is wrong")
     known = read_table(truth, (), "give --truth the ground truth of the test")
     labels = labels_of(known, truth)
+    if set(COLUMNS) <= set(known) and not known[list(COLUMNS)].apply(pd.to_numeric).isin((0, 1)).all(axis=None):
+        raise KitError(f"{truth} holds confidences between 0 and 1, so it is a submission and no ground truth: give "
+                       "--truth the published csv")  # fmt: skip
     answers = pd.Series(_answers(table), index=table["image"])
     absent, strange = labels.index.difference(answers.index), answers.index.difference(labels.index)
     if len(absent) or len(strange):

@@ -101,6 +101,25 @@ def _beside(store: Store, incoming: Incoming) -> Incoming:
     return Incoming(cast(Origin, note["origin"]), source, digest, adds=True)
 
 
+@contextlib.contextmanager
+def _taken_back(store: Store, incoming: Incoming, names: Iterable[str]) -> Iterator[None]:
+    """Leave a whole store whole where an addition can't be brought to its end: its files go, the note is the old one.
+
+    After a kill the addition is unfinished, as any arrival, and the same command goes on.
+    """
+    note, known = store.note, store.files()
+    was_whole = incoming.adds and store.is_whole
+    try:
+        yield
+    except KitError:
+        if was_whole:
+            for name in set(names) - set(known):
+                _remove(store.root, name)
+            _write_files(store, known)
+            store.set_origin(cast(Origin, note["origin"]), note["source"], note["digest"])
+        raise
+
+
 def unpack(store: Store, path: Path, origin: Origin, source: str, force: bool, console: Console) -> Arrival | None:
     """Unpack an archive into a store that the caller has locked. After any interruption it goes on where it stopped.
 
@@ -145,9 +164,10 @@ def _unpack(
         missing = [count for name, count in sizes.items() if length(at + name) != count]
         need_space(root, missing, freed=leaving)
         own = set().union(*(_own_entry(store, archive.path) for archive in archives))
-        removed = _begin(store, incoming, list({*staying, *sizes}), keep={"nested", *own})
-        written, kept = plan.write()
-    index = _finish(store, incoming)
+        with _taken_back(store, incoming, sizes):
+            removed = _begin(store, incoming, list({*staying, *sizes}), keep={"nested", *own})
+            written, kept = plan.write()
+            index = _finish(store, incoming)
     return Arrival(incoming.source, written, kept, removed, index.train["id"].nunique(), index.test["id"].nunique())
 
 
