@@ -50,8 +50,10 @@ def main() -> None:
     write_large_archive(archive)
     server = subprocess.Popen(
         [sys.executable, "-c", SERVER, sys.path[0], str(folder), SLUG, str(archive)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert server.stdout
     variables, url = json.loads(server.stdout.readline())
     kit, bare, fetch = [], [], []
@@ -74,11 +76,17 @@ def main() -> None:
         server.terminate()
         shutil.rmtree(folder)
     ratios = [ours / theirs for ours, theirs in zip(kit, bare, strict=True)]
-    machine.write("download", {
-        "bytes": archive_bytes, "members": IMAGES, "ratio": round(statistics.median(ratios), 3),
-        "kit_seconds": [round(s, 2) for s in kit], "curl_unzip_seconds": [round(s, 2) for s in bare],
-        "of_that_curl": [round(s, 2) for s in fetch],
-    })  # fmt: skip
+    machine.write(
+        "download",
+        {
+            "bytes": archive_bytes,
+            "members": IMAGES,
+            "ratio": round(statistics.median(ratios), 3),
+            "kit_seconds": [round(s, 2) for s in kit],
+            "curl_unzip_seconds": [round(s, 2) for s in bare],
+            "of_that_curl": [round(s, 2) for s in fetch],
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -47,18 +47,28 @@ def kit(folder: Path, names: list[str]) -> float:
     """Seconds of the second epoch, as kit's history has them."""
     store, index = patches.store_of(folder, names)
     samples, console = patches.samples_of(store, index, SIZE), Console(json=True)
-    config = TrainConfig(competition="c", dataset="patches", loss="bce", model=MODEL, epochs=2, size=SIZE,
-                         batch_size=BATCH, **STEPS)  # fmt: skip
+    config = TrainConfig(
+        competition="c", dataset="patches", loss="bce", model=MODEL, epochs=2, size=SIZE, batch_size=BATCH, **STEPS
+    )
     seed_everything(0)
     model = build_model(config, Registry(), store.dataset, index, {"mean": MEAN, "std": STD}, pretrained=False)
     few = replace(samples, files=samples.files[:2], targets=samples.targets[:2], extras=samples.extras[:2])
     with tempfile.TemporaryDirectory() as name, Interrupt("") as interrupt:
         history = History(Path(name) / "history.csv", console)
         job = FoldJob(
-            config=config, fold=0, model=model, train=samples, valid=few, augment=config,
-            metrics=(Registry().metrics.get("accuracy"),), checkpoints=Checkpoints(Path(name)), history=history,
-            trackers=[], classes=index.classes, forecast=Forecast(COUNT, 0, lambda: 0, console),
-        )  # fmt: skip
+            config=config,
+            fold=0,
+            model=model,
+            train=samples,
+            valid=few,
+            augment=config,
+            metrics=(Registry().metrics.get("accuracy"),),
+            checkpoints=Checkpoints(Path(name)),
+            history=history,
+            trackers=[],
+            classes=index.classes,
+            forecast=Forecast(COUNT, 0, lambda: 0, console),
+        )
         train_fold(job, interrupt, console)
         return float(history.rows[1]["seconds"] or 0)
 
@@ -87,11 +97,20 @@ def fastai(folder: Path, names: list[str], workers: int) -> float:
 
     f.set_seed(0)
     loaders = f.ImageDataLoaders.from_lists(
-        folder, [folder / name for name in names], [number % 2 for number in range(len(names))], valid_pct=0, bs=BATCH,
-        item_tfms=f.Resize(SIZE), num_workers=workers, device=torch.device("cpu"), drop_last=False,
-        batch_tfms=[*f.aug_transforms(flip_vert=True, max_rotate=10, max_zoom=1.1, max_lighting=0.1, max_warp=0),
-                    f.Normalize.from_stats(MEAN, STD)],
-    )  # fmt: skip
+        folder,
+        [folder / name for name in names],
+        [number % 2 for number in range(len(names))],
+        valid_pct=0,
+        bs=BATCH,
+        item_tfms=f.Resize(SIZE),
+        num_workers=workers,
+        device=torch.device("cpu"),
+        drop_last=False,
+        batch_tfms=[
+            *f.aug_transforms(flip_vert=True, max_rotate=10, max_zoom=1.1, max_lighting=0.1, max_warp=0),
+            f.Normalize.from_stats(MEAN, STD),
+        ],
+    )
     learner = f.Learner(loaders, Net(), loss_func=f.CrossEntropyLossFlat(), cbs=Clock())
     with learner.no_bar(), learner.no_logging():
         learner.fit_one_cycle(2, 1e-3)
@@ -123,13 +142,22 @@ def main() -> None:
         for pair in range(PAIRS):
             for side in ("kit", "fastai") if pair % 2 else ("fastai", "kit"):
                 (ours if side == "kit" else theirs).append(turn(folder, side, workers))
-    machine.write("fastai_epoch", {
-        "network": MODEL, "images": len(names), "from": archive.name if archive else "generated", "size": SIZE,
-        "batch": BATCH, "ratio": round(statistics.median(a / b for a, b in zip(ours, theirs, strict=True)), 3),
-        "kit_seconds": [round(s, 2) for s in ours], "fastai_seconds": [round(s, 2) for s in theirs],
-        "fastai_workers": workers, "fastai_trials": {n: round(s, 2) for n, s in trials.items()},
-        "packing_seconds_once": round(packing, 2),
-    })  # fmt: skip
+    machine.write(
+        "fastai_epoch",
+        {
+            "network": MODEL,
+            "images": len(names),
+            "from": archive.name if archive else "generated",
+            "size": SIZE,
+            "batch": BATCH,
+            "ratio": round(statistics.median(a / b for a, b in zip(ours, theirs, strict=True)), 3),
+            "kit_seconds": [round(s, 2) for s in ours],
+            "fastai_seconds": [round(s, 2) for s in theirs],
+            "fastai_workers": workers,
+            "fastai_trials": {n: round(s, 2) for n, s in trials.items()},
+            "packing_seconds_once": round(packing, 2),
+        },
+    )
 
 
 if __name__ == "__main__":

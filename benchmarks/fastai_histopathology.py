@@ -43,8 +43,21 @@ def kit(archive: Path, truth: Path, folder: Path) -> dict[str, float]:
     command("folds", "histo", "--folds", "10")
     settings = [word for setting in RECIPE for word in ("--set", setting)]
     began = time.monotonic()
-    trained = command("train", "histo", "--folds", "10", "--fold", "0", "--epochs", str(EPOCHS), "--size", str(SIZE),
-                      "--model", "efficientnet_lite0", *settings)  # fmt: skip
+    trained = command(
+        "train",
+        "histo",
+        "--folds",
+        "10",
+        "--fold",
+        "0",
+        "--epochs",
+        str(EPOCHS),
+        "--size",
+        str(SIZE),
+        "--model",
+        "efficientnet_lite0",
+        *settings,
+    )
     result = {"seconds": round(time.monotonic() - began, 1), "valid": round(trained["score"]["value"], 4)}
     for name, views in (("plain", "1"), ("tta", "8")):
         command("predict", trained["run"], "--tta", views)
@@ -75,13 +88,19 @@ def fastai(truth: Path, folder: Path) -> dict[str, float]:
     request = ModelRequest("efficientnet_lite0", 3, 2, "linear", 0, True)
     body = Registry().models.get("efficientnet_lite0").build(request).body
     loaders = f.ImageDataLoaders.from_df(
-        labels, data, fn_col="name", label_col="label", valid_col="is_valid", item_tfms=f.Resize(SIZE),
+        labels,
+        data,
+        fn_col="name",
+        label_col="label",
+        valid_col="is_valid",
+        item_tfms=f.Resize(SIZE),
         batch_tfms=[*f.aug_transforms(flip_vert=True), f.Normalize.from_stats([0.5] * 3, [0.5] * 3)],
-    )  # fmt: skip
+    )
     network = torch.nn.Sequential(body, f.create_head(1280, 2))
     f.apply_init(network[1], torch.nn.init.kaiming_normal_)
-    learner = f.Learner(loaders, network, loss_func=f.CrossEntropyLossFlat(),
-                        splitter=lambda m: [f.params(m[0]), f.params(m[1])])  # fmt: skip
+    learner = f.Learner(
+        loaders, network, loss_func=f.CrossEntropyLossFlat(), splitter=lambda m: [f.params(m[0]), f.params(m[1])]
+    )
     with learner.no_bar(), learner.no_logging():
         learner.fine_tune(EPOCHS - 1, freeze_epochs=1)
         result = {"seconds": round(time.monotonic() - began, 1)}
@@ -106,11 +125,18 @@ def main() -> None:
         theirs = json.loads(
             subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1]
         )
-    machine.write("fastai_histopathology", {
-        "network": "efficientnet_lite0", "size": SIZE, "epochs": EPOCHS, "recipe": RECIPE,
-        "kit": ours, "fastai": theirs,
-        "seconds_ratio": round(ours["seconds"] / theirs["seconds"], 3),
-    })  # fmt: skip
+    machine.write(
+        "fastai_histopathology",
+        {
+            "network": "efficientnet_lite0",
+            "size": SIZE,
+            "epochs": EPOCHS,
+            "recipe": RECIPE,
+            "kit": ours,
+            "fastai": theirs,
+            "seconds_ratio": round(ours["seconds"] / theirs["seconds"], 3),
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -136,17 +136,36 @@ def ours(config: TrainConfig, samples: Samples, index: Index) -> tuple[float, fl
     with tempfile.TemporaryDirectory() as folder, Interrupt("") as interrupt, idle.watching():
         history = History(Path(folder) / "history.csv", console)
         job = FoldJob(
-            config=config, fold=0, model=model, train=samples, valid=few, augment=config,
-            metrics=(Registry().metrics.get("accuracy"),), checkpoints=Checkpoints(Path(folder)), history=history,
-            trackers=[], classes=index.classes, forecast=Forecast(1, 0, lambda: 0, console),
-        )  # fmt: skip
+            config=config,
+            fold=0,
+            model=model,
+            train=samples,
+            valid=few,
+            augment=config,
+            metrics=(Registry().metrics.get("accuracy"),),
+            checkpoints=Checkpoints(Path(folder)),
+            history=history,
+            trackers=[],
+            classes=index.classes,
+            forecast=Forecast(1, 0, lambda: 0, console),
+        )
         train_fold(job, interrupt, console)
         return float(history.rows[1]["images/s"] or 0), idle.share(len(samples) // BATCH)
 
 
 def compare(name: str, size: int, rounds: int) -> dict[str, Any]:
-    config = TrainConfig(competition="c", dataset="random", loss="bce", model=name, epochs=2, size=size,
-                         batch_size=BATCH, lr=1e-5, schedule="constant", **STEPS)  # fmt: skip
+    config = TrainConfig(
+        competition="c",
+        dataset="random",
+        loss="bce",
+        model=name,
+        epochs=2,
+        size=size,
+        batch_size=BATCH,
+        lr=1e-5,
+        schedule="constant",
+        **STEPS,
+    )
     kits, bares, idles = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         samples, index = make(Path(folder), size, IMAGES[size])

@@ -111,8 +111,15 @@ def compare(name: str, size: int, layer: str, reshape: Callable[[Tensor], Tensor
 
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else IMAGES
-    machine.write("gradcam", {"images": count, "batch": BATCH, "rounds": ROUNDS,
-                              "networks": {case[0]: compare(*case, count) for case in CASES}})  # fmt: skip
+    machine.write(
+        "gradcam",
+        {
+            "images": count,
+            "batch": BATCH,
+            "rounds": ROUNDS,
+            "networks": {case[0]: compare(*case, count) for case in CASES},
+        },
+    )
 
 
 if __name__ == "__main__":

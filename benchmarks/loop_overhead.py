@@ -83,17 +83,35 @@ def ours(config: TrainConfig, samples: Samples, index: Index) -> float:
         history = History(Path(folder) / "history.csv", console)
         forecast = Forecast(len(samples), 0, lambda: 0, console)
         job = FoldJob(
-            config=config, fold=0, model=model, train=samples, valid=few, augment=config,
-            metrics=(Registry().metrics.get("accuracy"),), checkpoints=Checkpoints(Path(folder)), history=history,
-            trackers=[], classes=index.classes, forecast=forecast,
-        )  # fmt: skip
+            config=config,
+            fold=0,
+            model=model,
+            train=samples,
+            valid=few,
+            augment=config,
+            metrics=(Registry().metrics.get("accuracy"),),
+            checkpoints=Checkpoints(Path(folder)),
+            history=history,
+            trackers=[],
+            classes=index.classes,
+            forecast=forecast,
+        )
         train_fold(job, interrupt, console)
         return float(history.rows[0]["seconds"] or 0)
 
 
 def compare(name: str, folder: Path) -> dict[str, Any]:
-    config = TrainConfig(competition="c", dataset="memory", loss="bce", model=name, epochs=1, size=96, workers=0,
-                         schedule="constant", **STEPS)  # fmt: skip
+    config = TrainConfig(
+        competition="c",
+        dataset="memory",
+        loss="bce",
+        model=name,
+        epochs=1,
+        size=96,
+        workers=0,
+        schedule="constant",
+        **STEPS,
+    )
     samples, index = make(config, IMAGES, folder)
     bare(config, samples, index)
     ours(config, samples, index)

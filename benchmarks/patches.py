@@ -23,8 +23,9 @@ def write(folder: Path, count: int) -> list[str]:
     random = np.random.default_rng(0)
     names = [f"{number:05d}.tif" for number in range(count)]
     for name in names:
-        clouds = cv2.resize(random.integers(0, 256, (6, 6, 3)).astype(np.uint8), (SIDE, SIDE),
-                            interpolation=cv2.INTER_CUBIC)  # fmt: skip
+        clouds = cv2.resize(
+            random.integers(0, 256, (6, 6, 3)).astype(np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC
+        )
         grain = random.integers(0, 12, clouds.shape, dtype=np.uint8)
         cv2.imwrite(str(folder / name), cv2.add(clouds, grain), [cv2.IMWRITE_TIFF_COMPRESSION, 1])
     return names

@@ -42,8 +42,16 @@ from kit.model.samples import Samples
 from kit.model.warp import DeviceWarp, draw, gather
 
 BATCH, MEAN, STD = 64, (0.7, 0.54, 0.69), (0.24, 0.28, 0.22)
-STEPS = {"flip": True, "rot90": True, "rotate": 20, "zoom": 0.1, "shear": 5, "shift": 0.05, "brightness": 0.15,
-         "contrast": 0.15}  # fmt: skip
+STEPS = {
+    "flip": True,
+    "rot90": True,
+    "rotate": 20,
+    "zoom": 0.1,
+    "shear": 5,
+    "shift": 0.05,
+    "brightness": 0.15,
+    "contrast": 0.15,
+}
 WORKERS = (0, 1, 2)
 # An epoch: yields batches, of which the first dimension is counted.
 Epoch = Callable[[], Iterator[Any]]
@@ -77,8 +85,14 @@ def one_thread(_: int) -> None:
 
 
 def loader(read: Callable[[str], Any], paths: list[str], workers: int) -> Epoch:
-    found = DataLoader(Files(paths, read), BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0,
-                       worker_init_fn=one_thread)  # fmt: skip
+    found = DataLoader(
+        Files(paths, read),
+        BATCH,
+        shuffle=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        worker_init_fn=one_thread,
+    )
     return found.__iter__
 
 
@@ -98,11 +112,18 @@ def torchvision(paths: list[str], size: int, workers: int) -> Epoch:
     from PIL import Image
     from torchvision.transforms import InterpolationMode, v2
 
-    steps = v2.Compose([
-        v2.ToImage(), v2.Resize((size, size)), v2.RandomHorizontalFlip(), v2.RandomVerticalFlip(),
-        v2.RandomAffine(20, (0.05, 0.05), (0.9, 1.1), 5, InterpolationMode.BILINEAR), v2.ColorJitter(0.15, 0.15),
-        v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD),
-    ])  # fmt: skip
+    steps = v2.Compose(
+        [
+            v2.ToImage(),
+            v2.Resize((size, size)),
+            v2.RandomHorizontalFlip(),
+            v2.RandomVerticalFlip(),
+            v2.RandomAffine(20, (0.05, 0.05), (0.9, 1.1), 5, InterpolationMode.BILINEAR),
+            v2.ColorJitter(0.15, 0.15),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(MEAN, STD),
+        ]
+    )
     return loader(lambda path: steps(Image.open(path)), paths, workers)
 
 
@@ -119,10 +140,18 @@ def fastai(paths: list[str], size: int, workers: int) -> Epoch:
 
     steps = f.aug_transforms(flip_vert=True, max_rotate=20, max_zoom=1.1, max_lighting=0.15, max_warp=0)
     loaders = f.ImageDataLoaders.from_lists(
-        Path(paths[0]).parent, paths, [number % 2 for number in range(len(paths))], valid_pct=0, bs=BATCH,
-        item_tfms=f.Resize(size), batch_tfms=[*steps, f.Normalize.from_stats(MEAN, STD)], num_workers=workers,
-        device=torch.device("cpu"), drop_last=False, persistent_workers=workers > 0,
-    )  # fmt: skip
+        Path(paths[0]).parent,
+        paths,
+        [number % 2 for number in range(len(paths))],
+        valid_pct=0,
+        bs=BATCH,
+        item_tfms=f.Resize(size),
+        batch_tfms=[*steps, f.Normalize.from_stats(MEAN, STD)],
+        num_workers=workers,
+        device=torch.device("cpu"),
+        drop_last=False,
+        persistent_workers=workers > 0,
+    )
     return lambda: (images for images, _ in loaders.train)
 
 
@@ -167,8 +196,13 @@ def bare(samples: Samples) -> Epoch:
 
     def half(rows: np.ndarray, out: np.ndarray) -> None:
         for place, row in enumerate(rows):
-            warped = cv2.warpAffine(images[row], matrix, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                                    borderMode=cv2.BORDER_REFLECT_101)  # fmt: skip
+            warped = cv2.warpAffine(
+                images[row],
+                matrix,
+                (size, size),
+                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                borderMode=cv2.BORDER_REFLECT_101,
+            )
             out[place] = cv2.LUT(warped, table)
 
     def epoch() -> Iterator[Any]:
@@ -219,8 +253,11 @@ def compare(folder: Path, names: list[str], size: int, rounds: int) -> dict[str,
     # The peers are slow: fewer patches.
     some = [str(folder / name) for name in names][:: 2 if size == SIDE else 4]
     samples = patches.samples_of(store, index, size)
-    runs: dict[str, Epoch] = {"kit": ours(samples), "bare warp, LUT, float": bare(samples),
-                              "grid_sample on the CPU": grid_sample(samples)}  # fmt: skip
+    runs: dict[str, Epoch] = {
+        "kit": ours(samples),
+        "bare warp, LUT, float": bare(samples),
+        "grid_sample on the CPU": grid_sample(samples),
+    }
     workers: dict[str, Any] = {}
     peers = {**PEERS, **({"DataLoader to bytes": host} if size == SIDE else {})}
     for name, make in peers.items():
@@ -240,8 +277,11 @@ def compare(folder: Path, names: list[str], size: int, rounds: int) -> dict[str,
         turns = [(taken[mine][turn], max(taken[other][turn] for other in others)) for turn in range(rounds)]
         return round(median(a / b for a, b in turns), 2)
 
-    ratios = {"best peer": ratio("kit", *PEERS), **{name: ratio("kit", name) for name in PEERS},
-              "bare calls": ratio("kit", "bare warp, LUT, float")}  # fmt: skip
+    ratios = {
+        "best peer": ratio("kit", *PEERS),
+        **{name: ratio("kit", name) for name in PEERS},
+        "bare calls": ratio("kit", "bare warp, LUT, float"),
+    }
     if size == SIDE:
         ratios["gather / DataLoader to bytes"] = ratio("kit, gather", "DataLoader to bytes")
         ratios["draw and gather / DataLoader to bytes"] = ratio("kit, draw and gather", "DataLoader to bytes")

@@ -31,12 +31,29 @@ from kit.inference.metrics import bootstrap_interval, classification_table
 from kit.plugin.registry import Registry
 
 ROWS = (22_003, 220_025)
-COMMANDS = ("list", "config histo", "runs", "log histo", "download histo", "info histo", "folds histo --folds 3",
-            "folds histo --folds 5 --group {slides}", "submit --dry-run", "check histo", "pack histo")  # fmt: skip
+COMMANDS = (
+    "list",
+    "config histo",
+    "runs",
+    "log histo",
+    "download histo",
+    "info histo",
+    "folds histo --folds 3",
+    "folds histo --folds 5 --group {slides}",
+    "submit --dry-run",
+    "check histo",
+    "pack histo",
+)
 TINY = (10_000, 100_000)
-TRAINING = ("folds histo --folds 2", "check histo", "pack histo --size 16",
-            "train histo --model small_cnn --no-pretrained --size 16 --folds 2 --fold 0 --epochs 1 --batch-size 256",
-            "evaluate", "predict", "submit --dry-run")  # fmt: skip
+TRAINING = (
+    "folds histo --folds 2",
+    "check histo",
+    "pack histo --size 16",
+    "train histo --model small_cnn --no-pretrained --size 16 --folds 2 --fold 0 --epochs 1 --batch-size 256",
+    "evaluate",
+    "predict",
+    "submit --dry-run",
+)
 RESAMPLED = 200
 
 
@@ -85,11 +102,14 @@ def metrics() -> dict[str, Any]:
 
         for name, work, times in (
             ("roc_auc", lambda t=target, p=prediction: roc_auc.compute(t, p), 5),
-            ("table of kit evaluate", lambda t=target, p=prediction: classification_table(
-                "binary", ("normal", "tumor"), t, p, 0.5, 2.0), 3),
+            (
+                "table of kit evaluate",
+                lambda t=target, p=prediction: classification_table("binary", ("normal", "tumor"), t, p, 0.5, 2.0),
+                3,
+            ),
             (f"interval, {sampled} resamples", lambda g=rows_alone, work=interval: work(g), 1),
             (f"interval by slides, {sampled} resamples", lambda g=slides, work=interval: work(g), 1),
-        ):  # fmt: skip
+        ):
             seconds.setdefault(name, []).append(timed(work, times))
     for name, (small, large) in seconds.items():
         ratio = round(large / small * ROWS[0] / ROWS[1], 3)
@@ -111,8 +131,9 @@ def main(folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         place = Path(scratch)
         for rows, test, write in [
-            (ROWS[0], scale_data.TEST // 10, scale_data.drawn), (ROWS[1], scale_data.TEST, scale_data.drawn),
-        ]:  # fmt: skip
+            (ROWS[0], scale_data.TEST // 10, scale_data.drawn),
+            (ROWS[1], scale_data.TEST, scale_data.drawn),
+        ]:
             enter(place, str(rows))
             scale_data.build(rows, test, write, grouped=False)
             scale_data.predicted(test)
@@ -123,9 +144,16 @@ def main(folder: Path) -> None:
             enter(place, str(images))
             scale_data.build(images * 4 // 5, images // 5, scale_data.tiny, grouped=False)
         memory = run(place, TINY, TRAINING)
-    machine.write("scale", {
-        "rows": ROWS, "commands": full, "metrics": metrics(), "images_of_16_px": TINY, "memory": memory,
-    })  # fmt: skip
+    machine.write(
+        "scale",
+        {
+            "rows": ROWS,
+            "commands": full,
+            "metrics": metrics(),
+            "images_of_16_px": TINY,
+            "memory": memory,
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -21,11 +21,14 @@ def seconds(*arguments: str) -> float:
 
 def main() -> None:
     pairs = [(seconds("-m", "kit", "--help"), seconds("-c", "import typer")) for _ in range(PAIRS + 1)][1:]
-    machine.write("startup", {
-        "ratio": round(statistics.median(a / b for a, b in pairs), 3),
-        "kit_help_seconds": round(statistics.median(a for a, _ in pairs), 4),
-        "import_typer_seconds": round(statistics.median(b for _, b in pairs), 4),
-    })  # fmt: skip
+    machine.write(
+        "startup",
+        {
+            "ratio": round(statistics.median(a / b for a, b in pairs), 3),
+            "kit_help_seconds": round(statistics.median(a for a, _ in pairs), 4),
+            "import_typer_seconds": round(statistics.median(b for _, b in pairs), 4),
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -60,9 +60,14 @@ class World:
         config = {"competition": facts.pop("competition", "leaves"), "dataset": "leaves", "loss": "bce", "folds": 3}
         run = Run.create(
             validate({**config, "seed": seed}),
-            {"origin": "sample", "classes": list(self.index.classes), "planned": [0, 1, 2],
-             "folds": {"count": 3, "seed": 0, "grouped_by": "", "digest": folds.digest}, **facts},
-        )  # fmt: skip
+            {
+                "origin": "sample",
+                "classes": list(self.index.classes),
+                "planned": [0, 1, 2],
+                "folds": {"count": 3, "seed": 0, "grouped_by": "", "digest": folds.digest},
+                **facts,
+            },
+        )
         oof, test = self.values(noise, seed)
         with run.writing("folds.csv") as path:
             path.write_bytes(folds.csv())

@@ -38,9 +38,12 @@ class Leaves:
         for name in files:
             cv2.imwrite(str(folder / name), random.integers(0, 256, (40, 60, 3), np.uint8))
         train = pd.DataFrame(
-            {"id": self.ids, "files": [(files[number % images],) for number in range(rows)],
-             "target": labels if task == "multilabel" else numbers}
-        )  # fmt: skip
+            {
+                "id": self.ids,
+                "files": [(files[number % images],) for number in range(rows)],
+                "target": labels if task == "multilabel" else numbers,
+            }
+        )
         test = pd.DataFrame({"id": ["t1"], "files": [(files[0],)]})
         self.index = Index(folder, task, tuple(classes), train, test)
         target = self.index.targets(train)
@@ -49,8 +52,10 @@ class Leaves:
         spec = DatasetSpec("leaves", 3, lambda root: self.index, lambda paths: read_rgb(paths[0]))
         self.store = SimpleNamespace(
             competition=SimpleNamespace(name="leaves", title="Leaves & <trees>", task=task, metric=METRIC[task]),
-            dataset=spec, index=lambda: self.index, note={"digest": "d1"},
-        )  # fmt: skip
+            dataset=spec,
+            index=lambda: self.index,
+            note={"digest": "d1"},
+        )
         monkeypatch.setattr("kit.reports.page.document.store_of_run", lambda registry, run: self.store)
 
     def values(self, noise: float) -> np.ndarray:
@@ -69,9 +74,16 @@ class Leaves:
         score = {"metric": metric, "value": 0.8, "low": 0.7, "high": 0.9, "ids": len(self.ids), "resampled": "id"}
         run = Run.create(
             validate(config),
-            {"origin": "sample", "classes": list(self.index.classes), "planned": [0, 1, 2], "folds": folds.facts,
-             "sources": dict.fromkeys(config, "flag"), "versions": {"python": "3"}, "score": score},
-        )  # fmt: skip
+            {
+                "origin": "sample",
+                "classes": list(self.index.classes),
+                "planned": [0, 1, 2],
+                "folds": folds.facts,
+                "sources": dict.fromkeys(config, "flag"),
+                "versions": {"python": "3"},
+                "score": score,
+            },
+        )
         for fold in range(3):
             result = {
                 "metric": metric,

@@ -61,8 +61,19 @@ def main(out: Path, settings: dict) -> None:
     samples = Samples.of(index, frame, spec, SIZE)
     seed_everything(0)
     values = {"loss": "bce", **settings}
-    config = TrainConfig(competition="c", dataset="memory", size=SIZE, batch_size=8, epochs=2, optimizer="sgd",
-                         momentum=0, schedule="constant", lr=0.05, rot90=True, **values)  # fmt: skip
+    config = TrainConfig(
+        competition="c",
+        dataset="memory",
+        size=SIZE,
+        batch_size=8,
+        epochs=2,
+        optimizer="sgd",
+        momentum=0,
+        schedule="constant",
+        lr=0.05,
+        rot90=True,
+        **values,
+    )
     registry = Registry()
     loss = build_loss(loss_terms(config.loss, registry, "binary"), LossRequest(config, index, 6))
     model = Model(Plain(), loss, Normalize([0.5] * 3, [0.5] * 3), Runtime.choose("off"), "binary")
@@ -70,11 +81,19 @@ def main(out: Path, settings: dict) -> None:
     with tempfile.TemporaryDirectory() as folder, Interrupt("") as interrupt, contextlib.ExitStack() as stack:
         stack.enter_context(processes.joined())
         job = FoldJob(
-            config=config, fold=0, model=model, train=samples, valid=samples, augment=config,
-            metrics=(registry.metrics.get("accuracy"),), checkpoints=Checkpoints(Path(folder)),
-            history=History(Path(folder) / "history.csv", console), trackers=[], classes=index.classes,
+            config=config,
+            fold=0,
+            model=model,
+            train=samples,
+            valid=samples,
+            augment=config,
+            metrics=(registry.metrics.get("accuracy"),),
+            checkpoints=Checkpoints(Path(folder)),
+            history=History(Path(folder) / "history.csv", console),
+            trackers=[],
+            classes=index.classes,
             forecast=Forecast(1, 0, lambda: 0, console),
-        )  # fmt: skip
+        )
         result = train_fold(job, interrupt, console)
         row = {key: torch.tensor(job.history.rows[-1][key]) for key in ("train loss", "valid loss")}
         learned = {**model.network.state_dict(), **row, "probabilities": torch.from_numpy(result.probabilities)}

@@ -145,9 +145,16 @@ def test_nothing_unpickles():
 
 @pytest.mark.parametrize(
     "code",
-    ["torch.load(f)", "torch.load(f, weights_only=False)", "np.load(f, allow_pickle=True)", "pd.read_pickle(f)",
-     "yaml.load(f, Loader)", "albumentations.load(f, data_format='yaml')", "eval(text)"],
-)  # fmt: skip
+    [
+        "torch.load(f)",
+        "torch.load(f, weights_only=False)",
+        "np.load(f, allow_pickle=True)",
+        "pd.read_pickle(f)",
+        "yaml.load(f, Loader)",
+        "albumentations.load(f, data_format='yaml')",
+        "eval(text)",
+    ],
+)
 def test_what_would_unpickle_is_seen(code):
     assert runs_foreign_code(ast.parse(code, mode="eval").body)
 
@@ -201,7 +208,10 @@ def test_every_dependency_is_justified():
 
 
 def test_every_folder_is_packaged_and_has_its_entry_point():
-    folders = {name(path.parent) for path in SOURCES if path.name == "__init__.py" and path.parts[-3] in
-               ("plugins", "competitions")}  # fmt: skip
+    folders = {
+        name(path.parent)
+        for path in SOURCES
+        if path.name == "__init__.py" and path.parts[-3] in ("plugins", "competitions")
+    }
     assert {"kit", *folders} == set(PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
     assert {folder.split("/")[1] for folder in folders} == set(PYPROJECT["project"]["entry-points"]["kit"].values())

@@ -12,9 +12,17 @@ from kit.training.advice import COUNTING, STAGES, Bench, advise, in_words
 from kit.training.bench import synthetic, timed
 
 RATES = {
-    "decode_one": 1000.0, "decode_all": 4000.0, "pack": 3500.0, "gather": 90_000.0, "augment": 9000.0,
-    "copy": 50_000.0, "forward": 6000.0, "train": 2000.0, "train_double": 2050.0, "epoch": 1600.0,
-}  # fmt: skip
+    "decode_one": 1000.0,
+    "decode_all": 4000.0,
+    "pack": 3500.0,
+    "gather": 90_000.0,
+    "augment": 9000.0,
+    "copy": 50_000.0,
+    "forward": 6000.0,
+    "train": 2000.0,
+    "train_double": 2050.0,
+    "epoch": 1600.0,
+}
 CONFIG = TrainConfig(competition="c", dataset="d", loss="bce", folds=5, epochs=2, compile=True)
 GPU = Bench(RATES, CONFIG, "cuda", True, 4, 4, False, 10_000, False, 10**8, 10**9)
 

@@ -138,7 +138,10 @@ def test_a_blend_is_a_run(kit, monkeypatch, tmp_path):
     assert score["value"] == estimates(document)[document["method"]]
     assert score["low"] < score["value"] < score["high"]
     assert {key: score[key] for key in ("metric", "ids", "resampled")} == {
-        "metric": "roc_auc", "ids": ROWS, "resampled": "id"}  # fmt: skip
+        "metric": "roc_auc",
+        "ids": ROWS,
+        "resampled": "id",
+    }
     assert run.record["blend"] == {key: document[key] for key in run.record["blend"]}
     assert [member["name"] for member in run.record["blend"]["members"]] == [a.id, b.id]
     assert run.record["folds"] == a.record["folds"]

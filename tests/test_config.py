@@ -7,9 +7,16 @@ from kit.errors import KitError
 from kit.plugin.specs import Competition
 
 LEAVES = Competition(
-    name="leaves", title="Leaves", slug="leaves", task="binary", metric="roc_auc", dataset="leaves",
-    submission="leaves", defaults={"loss": "bce", "size": 128, "lr": 0.01}, sample_defaults={"size": 32},
-)  # fmt: skip
+    name="leaves",
+    title="Leaves",
+    slug="leaves",
+    task="binary",
+    metric="roc_auc",
+    dataset="leaves",
+    submission="leaves",
+    defaults={"loss": "bce", "size": 128, "lr": 0.01},
+    sample_defaults={"size": 32},
+)
 
 
 def test_later_sources_win_and_are_named(tmp_path):
@@ -18,9 +25,13 @@ def test_later_sources_win_and_are_named(tmp_path):
     config, sources = resolve(LEAVES, True, file, {"lr": 0.25, "seed": None}, ["batch_size=8", "rotate=45"])
     assert (config.size, config.epochs, config.lr, config.batch_size, config.rotate) == (32, 7, 0.25, 8, 45)
     assert {key: sources[key] for key in ("size", "epochs", "lr", "batch_size", "loss", "seed")} == {
-        "size": "sample defaults", "epochs": str(file), "lr": "flag", "batch_size": "--set", "loss": "competition",
+        "size": "sample defaults",
+        "epochs": str(file),
+        "lr": "flag",
+        "batch_size": "--set",
+        "loss": "competition",
         "seed": "default",
-    }  # fmt: skip
+    }
 
 
 def test_sample_defaults_hold_for_samples_only():
@@ -51,8 +62,15 @@ def test_wrong_settings_are_named(settings, says):
 def test_settings_take_toml_values_bare_words_and_none():
     words = ["a=1", "b=0.5", "c=true", "d=word", "e=none", "f=[0.1, 0.2]", 'g="x y"', "trackers=a,b"]
     assert parse_settings(words) == {
-        "a": 1, "b": 0.5, "c": True, "d": "word", "e": None, "f": [0.1, 0.2], "g": "x y", "trackers": ("a", "b"),
-    }  # fmt: skip
+        "a": 1,
+        "b": 0.5,
+        "c": True,
+        "d": "word",
+        "e": None,
+        "f": [0.1, 0.2],
+        "g": "x y",
+        "trackers": ("a", "b"),
+    }
 
 
 def test_config_of_another_competition_is_refused(tmp_path):

@@ -33,8 +33,11 @@ def read_index(root: Path) -> Index:
 
 def write_sample(root: Path, seed: int) -> None:
     for name, text in (
-        ("train.csv", "id,label\nx,0\ny,1\n"), ("train/x", f"{seed}"), ("train/y", "y"), (".kit/truth.csv", "z"),
-    ):  # fmt: skip
+        ("train.csv", "id,label\nx,0\ny,1\n"),
+        ("train/x", f"{seed}"),
+        ("train/y", "y"),
+        (".kit/truth.csv", "z"),
+    ):
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text(text)
 

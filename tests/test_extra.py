@@ -25,8 +25,23 @@ from kit.run import find_run
 
 QUIET = Console(json=True)
 COLOURS = ("red", "green", "blue", "yellow")
-COMMON = ("--folds", 3, "--epochs", 1, "--size", 32, "--model", "small_cnn", "--no-pretrained", "--batch-size", 8,
-          "--set", "head=linear", "--set", "loss=bce")  # fmt: skip
+COMMON = (
+    "--folds",
+    3,
+    "--epochs",
+    1,
+    "--size",
+    32,
+    "--model",
+    "small_cnn",
+    "--no-pretrained",
+    "--batch-size",
+    8,
+    "--set",
+    "head=linear",
+    "--set",
+    "loss=bce",
+)
 
 
 def field(seed: int, side: int) -> np.ndarray:
@@ -80,8 +95,10 @@ def test_only_what_is_like_a_validation_image_is_left_out_and_only_there(data, k
 
 
 def test_it_changes_what_is_learned_and_repeats(data, kit):
-    runs = [find_run(kit("train", "protein", *COMMON, "--fold", 0, *more, "--json").json["run"])
-            for more in ((), ("--extra", data.extra), ("--extra", data.extra / "more.csv"))]  # fmt: skip
+    runs = [
+        find_run(kit("train", "protein", *COMMON, "--fold", 0, *more, "--json").json["run"])
+        for more in ((), ("--extra", data.extra), ("--extra", data.extra / "more.csv"))
+    ]
     without, one, again = [(run.path / "fold-0" / "oof.npz").read_bytes() for run in runs]
     assert without != one
     assert one == again
@@ -111,8 +128,9 @@ def test_packed_and_read_from_files_are_the_same_pixels(data):
     assert own.targets.argmax(1).tolist() == [0, 2, 8, 5]
     normalize = Normalize((0.0,) * 4, (1.0,) * 4)
     plan = [(np.array([2, 0, 3]), np.zeros(3, int))]
-    batches = [next(iter(Loader(samples, None, 0, torch.device("cpu"), normalize).batches(plan)))
-               for samples in (own, plain)]  # fmt: skip
+    batches = [
+        next(iter(Loader(samples, None, 0, torch.device("cpu"), normalize).batches(plan))) for samples in (own, plain)
+    ]
     assert torch.equal(batches[0].images, batches[1].images)
     assert batches[0].target.argmax(1).tolist() == [8, 0, 5]
 
@@ -172,8 +190,10 @@ def test_groups_of_near_duplicates_are_made_without_being_asked(data, kit):
 
 
 def test_folds_that_leak_are_told(data, kit, monkeypatch):
-    monkeypatch.setattr("kit.data.folds.with_near_duplicates", lambda store, index, console: index.with_groups(
-        {"t00": "x"}, "near-duplicates"))  # fmt: skip
+    monkeypatch.setattr(
+        "kit.data.folds.with_near_duplicates",
+        lambda store, index, console: index.with_groups({"t00": "x"}, "near-duplicates"),
+    )
     cv2.imwrite(str(data.store.root / "train" / "t09_green.png"), cv2.split(field(2, 40))[1])
     leaks = [kit("folds", "protein", "--folds", 3, "--seed", seed, "--json").json["digest"] for seed in range(4)]
     assert len(set(leaks)) > 1
@@ -198,8 +218,27 @@ def test_extra_that_changed_is_a_kit_error(data):
 @pytest.mark.parametrize("loss", ["bce", "focal", "focal+lovasz", "soft_f1"])
 def test_four_channels_learn_by_every_loss(data, kit, loss):
     """From three-channel weights that lie on this disk, with balanced sampling."""
-    run = kit("train", "protein", "--folds", 3, "--fold", 0, "--epochs", 1, "--size", 32, "--batch-size", 6, "--model",
-              "efficientnet_lite0", "--set", f"loss={loss}", "--set", "sampler=balanced", "--json").json  # fmt: skip
+    run = kit(
+        "train",
+        "protein",
+        "--folds",
+        3,
+        "--fold",
+        0,
+        "--epochs",
+        1,
+        "--size",
+        32,
+        "--batch-size",
+        6,
+        "--model",
+        "efficientnet_lite0",
+        "--set",
+        f"loss={loss}",
+        "--set",
+        "sampler=balanced",
+        "--json",
+    ).json
     history = pd.read_csv(find_run(run["run"]).path / "fold-0" / "history.csv")
     assert np.isfinite(history[["train loss", "valid loss", "F1", "F1 tuned"]]).all(axis=None)
 

@@ -26,8 +26,25 @@ from kit.plugin.registry import Registry
 from kit.run import find_run
 
 QUIET = Console(json=True)
-COMMON = ("--folds", 2, "--epochs", 1, "--size", 16, "--model", "small_cnn", "--no-pretrained", "--batch-size", 8,
-          "--set", "loss=cross_entropy", "--set", "cutmix=0", "--set", "accumulate=1")  # fmt: skip
+COMMON = (
+    "--folds",
+    2,
+    "--epochs",
+    1,
+    "--size",
+    16,
+    "--model",
+    "small_cnn",
+    "--no-pretrained",
+    "--batch-size",
+    8,
+    "--set",
+    "loss=cross_entropy",
+    "--set",
+    "cutmix=0",
+    "--set",
+    "accumulate=1",
+)
 
 
 @pytest.fixture
@@ -120,8 +137,20 @@ def test_the_whole_path_from_a_common_network_to_one_joined_run(store, kit):
     assert common["score"]["ids"] == 24
     parts = []
     for name in ("HEPG2", "HUVEC", "RPE"):
-        one = kit("train", "recursion", *COMMON, "--set", "inputs=true", "--set", "normalize=experiment",
-                  "--set", f"init={common['run']}", "--set", f"only=cell_type={name}", "--json").json  # fmt: skip
+        one = kit(
+            "train",
+            "recursion",
+            *COMMON,
+            "--set",
+            "inputs=true",
+            "--set",
+            "normalize=experiment",
+            "--set",
+            f"init={common['run']}",
+            "--set",
+            f"only=cell_type={name}",
+            "--json",
+        ).json
         assert one["score"]["ids"] == 8
         parts.append(one["run"])
         if name != "HUVEC":  # of which there is no test experiment
@@ -142,8 +171,20 @@ def test_the_whole_path_from_a_common_network_to_one_joined_run(store, kit):
 
 def test_fine_tuning_starts_at_the_weights_of_the_same_fold(store, kit):
     start = find_run(kit("train", "recursion", *COMMON, "--json").json["run"])
-    still = find_run(kit("train", "recursion", *COMMON, "--set", f"init={start.id}", "--lr", "1e-12", "--set",
-                         "weight_decay=0", "--json").json["run"])  # fmt: skip
+    still = find_run(
+        kit(
+            "train",
+            "recursion",
+            *COMMON,
+            "--set",
+            f"init={start.id}",
+            "--lr",
+            "1e-12",
+            "--set",
+            "weight_decay=0",
+            "--json",
+        ).json["run"]
+    )
     for fold in (0, 1):
         before, after = (Checkpoints(run.fold_dir(fold)).weights("last") for run in (start, still))
         for name in before:

@@ -67,8 +67,9 @@ def test_rare_labels_of_a_multilabel_task_stand_in_every_fold():
 
 
 def test_samples_of_one_id_share_its_fold_and_missing_groups_stand_alone():
-    frame = pd.DataFrame({"id": ["a", "a", "b", "c", "d", "e"], "target": [1, 1, 0, 1, 0, 1],
-                          "group": ["g", "g", "g", None, None, "h"]})  # fmt: skip
+    frame = pd.DataFrame(
+        {"id": ["a", "a", "b", "c", "d", "e"], "target": [1, 1, 0, 1, 0, 1], "group": ["g", "g", "g", None, None, "h"]}
+    )
     frame["files"] = [("x",)] * 6
     index = Index(Path(), "binary", ("n", "p"), frame, frame[["id", "files"]], grouped_by="slide")
     folds = make_folds(index, 2, seed=0)

@@ -58,9 +58,13 @@ def close(ours: Tensor, theirs: Tensor) -> None:
 
 @pytest.mark.parametrize(
     ("network", "names"),
-    [("small_cnn", ["body.23", "body.17", "body.12"]), ("resnet18", ["body.7", "body.6.1", "body.5"]),
-     ("efficientnet_lite0", ["body.blocks.4", "body.conv_head"]), ("timm/test_convnext", ["body.stages.1"])],
-)  # fmt: skip
+    [
+        ("small_cnn", ["body.23", "body.17", "body.12"]),
+        ("resnet18", ["body.7", "body.6.1", "body.5"]),
+        ("efficientnet_lite0", ["body.blocks.4", "body.conv_head"]),
+        ("timm/test_convnext", ["body.stages.1"]),
+    ],
+)
 def test_gradcam_of_several_layers_in_one_pass_is_that_of_captum(network, names):
     model, batch, classes = build(network, 4, CLASSES, EXTRAS), batch_of(), [0, 2, 1]
     ours = maps_of(model, names, "gradcam", batch, classes)

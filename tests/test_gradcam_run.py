@@ -80,8 +80,9 @@ def test_what_is_explained(run):
     index = index_for(run)
     ids = index.train["id"].head(12).tolist()
     label = {id_: index.classes[number] for id_, number in zip(index.train["id"], index.train["target"], strict=True)}
-    predicted, true, tumor = ({one.id: one for one in explained(run, ids, of=of)}
-                              for of in ("predicted", "true", "tumor"))  # fmt: skip
+    predicted, true, tumor = (
+        {one.id: one for one in explained(run, ids, of=of)} for of in ("predicted", "true", "tumor")
+    )
     for id_ in ids:
         assert true[id_].explained == true[id_].label == label[id_] == predicted[id_].label
         assert tumor[id_].explained == "tumor"

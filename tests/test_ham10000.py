@@ -95,11 +95,14 @@ def test_what_does_not_fit_is_named(root):
     assert list(found.missing.values()) == [("ISIC_0000002",), ("ISIC_0009999",), ("ISIC_0000003",)]
 
 
-@pytest.mark.parametrize(("content", "said"), [
-    (None, "HAM10000_metadata.csv is not there"),
-    (HEADER + "HAM_1,ISIC_0000001,mole,histo,1,male,back\n", "'mole' of ISIC_0000001 is none of mel, nv"),
-    ("image_id,dx\n", "no column 'lesion_id'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "HAM10000_metadata.csv is not there"),
+        (HEADER + "HAM_1,ISIC_0000001,mole,histo,1,male,back\n", "'mole' of ISIC_0000001 is none of mel, nv"),
+        ("image_id,dx\n", "no column 'lesion_id'"),
+    ],
+)
 def test_a_wrong_table_is_a_line(tmp_path, content, said):
     image(tmp_path / "ISIC_0000001.jpg")
     if content:
@@ -116,8 +119,11 @@ def test_the_second_input_is_age_sex_and_site(root):
     table = found.train.set_index("id")[list(found.extras)]
     assert len(found.extras) == 2 + 2 + 14
     assert table.loc["ISIC_0000003"][lambda row: row != 0].to_dict() == {
-        "input_age": 1.0, "input_age_known": 1.0, "input_male": 1.0, "input_back": 1.0
-    }  # fmt: skip
+        "input_age": 1.0,
+        "input_age_known": 1.0,
+        "input_male": 1.0,
+        "input_back": 1.0,
+    }
     assert not table.loc["ISIC_0000002"].any()
     assert table.loc["ISIC_0000004"]["input_lower_extremity"] == 1
     assert not found.test[list(found.extras)].to_numpy().any()
@@ -126,8 +132,11 @@ def test_the_second_input_is_age_sex_and_site(root):
     )
     known = index(root).test.set_index("id")[list(found.extras)]
     assert known.loc["ISIC_0034525"][lambda row: row != 0].to_dict() == {
-        "input_age": -1.0, "input_age_known": 1.0, "input_female": 1.0, "input_face": 1.0
-    }  # fmt: skip
+        "input_age": -1.0,
+        "input_age_known": 1.0,
+        "input_female": 1.0,
+        "input_face": 1.0,
+    }
     assert not known.loc["ISIC_0034524"].any()
 
 
@@ -174,8 +183,10 @@ def published(tmp_path) -> dict[str, Path]:
     for id_ in TESTS:
         image(tmp_path / "test" / f"{id_}.jpg", level=200)
     metadata(tmp_path / "published")
-    files = {f"part{number}": zipped(tmp_path / f"HAM10000_images_part_{number}.zip", tmp_path / f"part_{number}")
-             for number in (1, 2)}  # fmt: skip
+    files = {
+        f"part{number}": zipped(tmp_path / f"HAM10000_images_part_{number}.zip", tmp_path / f"part_{number}")
+        for number in (1, 2)
+    }
     test = zipped(tmp_path / "ISIC2018_Task3_Test_Input.zip", tmp_path / "test", "ISIC2018_Task3_Test_Input/")
     return {**files, "test": test, "metadata": tmp_path / "published" / "HAM10000_metadata.csv"}
 
@@ -262,8 +273,15 @@ def full(tmp_path_factory) -> Path:
 def test_folds_of_the_full_metadata_keep_lesions_together(full, count):
     found = index(full)
     assert (len(found.train), found.train["group"].nunique()) == (10_015, 7_470)
-    assert found.class_counts() == {"mel": 1113, "nv": 6705, "bcc": 514, "akiec": 327, "bkl": 1099, "df": 115,
-                                    "vasc": 142}  # fmt: skip
+    assert found.class_counts() == {
+        "mel": 1113,
+        "nv": 6705,
+        "bcc": 514,
+        "akiec": 327,
+        "bkl": 1099,
+        "df": 115,
+        "vasc": 142,
+    }
     folds = make_folds(found, count, 0)
     fold = pd.Series(folds.of(found.train))
     table = pd.read_csv(full / "HAM10000_metadata.csv")
@@ -307,8 +325,11 @@ def test_an_addition_that_fails_leaves_the_data_as_it_was(kit, published, tmp_pa
     kit("folds", "ham10000", "--folds", 3)
 
     def state() -> dict[str, bytes]:
-        return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*")
-                if path.is_file() and path.name not in ("lock", "origin.json")}  # fmt: skip
+        return {
+            path.relative_to(root).as_posix(): path.read_bytes()
+            for path in root.rglob("*")
+            if path.is_file() and path.name not in ("lock", "origin.json")
+        }
 
     before, origin = state(), kit("info", "ham10000", "--json").json["data"]
     if wrong == "damaged":

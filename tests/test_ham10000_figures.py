@@ -135,8 +135,10 @@ def test_the_real_counts(archives: Path) -> None:
 def test_ages_by_class(tmp_path: Path) -> None:
     picture = drawn(ham(tmp_path / "d", ROWS))["age-by-class"]
     grid = dict(zip(CLASSES, picture.figure.axes, strict=True))
-    bars = {name: {bar.get_x() + bar.get_width() / 2: bar.get_height() for bar in axes.patches}
-            for name, axes in grid.items()}  # fmt: skip
+    bars = {
+        name: {bar.get_x() + bar.get_width() / 2: bar.get_height() for bar in axes.patches}
+        for name, axes in grid.items()
+    }
     assert bars["mel"] == pytest.approx({70: 0.75, 50: 0.25})
     assert bars["nv"] == pytest.approx({35: 1})
     assert bars["bkl"] == pytest.approx({85: 1})
@@ -168,8 +170,15 @@ def test_sites_by_class(tmp_path: Path) -> None:
         ("unknown", "all"): "37.5% (3)",
     }
     assert {name: count for (row, name), count in found.items() if not row} == {
-        "mel": "4", "nv": "2", "bcc": "0", "akiec": "0", "bkl": "2", "df": "0", "vasc": "0", "all": "8",
-    }  # fmt: skip
+        "mel": "4",
+        "nv": "2",
+        "bcc": "0",
+        "akiec": "0",
+        "bkl": "2",
+        "df": "0",
+        "vasc": "0",
+        "all": "8",
+    }
 
 
 def test_frequent_sites_come_first_and_unknown_last(tmp_path: Path) -> None:
@@ -260,8 +269,10 @@ def test_reading_is_bounded_and_equal_data_gives_equal_bytes(tmp_path: Path, mon
     assert len(read) == 2 * 7 * 8
 
 
-MANY = [(str(number // 3), CLASSES[number % 7], str(number % 18 * 5), "male", ("lower extremity", "back")[number % 2])
-        for number in range(2100)]  # fmt: skip
+MANY = [
+    (str(number // 3), CLASSES[number % 7], str(number % 18 * 5), "male", ("lower extremity", "back")[number % 2])
+    for number in range(2100)
+]
 CASES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "many": lambda train: train,
     "few": lambda train: train.iloc[:5],
@@ -288,9 +299,11 @@ def overlaps(figure: Figure, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return [
         text.get_text()
         for number, (text, box) in enumerate(zip(drawn_texts, boxes, strict=True))
-        if min(box.x0, box.y0) < 0 or box.x1 > figure.bbox.width or box.y1 > figure.bbox.height
+        if min(box.x0, box.y0) < 0
+        or box.x1 > figure.bbox.width
+        or box.y1 > figure.bbox.height
         or box.count_overlaps(boxes[number + 1 :])
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -104,8 +104,14 @@ def test_the_truth_of_the_test_part_is_hidden_and_known(miniature: Path) -> None
     assert list(truth) == ["image_id", "dx"]
     assert truth["image_id"].tolist() == SPEC.index(miniature).test["id"].tolist()
     assert truth["dx"].value_counts().to_dict() == {
-        "nv": 30, "mel": 10, "bkl": 10, "bcc": 7, "akiec": 5, "df": 4, "vasc": 4,
-    }  # fmt: skip
+        "nv": 30,
+        "mel": 10,
+        "bkl": 10,
+        "bcc": 7,
+        "akiec": 5,
+        "df": 4,
+        "vasc": 4,
+    }
     assert truth.equals(sample.test_truth(0))
     assert not truth.equals(sample.test_truth(1))
     texts = [path.read_text() for path in miniature.rglob("*") if path.is_file() and path.suffix != ".jpg"]

@@ -100,8 +100,15 @@ def test_an_image_counts_for_nothing(tmp_path, truth, official):
     assert [official(path, truth) for path in both] == [1.0, 1.0]
 
 
-@pytest.mark.parametrize("values", [np.eye(7)[TARGET], np.full((len(IDS), 7), 1 / 7), np.zeros((len(IDS), 7)),
-                                    np.eye(7)[TARGET] * 1e-9 + (1 - 1e-9) / 7])  # fmt: skip
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.eye(7)[TARGET],
+        np.full((len(IDS), 7), 1 / 7),
+        np.zeros((len(IDS), 7)),
+        np.eye(7)[TARGET] * 1e-9 + (1 - 1e-9) / 7,
+    ],
+)
 def test_hard_equal_and_empty_confidences_are_written_so_that_they_count(tmp_path, root, truth, official, values):
     path = written(tmp_path / "submission.csv", values)
     assert errors(path, root) == []
@@ -168,8 +175,21 @@ def cell(table, value):
     return [*table[:3], [table[3][0], value, *table[3][2:]], *table[4:]]
 
 
-RULES = [no_image, missing_column, further_column, doubled, doubled_with_ending, empty, not_a_number, text,
-         whole_numbers, below, above, image_lacking, image_of_no_test]  # fmt: skip
+RULES = [
+    no_image,
+    missing_column,
+    further_column,
+    doubled,
+    doubled_with_ending,
+    empty,
+    not_a_number,
+    text,
+    whole_numbers,
+    below,
+    above,
+    image_lacking,
+    image_of_no_test,
+]
 
 
 @pytest.mark.parametrize("broken", RULES, ids=lambda rule: rule.__name__)
@@ -196,8 +216,9 @@ def with_ending(table):
     return [table[0], *([f"{row[0]}.JPG", *row[1:]] for row in table[1:])]
 
 
-@pytest.mark.parametrize("harmless", [other_order_of_columns, other_order_of_rows, with_ending],
-                         ids=lambda rule: rule.__name__)  # fmt: skip
+@pytest.mark.parametrize(
+    "harmless", [other_order_of_columns, other_order_of_rows, with_ending], ids=lambda rule: rule.__name__
+)
 def test_what_the_official_scorer_takes_is_taken(tmp_path, root, truth, official, harmless):
     right = written(tmp_path / "right.csv", draw())
     path = put(tmp_path / "other.csv", harmless(rows(right)))
@@ -231,13 +252,16 @@ def test_both_published_forms_of_the_truth_and_weights_are_read(tmp_path, truth)
     assert grade(path, tmp_path / "weights.csv")["balanced_accuracy"] == pytest.approx(np.mean(recalls))
 
 
-@pytest.mark.parametrize(("content", "said"), [
-    ("image_id,dx\nISIC_0035060,mole\n", "mole"),
-    ("image,MEL\nISIC_0035060,1\n", "image_id and dx"),
-    ("image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_0035060,1,1,0,0,0,0,0\n", "single largest"),
-    ("image_id,dx\nISIC_0035060,mel\n", "not of the same images"),
-    ("image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_0035060,.5,.1,.1,.1,.1,.05,.05\n", "no ground truth"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("image_id,dx\nISIC_0035060,mole\n", "mole"),
+        ("image,MEL\nISIC_0035060,1\n", "image_id and dx"),
+        ("image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_0035060,1,1,0,0,0,0,0\n", "single largest"),
+        ("image_id,dx\nISIC_0035060,mel\n", "not of the same images"),
+        ("image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_0035060,.5,.1,.1,.1,.1,.05,.05\n", "no ground truth"),
+    ],
+)
 def test_another_truth_is_refused(tmp_path, content, said):
     path = written(tmp_path / "submission.csv", draw())
     (tmp_path / "other.csv").write_text(content)

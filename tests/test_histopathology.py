@@ -184,8 +184,11 @@ def test_read_gives_the_files_pixels(spec: Any, tmp_path: Path) -> None:
 
 def test_the_miniature_has_the_real_layout(spec: Any, miniature: Path) -> None:
     assert sorted(path.name for path in miniature.iterdir() if not path.name.startswith(".")) == [
-        "sample_submission.csv", "test", "train", "train_labels.csv",
-    ]  # fmt: skip
+        "sample_submission.csv",
+        "test",
+        "train",
+        "train_labels.csv",
+    ]
     index = spec.index(miniature)
     assert faults(index) == {}
     assert (len(index.train), len(index.test)) == (240, 60)

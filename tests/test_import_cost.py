@@ -7,10 +7,24 @@ import sys
 import pytest
 
 HEAVY = {
-    "torch", "torchvision", "albumentations", "cv2", "sklearn", "pandas", "numpy", "matplotlib", "timm", "kaggle",
-    "kagglesdk", "requests",
-    "rich", "pydantic", "PIL", "scipy", "safetensors",
-}  # fmt: skip
+    "torch",
+    "torchvision",
+    "albumentations",
+    "cv2",
+    "sklearn",
+    "pandas",
+    "numpy",
+    "matplotlib",
+    "timm",
+    "kaggle",
+    "kagglesdk",
+    "requests",
+    "rich",
+    "pydantic",
+    "PIL",
+    "scipy",
+    "safetensors",
+}
 LOADED = """
 import json, sys
 from kit.cli.app import main
@@ -36,9 +50,18 @@ def test_help_with_all_plugins_loads_nothing_heavy():
 
 @pytest.mark.parametrize(
     "module",
-    ["kit.plugin.hookspecs", "kit.plugin.specs", "kit.plugin.manager", "kit.plugin.registry", "kit.plugin.testing",
-     "kit.errors", "kit.files", "kit.paths", "kit.console"],
-)  # fmt: skip
+    [
+        "kit.plugin.hookspecs",
+        "kit.plugin.specs",
+        "kit.plugin.manager",
+        "kit.plugin.registry",
+        "kit.plugin.testing",
+        "kit.errors",
+        "kit.files",
+        "kit.paths",
+        "kit.console",
+    ],
+)
 def test_the_contract_is_light(module):
     code = f"import sys, {module}; print(*(name for name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -83,9 +83,14 @@ def test_layers_of_the_families_of_timm_are_found(name):
 
 @pytest.mark.parametrize(
     ("name", "size", "layer"),
-    [(VIT, 224, "body.patch_embed"), (VIT, 224, "body.blocks.0.norm1"),
-     (SWIN, 224, "body.network.patch_embed"), ("timm/mixer_s32_224", 224, "body.stem"), ("small_cnn", 96, "body.0")],
-)  # fmt: skip
+    [
+        (VIT, 224, "body.patch_embed"),
+        (VIT, 224, "body.blocks.0.norm1"),
+        (SWIN, 224, "body.network.patch_embed"),
+        ("timm/mixer_s32_224", 224, "body.stem"),
+        ("small_cnn", 96, "body.0"),
+    ],
+)
 def test_a_place_of_a_map_is_where_it_lies_in_the_image(name, size, layer):
     """A patch of the image is changed; what the layer gives changes in that place of the map, row by row."""
     model = build(name)
@@ -127,11 +132,15 @@ def test_the_layers_of_a_resnet_are_its_blocks():
     blocks = [f"body.{stage}.{block}" for stage in (4, 5, 6, 7) for block in (0, 1)]
     assert [layer.name for layer in candidates(found)] == [*(f"body.{number}" for number in range(4)), *blocks]
     assert default_layers(found) == [found["body.7.1"], found["body.6.1"]]
-    assert [(layer.stride, layer.channels, layer.height) for layer in default_layers(found)] == [(32, 512, 3),
-                                                                                              (16, 256, 6)]  # fmt: skip
+    assert [(layer.stride, layer.channels, layer.height) for layer in default_layers(found)] == [
+        (32, 512, 3),
+        (16, 256, 6),
+    ]
     # Layers inside a block are not listed and may be named.
-    assert chosen_layers(found, ["body.6.0.bn1", "body.7.1", "body.6.0.bn1"]) == [found["body.6.0.bn1"],
-                                                                                 found["body.7.1"]]  # fmt: skip
+    assert chosen_layers(found, ["body.6.0.bn1", "body.7.1", "body.6.0.bn1"]) == [
+        found["body.6.0.bn1"],
+        found["body.7.1"],
+    ]
     # The activation of a block is called twice: it has no one output.
     assert "body.6.0.relu" not in found
 
@@ -166,8 +175,9 @@ def test_a_map_with_as_many_channels_as_places_a_side_lies_as_the_one_before():
     body = nn.Sequential(nn.Conv2d(3, 5, 1), nn.Conv2d(5, 8, 1))
     found = find_layers(model_of(Network(body, 8, 2, "linear", 0)), 3, 0, 8)
     assert [layer.form for layer in candidates(found)] == ["channels first"] * 2
-    turned = nn.Sequential(Turned(), nn.Linear(3, 5), nn.Linear(5, 8), nn.Flatten(1, 2), nn.AdaptiveAvgPool1d(1),
-                           nn.Flatten())  # fmt: skip
+    turned = nn.Sequential(
+        Turned(), nn.Linear(3, 5), nn.Linear(5, 8), nn.Flatten(1, 2), nn.AdaptiveAvgPool1d(1), nn.Flatten()
+    )
     found = find_layers(model_of(Network(turned, 64, 2, "linear", 0)), 3, 0, 8)
     assert [found[name].form for name in ("body.0", "body.1", "body.2")] == ["channels last"] * 3
 

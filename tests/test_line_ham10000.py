@@ -19,8 +19,14 @@ def test_the_line_with_json_everywhere(kit, tmp_path):
     assert checked["ok"]
     assert "of a random 5-fold split" in checked["checks"][0]["result"]
     pictures = {Path(row["path"]).stem for row in kit("explore", "ham10000", "--json").json["pictures"]}
-    assert {"label-frequency", "images-per-lesion", "age-by-class", "site-by-class", "class-grids",
-            "metadata-unknown"} <= pictures  # fmt: skip
+    assert {
+        "label-frequency",
+        "images-per-lesion",
+        "age-by-class",
+        "site-by-class",
+        "class-grids",
+        "metadata-unknown",
+    } <= pictures
     folds = kit("folds", "ham10000", "--folds", 3, "--verify", "--json").json
     assert (folds["grouped_by"], folds["groups_spanning_folds"]) == ("lesion", 0)
     trained = kit("train", "ham10000", "--folds", 3, "--epochs", 4, "--set", "inputs=true", "--json").json
@@ -62,8 +68,9 @@ def test_grade_needs_a_csv_and_a_competition_that_has_a_truth(kit, tmp_path):
     assert "no run of ham10000 with a submission" in kit("grade", "ham10000", "--truth", truth, code=2).err
     assert "no csv at" in kit("grade", "ham10000", "--truth", truth, "--file", tmp_path / "no.csv", code=2).err
     (tmp_path / "some.csv").write_text("image\n")
-    assert "no ground truth at" in kit("grade", "ham10000", "--truth", truth, "--file", tmp_path / "some.csv",
-                                       code=2).err  # fmt: skip
+    assert (
+        "no ground truth at" in kit("grade", "ham10000", "--truth", truth, "--file", tmp_path / "some.csv", code=2).err
+    )
     assert "no published ground truth" in kit("grade", "recursion", "--truth", truth, code=2).err
     assert "exclude each other" in kit("grade", "ham10000", "--truth", truth, "--file", truth, "--run", "x", code=2).err
 
@@ -74,16 +81,19 @@ def test_the_patches_of_histopathology_are_graded_too(kit, tmp_path):
     graded = kit("grade", "histo", "--truth", tmp_path / "truth.csv", "--file", tmp_path / "given.csv", "--json").json
     assert (graded["metric"], graded["value"], graded["scores"]["accuracy"]) == ("roc_auc", 0.75, 0.75)
     pd.DataFrame({"id": list("abc"), "label": [0, 1, 1]}).to_csv(tmp_path / "other.csv", index=False)
-    assert "not of the same ids" in kit("grade", "histo", "--truth", tmp_path / "other.csv", "--file",
-                                        tmp_path / "given.csv", code=2).err  # fmt: skip
+    assert (
+        "not of the same ids"
+        in kit("grade", "histo", "--truth", tmp_path / "other.csv", "--file", tmp_path / "given.csv", code=2).err
+    )
 
 
 @pytest.mark.slow
 def test_the_judged_line_on_the_real_images(kit, archives):
     """Issue 8: one network above fastai's `fine_tune` (.439 plain, .449 with TTA), and the estimate holds."""
     truth = archives / "answers" / "ISIC2018_Task3_Test_GroundTruth.csv"
-    kit("download", "ham10000", "--from", archives / f"{NAME}.zip", "--from",
-        archives / "ISIC2018_Task3_Test_Input.zip")  # fmt: skip
+    kit(
+        "download", "ham10000", "--from", archives / f"{NAME}.zip", "--from", archives / "ISIC2018_Task3_Test_Input.zip"
+    )
     assert kit("check", "ham10000", "--json").json["ok"]
     kit("train", "ham10000", "--folds", 5, "--model", "efficientnet_lite0", "--size", 128, "--epochs", 5)
 
@@ -96,8 +106,10 @@ def test_the_judged_line_on_the_real_images(kit, archives):
     one, one_tta, ensemble = score("--fold", 0, "--tta", 1), score("--fold", 0, "--tta", 8), score("--tta", 8)
     tuned = kit("thresholds", "--json").json["estimate"]
     decided = score("--tta", 8)
-    print(f"one network {one:.4f}, with TTA {one_tta:.4f}; five {ensemble:.4f}, decided {decided:.4f}; "
-          f"estimate {tuned['value']:.4f} [{tuned['low']:.4f}, {tuned['high']:.4f}]")  # fmt: skip
+    print(
+        f"one network {one:.4f}, with TTA {one_tta:.4f}; five {ensemble:.4f}, decided {decided:.4f}; "
+        f"estimate {tuned['value']:.4f} [{tuned['low']:.4f}, {tuned['high']:.4f}]"
+    )
     assert one > 0.439
     assert one_tta > 0.449
     assert ensemble > 0.449

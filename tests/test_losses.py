@@ -1,75 +1,30 @@
 """Losses against hand-worked values, published formulas and other libraries; weighted sums of them."""
 
 from itertools import pairwise
-from pathlib import Path
 
 import kit_losses
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from kit_losses.classification import BinaryCrossEntropy, CrossEntropy, SigmoidFocal, SoftmaxFocal
 from kit_losses.margins import ArcFace, CosFace
 from kit_losses.sets import Lovasz, SoftF1, lovasz_hinge
 from kit_losses.targets import class_weights, positive_weights
+from loss_cases import INDEX, batch, built, cost, index_of, margin_loss, unit
 from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import sigmoid_focal_loss
 
-from kit.config import validate
-from kit.data.index import Index
 from kit.errors import KitError
-from kit.model.batches import Batch
-from kit.model.losses import build_loss, loss_terms, predicting_logits
+from kit.model.losses import loss_terms, predicting_logits
 from kit.model.network import Output
-from kit.plugin import LossRequest, testing
+from kit.plugin import testing
 from kit.plugin.registry import Registry
 
 LN2 = float(np.log(2))
 NAMES = [(spec.name, task) for spec in kit_losses.kit_losses() for task in spec.tasks]
-
-
-def batch(target: Tensor) -> Batch:
-    return Batch(torch.empty(0), target, torch.empty(0), torch.arange(len(target)))
-
-
-def cost(loss: nn.Module, values: object, target: object) -> Tensor:
-    """The loss of logits, which are the embedding too; lists become float64 tensors, integer targets stay so."""
-    values = values if isinstance(values, Tensor) else torch.tensor(values, dtype=torch.float64)
-    target = target if isinstance(target, Tensor) else torch.tensor(target)
-    return loss.to(values.dtype)(Output(values, values), batch(target))
-
-
-def index_of(task: str, targets: list) -> Index:
-    train = pd.DataFrame({"id": [str(n) for n in range(len(targets))], "files": [("x",)] * len(targets)})
-    train["target"] = pd.Series(targets, dtype=object) if task == "multilabel" else targets
-    classes = ("no", "yes") if task == "binary" else ("a", "b", "c", "d")
-    return Index(Path(), task, classes, train, train[["id", "files"]])
-
-
-INDEX = {
-    "binary": index_of("binary", [0, 0, 0, 1, 0, 1]),
-    "multiclass": index_of("multiclass", [0, 1, 1, 2, 3, 3, 3]),
-    "multilabel": index_of("multilabel", [(0, 1), (1,), (2,), (0, 3), (1,), ()]),
-}
-
-
-def built(text: str, task: str, embedding: int = 6, **values: object) -> nn.Module:
-    config = validate({"competition": "x", "dataset": "x", "loss": text, **values})
-    return build_loss(loss_terms(text, Registry(), task), LossRequest(config, INDEX[task], embedding))
-
-
-def unit(degrees: list[float], length: float = 1) -> Tensor:
-    angles = torch.tensor(degrees, dtype=torch.float64).deg2rad()
-    return torch.stack([angles.cos(), angles.sin()], 1) * length
-
-
-def margin_loss(kind: type, margin: float, centres: Tensor, **options: object) -> nn.Module:
-    loss = kind(centres.shape[1], centres.shape[0], margin, 30.0, **options).to(centres.dtype)
-    loss.centres.data = centres
-    return loss
 
 
 # Probabilities 1/2 and 3/4 of two positives, 1/8, 2/8 and 5/8 of three classes.
@@ -78,33 +33,53 @@ BY_HAND = [
     ("bce", BinaryCrossEntropy(), SIGMOID, [[1.0], [0.0]], (LN2 + 2 * LN2) / 2),
     ("bce-weight", BinaryCrossEntropy(torch.tensor([3.0])), SIGMOID, [[1.0], [0.0]], (3 * LN2 + 2 * LN2) / 2),
     ("bce-factor", BinaryCrossEntropy(factor=10), SIGMOID, [[1.0], [0.0]], 15 * LN2),
-    ("bce-smooth", BinaryCrossEntropy(smoothing=0.2), SIGMOID, [[1.0], [0.0]],
-     (LN2 + 0.9 * np.log(4) + 0.1 * np.log(4 / 3)) / 2),
+    (
+        "bce-smooth",
+        BinaryCrossEntropy(smoothing=0.2),
+        SIGMOID,
+        [[1.0], [0.0]],
+        (LN2 + 0.9 * np.log(4) + 0.1 * np.log(4 / 3)) / 2,
+    ),
     ("ce", CrossEntropy(), SOFTMAX, [2, 0], (np.log(8 / 5) + np.log(4)) / 2),
     ("ce-weight", CrossEntropy(torch.tensor([2.0, 1, 3])), SOFTMAX, [2, 0], (3 * np.log(8 / 5) + 2 * np.log(4)) / 2),
-    ("ce-smooth", CrossEntropy(smoothing=0.3), SOFTMAX[:1], [2],
-     0.8 * np.log(8 / 5) + 0.1 * np.log(8) + 0.1 * np.log(4)),
+    (
+        "ce-smooth",
+        CrossEntropy(smoothing=0.3),
+        SOFTMAX[:1],
+        [2],
+        0.8 * np.log(8 / 5) + 0.1 * np.log(8) + 0.1 * np.log(4),
+    ),
     ("ce-shares", CrossEntropy(), SOFTMAX[:1], [[0.75, 0.25, 0.0]], 0.75 * np.log(8) + 0.25 * np.log(4)),
     ("focal", SigmoidFocal(2), SIGMOID, [[1.0], [0.0]], (LN2 / 4 + 9 / 16 * np.log(4)) / 2),
     ("focal-alpha", SigmoidFocal(2, 0.25), SIGMOID, [[1.0], [0.0]], (LN2 / 16 + 27 / 64 * np.log(4)) / 2),
-    ("focal-weight", SigmoidFocal(2, weight=torch.tensor([3.0])), SIGMOID, [[1.0], [0.0]],
-     (3 * LN2 / 4 + 9 / 16 * np.log(4)) / 2),
+    (
+        "focal-weight",
+        SigmoidFocal(2, weight=torch.tensor([3.0])),
+        SIGMOID,
+        [[1.0], [0.0]],
+        (3 * LN2 / 4 + 9 / 16 * np.log(4)) / 2,
+    ),
     ("focal-classes", SoftmaxFocal(2), SOFTMAX[:1], [0], 49 / 64 * np.log(8)),
     ("focal-classes-weight", SoftmaxFocal(1, torch.tensor([3.0, 1, 1])), SOFTMAX[:1], [0], 21 / 8 * np.log(8)),
-    ("focal-classes-shares", SoftmaxFocal(1), SOFTMAX[:1], [[0.5, 0.5, 0.0]],
-     7 / 16 * np.log(8) + 6 / 16 * np.log(4)),
+    ("focal-classes-shares", SoftmaxFocal(1), SOFTMAX[:1], [[0.5, 0.5, 0.0]], 7 / 16 * np.log(8) + 6 / 16 * np.log(4)),
     ("soft-f1", SoftF1(False), [[0.0], [-np.log(3)]], [[1.0], [0.0]], 1 - 4 / 7),
     ("soft-f1-classes", SoftF1(True), [[0.0, 0.0], [0.0, -np.log(3)]], [0, 1], 1 - (4 / 9 + 2 / 7) / 2),
     # 60 degrees from its own centre, 90 from the other's: the margin makes both 90.
     ("arcface", margin_loss(ArcFace, np.pi / 6, unit([0, 150])), unit([60], 2), [0], LN2),
     ("cosface", margin_loss(CosFace, 0.5, unit([0, 150])), unit([60], 2), [0], LN2),
-    ("arcface-weight", margin_loss(ArcFace, np.pi / 6, unit([0, 150]), weight=torch.tensor([3.0, 1])), unit([60]), [0],
-     3 * LN2),
-]  # fmt: skip
+    (
+        "arcface-weight",
+        margin_loss(ArcFace, np.pi / 6, unit([0, 150]), weight=torch.tensor([3.0, 1])),
+        unit([60]),
+        [0],
+        3 * LN2,
+    ),
+]
 
 
-@pytest.mark.parametrize(("loss", "values", "target", "wanted"), [case[1:] for case in BY_HAND],
-                         ids=[case[0] for case in BY_HAND])  # fmt: skip
+@pytest.mark.parametrize(
+    ("loss", "values", "target", "wanted"), [case[1:] for case in BY_HAND], ids=[case[0] for case in BY_HAND]
+)
 def test_values_worked_by_hand(loss, values, target, wanted):
     assert cost(loss, values, target).item() == pytest.approx(wanted, rel=1e-7)
 
@@ -157,35 +132,6 @@ def test_cross_entropies_are_those_of_pytorch(weights):
     torch.testing.assert_close(cost(no_gamma, logits, numbers), wanted)
 
 
-@pytest.mark.parametrize("margin", [0.0, 0.35, 0.5, 1.2])
-@pytest.mark.parametrize("kind", [ArcFace, CosFace])
-def test_margin_losses_are_their_published_formulas(kind, margin):
-    random = np.random.default_rng(0)
-    x, w, y = random.normal(size=(400, 2)), random.normal(size=(7, 2)), random.integers(0, 7, 400)
-    cosine = np.array([[a @ b / np.linalg.norm(a) / np.linalg.norm(b) for b in w] for a in x])
-    total, passed = 0.0, 0
-    for row, label in zip(cosine, y, strict=True):
-        theta = np.arccos(row[label])
-        if kind is CosFace:
-            own = np.cos(theta) - margin
-        elif theta + margin < np.pi:
-            own = np.cos(theta + margin)
-        else:
-            own, passed = np.cos(theta) - margin * np.sin(np.pi - margin), passed + 1
-        others = sum(np.exp(30 * value) for number, value in enumerate(row) if number != label)
-        total -= np.log(np.exp(30 * own) / (np.exp(30 * own) + others))
-    loss = margin_loss(kind, margin, torch.from_numpy(w))
-    assert cost(loss, torch.from_numpy(x), torch.from_numpy(y)).item() == pytest.approx(total / 400, rel=1e-9)
-    np.testing.assert_allclose(loss.logits(Output(torch.empty(0), torch.from_numpy(x))).detach(), 30 * cosine)
-    assert (passed > 0) == (kind is ArcFace and margin > 0)
-
-
-def test_the_own_cosine_falls_with_the_angle_all_the_way():
-    cosine = torch.linspace(1, -1, 2001, dtype=torch.float64)
-    for loss in (ArcFace(2, 2, 0.5, 30), CosFace(2, 2, 0.5, 30)):
-        assert (loss.with_margin(cosine).diff() < 0).all()
-
-
 def jaccard_loss(positives: set[int], wrong: set[int]) -> float:
     """1 - |truth and prediction| / |truth or prediction|, where the prediction errs on `wrong`."""
     predicted = positives ^ wrong
@@ -201,8 +147,9 @@ def test_lovasz_is_the_integral_over_levels_of_the_jaccard_loss(share):
     errors = np.maximum(1 - f * (2 * y - 1), 0)
     levels = np.unique([0, *errors])
     positives = set(np.flatnonzero(y))
-    wanted = sum((high - low) * jaccard_loss(positives, set(np.flatnonzero(errors > low)))
-                 for low, high in pairwise(levels))  # fmt: skip
+    wanted = sum(
+        (high - low) * jaccard_loss(positives, set(np.flatnonzero(errors > low))) for low, high in pairwise(levels)
+    )
     assert lovasz_hinge(torch.tensor(f)[:, None], torch.tensor(y)[:, None]).item() == pytest.approx(wanted)
     # At errors of 0 and 1 it is the Jaccard loss itself.
     wrong = random.random(12) < 0.4
@@ -315,11 +262,25 @@ def test_sums_add_up_and_the_heaviest_term_predicts():
         ("arcfase", "did you mean arcface"),
         ("cross_entropy+0.2*acrface", "did you mean arcface"),
         ("cross_entropy+bce", "loss bce is for binary and multilabel tasks, this one is multiclass.*cross_entropy"),
-        *((text, "no term of a sum.*0.8[*]cross_entropy") for text in (
-            "", "+", "focal+", "0.5*", "*focal", "x*focal", "focal*2", "0*focal", "-1*focal", "nan*focal", "inf*focal",
-            "0.5*0.5*focal")),
+        *(
+            (text, "no term of a sum.*0.8[*]cross_entropy")
+            for text in (
+                "",
+                "+",
+                "focal+",
+                "0.5*",
+                "*focal",
+                "x*focal",
+                "focal*2",
+                "0*focal",
+                "-1*focal",
+                "nan*focal",
+                "inf*focal",
+                "0.5*0.5*focal",
+            )
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_loss_is_one_line(text, message):
     with pytest.raises(KitError, match=message):
         loss_terms(text, Registry(), "multiclass")

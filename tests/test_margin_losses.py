@@ -5,6 +5,8 @@ import hashlib
 import numpy as np
 import pytest
 import torch
+from kit_losses.margins import ArcFace, CosFace
+from loss_cases import cost, margin_loss
 from PIL import Image
 
 from kit.config import resolve
@@ -40,8 +42,11 @@ class Tints:
     @hookimpl
     def kit_competitions(self):
         defaults = {"loss": "cross_entropy", "model": "small_cnn", "pretrained": False, "size": 32, "folds": 2}
-        return [Competition("tints", "Tints", "tints", "multiclass", "accuracy", "tints", "none",
-                            kaggle="none", defaults=defaults)]  # fmt: skip
+        return [
+            Competition(
+                "tints", "Tints", "tints", "multiclass", "accuracy", "tints", "none", kaggle="none", defaults=defaults
+            )
+        ]
 
     @hookimpl
     def kit_datasets(self):
@@ -141,3 +146,32 @@ def test_the_classifier_of_a_loss_is_trained_saved_resumed_and_predicts(
     monkeypatch.setattr(Interrupt, "check", check)
     train(registry, store, Run.open(stopped.path), None, QUIET)
     assert learned(stopped) == learned(run)
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.35, 0.5, 1.2])
+@pytest.mark.parametrize("kind", [ArcFace, CosFace])
+def test_margin_losses_are_their_published_formulas(kind, margin):
+    random = np.random.default_rng(0)
+    x, w, y = random.normal(size=(400, 2)), random.normal(size=(7, 2)), random.integers(0, 7, 400)
+    cosine = np.array([[a @ b / np.linalg.norm(a) / np.linalg.norm(b) for b in w] for a in x])
+    total, passed = 0.0, 0
+    for row, label in zip(cosine, y, strict=True):
+        theta = np.arccos(row[label])
+        if kind is CosFace:
+            own = np.cos(theta) - margin
+        elif theta + margin < np.pi:
+            own = np.cos(theta + margin)
+        else:
+            own, passed = np.cos(theta) - margin * np.sin(np.pi - margin), passed + 1
+        others = sum(np.exp(30 * value) for number, value in enumerate(row) if number != label)
+        total -= np.log(np.exp(30 * own) / (np.exp(30 * own) + others))
+    loss = margin_loss(kind, margin, torch.from_numpy(w))
+    assert cost(loss, torch.from_numpy(x), torch.from_numpy(y)).item() == pytest.approx(total / 400, rel=1e-9)
+    np.testing.assert_allclose(loss.logits(Output(torch.empty(0), torch.from_numpy(x))).detach(), 30 * cosine)
+    assert (passed > 0) == (kind is ArcFace and margin > 0)
+
+
+def test_the_own_cosine_falls_with_the_angle_all_the_way():
+    cosine = torch.linspace(1, -1, 2001, dtype=torch.float64)
+    for loss in (ArcFace(2, 2, 0.5, 30), CosFace(2, 2, 0.5, 30)):
+        assert (loss.with_margin(cosine).diff() < 0).all()

@@ -53,9 +53,14 @@ def test_unknown_names_are_said(kit):
 @pytest.mark.parametrize(
     ("name", "multiply_adds"),
     # VGG's own 15.47 without its two hidden layers of 4,096; ViT-Tiny as in timm's table, attention counted.
-    [("resnet50", 4.09e9), ("densenet121", 2.83e9), ("vgg16", 15.47e9 - 25088 * 4096 - 4096**2 - 4096 * 1000 + 512e3),
-     ("efficientnet_lite0", 0.39e9), ("timm/vit_tiny_patch16_224", 1.26e9)],
-)  # fmt: skip
+    [
+        ("resnet50", 4.09e9),
+        ("densenet121", 2.83e9),
+        ("vgg16", 15.47e9 - 25088 * 4096 - 4096**2 - 4096 * 1000 + 512e3),
+        ("efficientnet_lite0", 0.39e9),
+        ("timm/vit_tiny_patch16_224", 1.26e9),
+    ],
+)
 def test_multiply_adds_are_those_of_the_papers(name, multiply_adds):
     counted = cost(Registry().models.get(name), name).multiply_adds
     assert counted == pytest.approx(multiply_adds, rel=0.02)

@@ -44,10 +44,18 @@ def test_a_widened_stem_answers_grey_input_as_before(channels):
 
 @pytest.mark.parametrize(
     ("name", "pretrained"),
-    [("efficientnet_lite0", True), ("resnet18", False), ("densenet121", False), ("vgg16", False),
-     ("efficientnet_b0", False), ("mobilenet_v3_small", False), ("timm/test_vit", False), ("timm/test_vit2", False),
-     ("timm/fastvit_t8", False)],
-)  # fmt: skip
+    [
+        ("efficientnet_lite0", True),
+        ("resnet18", False),
+        ("densenet121", False),
+        ("vgg16", False),
+        ("efficientnet_b0", False),
+        ("mobilenet_v3_small", False),
+        ("timm/test_vit", False),
+        ("timm/test_vit2", False),
+        ("timm/fastvit_t8", False),
+    ],
+)
 def test_the_stems_of_real_networks_answer_grey_input_as_before(name, pretrained):
     """Convolutions, two of them side by side (fastvit), and patch embeddings of transformers."""
     size = 160 if "vit" in name else 64
@@ -98,11 +106,18 @@ def test_a_torchvision_body_is_the_original_up_to_its_pooling(name):
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize(
     ("name", "channels", "outputs", "extras"),
-    [("small_cnn", 3, 1, 0), ("coord_cnn", 6, 5, 4), ("small_cnn", 6, 5, 4), ("resnet18", 4, 28, 0),
-     ("efficientnet_lite0", 6, 7, 3),
-     ("vgg16", 3, 2, 1), ("timm/resnet10t", 4, 2, 0), ("timm/test_convnext", 3, 2, 2),
-     ("timm/mobilenetv3_small_050", 6, 2, 0)],
-)  # fmt: skip
+    [
+        ("small_cnn", 3, 1, 0),
+        ("coord_cnn", 6, 5, 4),
+        ("small_cnn", 6, 5, 4),
+        ("resnet18", 4, 28, 0),
+        ("efficientnet_lite0", 6, 7, 3),
+        ("vgg16", 3, 2, 1),
+        ("timm/resnet10t", 4, 2, 0),
+        ("timm/test_convnext", 3, 2, 2),
+        ("timm/mobilenetv3_small_050", 6, 2, 0),
+    ],
+)
 def test_registered_networks_give_logits_and_an_embedding(name, channels, outputs, extras, head):
     check_forward_and_backward(name, channels, outputs, extras, head)
 
@@ -138,9 +153,14 @@ def test_the_second_input_reaches_the_logits_and_the_embedding(head):
 def fastai_head(features: int, outputs: int) -> nn.Sequential:
     """`fastai.vision.learner.create_head(features, outputs)` after its pooling and flattening, written out."""
     return nn.Sequential(
-        nn.BatchNorm1d(2 * features), nn.Dropout(0.25), nn.Linear(2 * features, 512, bias=False), nn.ReLU(),
-        nn.BatchNorm1d(512), nn.Dropout(0.5), nn.Linear(512, outputs, bias=False),
-    )  # fmt: skip
+        nn.BatchNorm1d(2 * features),
+        nn.Dropout(0.25),
+        nn.Linear(2 * features, 512, bias=False),
+        nn.ReLU(),
+        nn.BatchNorm1d(512),
+        nn.Dropout(0.5),
+        nn.Linear(512, outputs, bias=False),
+    )
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -164,7 +184,7 @@ def test_concat_pool_is_the_head_of_fastai(training):
 @pytest.mark.parametrize(
     "name",
     ["timm/resnet10t", "timm/test_convnext", "timm/mobilenetv3_small_050", "timm/test_vit", SWIN],
-)  # fmt: skip
+)
 def test_a_linear_head_sees_what_the_classifier_of_timm_would(name):
     import timm
 
@@ -181,7 +201,7 @@ def test_a_linear_head_sees_what_the_classifier_of_timm_would(name):
 @pytest.mark.parametrize(
     ("name", "shape"),
     [("timm/resnet10t", (512, 2, 2)), ("timm/test_convnext", (64, 2, 2)), (SWIN, (768, 7, 7))],
-)  # fmt: skip
+)
 def test_networks_of_timm_give_a_feature_map_channels_first(name, shape):
     size = 224 if "swin" in name else 64
     with torch.device("meta"):
@@ -191,9 +211,12 @@ def test_networks_of_timm_give_a_feature_map_channels_first(name, shape):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("timm/test_vit", "needs a feature map"), ("timm/inception_next_tiny", "its own pooling"),
-     ("timm/efficientvim_m1", "its own pooling")],
-)  # fmt: skip
+    [
+        ("timm/test_vit", "needs a feature map"),
+        ("timm/inception_next_tiny", "its own pooling"),
+        ("timm/efficientvim_m1", "its own pooling"),
+    ],
+)
 def test_a_network_without_a_feature_map_refuses_concat_pool(name, message):
     with torch.device("meta"), pytest.raises(KitError, match=f"{message}.*--set head=linear"):
         build(name, head="concat_pool")(torch.zeros(2, 3, *([160 if "test" in name else 224] * 2)))

@@ -143,8 +143,9 @@ def test_the_loss_of_a_margin_trains_with_the_head():
 def test_optimisers_are_those_of_torch(name, kind, options):
     ours, theirs = nn.Linear(4, 3, bias=False), nn.Linear(4, 3, bias=False)
     theirs.load_state_dict(ours.state_dict())
-    mine = make_optimizer(config(optimizer=name, lr=0.01, weight_decay=0.1, momentum=0.8, nesterov=True), ours,
-                          nn.Identity())  # fmt: skip
+    mine = make_optimizer(
+        config(optimizer=name, lr=0.01, weight_decay=0.1, momentum=0.8, nesterov=True), ours, nn.Identity()
+    )
     reference = kind(theirs.parameters(), lr=0.01, **options)
     for _ in range(5):
         images = torch.randn(8, 4)

@@ -2,14 +2,10 @@
 
 import copy
 import errno
-import fcntl
-import multiprocessing
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -17,82 +13,14 @@ from types import SimpleNamespace
 
 import cv2
 import numpy as np
-import pandas as pd
 import pytest
+from packs_made import CONSOLE, Made, probed
 
-from kit.console import Console
 from kit.data import packing
-from kit.data.index import Index
-from kit.data.packed import Packed, find_packed, mend_packed, packed
+from kit.data.packed import find_packed, mend_packed, packed
 from kit.data.pixels import read_grey
-from kit.data.store import Store
 from kit.errors import DISK, KitError
-from kit.files import read_json
 from kit.model.samples import Samples
-from kit.plugin.specs import Competition, DatasetSpec
-
-CONSOLE = Console()
-
-
-class Made:
-    """A competition of samples with a grey png a channel, whose reading can be counted, slowed down and broken."""
-
-    def __init__(self, folder: Path, sides: list[tuple[int, int]], channels: int = 3) -> None:
-        self.folder, self.log = folder, folder / "reads.log"
-        self.slow, self.broken = 0.0, folder / "broken"
-        folder.mkdir(parents=True)
-        random = np.random.default_rng(1)
-        for row, side in enumerate(sides):
-            for channel in range(channels):
-                image = random.integers(0, 256, side, dtype=np.uint8)
-                cv2.imwrite(str(folder / f"{row}_{channel}.png"), image)
-        files = [tuple(f"{row}_{channel}.png" for channel in range(channels)) for row in range(len(sides))]
-        frame = pd.DataFrame({"id": [f"i{row}" for row in range(len(sides))], "files": files})
-        self.index = Index(folder, "binary", ("no", "yes"), frame.assign(target=0), frame[:3])
-        dataset = DatasetSpec("grey", channels, lambda root: self.index, self.read)
-        competition = Competition("made", "Made", "made", "binary", "roc_auc", "grey", "made")
-        self.store = Store(competition, dataset, folder)
-
-    def read(self, files: tuple[Path, ...]) -> np.ndarray:
-        descriptor = os.open(self.log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-        os.write(descriptor, f"{files[0].stem.split('_')[0]}\n".encode())
-        os.close(descriptor)
-        if self.broken.is_file() and files[0].name == self.broken.read_text():
-            raise KitError(f"{files[0]} can't be read as an image: kit check names all such files")
-        time.sleep(self.slow)
-        return np.dstack([read_grey(path) for path in files])
-
-    def reads(self) -> Counter[int]:
-        """How often each row was read since the last call."""
-        lines = self.log.read_text().split() if self.log.is_file() else []
-        self.log.unlink(missing_ok=True)
-        return Counter(map(int, lines))
-
-    def pack(self, size: int = 8, **changes: object):
-        return packed(self.store, self.index, "train", size, CONSOLE, **changes)
-
-    def find(self, size: int = 8):
-        return find_packed(self.store, self.index, "train", size)
-
-    def files(self) -> set[str]:
-        """Endings."""
-        return {path.suffix for path in (self.folder / ".kit" / "packed").iterdir()} - {".lock"}
-
-    def take(self, pack: Packed) -> bytes:
-        """Remove all packs; the bytes of this one."""
-        content = pack.path.read_bytes()
-        shutil.rmtree(pack.path.parent)
-        return content
-
-    def noted(self) -> set[int]:
-        """The chunks that the journal names."""
-        journals = list((self.folder / ".kit" / "packed").glob("*.journal"))
-        lines = journals[0].read_text().splitlines(keepends=True) if journals else []
-        return {int(line.split()[0]) for line in lines if line.endswith("\n")}
-
-    def path(self, ending: str) -> Path:
-        [path] = (self.folder / ".kit" / "packed").glob(f"*.{ending}")
-        return path
 
 
 @pytest.fixture(autouse=True)
@@ -106,16 +34,19 @@ def made(tmp_path):
     return Made(tmp_path / "made", [(8, 8)] * 30)
 
 
-def probed(count: int) -> Counter[int]:
-    """The rows that every call reads, to see whether the dataset still reads as it did."""
-    return Counter([0, count // 2, count - 1])
-
-
 @pytest.mark.parametrize(
     ("channels", "sides", "size"),
-    [(3, (8, 8), 8), (3, (8, 8), 5), (3, (9, 12), 16), (1, (9, 12), 6), (4, (9, 12), 6), (6, (8, 8), 8),
-     (6, (9, 12), 16), (6, (8, 8), 5)],
-)  # fmt: skip
+    [
+        (3, (8, 8), 8),
+        (3, (8, 8), 5),
+        (3, (9, 12), 16),
+        (1, (9, 12), 6),
+        (4, (9, 12), 6),
+        (6, (8, 8), 8),
+        (6, (9, 12), 16),
+        (6, (8, 8), 5),
+    ],
+)
 def test_pixels_are_those_of_samples(tmp_path, channels, sides, size):
 
     made = Made(tmp_path / "made", [sides] * 10, channels)
@@ -221,9 +152,13 @@ def test_an_unreadable_file_is_named_and_the_good_chunks_are_kept(made):
 
 
 @pytest.mark.parametrize(
-    "read", [lambda files: np.zeros((8, 8), np.uint8), lambda files: np.zeros((8, 8, 3), np.float32),
-             lambda files: np.zeros((8, 8, 4), np.uint8)]
-)  # fmt: skip
+    "read",
+    [
+        lambda files: np.zeros((8, 8), np.uint8),
+        lambda files: np.zeros((8, 8, 3), np.float32),
+        lambda files: np.zeros((8, 8, 4), np.uint8),
+    ],
+)
 def test_what_is_read_otherwise_than_promised_is_refused(made, read):
     store = replace(made.store, dataset=replace(made.store.dataset, read=read))
     with pytest.raises(KitError, match=r"0_0.png: read as .*dataset grey promises uint8 with 3 channels: kit check"):
@@ -266,73 +201,6 @@ def test_a_folder_that_can_not_be_written_is_named(made):
     with pytest.raises(KitError, match=r"packed can't be written \(.*\): make it writable, or") as refused:
         made.pack()
     assert refused.value.code == DISK
-
-
-def start(made: Made):
-    """A process that packs and ends with the error's code."""
-
-    def run() -> None:
-        # What a shell starts in the background, tests too, ignores Ctrl-C from its birth.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            made.pack(workers=2)
-        except KitError as error:
-            (made.folder / "error.txt").write_text(str(error))
-            os._exit(error.code)
-
-    process = multiprocessing.get_context("fork").Process(target=run)
-    process.start()
-    return process
-
-
-@pytest.mark.parametrize("chunks", [0, 1, 4])
-@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
-def test_a_stopped_call_goes_on_without_reading_again(made, chunks, stop):
-    content = made.take(made.pack())
-    made.slow = 0.01
-    process = start(made)
-    while not list((made.folder / ".kit").glob("packed/*.part")) or len(made.noted()) < chunks:
-        time.sleep(0.001)
-    os.kill(process.pid, stop)
-    process.join()
-    assert process.exitcode == (130 if stop == signal.SIGINT else -signal.SIGKILL)
-    if stop == signal.SIGINT:
-        assert "packing train was interrupted: the same" in (made.folder / "error.txt").read_text()
-    made.slow = 0
-    with (made.folder / ".kit" / "packed" / "grey-train.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the workers of the killed process have ended
-    noted = made.noted()
-    assert len(noted) >= chunks
-    made.reads()
-    again = made.pack()
-    assert made.reads() == Counter(row for row in range(30) if row // 4 not in noted) + probed(30)
-    assert again.path.read_bytes() == content
-    assert made.files() == {".pixels", ".json"}
-
-
-def test_a_chunk_that_a_power_cut_took_is_made_again(made):
-    whole = made.pack(workers=1)
-    content = whole.path.read_bytes()
-    journal = "".join(f"{chunk} {crc}\n" for chunk, crc in enumerate(read_json(made.path("json"))["checksums"]))
-    made.path("json").unlink()
-    part = made.path("pixels").rename(whole.path.with_suffix(".part"))
-    whole.path.with_suffix(".journal").write_text(journal + "3 12")  # a torn line
-    with part.open("r+b") as file:
-        file.seek(9 * 192)
-        file.write(bytes(192))
-    made.reads()
-    assert made.pack().path.read_bytes() == content
-    assert made.reads() == Counter(range(8, 12)) + probed(30)
-
-
-def test_two_processes_make_one_pack(made):
-    made.slow = 0.005
-    other = start(made)
-    made.pack()
-    other.join()
-    assert other.exitcode == 0
-    # Each call probes; the second looks once more when it has waited, without reading.
-    assert made.reads() == Counter(range(30)) + probed(30) + probed(30)
 
 
 def test_a_pack_of_another_length_counts_as_none(made):

@@ -72,9 +72,12 @@ def test_all_are_listed(document):
     found = by_distribution(document)
     assert len(found) == len(BROKEN) + 6
     assert found["kit-healthy"] == {
-        "name": "healthy", "version": "2.1", "distribution": "kit-healthy",
-        "hooks": ["kit_commands", "kit_models"], "error": None,
-    }  # fmt: skip
+        "name": "healthy",
+        "version": "2.1",
+        "distribution": "kit-healthy",
+        "hooks": ["kit_commands", "kit_models"],
+        "error": None,
+    }
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -29,8 +29,18 @@ def free_port() -> str:
 
 
 def torchrun(*arguments: object, nodes: int = 1, node: int = 0, port: str = "", **options) -> subprocess.Popen:
-    here = ["--nnodes", nodes, "--node-rank", node, "--nproc-per-node", 2 // nodes, "--master-addr", "127.0.0.1",
-            "--master-port", port or free_port()]  # fmt: skip
+    here = [
+        "--nnodes",
+        nodes,
+        "--node-rank",
+        node,
+        "--nproc-per-node",
+        2 // nodes,
+        "--master-addr",
+        "127.0.0.1",
+        "--master-port",
+        port or free_port(),
+    ]
     command = [*TORCHRUN, *map(str, here), *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 

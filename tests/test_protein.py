@@ -165,8 +165,10 @@ def test_stains_drawn_in_their_colour_are_read_as_grey(spec, tmp_path):
     images = planes()
     blank = np.zeros_like(images[0])
     red, green, blue, yellow = images
-    coloured = [np.dstack(bgr) for bgr in ((blank, blank, red), (blank, green, blank), (blue, blank, blank),
-                                           (blank, yellow, yellow))]  # fmt: skip
+    coloured = [
+        np.dstack(bgr)
+        for bgr in ((blank, blank, red), (blank, green, blank), (blue, blank, blank), (blank, yellow, yellow))
+    ]
     np.testing.assert_array_equal(spec.read(written(tmp_path, coloured, "png")), np.stack(images, 2))
 
 
@@ -199,10 +201,12 @@ def test_extra_data_is_found_beside_its_csv_and_among_the_test_images(spec, tmp_
         assert rows["target"].tolist() == [(27,), (0, 25), (3, 4)]
         assert rows["files"].iat[1] == tuple(f"test/y_{colour}.png" for colour in COLOURS)
         assert rows["files"].iat[0] == tuple(str(folder / "train" / f"e2_{colour}.jpg") for colour in COLOURS)
-    for text, message in (("Id,Target\nq,1\n", "1 of 1 ids have no four images beside it .* first is q"),
-                          ("Id,Target\ne1,1\ne1,2\n", "1 ids stand there more than once"),
-                          ("Id,Target\ne1,28\n", "label '28' of e1"),
-                          ("Id,Label\ne1,1\n", "no column 'Predicted'")):  # fmt: skip
+    for text, message in (
+        ("Id,Target\nq,1\n", "1 of 1 ids have no four images beside it .* first is q"),
+        ("Id,Target\ne1,1\ne1,2\n", "1 ids stand there more than once"),
+        ("Id,Target\ne1,28\n", "label '28' of e1"),
+        ("Id,Label\ne1,1\n", "no column 'Predicted'"),
+    ):
         (folder / "train.csv").write_text(text)
         with pytest.raises(KitError, match=message):
             spec.extra(folder, index)
@@ -229,8 +233,11 @@ def test_the_submission_lists_class_numbers_in_the_samples_order(spec, submissio
     assert submission.check(path, root) == []
     cuts = np.full(28, 0.5)
     cuts[[3, 27]] = 0.4, 0.9
-    submission.write(predictions(["x", "y", "z"], [{0: 0.9, 3: 0.49}, {7: 0.1, 8: 0.2}, {27: 0.8, 1: 0.6}], cuts),
-                     spec.index(root), path)  # fmt: skip
+    submission.write(
+        predictions(["x", "y", "z"], [{0: 0.9, 3: 0.49}, {7: 0.1, 8: 0.2}, {27: 0.8, 1: 0.6}], cuts),
+        spec.index(root),
+        path,
+    )
     assert path.read_text() == "Id,Predicted\nz,1\nx,0 3\ny,8\n"
 
 
@@ -285,8 +292,10 @@ def test_the_real_archive_goes_through(kit, archives, spec, tmp_path):
 def real_size(archives, tmp_path) -> Path:
     """The full real csv files over empty images."""
     root = tmp_path / "full"
-    for part, name, csv in (("train", "protein_train_full.csv", "train.csv"),
-                            ("test", "protein_sample_submission_full.csv", "sample_submission.csv")):  # fmt: skip
+    for part, name, csv in (
+        ("train", "protein_train_full.csv", "train.csv"),
+        ("test", "protein_sample_submission_full.csv", "sample_submission.csv"),
+    ):
         table = (archives / name).read_text()
         (root / part).mkdir(parents=True)
         (root / csv).write_text(table)

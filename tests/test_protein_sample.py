@@ -60,9 +60,21 @@ def test_labels_come_together_as_they_do_in_reality():
 def test_frequent_pairs_keep_their_order():
     """Images with both labels, counted in the real train.csv; compressed, so it is their logarithms that agree."""
     real = {
-        (0, 25): 3631, (0, 2): 1735, (0, 21): 1343, (0, 7): 1092, (21, 25): 921, (0, 5): 806, (2, 25): 782,
-        (0, 19): 614, (0, 3): 571, (4, 25): 329, (0, 18): 279, (2, 23): 226, (14, 25): 157, (21, 22): 125,
-    }  # fmt: skip
+        (0, 25): 3631,
+        (0, 2): 1735,
+        (0, 21): 1343,
+        (0, 7): 1092,
+        (21, 25): 921,
+        (0, 5): 806,
+        (2, 25): 782,
+        (0, 19): 614,
+        (0, 3): 571,
+        (4, 25): 329,
+        (0, 18): 279,
+        (2, 23): 226,
+        (14, 25): 157,
+        (21, 22): 125,
+    }
     labels = sample.choose_labels(np.random.default_rng(0), 5000, 12)
     drawn_too = [sum(a in row and b in row for row in labels) for a, b in real]
     assert np.corrcoef(np.log(list(real.values())), np.log(drawn_too))[0, 1] > 0.9

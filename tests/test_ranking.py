@@ -91,8 +91,10 @@ def test_ids_are_ranked_by_what_a_run_said_of_images_it_had_not_seen(store):
     assert worst == sorted(loss, key=lambda id_: -loss[id_])[:20]
     assert ranked_ids(run, index, "best", 240) == sorted(loss, key=lambda id_: loss[id_])
     judged = set(Predictions.load(run.reading("fold-1/oof.npz")).ids)
-    assert ranked_ids(run, index, "worst", 5, fold=1) == [id_ for id_ in ranked_ids(run, index, "worst", 240)
-                                                          if id_ in judged][:5]  # fmt: skip
+    assert (
+        ranked_ids(run, index, "worst", 5, fold=1)
+        == [id_ for id_ in ranked_ids(run, index, "worst", 240) if id_ in judged][:5]
+    )
 
 
 def go_on(run, store, only_fold=None):

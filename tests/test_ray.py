@@ -184,9 +184,12 @@ def test_without_ray_it_says_how_to_install_it(kit, store, monkeypatch):
 
 @pytest.mark.parametrize(
     ("options", "advice"),
-    [(["--on", "dask"], "--on ray"), (["--address", "10.0.0.1:6379"], "give --on ray too"),
-     (["--gpus-per-fold", "1"], "give --on ray too")],
-)  # fmt: skip
+    [
+        (["--on", "dask"], "--on ray"),
+        (["--address", "10.0.0.1:6379"], "give --on ray too"),
+        (["--gpus-per-fold", "1"], "give --on ray too"),
+    ],
+)
 def test_options_that_make_no_sense_are_refused(kit, store, options, advice):
     assert advice in kit("train", "histo", *options, code=2).err
     assert not os.path.exists(os.environ["KIT_RUNS"])

@@ -187,8 +187,10 @@ def test_pseudo_labels_are_extra_data(tmp_path):
     rows = spec().extra(tmp_path / "p.csv", index)
     assert rows["id"].tolist() == ["HEPG2-03_2_D10"] * 2 + ["RPE-03_1_B03"] * 2
     assert [index.classes[number] for number in rows["target"]] == ["sirna_3"] * 2 + ["sirna_7"] * 2
-    for text, message in (("RPE-03_1_B03,sirna_8", "name no class, the first is 'sirna_8'"),
-                          ("HEPG2-01_1_B03,sirna_7", "name no test well, the first is 'HEPG2-01_1_B03'")):  # fmt: skip
+    for text, message in (
+        ("RPE-03_1_B03,sirna_8", "name no class, the first is 'sirna_8'"),
+        ("HEPG2-01_1_B03,sirna_7", "name no test well, the first is 'HEPG2-01_1_B03'"),
+    ):
         (tmp_path / "p.csv").write_text(f"id_code,sirna\n{text}\n")
         with pytest.raises(KitError, match=message):
             spec().extra(tmp_path / "p.csv", index)

@@ -21,9 +21,15 @@ def scored(task: str, truth: np.ndarray, probabilities: np.ndarray, decided: np.
     target = truth.astype(float) if task == "multilabel" else truth.argmax(1)
     values = probabilities[:, 1:] if task == "binary" else probabilities
     return Scored(
-        task, tuple(f"c{number}" for number in range(classes)), np.array([f"i{row}" for row in range(rows)], object),
-        np.zeros(rows, int), truth, decided, probabilities, sample_losses(task, target, values),
-    )  # fmt: skip
+        task,
+        tuple(f"c{number}" for number in range(classes)),
+        np.array([f"i{row}" for row in range(rows)], object),
+        np.zeros(rows, int),
+        truth,
+        decided,
+        probabilities,
+        sample_losses(task, target, values),
+    )
 
 
 def single(rows: int, classes: int, seed: int = 0) -> Scored:
@@ -98,8 +104,10 @@ def test_the_calibration_error_worked_by_hand():
     found = calibration(np.array([0.04, 0.06, 0.9, 1.0]), np.array([True, False, True, False]))
     assert found["ece"] == pytest.approx((0.9 + 0.1 + 1.0) / 4)
     assert [(bin_["rows"], bin_["confidence"], bin_["right"]) for bin_ in found["bins"]] == [
-        (2, pytest.approx(0.05), 0.5), (1, pytest.approx(0.9), 1.0), (1, pytest.approx(1.0), 0.0)
-    ]  # fmt: skip
+        (2, pytest.approx(0.05), 0.5),
+        (1, pytest.approx(0.9), 1.0),
+        (1, pytest.approx(1.0), 0.0),
+    ]
     assert calibration(np.array([0.0, 1 / BINS]), np.array([False, False]))["bins"][0]["rows"] == 2
 
 
@@ -186,8 +194,9 @@ def test_the_table_of_classes_and_the_summary_are_scikit_learns(task, classes, t
     else:
         target, answer = leaves.hot.astype(int), (values >= 0.5).astype(int)
         target, answer = (each[:, 0] if task == "binary" else each for each in (target, answer))
-    theirs = metrics.classification_report(target, answer, labels=range(len(classes)), target_names=classes,
-                                           output_dict=True, zero_division=0)  # fmt: skip
+    theirs = metrics.classification_report(
+        target, answer, labels=range(len(classes)), target_names=classes, output_dict=True, zero_division=0
+    )
     for row in report["by_class"]:
         own, number = theirs[classes[row["class"]]], row["class"]
         assert (row["precision"] or 0, row["recall"], row["f1"]) == pytest.approx(

@@ -36,8 +36,20 @@ def test_it_renders_whole_at_any_width_and_every_picture_has_an_alternative_text
         wide = browser.run("return [document.documentElement.scrollWidth, document.documentElement.clientWidth]")
         assert wide[0] == wide[1] <= width, "the page as a whole scrolls to the side"
         sections = browser.run("return [...document.querySelectorAll('section')].map((each) => each.id)")
-        assert sections == ["score", "course", "curves", "confusion", "losses", "calibration", "classes", "gallery",
-                            "suspects", "data", "configuration", "provenance"]  # fmt: skip
+        assert sections == [
+            "score",
+            "course",
+            "curves",
+            "confusion",
+            "losses",
+            "calibration",
+            "classes",
+            "gallery",
+            "suspects",
+            "data",
+            "configuration",
+            "provenance",
+        ]
         assert browser.run("return document.images.length") > 20
         assert browser.run("return [...document.images].filter((each) => !each.alt.trim()).length") == 0
         unnamed = (
@@ -60,8 +72,13 @@ def test_the_slider_moves_the_numbers(tmp_path, monkeypatch, browser):
         cells = [int(each.text) for each in browser.all("#outcome strong")]
         hits = int((given & truth).sum())
         assert cells == [hits, (truth & ~given).sum(), (given & ~truth).sum(), (~truth & ~given).sum()]
-        shown = dict(zip([each.text for each in browser.all("#numbers dt")],
-                         [each.text for each in browser.all("#numbers dd")], strict=True))  # fmt: skip
+        shown = dict(
+            zip(
+                [each.text for each in browser.all("#numbers dt")],
+                [each.text for each in browser.all("#numbers dd")],
+                strict=True,
+            )
+        )
         assert shown["Precision"] == f"{hits / given.sum():.4f}"
         assert shown["Recall (sensitivity)"] == f"{hits / truth.sum():.4f}"
         assert shown["Specificity"] == f"{(~truth & ~given).sum() / (~truth).sum():.4f}"

@@ -103,9 +103,13 @@ def test_a_killed_process_is_resumed_to_the_same_bytes(store, kit):
 def test_ctrl_c_saves_and_says_how_to_go_on(store, workers):
     run = begin(store, "epochs=50", f"workers={workers}")
     process = subprocess.Popen(
-        [sys.executable, "-m", "kit", "train", "--resume", run.id], stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE, text=True, env=os.environ, start_new_session=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "kit", "train", "--resume", run.id],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ,
+        start_new_session=True,
+    )
     deadline = time.monotonic() + 60
     while not (run.fold_dir(0) / "checkpoint.json").is_file() and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -36,8 +36,11 @@ def test_only_what_differs_is_compared_side_by_side(kit):
     document = kit("runs", "--compare", a.id, b.id, "--json").json
     assert document["runs"] == [a.id, b.id]
     assert document["config"] == {
-        "size": [96, 128], "sizes": [[], [64, 128]], "ema": [None, 0.99], "note": ["", "larger | longer"],
-    }  # fmt: skip
+        "size": [96, 128],
+        "sizes": [[], [64, 128]],
+        "ema": [None, 0.99],
+        "note": ["", "larger | longer"],
+    }
     assert document["folds"] == {"0": [0.9, 0.95], "1": [0.8, 0.85], "2": [0.7, 0.75]}
     assert document["common"] == {"folds": [0, 1, 2], "scores": [pytest.approx(0.8), pytest.approx(0.85)]}
     assert [score["value"] for score in document["score"]] == [pytest.approx(0.8), pytest.approx(0.85)]
@@ -102,9 +105,18 @@ def test_no_run_no_log(kit):
 
 
 NOTES = [
-    "", "a|b", "a \\| b", "*stars* and _lines_, `ticks`", "two\nlines", "<b>bold</b> & [link](x) ![](y)",
-    "snake_case, __init__ and ~~gone~~", "1 < 2 $x$ &amp; \\", "# not a heading", "ends with |", "größer →",
-]  # fmt: skip
+    "",
+    "a|b",
+    "a \\| b",
+    "*stars* and _lines_, `ticks`",
+    "two\nlines",
+    "<b>bold</b> & [link](x) ![](y)",
+    "snake_case, __init__ and ~~gone~~",
+    "1 < 2 $x$ &amp; \\",
+    "# not a heading",
+    "ends with |",
+    "größer →",
+]
 
 
 def table(markdown: str) -> list[list[str]]:
@@ -123,8 +135,20 @@ def table(markdown: str) -> list[list[str]]:
 def test_the_log_is_a_table_with_one_row_a_run(kit):
     runs = [make({0: 0.9}, note=note) for note in NOTES]
     head, *rows = table(kit("log", "histo").out)
-    assert head == ["run", "date", "data", "model", "size", "batch", "lr", "min/epoch", "CV score", "leaderboard",
-                    "note", "state"]  # fmt: skip
+    assert head == [
+        "run",
+        "date",
+        "data",
+        "model",
+        "size",
+        "batch",
+        "lr",
+        "min/epoch",
+        "CV score",
+        "leaderboard",
+        "note",
+        "state",
+    ]
     assert [row[0] for row in rows] == [run.id for run in runs]
     assert [row[head.index("note")] for row in rows] == [" ".join(note.split()) for note in NOTES]
     assert {len(row) for row in rows} == {len(head)}
@@ -140,9 +164,20 @@ def test_the_cells_of_the_log(kit, tmp_path):
     make({})
     _, first, second, third = table(kit("log", "histopathologic-cancer-detection").out)
     date = full.record["created"][:16].replace("T", " ")
-    assert first == [full.id, date, "sample", "efficientnet_lite0", "64, 128", "32 x 4", "1e-05 to 0.001", "2",
-                     "roc_auc 0.8000 (0.7900 to 0.8100)", "public 0.97123, private 0.96", "best",
-                     "finished"]  # fmt: skip
+    assert first == [
+        full.id,
+        date,
+        "sample",
+        "efficientnet_lite0",
+        "64, 128",
+        "32 x 4",
+        "1e-05 to 0.001",
+        "2",
+        "roc_auc 0.8000 (0.7900 to 0.8100)",
+        "public 0.97123, private 0.96",
+        "best",
+        "finished",
+    ]
     assert second[7:10] == ["20", "roc_auc 0.9000 (0.8900 to 0.9100), 1/3 folds", "public 0.5"]
     assert third[7:] == ["", "", "", "", "created"]
 

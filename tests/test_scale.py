@@ -26,8 +26,17 @@ from kit.plugin.registry import Registry
 
 TENTH = (22_003, 5_746)
 FULL = (scale_data.TRAIN, scale_data.TEST)
-NO_PIXELS = ("list", "config histo", "runs", "log histo", "download histo", "info histo", "folds histo --folds 3",
-             "folds histo --folds 5 --group {slides}", "submit --dry-run")  # fmt: skip
+NO_PIXELS = (
+    "list",
+    "config histo",
+    "runs",
+    "log histo",
+    "download histo",
+    "info histo",
+    "folds histo --folds 3",
+    "folds histo --folds 5 --group {slides}",
+    "submit --dry-run",
+)
 TRAIN = "train histo --model small_cnn --no-pretrained --size 16 --folds 2 --fold 0 --epochs 1 --batch-size 256"
 
 

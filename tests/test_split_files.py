@@ -39,9 +39,20 @@ def test_the_count_of_histopathology_is_divided_as_its_original_did():
 
 @pytest.mark.parametrize(
     ("count", "per_dir", "sizes"),
-    [(12, 4, [4] * 3), (12, 5, [4] * 3), (15, 4, [3] * 5), (10, 4, [5, 5]), (7, 3, [3, 2, 2]), (7, 4, [4, 3]),
-     (7, 7, [7]), (5, 100, [5]), (1, 1, [1]), (101, 10, [10, 10, *[9] * 9]), (3, 1, [1] * 3)],
-)  # fmt: skip
+    [
+        (12, 4, [4] * 3),
+        (12, 5, [4] * 3),
+        (15, 4, [3] * 5),
+        (10, 4, [5, 5]),
+        (7, 3, [3, 2, 2]),
+        (7, 4, [4, 3]),
+        (7, 7, [7]),
+        (5, 100, [5]),
+        (1, 1, [1]),
+        (101, 10, [10, 10, *[9] * 9]),
+        (3, 1, [1] * 3),
+    ],
+)
 def test_files_a_directory(count, per_dir, sizes):
     assert part_sizes(count, per_dir, None) == sizes
 

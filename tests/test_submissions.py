@@ -23,9 +23,16 @@ def test_without_waiting_it_is_recorded_and_listed_later(kit, server, run):
     assert listed["competition"] == "histopathology"
     [row] = listed["submissions"]
     assert row == {
-        "ref": 1000, "date": row["date"], "status": "COMPLETE", "public": 0.9, "private": None, "error": "",
-        "message": "larger images and more", "file": "submission.csv", "run": run.id,
-    }  # fmt: skip
+        "ref": 1000,
+        "date": row["date"],
+        "status": "COMPLETE",
+        "public": 0.9,
+        "private": None,
+        "error": "",
+        "message": "larger images and more",
+        "file": "submission.csv",
+        "run": run.id,
+    }
     assert record(run)["leaderboard"] == {"public": 0.9, "private": None}
     assert record(run)["submissions"][0]["date"] == row["date"]
 

@@ -86,8 +86,11 @@ def test_an_interruption_while_waiting_says_what_is_sent(kit, server, run, monke
 
 
 DOUBTS: list[tuple[str, dict[str, Any]]] = [
-    ("status", {"status": 500}), ("status", {"status": 504}), ("drop", {}), ("html", {}),
-]  # fmt: skip
+    ("status", {"status": 500}),
+    ("status", {"status": 504}),
+    ("drop", {}),
+    ("html", {}),
+]
 
 
 @pytest.mark.parametrize(("kind", "options"), DOUBTS)
@@ -129,8 +132,9 @@ def test_what_the_list_never_shows_is_unknown_and_not_repeated(kit, server, run,
     done = kit("submit", code=4)
     error = done.err.splitlines()[-1]
     assert error.startswith("error: probably not sent (")
-    assert error.endswith("and not repeated: Kaggle does not list it; kit submissions histopathology "
-                          "shows what Kaggle has")  # fmt: skip
+    assert error.endswith(
+        "and not repeated: Kaggle does not list it; kit submissions histopathology shows what Kaggle has"
+    )
     assert asked(server).count("CreateSubmission") == 2
     assert len(on_board(server)) == len(record(run)["submissions"]) == 1
     assert slept == [0.5, 1.0, 2.0, 4.0, 8.0]

@@ -44,8 +44,13 @@ def test_nothing_secret_is_ever_said(kit, server, run, tmp_path, monkeypatch, ca
             debug()
         texts.append("".join(traceback.format_exception(caught.value)))
         texts.append("".join(capsys.readouterr()))
-    secrets = [server.account.key, server.account.token, "upload_id", "storage.test",
-               *(upload.token for upload in server.uploads)]  # fmt: skip
+    secrets = [
+        server.account.key,
+        server.account.token,
+        "upload_id",
+        "storage.test",
+        *(upload.token for upload in server.uploads),
+    ]
     assert [secret for secret in secrets for text in texts if secret in text] == []
 
 

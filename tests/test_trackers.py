@@ -49,8 +49,10 @@ def held(found) -> dict[str, list[tuple[int, float]]]:
 def expected(run: Path) -> dict[str, list[tuple[int, float]]]:
     """What history.csv says, with eight steps an epoch."""
     rows = history(run)
-    return {tag: [(round(8 * float(row["epoch"])), pytest.approx(float(row[tag]), rel=1e-6)) for row in rows]
-            for tag in rows[0]}  # fmt: skip
+    return {
+        tag: [(round(8 * float(row["epoch"])), pytest.approx(float(row[tag]), rel=1e-6)) for row in rows]
+        for tag in rows[0]
+    }
 
 
 def test_tensorboard_holds_what_history_csv_says(kit, sample):
@@ -175,16 +177,25 @@ CLASSES = ("ash", "elm", "oak")
     ("task", "targets", "probabilities", "captions"),
     [
         ("binary", [[1.0], [0.0]], [[0.25], [0.125]], ["label elm|predicted ash 0.75", "label ash|predicted ash 0.88"]),
-        ("multiclass", [2, 0], [[0.1, 0.2, 0.7], [0.2, 0.5, 0.3]],
-         ["label oak|predicted oak 0.70", "label ash|predicted elm 0.50"]),
-        ("multilabel", [[1, 0, 1], [0, 0, 0]], [[0.5, 0.1, 0.9], [0.1, 0.2, 0.3]],
-         ["label ash, oak|predicted oak 0.90, ash 0.50", "label none|predicted none"]),
+        (
+            "multiclass",
+            [2, 0],
+            [[0.1, 0.2, 0.7], [0.2, 0.5, 0.3]],
+            ["label oak|predicted oak 0.70", "label ash|predicted elm 0.50"],
+        ),
+        (
+            "multilabel",
+            [[1, 0, 1], [0, 0, 0]],
+            [[0.5, 0.1, 0.9], [0.1, 0.2, 0.3]],
+            ["label ash, oak|predicted oak 0.90, ash 0.50", "label none|predicted none"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_captions_and_colours_of_previews(task, targets, probabilities, captions):
     pixels = np.arange(2 * 2 * 4, dtype=np.uint8).reshape(2, 2, 4)
-    dataset = DatasetSpec("x", 4, index=lambda root: None, read=lambda files: pixels,
-                          composite=lambda array: array[..., 1:])  # fmt: skip
+    dataset = DatasetSpec(
+        "x", 4, index=lambda root: None, read=lambda files: pixels, composite=lambda array: array[..., 1:]
+    )
     files = np.array([("a",), ("b",)])
     samples = Samples(Path(), files, np.array(targets), np.zeros((2, 0)), dataset, 2)
     shown = previews(samples, Forward(np.array(probabilities), np.array(targets), 0.0), task, CLASSES)
@@ -198,8 +209,11 @@ def test_a_picture_without_composite_is_rgb():
         return spec.picture(np.arange(channels, dtype=np.uint8).reshape(1, 1, channels))
 
     assert [picture(channels).ravel().tolist() for channels in (1, 2, 3, 6)] == [
-        [0, 0, 0], [0, 0, 0], [0, 1, 2], [0, 1, 2],
-    ]  # fmt: skip
+        [0, 0, 0],
+        [0, 0, 0],
+        [0, 1, 2],
+        [0, 1, 2],
+    ]
 
 
 def lines(path: Path) -> list[str]:

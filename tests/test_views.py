@@ -34,8 +34,9 @@ def test_views_are_crops_of_the_enlarged_image_in_each_flip(config):
     plain, large = views_of(config, 2, "1,1.5")
     assert (plain.side, large.side, len(plain.views), len(large.views)) == (64, 96, 2, 8)
     images = torch.arange(2 * 96 * 96, dtype=torch.float32).view(2, 1, 96, 96)
-    expected = [flip(images[:, :, top : top + 64, left : left + 64], n) for top in (0, 32) for left in (0, 32)
-                for n in range(2)]  # fmt: skip
+    expected = [
+        flip(images[:, :, top : top + 64, left : left + 64], n) for top in (0, 32) for left in (0, 32) for n in range(2)
+    ]
     assert all(torch.equal(view(images), crop) for view, crop in zip(large.views, expected, strict=True))
     assert torch.equal(plain.views[0](images[:, :, :64, :64]), images[:, :, :64, :64])
 

@@ -8,39 +8,22 @@ import numpy as np
 import pytest
 import torch
 from albumentations.augmentations.geometric.functional import d4
-from reference_steps import standard_steps
+from warp_cases import config, fixed, pictures
 
-from kit.config import TrainConfig
 from kit.model.batches import Normalize
-from kit.model.warp import GROUP, DeviceWarp, Parameters, compose, draw, gather, warp_batch, warp_normalized
+from kit.model.warp import GROUP, DeviceWarp, Parameters, draw, gather, warp_batch, warp_normalized
 
-EVERY = {"flip": True, "rot90": True, "rotate": 30, "zoom": 0.2, "shift": 0.1, "shear": 8, "brightness": 0.2,
-         "contrast": 0.3}  # fmt: skip
+EVERY = {
+    "flip": True,
+    "rot90": True,
+    "rotate": 30,
+    "zoom": 0.2,
+    "shift": 0.1,
+    "shear": 8,
+    "brightness": 0.2,
+    "contrast": 0.3,
+}
 CHANNELS = (1, 2, 3, 4, 6)
-
-
-def config(**values) -> TrainConfig:
-    return TrainConfig(**{"competition": "c", "dataset": "d", "loss": "bce", "flip": False, **values})
-
-
-def pictures(count: int, side: int, channels: int, noise: bool = False) -> np.ndarray:
-    """Smooth pictures over the whole range of grey, or noise."""
-    random = np.random.default_rng(side + channels)
-    images = random.integers(0, 256, (count, side, side, channels), np.uint8)
-    if noise:
-        return images
-    smooth = [cv2.GaussianBlur(image.astype(np.float32), (0, 0), side / 16).reshape(image.shape) for image in images]
-    return np.stack([((s - s.min()) / (s.max() - s.min()) * 255).round().astype(np.uint8) for s in smooth])
-
-
-def fixed(side: int, size: int, element="e", degrees=0.0, scale=(1.0, 1.0), shift=(0, 0), shear=(0.0, 0.0), alpha=1.0,
-          beta=0.0) -> Parameters:  # fmt: skip
-    """The parameters of one image."""
-    matrices = compose(
-        np.array([GROUP.index(element)]), np.array([degrees]), np.array([scale]), np.array([shift]), np.array([shear]),
-        (side, side), size,
-    )  # fmt: skip
-    return Parameters(matrices, np.array([alpha], np.float32), np.array([beta], np.float32))
 
 
 def affine(degrees=0.0, scale=(1.0, 1.0), shift=(0, 0), shear=(0.0, 0.0)) -> A.Affine:
@@ -49,8 +32,15 @@ def affine(degrees=0.0, scale=(1.0, 1.0), shift=(0, 0), shear=(0.0, 0.0)) -> A.A
     def pair(values):
         return {"x": (values[0], values[0]), "y": (values[1], values[1])}
 
-    return A.Affine(rotate=(degrees, degrees), scale=pair(scale), translate_px=pair(shift), shear=pair(shear),
-                    interpolation=cv2.INTER_LINEAR, border_mode=cv2.BORDER_REFLECT_101, p=1)  # fmt: skip
+    return A.Affine(
+        rotate=(degrees, degrees),
+        scale=pair(scale),
+        translate_px=pair(shift),
+        shear=pair(shear),
+        interpolation=cv2.INTER_LINEAR,
+        border_mode=cv2.BORDER_REFLECT_101,
+        p=1,
+    )
 
 
 def one(image: np.ndarray, parameters: Parameters | None, size: int) -> np.ndarray:
@@ -261,83 +251,6 @@ def test_a_memory_mapped_array_is_read_in_the_order_of_the_rows(tmp_path):
     for wrong in (warp_batch, gather):
         with pytest.raises(IndexError):
             wrong(mapped, np.array([1, 10]), *((None, 24) if wrong is warp_batch else ()))
-
-
-def test_draws_lie_in_their_ranges_evenly():
-    count, side, shear = 40_000, 100, 10
-    still = {"flip": False, "rot90": False, "rotate": 0, "zoom": 0, "shift": 0, "shear": 0, "brightness": 0,
-             "contrast": 0}  # fmt: skip
-
-    def drawn(**values):
-        return draw(config(**still | values), np.arange(count), (side, side), side)
-
-    def even(values, low, high):
-        assert low <= values.min() < low + 0.01 * (high - low)
-        assert high - 0.01 * (high - low) < values.max() <= high
-        assert values.mean() == pytest.approx((low + high) / 2, abs=0.01 * (high - low))
-        assert values.std() == pytest.approx((high - low) / 12**0.5, rel=0.02)
-
-    turned = drawn(rotate=30).matrices
-    even(np.degrees(np.arctan2(turned[:, 1, 0], turned[:, 0, 0])), -30, 30)
-    zoomed = drawn(zoom=0.3).matrices
-    even(1 / zoomed[:, 0, 0], 0.7, 1.3)
-    even(1 / zoomed[:, 1, 1], 0.7, 1.3)
-    # albumentations draws the two factors apart.
-    assert abs(np.corrcoef(zoomed[:, 0, 0], zoomed[:, 1, 1])[0, 1]) < 0.02
-    shifted = drawn(shift=0.2).matrices[:, :, 2]
-    assert (shifted == np.trunc(shifted)).all()
-    assert (shifted.min(0) == -19).all()
-    assert (shifted.max(0) == 19).all()
-    assert (np.abs(shifted.mean(0)) < 0.2).all()
-    assert np.mean(shifted == 0) == pytest.approx(2 / 40, abs=0.005)
-    sheared = np.linalg.inv(drawn(shear=shear).matrices[:, :, :2])
-    even(np.degrees(np.arctan(sheared[:, 0, 1])), -shear, shear)
-    even(np.degrees(np.arctan(sheared[:, 1, 0])), -shear, shear)
-    even(drawn(brightness=0.2).beta, -51, 51)
-    even(drawn(contrast=0.2).alpha, 0.8, 1.2)
-
-
-def test_draws_are_distributed_as_those_of_albumentations():
-    count, shape = 4000, (60, 60, 3)
-    settings = config(rotate=40, zoom=0.3, shift=0.15, shear=12, brightness=0.2, contrast=0.4)
-    warp, shade = standard_steps(settings)
-    warp.set_random_seed(0)
-    shade.set_random_seed(0)
-    theirs = [warp.get_params_dependent_on_data({"shape": shape}, {})["matrix"][:2].ravel() for _ in range(count)]
-    image = {"image": np.zeros(shape, np.uint8)}
-    shades = [[*shade.get_params_dependent_on_data({}, image).values()] for _ in range(count)]
-    drawn = draw(settings, np.arange(count), shape[:2], 60)
-    matrices = np.concatenate([drawn.matrices, np.tile([[[0.0, 0.0, 1.0]]], (count, 1, 1))], 1)
-    ours = np.column_stack([np.linalg.inv(matrices)[:, :2].reshape(count, 6), drawn.alpha, drawn.beta])
-    pairs = [(ours, np.column_stack([theirs, shades]))]
-    # Their products too, by which draws that hang together would show.
-    for shift in (1, 2, 4):
-        pairs.append(tuple((a - a.mean(0)) * np.roll(a - a.mean(0), shift, 1) for a in pairs[0]))
-    for a, b in pairs:
-        for one_of_ours, one_of_theirs in zip(a.T, b.T, strict=True):
-            levels = np.quantile(one_of_theirs, np.linspace(0.02, 0.98, 49))
-            shares = [np.searchsorted(np.sort(values), levels) / count for values in (one_of_ours, one_of_theirs)]
-            # Kolmogorov and Smirnov's distance; by chance above 0.044 once in a thousand.
-            assert np.abs(shares[0] - shares[1]).max() < 0.05
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [({"flip": True, "rot90": True}, GROUP), ({"rot90": True}, GROUP[:4]), ({"flip": True}, ("e", "h")), ({}, ("e",))],
-)
-def test_flips_and_turns_are_equally_frequent(values, expected):
-    matrices = draw(config(**values), np.arange(8000) * 7919, (9, 9), 9).matrices
-    found, counts = np.unique(matrices, axis=0, return_counts=True)
-    known = {fixed(9, 9, element).matrices.tobytes() for element in expected}
-    assert {(matrix + 0.0)[None].tobytes() for matrix in found} <= known
-    assert len(found) == len(expected)
-    assert (np.abs(counts / 8000 - 1 / len(expected)) < 0.02).all()
-
-
-def test_a_step_more_leaves_the_others_draws_alone():
-    less, more = (draw(config(rotate=r, brightness=0.2), np.arange(9), (9, 9), 9) for r in (0, 20))
-    assert (less.beta == more.beta).all()
-    assert (less.matrices != more.matrices).any()
 
 
 @pytest.mark.parametrize("values", [{"zoom": 0.999999}, {"shear": 89.9}, {"shear": 45, "rotate": 180, "shift": 0.99}])

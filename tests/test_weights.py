@@ -41,8 +41,9 @@ def test_dividing_exact_posteriors_by_the_share_is_the_rule_of_equal_costs():
     assert np.allclose(weighted.sum(1), 1)
     by_hand = [max(range(3), key=lambda k: row[k] / np.mean(target == k)) for row in values[:500]]
     assert rule.decided(values)[:500].tolist() == by_hand
-    plain, divided = (mean_recall(target, fit(method, target, values).decided(values)) for method in ("largest",
-                      "prior"))  # fmt: skip
+    plain, divided = (
+        mean_recall(target, fit(method, target, values).decided(values)) for method in ("largest", "prior")
+    )
     assert divided > plain + 0.1
     power = fit("power", target, values)
     assert power.power == pytest.approx(1, abs=0.3), "posteriors are exact: nothing is left to tune"
@@ -81,8 +82,11 @@ def test_the_search_ends_where_no_single_weight_gains():
     for k, factor in itertools.product(range(3), np.geomspace(0.3, 3, 50)):
         tried = weights.copy()
         tried[k] *= factor
-        assert (tried[k] / start.weights[k] > 4 or tried[k] / start.weights[k] < 0.25
-                or mean_recall(target, (values * tried).argmax(1)) <= reached + 1e-12)  # fmt: skip
+        assert (
+            tried[k] / start.weights[k] > 4
+            or tried[k] / start.weights[k] < 0.25
+            or mean_recall(target, (values * tried).argmax(1)) <= reached + 1e-12
+        )
 
 
 def test_the_nested_estimate_is_made_without_the_part_that_it_judges():

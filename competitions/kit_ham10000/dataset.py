@@ -21,8 +21,22 @@ CLASSES = ("mel", "nv", "bcc", "akiec", "bkl", "df", "vasc")
 METADATA = ("HAM10000_metadata.csv", "HAM10000_metadata")
 COLUMNS = ("lesion_id", "image_id", "dx", "age", "sex", "localization")
 FACTS = ("age", "sex", "localization")
-SITES = ("abdomen", "acral", "back", "chest", "ear", "face", "foot", "genital", "hand", "lower extremity", "neck",
-         "scalp", "trunk", "upper extremity")  # fmt: skip
+SITES = (
+    "abdomen",
+    "acral",
+    "back",
+    "chest",
+    "ear",
+    "face",
+    "foot",
+    "genital",
+    "hand",
+    "lower extremity",
+    "neck",
+    "scalp",
+    "trunk",
+    "upper extremity",
+)
 IMAGE = re.compile(r"(ISIC_\d+)\.(?:jpg|jpeg|png)", re.IGNORECASE)
 AGE_MEAN, AGE_STD = 50.0, 20.0  # years, round
 UNKNOWN = ("", "unknown")
@@ -44,8 +58,10 @@ def index(root: Path) -> Index:
     wrong = table[~table["dx"].isin(CLASSES)]
     if len(wrong):
         known = ", ".join(CLASSES)
-        raise KitError(f"{METADATA[0]}: the dx {wrong['dx'].iloc[0]!r} of {wrong['image_id'].iloc[0]} is none of "
-                       f"{known} ({len(wrong)} such rows): {MEND}")  # fmt: skip
+        raise KitError(
+            f"{METADATA[0]}: the dx {wrong['dx'].iloc[0]!r} of {wrong['image_id'].iloc[0]} is none of "
+            f"{known} ({len(wrong)} such rows): {MEND}"
+        )
     listed = table["image_id"]
     doubled, absent = listed.duplicated(), ~listed.isin(images)
     rows = table[~doubled & ~absent].reset_index(drop=True)
@@ -165,11 +181,15 @@ def labels_of(table: pd.DataFrame, path: Path) -> pd.Series:
         values = table[columns].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
         undecided = (values == values.max(1, keepdims=True)).sum(1) != 1
         if undecided.any():
-            raise KitError(f"{path}: {table['image'][undecided].iloc[0]} has no single largest column "
-                           f"({int(undecided.sum())} such rows): correct it")  # fmt: skip
+            raise KitError(
+                f"{path}: {table['image'][undecided].iloc[0]} has no single largest column "
+                f"({int(undecided.sum())} such rows): correct it"
+            )
         return pd.Series(values.argmax(1), index=table["image"].str.removesuffix(".jpg").to_numpy(object))
-    raise KitError(f"{path} has the columns {', '.join(table.columns)}: give a csv with image_id and dx, or with image "
-                   f"and {', '.join(columns)}")  # fmt: skip
+    raise KitError(
+        f"{path} has the columns {', '.join(table.columns)}: give a csv with image_id and dx, or with image "
+        f"and {', '.join(columns)}"
+    )
 
 
 def extra(path: Path, index: Index) -> pd.DataFrame:
@@ -184,15 +204,20 @@ def extra(path: Path, index: Index) -> pd.DataFrame:
     labels = labels_of(table, table_path)
     if labels.index.has_duplicates:
         raise KitError(f"{table_path}: {labels.index[labels.index.duplicated()][0]} stands there twice: remove one")
-    known = {id_: files for frame in (index.train, index.test) for id_, files in zip(frame["id"], frame["files"],
-             strict=True)}  # fmt: skip
+    known = {
+        id_: files
+        for frame in (index.train, index.test)
+        for id_, files in zip(frame["id"], frame["files"], strict=True)
+    }
     folder = table_path.parent.absolute()
     for place in (folder, *sorted(entry for entry in folder.iterdir() if entry.is_dir())):
         known |= {image[1]: (str(file),) for file in place.iterdir() if (image := IMAGE.fullmatch(file.name))}
     absent = [id_ for id_ in labels.index if id_ not in known]
     if absent:
-        raise KitError(f"{table_path}: {len(absent)} of {len(labels)} ids have no image beside it or in the "
-                       f"competition, the first is {absent[0]}: put them there as ID.jpg")  # fmt: skip
+        raise KitError(
+            f"{table_path}: {len(absent)} of {len(labels)} ids have no image beside it or in the "
+            f"competition, the first is {absent[0]}: put them there as ID.jpg"
+        )
     rows = table if {*FACTS} <= set(table) else pd.DataFrame("", index=range(len(table)), columns=list(FACTS))
     frame = pd.DataFrame({"id": labels.index, "target": labels.to_numpy()})
     frame["files"] = _files(frame["id"], {id_: files[0] for id_, files in known.items()})

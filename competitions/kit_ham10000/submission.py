@@ -57,8 +57,13 @@ def check(path: Path, root: Path) -> list[Finding]:
         if len(absent):
             findings.append(Finding("error", f"images are missing: {len(absent)}, the first is {absent[0]!r}"))
     else:
-        findings.append(Finding("warning", "no test images are here to hold the rows against: "
-                                "kit download ham10000 --add --from ISIC2018_Task3_Test_Input.zip"))  # fmt: skip
+        findings.append(
+            Finding(
+                "warning",
+                "no test images are here to hold the rows against: "
+                "kit download ham10000 --add --from ISIC2018_Task3_Test_Input.zip",
+            )
+        )
     if not any(finding.level == "error" for finding in findings):
         tied = _answers(table) < 0
         findings += bad_rows(table, tied, "two classes share the largest confidence, which counts as wrong")
@@ -95,8 +100,12 @@ def _check_values(table: pd.DataFrame) -> list[Finding]:
         findings += bad_rows(table, np.isnan(value) & ~empty, f"{name} is not a number", name)
         findings += bad_rows(table, (value < 0) | (value > 1), f"{name} lies outside 0..1", name)
         if len(text) and text.str.fullmatch(r"[+-]?\d+").all():
-            findings.append(Finding("error", f"{name} holds whole numbers only, which the scorer takes for no "
-                                    "confidences: write 0.0 and 1.0"))  # fmt: skip
+            findings.append(
+                Finding(
+                    "error",
+                    f"{name} holds whole numbers only, which the scorer takes for no confidences: write 0.0 and 1.0",
+                )
+            )
     return findings
 
 
@@ -117,14 +126,18 @@ def grade(path: Path, truth: Path) -> Mapping[str, float]:
     known = read_table(truth, (), "give --truth the ground truth of the test")
     labels = labels_of(known, truth)
     if set(COLUMNS) <= set(known) and not known[list(COLUMNS)].apply(pd.to_numeric).isin((0, 1)).all(axis=None):
-        raise KitError(f"{truth} holds confidences between 0 and 1, so it is a submission and no ground truth: give "
-                       "--truth the published csv")  # fmt: skip
+        raise KitError(
+            f"{truth} holds confidences between 0 and 1, so it is a submission and no ground truth: give "
+            "--truth the published csv"
+        )
     answers = pd.Series(_answers(table), index=table["image"])
     absent, strange = labels.index.difference(answers.index), answers.index.difference(labels.index)
     if len(absent) or len(strange):
         first = absent[0] if len(absent) else strange[0]
-        raise KitError(f"{path} and {truth} are not of the same images: {len(absent)} are missing, {len(strange)} not "
-                       f"in the truth, the first is {first}: give the truth of these test images")  # fmt: skip
+        raise KitError(
+            f"{path} and {truth} are not of the same images: {len(absent)} are missing, {len(strange)} not "
+            f"in the truth, the first is {first}: give the truth of these test images"
+        )
     weight = pd.Series(1.0, index=labels.index)
     if "score_weight" in known:
         weight[:] = pd.to_numeric(known["score_weight"]).to_numpy()

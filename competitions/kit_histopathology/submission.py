@@ -40,8 +40,10 @@ def grade(path: Path, truth: Path) -> Mapping[str, float]:
     given = read_table(path, ("id", "label"), "kit submit histopathology --dry-run writes one").set_index("id")["label"]
     known = read_table(truth, ("id", "label"), "give --truth a csv with id and label").set_index("id")["label"]
     if given.index.has_duplicates or set(given.index) != set(known.index):
-        raise KitError(f"{path} ({len(given)} rows) and {truth} ({len(known)}) are not of the same ids: "
-                       "give the truth of these test images")  # fmt: skip
+        raise KitError(
+            f"{path} ({len(given)} rows) and {truth} ({len(known)}) are not of the same ids: "
+            "give the truth of these test images"
+        )
     target, values = (pd.to_numeric(column.loc[known.index], errors="coerce") for column in (known, given))
     if target.isna().any() or values.isna().any():
         raise KitError(f"a label of {truth if target.isna().any() else path} is no number: correct it")

@@ -158,9 +158,11 @@ class Field:
         return light / 255
 
     def by_point(
-        self, where: np.ndarray, each: tuple[int, int],
+        self,
+        where: np.ndarray,
+        each: tuple[int, int],
         draw: Callable[[np.random.Generator, np.ndarray, Cell, np.ndarray], None],
-    ) -> np.ndarray:  # fmt: skip
+    ) -> np.ndarray:
         """What `draw` draws at random points of a map's true pixels, so many (from, to) in each cell, 0..1."""
         canvas = np.zeros((CANVAS, CANVAS), np.uint8)
         for number, cell in enumerate(self.cells):

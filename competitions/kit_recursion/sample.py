@@ -26,8 +26,22 @@ TEST = {"HEPG2": 1, "HUVEC": 1, "RPE": 1, "U2OS": 1}
 WELLS = [row + column for row in "BCD" for column in ("02", "03", "04", "05")]
 UNTREATED, EMPTY = "UNTREATED", "B02"
 POSITIVE_WELLS = ("B05", "C03", "D04")
-KNOBS = ("count", "spread", "nucleus", "dna", "er", "er_reach", "actin", "fibres", "nucleoli", "rna", "mito", "clumps",
-         "golgi", "golgi_spread")  # fmt: skip
+KNOBS = (
+    "count",
+    "spread",
+    "nucleus",
+    "dna",
+    "er",
+    "er_reach",
+    "actin",
+    "fibres",
+    "nucleoli",
+    "rna",
+    "mito",
+    "clumps",
+    "golgi",
+    "golgi_spread",
+)
 STAINS = ("dna", "er", "actin", "rna", "mito", "golgi")  # the knob of each channel's strength
 BRIGHTNESS = 0.8 * np.array([42, 75, 50, 110, 60, 110])  # of each channel, grey levels
 ACTIVE, EFFECT = 4, 1.8  # how many knobs a siRNA turns, and how far

@@ -56,14 +56,20 @@ def command(
 
 def _print(document: dict[str, Any], console: "Console") -> None:
     rows = [
-        (row["name"], row["kind"], _number(row["estimate"]),
-         ", ".join(f"{weight:.3f}" for weight in (row["weights"] or {}).values()))
+        (
+            row["name"],
+            row["kind"],
+            _number(row["estimate"]),
+            ", ".join(f"{weight:.3f}" for weight in (row["weights"] or {}).values()),
+        )
         for row in document["estimates"]
-    ]  # fmt: skip
+    ]
     score, run = document["score"], document["run"]
     console.table(document["scored_by"], ["blend of", "", "estimate", "weights"], rows)
-    console.say(f"{document['method']}: {document['scored_by']} {_number(score['value'])} "
-                f"[{_number(score['low'])}, {_number(score['high'])}] over {score['ids']} ids")  # fmt: skip
+    console.say(
+        f"{document['method']}: {document['scored_by']} {_number(score['value'])} "
+        f"[{_number(score['low'])}, {_number(score['high'])}] over {score['ids']} ids"
+    )
     # Where the estimates have thresholds, the answers want them too.
     following = f"kit submit {run} --dry-run" if document["scored_by"] == score["metric"] else f"kit thresholds {run}"
     console.say(f"run: {document['path']}   next: {following}")

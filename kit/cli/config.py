@@ -49,7 +49,9 @@ def command(
     console.table(
         "",
         ["key", "value", "from", "meaning"],
-        [[key, "none" if value is None else str(value), sources[key], descriptions[key]]
-         for key, value in values.items()],
-    )  # fmt: skip
+        [
+            [key, "none" if value is None else str(value), sources[key], descriptions[key]]
+            for key, value in values.items()
+        ],
+    )
     console.result({key: {"value": value, "source": sources[key]} for key, value in values.items()})

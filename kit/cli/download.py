@@ -73,9 +73,15 @@ def command(
 
 
 def _all(
-    store: "Store", archives: list[Path], add: bool, sample: bool, seed: int | None, keep: bool, force: bool,
+    store: "Store",
+    archives: list[Path],
+    add: bool,
+    sample: bool,
+    seed: int | None,
+    keep: bool,
+    force: bool,
     console: "Console",
-) -> None:  # fmt: skip
+) -> None:
     from kit.data.arrival import from_archives, from_sample
 
     kept = None

@@ -46,23 +46,30 @@ def command(
 
 
 def _print(document: dict[str, Any], console: Any) -> None:
-    scalars = [[name, f"{value:.4f}"] for name, value in document.items()
-               if isinstance(value, float) and name not in ("threshold", "difference")]  # fmt: skip
+    scalars = [
+        [name, f"{value:.4f}"]
+        for name, value in document.items()
+        if isinstance(value, float) and name not in ("threshold", "difference")
+    ]
     console.say(f"{document['run']}: {document['ids']} ids, threshold {document['threshold']}")
     console.table("", ["metric", "value"], scalars)
     report = {name: row for name, row in document["report"].items() if isinstance(row, dict)}
     columns = {"precision": "precision", "recall": "recall", "F1": "f1-score", "AUC": "auc", "threshold": "threshold"}
     shown = {title: key for title, key in columns.items() if any(key in row for row in report.values())}
-    rows = [[name, int(row["support"]), *(_number(row.get(key)) for key in shown.values())]
-            for name, row in report.items()]  # fmt: skip
+    rows = [
+        [name, int(row["support"]), *(_number(row.get(key)) for key in shown.values())] for name, row in report.items()
+    ]
     console.table("report by class", ["class", "support", *shown], rows)
     matrix = document["confusion"]
     names = [name for name in report if "avg" not in name]
     if "label_confusion" in document:
         _print_confused(names, document["label_confusion"], console)
     else:
-        console.table("confusion (rows: truth, columns: prediction)", ["", *names],
-                      [[name, *row] for name, row in zip(names, matrix, strict=True)])  # fmt: skip
+        console.table(
+            "confusion (rows: truth, columns: prediction)",
+            ["", *names],
+            [[name, *row] for name, row in zip(names, matrix, strict=True)],
+        )
     folds = ", ".join(f"{number}: {value:.4f}" for number, value in document["folds"].items())
     console.say(f"{document['metric']} a fold: {folds}")
     if document["difference"] is not None:
@@ -71,8 +78,12 @@ def _print(document: dict[str, Any], console: Any) -> None:
 
 def _print_confused(names: list[str], matrix: list[list[int]], console: Any) -> None:
     """The pairs of labels of which most often the one is missed and the other given instead."""
-    pairs = [(count, missed, given) for missed, row in enumerate(matrix) for given, count in enumerate(row)
-             if missed != given and count]  # fmt: skip
+    pairs = [
+        (count, missed, given)
+        for missed, row in enumerate(matrix)
+        for given, count in enumerate(row)
+        if missed != given and count
+    ]
     rows = [[names[missed], names[given], count] for count, missed, given in sorted(pairs, reverse=True)[:CONFUSED]]
     console.table("confusion between labels", ["missed", "given instead", "ids"], rows)
 

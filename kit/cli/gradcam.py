@@ -76,8 +76,10 @@ def command(
     explained = explain_run(registry, found, ids, names, method, of, fold, console=console)
     facts = {"run": found.id, "method": method, "class": of, "choice": [*given, "worst"][0]}
     document = write_explained(explained, ids, found.path / "gradcam", facts)
-    console.say(f"{len(document['images'])} images explained by {method} at {', '.join(document['layers'])}: "
-                f"{document['folder']}/grid.png, each by itself beside it, maps in maps.npz")  # fmt: skip
+    console.say(
+        f"{len(document['images'])} images explained by {method} at {', '.join(document['layers'])}: "
+        f"{document['folder']}/grid.png, each by itself beside it, maps in maps.npz"
+    )
     console.result(document)
 
 
@@ -88,10 +90,24 @@ def _list(registry: "Registry", run: "Run", console: "Console") -> None:
 
     found = layers_of_run(registry, run)
     default = default_layers(found)
-    rows = [[each.name, each.stride, each.channels, f"{each.height}x{each.width}", "yes" if each in default else ""]
-            for each in candidates(found)]  # fmt: skip
-    console.table(f"layers of {run.config.model} at {run.config.size} px",
-                  ["name", "stride", "channels", "map", "by default"], rows)  # fmt: skip
-    document = [{"name": each.name, "stride": each.stride, "channels": each.channels, "height": each.height,
-                 "width": each.width, "default": each in default} for each in candidates(found)]  # fmt: skip
+    rows = [
+        [each.name, each.stride, each.channels, f"{each.height}x{each.width}", "yes" if each in default else ""]
+        for each in candidates(found)
+    ]
+    console.table(
+        f"layers of {run.config.model} at {run.config.size} px",
+        ["name", "stride", "channels", "map", "by default"],
+        rows,
+    )
+    document = [
+        {
+            "name": each.name,
+            "stride": each.stride,
+            "channels": each.channels,
+            "height": each.height,
+            "width": each.width,
+            "default": each in default,
+        }
+        for each in candidates(found)
+    ]
     console.result({"run": run.id, "model": run.config.model, "layers": document})

@@ -52,15 +52,25 @@ def command(
     own = (found.score if found else None) or {}
     if found is not None:
         found.update(leaderboard={**(found.record.get("leaderboard") or {}), "official": value})
-    console.table(f"{path}", ["", ""], [[name, f"{score:.4f}".rstrip("0").rstrip(".")] for name, score in
-                                        scores.items()])  # fmt: skip
+    console.table(
+        f"{path}", ["", ""], [[name, f"{score:.4f}".rstrip("0").rstrip(".")] for name, score in scores.items()]
+    )
     promise = ""
     if own.get("value") is not None:
         interval = "" if own["low"] is None else f" [{own['low']:.4f}, {own['high']:.4f}]"
         promise = f"   cross-validated {own['metric']}: {own['value']:.4f}{interval}"
     console.say(f"{metric}: {value:.4f}{promise}")
-    console.result({"competition": known.name, "run": found.id if found else None, "path": path, "metric": metric,
-                    "value": value, "scores": scores, "cross_validated": own or None})  # fmt: skip
+    console.result(
+        {
+            "competition": known.name,
+            "run": found.id if found else None,
+            "path": path,
+            "metric": metric,
+            "value": value,
+            "scores": scores,
+            "cross_validated": own or None,
+        }
+    )
 
 
 def _run(name: str | None, competition: str) -> "Run":

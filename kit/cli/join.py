@@ -25,8 +25,10 @@ def command(
 
     console = Console(json)
     document = join(Registry(), [find_run(name) for name in runs], console)
-    rows = [(part["run"], part["only"], (part["score"] or {}).get("ids"), _number((part["score"] or {}).get("value")))
-            for part in document["parts"]]  # fmt: skip
+    rows = [
+        (part["run"], part["only"], (part["score"] or {}).get("ids"), _number((part["score"] or {}).get("value")))
+        for part in document["parts"]
+    ]
     score = document["score"]
     rows.append((document["run"], "all of them", score["ids"], _number(score["value"])))
     console.table("", ["run", "rows", "ids", score["metric"]], rows)

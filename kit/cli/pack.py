@@ -52,8 +52,10 @@ def command(
     damaged, packs = [], []
     for name in wanted:
         if verify:
-            damaged += [f"{name} {rows.start}..{rows.stop - 1}" for rows in
-                        mend_packed(store, index, name, side, console, workers)]  # fmt: skip
+            damaged += [
+                f"{name} {rows.start}..{rows.stop - 1}"
+                for rows in mend_packed(store, index, name, side, console, workers)
+            ]
         pack = packed(store, index, name, side, console, workers)
         made = pack.images_per_second is not None
         speed = f"packed, {pack.images_per_second:,.0f} images/s" if made else "was there"

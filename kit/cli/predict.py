@@ -41,6 +41,8 @@ def command(
     )
     if nearest:
         own = found.record.get("score") or {}
-        console.say(f"out-of-fold {document['nearest']['metric']}: {document['nearest']['value']:.4f} by the nearest "
-                    f"class, {own.get('value') or float('nan'):.4f} by the network's logits")  # fmt: skip
+        console.say(
+            f"out-of-fold {document['nearest']['metric']}: {document['nearest']['value']:.4f} by the nearest "
+            f"class, {own.get('value') or float('nan'):.4f} by the network's logits"
+        )
     console.result(document)

@@ -37,6 +37,8 @@ def command(
     path = out or found.path / "pseudo-labels.csv"
     document = pseudo_label(Registry(), found, min_confidence, path, plates)
     name = found.config.competition
-    console.say(f"{document['ids']} of {document['of']} test ids at {min_confidence:g} or more: {path}   "
-                f"next: kit train {name} --extra {path}")  # fmt: skip
+    console.say(
+        f"{document['ids']} of {document['of']} test ids at {min_confidence:g} or more: {path}   "
+        f"next: kit train {name} --extra {path}"
+    )
     console.result(document)

@@ -29,8 +29,9 @@ def command(
     console = Console(json)
     if not compare:
         if runs:
-            raise KitError(f"what of {runs[0]}? kit runs --compare RUN RUN compares runs, kit config RUN shows one's "
-                           "configuration")  # fmt: skip
+            raise KitError(
+                f"what of {runs[0]}? kit runs --compare RUN RUN compares runs, kit config RUN shows one's configuration"
+            )
         _list(console)
         return
     if runs is None or len(set(runs)) < 2:
@@ -69,8 +70,10 @@ def _list(console: "Console") -> None:
     if not documents:
         console.say(f"no runs in {runs_dir()}: kit train makes one")
     else:
-        rows = [[f"{cell:.4f}" if name == "score" and cell is not None else cell for name, cell in document.items()]
-                for document in documents]  # fmt: skip
+        rows = [
+            [f"{cell:.4f}" if name == "score" and cell is not None else cell for name, cell in document.items()]
+            for document in documents
+        ]
         console.table("", list(documents[0]), rows)
     console.result({"runs": documents})
 
@@ -78,8 +81,10 @@ def _list(console: "Console") -> None:
 def _print_comparison(document: dict[str, Any], console: "Console") -> None:
     """Two tables and what may be concluded from them."""
     names = document["runs"]
-    config = [(key, *("none" if value is None else str(value) for value in values))
-              for key, values in document["config"].items()]  # fmt: skip
+    config = [
+        (key, *("none" if value is None else str(value) for value in values))
+        for key, values in document["config"].items()
+    ]
     if config:
         console.table("", ["configuration", *names], config)
     else:
@@ -88,16 +93,25 @@ def _print_comparison(document: dict[str, Any], console: "Console") -> None:
     if document["common"]["folds"]:
         rows.append(("mean of common folds", *map(_number, document["common"]["scores"])))
     rows.append(("all out-of-fold", *(_number(score and score["value"]) for score in document["score"])))
-    rows.append(("95 % interval", *(f"{score['low']:.4f} to {score['high']:.4f}" if score and score["low"] is not None
-                                    else "" for score in document["score"])))  # fmt: skip
+    rows.append(
+        (
+            "95 % interval",
+            *(
+                f"{score['low']:.4f} to {score['high']:.4f}" if score and score["low"] is not None else ""
+                for score in document["score"]
+            ),
+        )
+    )
     console.table("", [document["metric"] or "score", *names], rows)
     if not document["comparable"]:
         console.say(f"not comparable: they differ in {' and '.join(document['differ_in'])}")
     elif document["same_folds_trained"]:
         console.say(f"comparable: the folds are the same (digest {document['digests'][0][:12]})")
     else:
-        console.say(f"comparable fold by fold: the folds are the same (digest {document['digests'][0][:12]}), "
-                    "but not the same ones are trained")  # fmt: skip
+        console.say(
+            f"comparable fold by fold: the folds are the same (digest {document['digests'][0][:12]}), "
+            "but not the same ones are trained"
+        )
 
 
 def _number(value: float | None) -> str:

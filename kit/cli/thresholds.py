@@ -8,10 +8,22 @@ from kit.cli.options import Json, RunName
 
 TITLES = {"macro_f1": "macro F1", "balanced_accuracy": "balanced accuracy"}
 # Heading, key and form of the columns of a row a class.
-CUTS = (("class", "class", ""), ("positives", "positives", ""), ("given", "given", ""), ("cut", "cut", ".3f"),
-        ("F1 at 0.5", "f1_at_half", ".3f"), ("F1 nested", "f1", ".3f"))  # fmt: skip
-WEIGHTS = (("class", "class", ""), ("ids", "positives", ""), ("given", "given", ""), ("weight", "weight", ".3g"),
-           ("recall by largest", "recall_by_largest", ".3f"), ("recall nested", "recall", ".3f"))  # fmt: skip
+CUTS = (
+    ("class", "class", ""),
+    ("positives", "positives", ""),
+    ("given", "given", ""),
+    ("cut", "cut", ".3f"),
+    ("F1 at 0.5", "f1_at_half", ".3f"),
+    ("F1 nested", "f1", ".3f"),
+)
+WEIGHTS = (
+    ("class", "class", ""),
+    ("ids", "positives", ""),
+    ("given", "given", ""),
+    ("weight", "weight", ".3g"),
+    ("recall by largest", "recall_by_largest", ".3f"),
+    ("recall nested", "recall", ".3f"),
+)
 
 
 def command(
@@ -53,14 +65,21 @@ def command(
     found = find_run(run, suits, "of a multi-label task, or one of balanced accuracy, with out-of-fold predictions")
     document = tune_run(registry, found, method, console)
     rows = [
-        ("-> " + name if name == document["chosen"] else "   " + name, way["what"], f"{way['fitted']:.4f}",
-         f"{way['estimate']:.4f}")
+        (
+            "-> " + name if name == document["chosen"] else "   " + name,
+            way["what"],
+            f"{way['fitted']:.4f}",
+            f"{way['estimate']:.4f}",
+        )
         for name, way in document["methods"].items()
-    ]  # fmt: skip
+    ]
     estimate = document["estimate"]
     title = TITLES[document["metric"]]
-    console.table(f"{found.id}: {title} over {estimate['ids']} ids",
-                  ["method", "what it does", "fitted (flatters)", "nested estimate"], rows)  # fmt: skip
+    console.table(
+        f"{found.id}: {title} over {estimate['ids']} ids",
+        ["method", "what it does", "fitted (flatters)", "nested estimate"],
+        rows,
+    )
     console.table("", *_classes(document["classes"]))
     console.say(
         f"{document['chosen']}: {title} {estimate['value']:.4f} [{estimate['low']:.4f}, {estimate['high']:.4f}]   "

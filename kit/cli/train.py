@@ -68,10 +68,17 @@ def command(
     from kit.plugin.registry import Registry
 
     flags = {
-        "folds": folds, "model": model, "epochs": epochs, "size": size, "batch_size": batch_size, "lr": lr,
-        "seed": seed, "pretrained": pretrained, "augment": None if augment is None else str(augment),
+        "folds": folds,
+        "model": model,
+        "epochs": epochs,
+        "size": size,
+        "batch_size": batch_size,
+        "lr": lr,
+        "seed": seed,
+        "pretrained": pretrained,
+        "augment": None if augment is None else str(augment),
         "extra": None if extra is None else str(extra),
-    }  # fmt: skip
+    }
     if resume is not None:
         given = [name for name, value in flags.items() if value is not None]
         if given or config or settings or competition:

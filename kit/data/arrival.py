@@ -94,8 +94,10 @@ def _beside(store: Store, incoming: Incoming) -> Incoming:
     # After a kill, and where all is there already, the note speaks of these archives too.
     noted = incoming.digest in digests
     if not note or note["origin"] == "sample" or not (store.is_whole or noted):
-        raise KitError(f"{store.root} holds no whole real data to add to: kit download {store.competition.name} "
-                       "brings it, or leave --add out")  # fmt: skip
+        raise KitError(
+            f"{store.root} holds no whole real data to add to: kit download {store.competition.name} "
+            "brings it, or leave --add out"
+        )
     source = note["source"] if noted else f"{note['source']}, {incoming.source}"
     digest = "+".join(digests if noted else [*digests, incoming.digest])
     return Incoming(cast(Origin, note["origin"]), source, digest, adds=True)

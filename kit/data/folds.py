@@ -49,8 +49,13 @@ class Folds:
     @property
     def facts(self) -> dict[str, Any]:
         """All but the table, as JSON."""
-        return {"count": self.count, "seed": self.seed, "grouped_by": self.grouped_by, "ignores": self.ignores,
-                "digest": self.digest}  # fmt: skip
+        return {
+            "count": self.count,
+            "seed": self.seed,
+            "grouped_by": self.grouped_by,
+            "ignores": self.ignores,
+            "digest": self.digest,
+        }
 
     def of(self, frame: pd.DataFrame) -> np.ndarray:
         """The fold of each row of a frame of the index."""
@@ -201,8 +206,13 @@ def largest_deviation(index: Index, folds: Folds) -> Deviation:
     expected = counts.sum(0) * (sizes / sizes.sum())[:, None]
     relative = np.where(expected > 0, counts / np.where(expected > 0, expected, 1) - 1, 0)
     fold, label = np.unravel_index(np.abs(relative).argmax(), relative.shape)
-    return Deviation(index.classes[label], int(fold), int(counts[fold, label]), int(counts[:, label].sum()),
-                     float(relative[fold, label]))  # fmt: skip
+    return Deviation(
+        index.classes[label],
+        int(fold),
+        int(counts[fold, label]),
+        int(counts[:, label].sum()),
+        float(relative[fold, label]),
+    )
 
 
 def counts_by_fold(index: Index, folds: Folds) -> list[dict[str, Any]]:

@@ -145,9 +145,16 @@ def _parts(run: Run, index: Index, ids: Sequence[str], fold: int | None) -> list
 
 
 def _explain(
-    registry: Registry, store: Store, run: Run, index: Index, parts: list[tuple[int, Part, pd.DataFrame]],
-    names: Sequence[str] | None, method: str, of: str, console: Console
-) -> Iterator[Explained]:  # fmt: skip
+    registry: Registry,
+    store: Store,
+    run: Run,
+    index: Index,
+    parts: list[tuple[int, Part, pd.DataFrame]],
+    names: Sequence[str] | None,
+    method: str,
+    of: str,
+    console: Console,
+) -> Iterator[Explained]:
     config, total = run.config, sum(len(frame) for _, _, frame in parts)
     of_part = {part: samples_of(store, index, part, config, console) for part in dict.fromkeys(p for _, p, _ in parts)}
     with console.progress(f"{method} of {run.id}", total) as bar:

@@ -70,8 +70,15 @@ def _write_all(
             _png(folder / f"{key}.png", tile(one, max(SIDE, len(one.image))))
             if number[0] < GRID:
                 tiles[number] = tile(one, SIDE)
-            images[number] = {"id": one.id, "key": key, "label": one.label, "predicted": one.predicted,
-                              "explained": one.explained, "probability": one.probability, "fold": one.fold}  # fmt: skip
+            images[number] = {
+                "id": one.id,
+                "key": key,
+                "label": one.label,
+                "predicted": one.predicted,
+                "explained": one.explained,
+                "probability": one.probability,
+                "fold": one.fold,
+            }
         if not images:
             raise KitError("there is no image to explain: give others with --images, or leave --fold out")
         _add(maps, "layers", np.array(layers))

@@ -175,8 +175,9 @@ def blend(
     }
     alone = best([row for row in estimates if row["kind"] == "member"], ground.metric)
     if best([alone, chosen], ground.metric) is alone:
-        console.warn(f"no gain: {alone['name']} alone has {alone['estimate']:.4f}, {chosen['name']} "
-                     f"{chosen['estimate']:.4f}")  # fmt: skip
+        console.warn(
+            f"no gain: {alone['name']} alone has {alone['estimate']:.4f}, {chosen['name']} {chosen['estimate']:.4f}"
+        )
     run = write_run(ground, facts, blends[chosen["name"]], test, console)
     return {"run": run.id, "path": str(run.path), **facts, "score": run.record["score"]}
 

@@ -48,8 +48,10 @@ def tune_run(registry: Registry, run: Run, method: str | None, console: Console)
     store = store_of_run(registry, run)
     name = store.competition.name
     if not has_rule(store.competition):
-        raise KitError(f"{name} is a {store.competition.task} task scored by {store.competition.metric}: its answers "
-                       "have no thresholds to tune")  # fmt: skip
+        raise KitError(
+            f"{name} is a {store.competition.task} task scored by {store.competition.metric}: its answers "
+            "have no thresholds to tune"
+        )
     cuts = store.competition.task == "multilabel"
     methods = thresholds.METHODS if cuts else weights.WEIGHINGS
     if method is not None and method not in methods:
@@ -83,12 +85,16 @@ def tune_run(registry: Registry, run: Run, method: str | None, console: Console)
         "chosen": chosen,
         "estimate": estimate,
         "methods": {
-            name: {"what": what, "fitted": tuned[name].fitted, "estimate": tuned[name].estimate,
-                   **_knob(tuned[name].rule)}
+            name: {
+                "what": what,
+                "fitted": tuned[name].fitted,
+                "estimate": tuned[name].estimate,
+                **_knob(tuned[name].rule),
+            }
             for name, what in methods.items()
         },
         "classes": (_cut_classes if cuts else _weighted_classes)(index, target, oof.values, tuned, best),
-    }  # fmt: skip
+    }
 
 
 def _knob(rule: Rule | Weights) -> dict[str, float | None]:
@@ -102,12 +108,18 @@ def _cut_classes(
     cuts = best.rule.cuts_for(values) if isinstance(best.rule, Rule) else np.empty(0)
     before, after = f1_by_class(target, tuned["half"].decided), f1_by_class(target, best.decided)
     return [
-        {"class": name, "positives": int(count), "cut": float(cut), "f1_at_half": float(half), "f1": float(f1),
-         "given": int(given)}
+        {
+            "class": name,
+            "positives": int(count),
+            "cut": float(cut),
+            "f1_at_half": float(half),
+            "f1": float(f1),
+            "given": int(given),
+        }
         for name, count, cut, half, f1, given in zip(
             index.classes, target.sum(0), cuts, before, after, best.decided.sum(0), strict=True
         )
-    ]  # fmt: skip
+    ]
 
 
 def _weighted_classes(
@@ -119,12 +131,18 @@ def _weighted_classes(
     before, after = (recall_by_class(target, way.decided, count) for way in (tuned["largest"], best))
     positives, given = np.bincount(target, minlength=count), np.bincount(best.decided, minlength=count)
     return [
-        {"class": name, "positives": int(total), "given": int(answers), "weight": float(weight),
-         "recall_by_largest": float(plain), "recall": float(recall)}
+        {
+            "class": name,
+            "positives": int(total),
+            "given": int(answers),
+            "weight": float(weight),
+            "recall_by_largest": float(plain),
+            "recall": float(recall),
+        }
         for name, total, answers, weight, plain, recall in zip(
             index.classes, positives, given, relative, before, after, strict=True
         )
-    ]  # fmt: skip
+    ]
 
 
 def rule_of(run: Run, fold: int | None = None) -> Rule | Weights | None:

@@ -66,8 +66,10 @@ def evaluate(
     table = classification_table(index.task, index.classes, target, prediction, np.concatenate(answers), beta)
     rule = rule_of(run) if threshold is None else None
     if rule is not None and len(run.record["planned"]) == 1:
-        console.warn("the decision rule was made on these very rows, so what it scores here flatters: "
-                     f"kit thresholds {run.id} has the estimate")  # fmt: skip
+        console.warn(
+            "the decision rule was made on these very rows, so what it scores here flatters: "
+            f"kit thresholds {run.id} has the estimate"
+        )
     if index.task != "multiclass":
         plain = np.full(len(index.classes), 0.5 if threshold is None else threshold)
         cuts = rule.cuts_for(prediction) if isinstance(rule, Rule) else plain
@@ -77,9 +79,16 @@ def evaluate(
     further = {name: registry.metrics.get(name).compute(target, prediction) for name in store.competition.epoch_metrics}
     said = rule.method if rule else 0.5 if threshold is None else threshold
     document: dict[str, Any] = {
-        "run": run.id, "ids": len(ids), "threshold": said, "metric": metric.name, metric.name: score, **further,
-        **table, "folds": by_fold, "difference": None if scales else difference,
-    }  # fmt: skip
+        "run": run.id,
+        "ids": len(ids),
+        "threshold": said,
+        "metric": metric.name,
+        metric.name: score,
+        **further,
+        **table,
+        "folds": by_fold,
+        "difference": None if scales else difference,
+    }
     if plates:
         whole = Predictions(ids, index.output_names, np.concatenate([part.values for part in parts]))
         document["with_plates"] = _score_plates(registry, store, index, whole, metric)

@@ -48,8 +48,9 @@ def _together(runs: Sequence[Run], parts: Sequence[Predictions], name: str) -> P
     for run, part in zip(runs, parts, strict=True):
         twice = next((id_ for id_ in part.ids if id_ in seen), None)
         if twice is not None:
-            raise KitError(f"runs {seen[twice]} and {run.id} both predict {twice} ({name}): kit blend is for runs of "
-                           "the same rows")  # fmt: skip
+            raise KitError(
+                f"runs {seen[twice]} and {run.id} both predict {twice} ({name}): kit blend is for runs of the same rows"
+            )
         seen.update(dict.fromkeys(part.ids, run.id))
     values = np.concatenate([part.values for part in parts])
     return Predictions(np.array(list(seen), dtype=object), parts[0].classes, values)

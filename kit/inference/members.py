@@ -85,8 +85,10 @@ def check_run(first: Run, run: Run) -> None:
     if a["origin"] != b["origin"]:
         raise KitError(f"{pair} learned from data of origin {a['origin']} and {b['origin']}: train both on the same")
     if a["classes"] != b["classes"]:
-        raise KitError(f"{pair} have unlike classes ({len(a['classes'])} and {len(b['classes'])}) or another order of "
-                       "them: train both on the same data, with the same --set dataset")  # fmt: skip
+        raise KitError(
+            f"{pair} have unlike classes ({len(a['classes'])} and {len(b['classes'])}) or another order of "
+            "them: train both on the same data, with the same --set dataset"
+        )
     if a["folds"]["digest"] != b["folds"]["digest"]:
         raise KitError(
             f"{pair} were trained on unlike folds ({count}, digest {a['folds']['digest'][:12]}; {run.config.folds}, "
@@ -132,8 +134,10 @@ def of_files(oof: Path, test: Path, ground: Ground, console: Console) -> Member:
     predictions, fold = read_csv(oof, ground.index.output_names)
     values = _in_order(predictions, ground.ids, trouble)
     if fold is None:
-        console.warn(f"{oof} has no column fold, so kit can't know whether that tool used these folds: what it learned "
-                     "of the ids that it predicts here would flatter it")  # fmt: skip
+        console.warn(
+            f"{oof} has no column fold, so kit can't know whether that tool used these folds: what it learned "
+            "of the ids that it predicts here would flatter it"
+        )
     else:
         wrong = fold.to_numpy() != ground.fold_of.loc[predictions.ids].to_numpy()
         if wrong.any():

@@ -86,8 +86,14 @@ def score_with_interval(
     """What a run's record says of a score: metric, value, low, high (None where undefined), ids, what was resampled."""
     numbers = (metric.compute(target, prediction), *bootstrap_interval(metric, target, prediction, groups, console))
     value, low, high = (each if np.isfinite(each) else None for each in numbers)
-    return {"metric": metric.name, "value": value, "low": low, "high": high, "ids": len(target),
-            "resampled": grouped_by or "id"}  # fmt: skip
+    return {
+        "metric": metric.name,
+        "value": value,
+        "low": low,
+        "high": high,
+        "ids": len(target),
+        "resampled": grouped_by or "id",
+    }
 
 
 def cut_at(task: "Task", prediction: np.ndarray, threshold: float) -> np.ndarray:

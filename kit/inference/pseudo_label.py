@@ -46,8 +46,10 @@ def pseudo_label(registry: Registry, run: Run, least: float, path: Path, plates:
     sure = confidence(index.task, predictions.values) >= least
     if not sure.any():
         highest = float(confidence(index.task, predictions.values).max())
-        raise KitError(f"no prediction of run {run.id} is as sure as {least:g} (the surest {highest:.3f}): "
-                       "give a lower --min-confidence")  # fmt: skip
+        raise KitError(
+            f"no prediction of run {run.id} is as sure as {least:g} (the surest {highest:.3f}): "
+            "give a lower --min-confidence"
+        )
     ids = predictions.ids[sure]
     if plates:
         predictions = postprocessed(registry, store, predictions, index)

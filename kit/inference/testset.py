@@ -110,8 +110,10 @@ def _warn_of_same_inputs(index: Index, console: Console) -> None:
     """Say so where the network gets further inputs that tell nothing of the test images."""
     of_train, of_test = (index.extra_inputs(frame) for frame in (index.train, index.test))
     if len(of_test) > 1 and (of_test == of_test[0]).all() and not (of_train == of_train[0]).all():
-        console.warn("the further inputs are the same for all test images, so they are taken for unknown: is their "
-                     "metadata there? a run without inputs may do better")  # fmt: skip
+        console.warn(
+            "the further inputs are the same for all test images, so they are taken for unknown: is their "
+            "metadata there? a run without inputs may do better"
+        )
 
 
 def _score(registry: Registry, store: Store, index: Index, held_out: list[Predictions]) -> dict[str, Any]:

@@ -46,9 +46,13 @@ class Loader:
     """
 
     def __init__(
-        self, samples: Samples, augment: Augment | None, workers: int | None, device: torch.device,
+        self,
+        samples: Samples,
+        augment: Augment | None,
+        workers: int | None,
+        device: torch.device,
         normalize: "Normalize",
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.samples, self.device, self.normalize = samples, device, normalize
         self.config = augment if isinstance(augment, TrainConfig) else None
         pipeline = None if augment is None or isinstance(augment, TrainConfig) else augment
@@ -199,8 +203,9 @@ def training_plan(
     plan = []
     for start, end in zip(edges, [*edges[1:], count], strict=True):
         parts = max(1, min(accumulate, -(-(end - start) // batch_size), (end - start) // least))
-        plan.append(list(zip(np.array_split(order[start:end], parts), np.array_split(seeds[start:end], parts),
-                             strict=True)))  # fmt: skip
+        plan.append(
+            list(zip(np.array_split(order[start:end], parts), np.array_split(seeds[start:end], parts), strict=True))
+        )
     return plan
 
 

@@ -35,13 +35,17 @@ def loss_terms(text: str, registry: Registry, task: "Task") -> list[Term]:
         number, star, name = part.rpartition("*")
         weight = _weight(number) if star else 1.0
         if not name.strip() or weight is None:
-            raise KitError(f"loss {text!r}: {part.strip()!r} is no term of a sum (a weight above 0 and a name): "
-                           "write it as in 0.8*cross_entropy+0.2*arcface")  # fmt: skip
+            raise KitError(
+                f"loss {text!r}: {part.strip()!r} is no term of a sum (a weight above 0 and a name): "
+                "write it as in 0.8*cross_entropy+0.2*arcface"
+            )
         spec = registry.losses.get(name.strip())
         if task not in spec.tasks:
             fitting = ", ".join(other.name for other in registry.losses if task in other.tasks)
-            raise KitError(f"loss {spec.name} is for {' and '.join(spec.tasks)} tasks, this one is {task}: "
-                           f"--set loss=NAME, of {fitting}")  # fmt: skip
+            raise KitError(
+                f"loss {spec.name} is for {' and '.join(spec.tasks)} tasks, this one is {task}: "
+                f"--set loss=NAME, of {fitting}"
+            )
         terms.append(Term(weight, spec))
     return terms
 

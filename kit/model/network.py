@@ -49,9 +49,12 @@ class ConcatPoolHead(nn.Module):
         super().__init__()
         pooled = 2 * features + extras
         self.hidden = nn.Sequential(
-            nn.BatchNorm1d(pooled), nn.Dropout(0.25), nn.Linear(pooled, self.WIDTH, bias=False),
-            nn.ReLU(inplace=True), nn.BatchNorm1d(self.WIDTH),
-        )  # fmt: skip
+            nn.BatchNorm1d(pooled),
+            nn.Dropout(0.25),
+            nn.Linear(pooled, self.WIDTH, bias=False),
+            nn.ReLU(inplace=True),
+            nn.BatchNorm1d(self.WIDTH),
+        )
         self.classifier = nn.Sequential(nn.Dropout(0.5), nn.Linear(self.WIDTH, outputs, bias=False))
 
     def forward(self, features: Tensor, extras: Tensor | None) -> Output:

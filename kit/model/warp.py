@@ -71,9 +71,14 @@ def draw(config: TrainConfig, seeds: np.ndarray, source: tuple[int, int], size: 
 
 
 def compose(
-    element: np.ndarray, degrees: np.ndarray, scale: np.ndarray, shift: np.ndarray, shear: np.ndarray,
-    source: tuple[int, int], size: int
-) -> np.ndarray:  # fmt: skip
+    element: np.ndarray,
+    degrees: np.ndarray,
+    scale: np.ndarray,
+    shift: np.ndarray,
+    shear: np.ndarray,
+    source: tuple[int, int],
+    size: int,
+) -> np.ndarray:
     """Resizing to `size`, then `A.D4`, then `A.Affine`, as one Bx2x3 from output pixels to source pixels.
 
     Args:
@@ -118,9 +123,13 @@ def gather(images: np.ndarray, rows: np.ndarray, out: np.ndarray | None = None) 
 
 
 def warp_batch(
-    images: np.ndarray, rows: np.ndarray, parameters: Parameters | None, size: int, out: np.ndarray | None = None,
-    threads: int | None = None
-) -> np.ndarray:  # fmt: skip
+    images: np.ndarray,
+    rows: np.ndarray,
+    parameters: Parameters | None,
+    size: int,
+    out: np.ndarray | None = None,
+    threads: int | None = None,
+) -> np.ndarray:
     """Rows of the stored images, augmented, on the CPU; the number of threads changes nothing.
 
     Args:
@@ -137,9 +146,15 @@ def warp_batch(
 
 
 def warp_normalized(
-    images: np.ndarray, rows: np.ndarray, parameters: Parameters | None, size: int, mean: Sequence[float] | np.ndarray,
-    std: Sequence[float] | np.ndarray, out: Tensor | None = None, threads: int | None = None
-) -> Tensor:  # fmt: skip
+    images: np.ndarray,
+    rows: np.ndarray,
+    parameters: Parameters | None,
+    size: int,
+    mean: Sequence[float] | np.ndarray,
+    std: Sequence[float] | np.ndarray,
+    out: Tensor | None = None,
+    threads: int | None = None,
+) -> Tensor:
     """`Normalize(mean, std)` of `warp_batch`, to the bit: float32 BxCxSxS, channels-last in memory.
 
     Brightness, contrast and normalisation are one table an image. `out`, BxSxSxC float32, is the memory of the result;

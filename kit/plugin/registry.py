@@ -137,6 +137,12 @@ class Registry:
     def problems(self) -> tuple[list[Plugin], list[Clash]]:
         """Ask every hook, then give all plugins (the broken with their reason) and all clashes of names."""
         shelves = (
-            self.competitions, self.datasets, self.models, self.losses, self.submissions, self.metrics, self.trackers,
-        )  # fmt: skip
+            self.competitions,
+            self.datasets,
+            self.models,
+            self.losses,
+            self.submissions,
+            self.metrics,
+            self.trackers,
+        )
         return self.plugins.records, [clash for shelf in shelves for clash in shelf.clashes.values()]

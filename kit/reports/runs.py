@@ -11,8 +11,19 @@ from kit.files import read_json
 from kit.run import Run
 
 LOG_COLUMNS = (
-    "run", "date", "data", "model", "size", "batch", "lr", "min/epoch", "CV score", "leaderboard", "note", "state",
-)  # fmt: skip
+    "run",
+    "date",
+    "data",
+    "model",
+    "size",
+    "batch",
+    "lr",
+    "min/epoch",
+    "CV score",
+    "leaderboard",
+    "note",
+    "state",
+)
 
 
 def fold_results(run: Run) -> dict[int, dict[str, Any]]:
@@ -88,14 +99,16 @@ def log_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
                 "created": run.record["created"],
                 "origin": run.record["origin"],
                 "folds": f"{len(fold_results(run))}/{config['folds']}",
-                **{key: config.get(key) for key in ("model", "size", "sizes", "batch_size", "accumulate", "lr_low",
-                                                    "lr", "note")},
+                **{
+                    key: config.get(key)
+                    for key in ("model", "size", "sizes", "batch_size", "accumulate", "lr_low", "lr", "note")
+                },
                 "minutes_an_epoch": minutes_an_epoch(run),
                 "score": run.score,
                 "leaderboard": run.record.get("leaderboard"),
                 "state": run.state,
             }
-        )  # fmt: skip
+        )
     return rows
 
 

@@ -8,10 +8,17 @@ from kit.console import size as in_bytes
 
 # In the order of the table.
 STAGES = {
-    "decode_one": "decode, one core", "decode_all": "decode, all cores", "pack": "pack", "gather": "gather",
-    "augment": "augment", "copy": "host to device", "forward": "forward", "train": "forward, backward, step",
-    "train_double": "the same, twice the batch", "epoch": "all of an epoch",
-}  # fmt: skip
+    "decode_one": "decode, one core",
+    "decode_all": "decode, all cores",
+    "pack": "pack",
+    "gather": "gather",
+    "augment": "augment",
+    "copy": "host to device",
+    "forward": "forward",
+    "train": "forward, backward, step",
+    "train_double": "the same, twice the batch",
+    "epoch": "all of an epoch",
+}
 COUNTING = ("gather", "augment", "copy", "train")  # the stages of training; one of them is its limit
 Rates = dict[str, float | None]
 
@@ -87,13 +94,19 @@ def _advise_packing(bench: Bench) -> list[str]:
         return []
     if bench.limits["packing"] == "pack":
         smaller = "" if bench.config.size <= 96 else ", or a smaller --size"
-        return [f"packing is limited by what follows decoding ({pack:,.0f} of {every:,.0f} images/s): a faster disk "
-                f"for KIT_DATA{smaller}; it is done once"]  # fmt: skip
-    lines = [f"packing is limited by decoding ({every:,.0f} images/s on {bench.cores} cores): run kit pack on a "
-             f"machine with more cores if that is too slow; it is done once"]  # fmt: skip
+        return [
+            f"packing is limited by what follows decoding ({pack:,.0f} of {every:,.0f} images/s): a faster disk "
+            f"for KIT_DATA{smaller}; it is done once"
+        ]
+    lines = [
+        f"packing is limited by decoding ({every:,.0f} images/s on {bench.cores} cores): run kit pack on a "
+        f"machine with more cores if that is too slow; it is done once"
+    ]
     if bench.cores > 1 and every < 0.6 * bench.cores * one:
-        lines.append(f"{bench.cores} cores decode {every / one:.1f} times as fast as one: something else uses them, or "
-                     "they are threads of one core")  # fmt: skip
+        lines.append(
+            f"{bench.cores} cores decode {every / one:.1f} times as fast as one: something else uses them, or "
+            "they are threads of one core"
+        )
     return lines
 
 
@@ -101,27 +114,40 @@ def _advise_training(bench: Bench) -> list[str]:
     limit = bench.limits["training"]
     lines = [f"training is limited by {STAGES[limit]!r} ({bench.rate(limit):,.0f} images/s)"]
     if limit in ("gather", "copy"):
-        lines.append("a smaller --size moves fewer bytes an image" + (
-            "; packed pixels that lie in memory are gathered faster: close other programs" if limit == "gather" else ""
-        ))  # fmt: skip
+        lines.append(
+            "a smaller --size moves fewer bytes an image"
+            + (
+                "; packed pixels that lie in memory are gathered faster: close other programs"
+                if limit == "gather"
+                else ""
+            )
+        )
     elif limit == "augment" and not bench.config.pack:
         lines.append("the files are decoded in each epoch: --set pack=true decodes them once")
     elif limit == "augment" and bench.own:
-        lines.append(f"your own pipeline runs image by image: --set workers={bench.cores}, or the steps of kit config "
-                     "(rotate, zoom, ...) in its place, which are one warp a batch")  # fmt: skip
+        lines.append(
+            f"your own pipeline runs image by image: --set workers={bench.cores}, or the steps of kit config "
+            "(rotate, zoom, ...) in its place, which are one warp a batch"
+        )
     elif limit == "augment":
-        lines.append("a smaller --size, or fewer of the steps rotate, zoom, shift and shear: "
-                     "flips and right angles alone only copy pixels")  # fmt: skip
+        lines.append(
+            "a smaller --size, or fewer of the steps rotate, zoom, shift and shear: "
+            "flips and right angles alone only copy pixels"
+        )
     elif bench.device == "cpu":
-        lines.append(f"no GPU here: the network runs on {bench.threads} CPU threads: a machine with a GPU, a smaller "
-                     f"--size (half the side is a quarter of the work), or a smaller network (kit models)")  # fmt: skip
+        lines.append(
+            f"no GPU here: the network runs on {bench.threads} CPU threads: a machine with a GPU, a smaller "
+            f"--size (half the side is a quarter of the work), or a smaller network (kit models)"
+        )
         if bench.threads < bench.cores:
             lines.append(f"{bench.cores} cores are there: OMP_NUM_THREADS={bench.cores} lets the network use them")
     else:
         lines += _advise_gpu(bench)
     if bench.rate("epoch") < 0.7 * bench.together:
-        lines.append(f"together the stages reach {bench.rate('epoch'):,.0f} of {bench.together:,.0f} images/s: "
-                     "something else uses this machine, or the batches are small: a larger --batch-size")  # fmt: skip
+        lines.append(
+            f"together the stages reach {bench.rate('epoch'):,.0f} of {bench.together:,.0f} images/s: "
+            "something else uses this machine, or the batches are small: a larger --batch-size"
+        )
     return lines
 
 
@@ -139,8 +165,10 @@ def _advise_gpu(bench: Bench) -> list[str]:
 def _advise_memory(bench: Bench) -> list[str]:
     if not bench.config.pack or bench.pack_bytes < 0.8 * bench.memory:
         return []
-    return [f"the pack takes {in_bytes(bench.pack_bytes)}, this machine has {in_bytes(bench.memory)} of memory: "
-            "each epoch will read it from the disk: more memory, or a smaller --size"]  # fmt: skip
+    return [
+        f"the pack takes {in_bytes(bench.pack_bytes)}, this machine has {in_bytes(bench.memory)} of memory: "
+        "each epoch will read it from the disk: more memory, or a smaller --size"
+    ]
 
 
 def in_words(bench: Bench) -> str:

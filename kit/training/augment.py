@@ -50,6 +50,14 @@ def make_augment(config: TrainConfig, folder: Path) -> Augment | None:
     """The augmentation of a run; its own pipeline file lies in the run's `folder` under the configured name."""
     if config.augment is not None:
         return Pipeline(load_pipeline(folder / config.augment))
-    varies = (config.flip, config.rot90, config.rotate, config.zoom, config.shift, config.shear, config.brightness,
-              config.contrast)  # fmt: skip
+    varies = (
+        config.flip,
+        config.rot90,
+        config.rotate,
+        config.zoom,
+        config.shift,
+        config.shear,
+        config.brightness,
+        config.contrast,
+    )
     return config if any(varies) else None

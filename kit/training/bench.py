@@ -59,8 +59,17 @@ def synthetic(folder: Path, size: int) -> Store:
 
 def nowhere() -> Competition:
     """The competition of synthetic images: kit's defaults and augmentation by warps."""
-    return Competition("synthetic", "synthetic images", "synthetic", "binary", "roc_auc", "synthetic", "synthetic",
-                       kaggle="none", defaults={"loss": "bce", **STEPS})  # fmt: skip
+    return Competition(
+        "synthetic",
+        "synthetic images",
+        "synthetic",
+        "binary",
+        "roc_auc",
+        "synthetic",
+        "synthetic",
+        kaggle="none",
+        defaults={"loss": "bce", **STEPS},
+    )
 
 
 def measure(registry: Registry, store: Store, config: TrainConfig, seconds: float, console: Console) -> Bench:
@@ -95,11 +104,18 @@ def measure(registry: Registry, store: Store, config: TrainConfig, seconds: floa
             note(stage, getattr(work, stage)())
     layout = Layout(len(index.train), pack.size, store.dataset.channels)
     return Bench(
-        rates, config, model.runtime.device.type, model.runtime.amp is not None, torch.get_num_threads(), cores(),
-        config.augment is not None, len(index.train) if known else EXAMPLE,
-        known and find_packed(store, index, "train", config.size) is not None, layout.bytes,
+        rates,
+        config,
+        model.runtime.device.type,
+        model.runtime.amp is not None,
+        torch.get_num_threads(),
+        cores(),
+        config.augment is not None,
+        len(index.train) if known else EXAMPLE,
+        known and find_packed(store, index, "train", config.size) is not None,
+        layout.bytes,
         os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)

@@ -73,9 +73,17 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
     steps_an_epoch = len(training_plan(len(job.train), config.batch_size, (0,), config.accumulate, None, least))
 
     progress: dict[str, Any] = {
-        "epoch": 0, "step": 0, "loss_sum": 0.0, "images": 0, "seconds": 0.0, "best": {"step": -1, "score": None},
-        "validated": 0, "scaler": {}, "history": [], "epoch_ends": [],
-    }  # fmt: skip
+        "epoch": 0,
+        "step": 0,
+        "loss_sum": 0.0,
+        "images": 0,
+        "seconds": 0.0,
+        "best": {"step": -1, "score": None},
+        "validated": 0,
+        "scaler": {},
+        "history": [],
+        "epoch_ends": [],
+    }
     if job.checkpoints.content:
         progress = job.checkpoints.content["progress"]
         state = job.checkpoints.state()
@@ -158,8 +166,9 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
             own = [(processes.share(rows), processes.share(s)) for step in plan[first:] for rows, s in step]
             raws = train_loader.batches(own)
             began = time.monotonic() - progress["seconds"]
-            with console.progress(f"fold {job.fold} epoch {epoch + 1}/{config.epochs}", len(job.train),
-                                  start=progress["images"]) as bar:  # fmt: skip
+            with console.progress(
+                f"fold {job.fold} epoch {epoch + 1}/{config.epochs}", len(job.train), start=progress["images"]
+            ) as bar:
                 for number, step in enumerate(plan[first:], first):
                     due = config.validate_every and progress["step"] % config.validate_every == 0
                     if due and progress["validated"] < progress["step"]:
@@ -197,8 +206,10 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
                         loss_so_far = processes.total(loss_sum)
                         note = f"loss {loss_so_far / progress['images']:.4f}"
                         if not math.isfinite(loss_so_far):
-                            raise InUnison(f"the loss is no longer finite in fold {job.fold}, epoch {epoch + 1}: "
-                                           f"train again with a smaller --lr than {config.lr:g}")  # fmt: skip
+                            raise InUnison(
+                                f"the loss is no longer finite in fold {job.fold}, epoch {epoch + 1}: "
+                                f"train again with a smaller --lr than {config.lr:g}"
+                            )
                     bar.advance(images, note)
                     job.forecast.after_step(bar.rate())
                     if processes.count() == 1 or progress["step"] % READ_LOSS_EVERY == 0:

@@ -91,7 +91,7 @@ def start_run(
             "versions": {name: version(name) for name in ("torch", "torchvision", "timm", "albumentations", "numpy")}
             | {"python": platform.python_version()},
         },
-    )  # fmt: skip
+    )
     with run.writing("folds.csv") as path:
         path.write_bytes(folds.csv())
     if len(index.extra):
@@ -113,8 +113,10 @@ def _settled(
         config = config.model_copy(update={"extra": str(path)})
         own, index = len(index.extra), with_extra(store, index, path, console)
         extra_out = left_out(store, index, folds, console)
-        console.say(f"extra: {len(index.extra) - own} images from {config.extra}; near-duplicates of "
-                    f"validation images, left out by fold: {', '.join(map(str, extra_out.sum(0)))}")  # fmt: skip
+        console.say(
+            f"extra: {len(index.extra) - own} images from {config.extra}; near-duplicates of "
+            f"validation images, left out by fold: {', '.join(map(str, extra_out.sum(0)))}"
+        )
     chosen = rows_of(index.train, config.only)
     if not len(chosen):
         column, _, value = (config.only or "").partition("=")
@@ -140,13 +142,17 @@ def _start_of(config: TrainConfig, folds: Folds, index: Index, planned: list[int
     """The run with whose weights training starts: of the same folds, or its networks have seen what judges them."""
     start = find_run(config.init)
     if start.record["folds"]["digest"] != folds.digest or start.record["classes"] != list(index.classes):
-        raise KitError(f"init = {start.id}: it was trained on other folds or classes: "
-                       f"kit train {config.competition} --folds {config.folds} makes one to start with")  # fmt: skip
+        raise KitError(
+            f"init = {start.id}: it was trained on other folds or classes: "
+            f"kit train {config.competition} --folds {config.folds} makes one to start with"
+        )
     if untrained := sorted(set(planned) - set(trained_folds(start))):
         raise KitError(f"init = {start.id}: its fold {untrained[0]} is not trained: kit train --resume {start.id}")
     if (start.config.model, start.config.head, start.config.inputs) != (config.model, config.head, config.inputs):
-        raise KitError(f"init = {start.id} is {start.config.model} with head {start.config.head}: --model, head and "
-                       "inputs must be the same")  # fmt: skip
+        raise KitError(
+            f"init = {start.id} is {start.config.model} with head {start.config.head}: --model, head and "
+            "inputs must be the same"
+        )
     return start
 
 

@@ -187,18 +187,28 @@ def train_one(
     with run.writing(f"fold-{fold}/oof.npz") as path:
         predictions.save(path)
     metric = registry.metrics.get(store.competition.metric)
+    write_json(run.fold_dir(fold) / "result.json", _result(job, index, predictions, metric, time.monotonic() - began))
+
+
+def _result(job: FoldJob, index: Index, predictions: Predictions, metric: MetricSpec, seconds: float) -> dict[str, Any]:
+    """What `result.json` says of a finished fold."""
     target = index.targets_of(predictions.ids)
     score = metric.compute(flat(index.task, target), flat(index.task, predictions.values))
-    # Seconds count from the start of an epoch, so its last row has them all.
-    seconds = sum(row["seconds"] or 0 for row in job.history.rows if row["epoch"] == int(row["epoch"] or 0))
-    write_json(
-        run.fold_dir(fold) / "result.json",
-        {"metric": metric.name, "score": score if np.isfinite(score) else None, "checkpoint": config.checkpoint,
-         "epochs": config.epochs, "train_images": len(train), "valid_images": len(valid),
-         "train_seconds": seconds, "seconds": time.monotonic() - began,
-         "device": str(model.runtime), "threads": torch.get_num_threads(), "processes": processes.count(),
-         "command": sys.argv},
-    )  # fmt: skip
+    return {
+        "metric": metric.name,
+        "score": score if np.isfinite(score) else None,
+        "checkpoint": job.config.checkpoint,
+        "epochs": job.config.epochs,
+        "train_images": len(job.train),
+        "valid_images": len(job.valid),
+        # Seconds count from the start of an epoch, so its last row has them all.
+        "train_seconds": sum(r["seconds"] or 0 for r in job.history.rows if r["epoch"] == int(r["epoch"] or 0)),
+        "seconds": seconds,
+        "device": str(job.model.runtime),
+        "threads": torch.get_num_threads(),
+        "processes": processes.count(),
+        "command": sys.argv,
+    }
 
 
 def _close(run: Run, index: Index, folds: Folds, metric: MetricSpec, console: Console) -> dict[str, Any]:

@@ -42,8 +42,10 @@ def _focal(request: LossRequest) -> "nn.Module":
     if request.index.task != "multiclass":
         return SigmoidFocal(config.focal_gamma, config.focal_alpha, weights, config.label_smoothing)
     if config.focal_alpha is not None:
-        raise KitError("focal_alpha weighs positives against negatives, and in a multiclass task every class is both: "
-                       "--set focal_alpha=none, and --set class_weights=balanced to weigh classes")  # fmt: skip
+        raise KitError(
+            "focal_alpha weighs positives against negatives, and in a multiclass task every class is both: "
+            "--set focal_alpha=none, and --set class_weights=balanced to weigh classes"
+        )
     return SoftmaxFocal(config.focal_gamma, weights, config.label_smoothing)
 
 
@@ -63,16 +65,18 @@ def _arcface(request: LossRequest) -> "nn.Module":
     from kit_losses.margins import ArcFace
 
     config, classes = request.config, request.index.outputs
-    return ArcFace(request.embedding, classes, config.margin, config.margin_scale, _weights(request),
-                   config.label_smoothing)  # fmt: skip
+    return ArcFace(
+        request.embedding, classes, config.margin, config.margin_scale, _weights(request), config.label_smoothing
+    )
 
 
 def _cosface(request: LossRequest) -> "nn.Module":
     from kit_losses.margins import CosFace
 
     config, classes = request.config, request.index.outputs
-    return CosFace(request.embedding, classes, config.margin, config.margin_scale, _weights(request),
-                   config.label_smoothing)  # fmt: skip
+    return CosFace(
+        request.embedding, classes, config.margin, config.margin_scale, _weights(request), config.label_smoothing
+    )
 
 
 def _weights(request: LossRequest) -> "Tensor | None":

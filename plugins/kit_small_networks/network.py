@@ -33,8 +33,9 @@ def coord_cnn(request: ModelRequest) -> nn.Module:
     channels = request.channels + 1
     layers: list[nn.Module] = [FromCentre()]
     # First convolution of each stage (kernel, padding; stride 2) and the second (kernel, padding).
-    for width, first, second in zip(WIDTHS, ((4, 1), (4, 1), (2, 0), (2, 0)), ((3, 1), (1, 0), (1, 0), (1, 0)),
-                                    strict=True):  # fmt: skip
+    for width, first, second in zip(
+        WIDTHS, ((4, 1), (4, 1), (2, 0), (2, 0)), ((3, 1), (1, 0), (1, 0), (1, 0)), strict=True
+    ):
         layers += [*_convolution(channels, width, first[0], 2, first[1])]
         layers += [*_convolution(width, width, second[0], 1, second[1])]
         channels = width

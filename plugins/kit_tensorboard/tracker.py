@@ -53,8 +53,10 @@ class TensorBoard:
 
     def _write_config(self, writer: SummaryWriter, values: Mapping[str, float]) -> None:
         writer.add_text("configuration", textwrap.indent(json.dumps(self.config, indent=2), "    "), 0)
-        flat = {key: value if isinstance(value, (bool, int, float, str)) else json.dumps(value)
-                for key, value in self.config.items()}  # fmt: skip
+        flat = {
+            key: value if isinstance(value, (bool, int, float, str)) else json.dumps(value)
+            for key, value in self.config.items()
+        }
         # SummaryWriter.add_hparams would make a further run of its own in a folder beside the scalars.
         for summary in hparams(flat, dict(values)):
             writer.file_writer.add_summary(summary)  # type: ignore[attr-defined]

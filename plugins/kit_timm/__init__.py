@@ -56,7 +56,11 @@ def kit_models() -> list[ModelSpec]:
     return [
         ModelSpec("efficientnet_lite0", _lite0, lite0, HALF, HALF, offline=_lite0_offline),
         ModelSpec(
-            "timm/*", _any, "any network of timm by its name there",
-            statistics=_statistics, offline=_offline, names=_names,
+            "timm/*",
+            _any,
+            "any network of timm by its name there",
+            statistics=_statistics,
+            offline=_offline,
+            names=_names,
         ),
-    ]  # fmt: skip
+    ]

@@ -146,8 +146,13 @@ def calibration(confidence: np.ndarray, right: np.ndarray) -> dict[str, Any]:
     return {
         "ece": float(np.abs(said - so).sum() / max(len(confidence), 1)),
         "bins": [
-            {"from": bin_ / BINS, "to": (bin_ + 1) / BINS, "rows": int(rows[bin_]),
-             "confidence": float(said[bin_] / rows[bin_]), "right": float(so[bin_] / rows[bin_])}
+            {
+                "from": bin_ / BINS,
+                "to": (bin_ + 1) / BINS,
+                "rows": int(rows[bin_]),
+                "confidence": float(said[bin_] / rows[bin_]),
+                "right": float(so[bin_] / rows[bin_]),
+            }
             for bin_ in filled.tolist()
         ],
-    }  # fmt: skip
+    }

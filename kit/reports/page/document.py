@@ -86,8 +86,11 @@ def _report(registry: Registry, subject: Subject, console: Console) -> dict[str,
         "task": scored.task,
         "classes": scored.classes,
         "ids": len(scored.ids),
-        "metric": {"name": metric.name, "label": metric.label or metric.name,
-                   "higher_is_better": metric.higher_is_better},
+        "metric": {
+            "name": metric.name,
+            "label": metric.label or metric.name,
+            "higher_is_better": metric.higher_is_better,
+        },
         "score": run.record.get("score"),
         "decision": run.record.get("decision"),
         "summary": _summary(scored, by_class, calibrated["ece"]),
@@ -103,7 +106,7 @@ def _report(registry: Registry, subject: Subject, console: Console) -> dict[str,
         "data": record.data(run, store, index),
         "configuration": record.configuration(run),
         "provenance": record.provenance(run, store),
-    }  # fmt: skip
+    }
     report["samples"] = {id_: _sample(scored, id_) for id_ in dict.fromkeys(in_order(report))}
     return report
 
@@ -126,10 +129,12 @@ def _curves(scored: Scored, console: Console) -> dict[str, Any]:
             ranked = Ranked.of(scored.truth, scored.probabilities)
         several = {
             "micro": {"auc": ranked.auc, "average_precision": ranked.average_precision, **curves_of(ranked, 200)},
-            "macro": {"auc": _mean(curve["auc"] for curve in classes),
-                      "average_precision": _mean(curve["average_precision"] for curve in classes),
-                      "roc": macro_roc(classes, 101)},
-        }  # fmt: skip
+            "macro": {
+                "auc": _mean(curve["auc"] for curve in classes),
+                "average_precision": _mean(curve["average_precision"] for curve in classes),
+                "roc": macro_roc(classes, 101),
+            },
+        }
     return {"thresholds": thresholds, "classes": classes, **several}
 
 
@@ -213,11 +218,16 @@ def _suspects(scored: Scored) -> dict[str, Any]:
         "count": len(found),
         "of": scored.truth.size if scored.task == "multilabel" else len(scored.ids),
         "shown": [
-            {"id": str(scored.ids[row]), "class": class_, "seems": seems, "margin": margin,
-             "labelled": bool(scored.truth[row, class_])}
+            {
+                "id": str(scored.ids[row]),
+                "class": class_,
+                "seems": seems,
+                "margin": margin,
+                "labelled": bool(scored.truth[row, class_]),
+            }
             for row, class_, seems, margin in found[:SUSPECTS]
         ],
-    }  # fmt: skip
+    }
 
 
 def _sample(scored: Scored, id_: str) -> dict[str, Any]:

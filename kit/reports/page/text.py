@@ -18,8 +18,11 @@ def print_document(document: dict[str, Any], console: Console) -> None:
 def _print_run(report: dict[str, Any], console: Console) -> None:
     classes, summary = report["classes"], report["summary"]
     console.say(f"{report['title']}: run {report['run']}, {report['ids']} ids out of fold")
-    scores = [(_named(score), _value(score["value"]), _interval(score)) for score in
-              (report["decision"], report["score"]) if score]  # fmt: skip
+    scores = [
+        (_named(score), _value(score["value"]), _interval(score))
+        for score in (report["decision"], report["score"])
+        if score
+    ]
     scores += [(f"fold {fold['fold']}", _value(fold["score"]), "") for fold in report["folds"]]
     console.table("score", ["", report["metric"]["label"], "95 % interval"], scores)
     console.table("answers", list(summary), [[_value(value) for value in summary.values()]])
@@ -29,20 +32,32 @@ def _print_run(report: dict[str, Any], console: Console) -> None:
     more = f" (the {WORST} of lowest F1 of {len(classes)})" if len(classes) > WORST else ""
     console.table(f"classes{more}", ["class", *keys], cells)
     pairs = report["confusion"]["pairs"][:WORST]
-    console.table("confused", ["truth", "answer", "ids"],
-                  [[classes[pair["truth"]], classes[pair["answer"]], pair["count"]] for pair in pairs])  # fmt: skip
+    console.table(
+        "confused",
+        ["truth", "answer", "ids"],
+        [[classes[pair["truth"]], classes[pair["answer"]], pair["count"]] for pair in pairs],
+    )
     losses = [(id_, report["samples"][id_]) for id_ in report["top_losses"][:WORST]]
-    console.table("top losses", ["id", "truth", "answer", "loss"],
-                  [[id_, _names(sample["truth"], classes), _names(sample["answer"], classes), _value(sample["loss"])]
-                   for id_, sample in losses])  # fmt: skip
+    console.table(
+        "top losses",
+        ["id", "truth", "answer", "loss"],
+        [
+            [id_, _names(sample["truth"], classes), _names(sample["answer"], classes), _value(sample["loss"])]
+            for id_, sample in losses
+        ],
+    )
     found = report["suspects"]
-    console.say(f"{found['count']} of {found['of']} labels are suspects; trained in "
-                f"{duration(report['provenance']['seconds'])}\n")  # fmt: skip
+    console.say(
+        f"{found['count']} of {found['of']} labels are suspects; trained in "
+        f"{duration(report['provenance']['seconds'])}\n"
+    )
 
 
 def _print_comparison(comparison: dict[str, Any], console: Console) -> None:
-    rows = [[key, *("none" if value is None else str(value) for value in values)]
-            for key, values in comparison["config"].items()]  # fmt: skip
+    rows = [
+        [key, *("none" if value is None else str(value) for value in values)]
+        for key, values in comparison["config"].items()
+    ]
     console.table("what differs", ["configuration", *comparison["runs"]], rows)
     if not comparison["comparable"]:
         console.say(f"not comparable: they differ in {' and '.join(comparison['differ_in'])}")
