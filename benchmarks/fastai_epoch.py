@@ -29,10 +29,10 @@ import torch
 
 from kit.config import TrainConfig
 from kit.console import Console
+from kit.hooks.registry import Registry
+from kit.hooks.specs import ModelRequest
 from kit.model.build import build_model, seed_everything
 from kit.model.checkpoint import Checkpoints
-from kit.plugin.registry import Registry
-from kit.plugin.specs import ModelRequest
 from kit.training.forecast import Forecast
 from kit.training.history import History
 from kit.training.interrupt import Interrupt

@@ -30,12 +30,12 @@ from kit.console import Console
 from kit.data.index import Index
 from kit.data.packed import Packed
 from kit.data.packing import Layout
+from kit.hooks.registry import Registry
+from kit.hooks.specs import DatasetSpec
 from kit.model.batches import Loader, training_plan
 from kit.model.build import Model, build_model, seed_everything
 from kit.model.checkpoint import Checkpoints
 from kit.model.samples import Samples
-from kit.plugin.registry import Registry
-from kit.plugin.specs import DatasetSpec
 from kit.training.forecast import Forecast
 from kit.training.history import History
 from kit.training.interrupt import Interrupt

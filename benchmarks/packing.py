@@ -35,7 +35,7 @@ from kit.data.index import Index
 from kit.data.packed import packed
 from kit.data.pixels import read_grey, read_rgb, resize
 from kit.data.store import Store
-from kit.plugin.specs import Competition, DatasetSpec
+from kit.hooks.specs import Competition, DatasetSpec
 
 Decoder = Callable[[str], np.ndarray]
 FORK = multiprocessing.get_context("fork")

@@ -12,8 +12,8 @@ from kit.data.index import Index
 from kit.data.packed import Packed, packed
 from kit.data.pixels import read_rgb
 from kit.data.store import Store
+from kit.hooks.specs import Competition, DatasetSpec
 from kit.model.samples import Samples
-from kit.plugin.specs import Competition, DatasetSpec
 
 SIDE = 96
 

@@ -27,8 +27,8 @@ import scale_memory
 
 from kit.console import Console
 from kit.data.store import Store
+from kit.hooks.registry import Registry
 from kit.inference.metrics import bootstrap_interval, classification_table
-from kit.plugin.registry import Registry
 
 ROWS = (22_003, 220_025)
 COMMANDS = (

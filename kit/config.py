@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kit.errors import KitError, nearest
-from kit.plugin.specs import Competition
+from kit.hooks.specs import Competition
 
 
 class TrainConfig(BaseModel):

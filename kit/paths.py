@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kit.plugin.specs import Competition
+    from kit.hooks.specs import Competition
 
 
 def data_root() -> Path:

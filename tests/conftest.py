@@ -90,7 +90,7 @@ def archives() -> Path:
 def store(kit: Callable[..., Done]) -> Any:
     """The store of histopathology's miniature."""
     from kit.data.store import Store
-    from kit.plugin.registry import Registry
+    from kit.hooks.registry import Registry
 
     kit("download", "histo", "--sample")
     return Store.of(Registry(), "histo")

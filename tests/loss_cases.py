@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from kit.config import validate
 from kit.data.index import Index
+from kit.hooks.registry import Registry
 from kit.model.batches import Batch
 from kit.model.losses import build_loss, loss_terms
 from kit.model.network import Output
 from kit.plugin import LossRequest
-from kit.plugin.registry import Registry
 
 
 def batch(target: Tensor) -> Batch:

@@ -15,7 +15,7 @@ from kit.console import Console
 from kit.data.index import Index
 from kit.data.packed import packed
 from kit.data.store import Store
-from kit.plugin.specs import Competition, DatasetSpec
+from kit.hooks.specs import Competition, DatasetSpec
 
 peaks = [0, 0]
 

@@ -16,7 +16,7 @@ from kit.data.packed import Packed, find_packed, packed
 from kit.data.pixels import read_grey
 from kit.data.store import Store
 from kit.errors import KitError
-from kit.plugin.specs import Competition, DatasetSpec
+from kit.hooks.specs import Competition, DatasetSpec
 
 CONSOLE = Console()
 

@@ -15,8 +15,8 @@ from kit.data.folds import Folds
 from kit.data.index import Index
 from kit.data.pixels import read_rgb
 from kit.files import write_json
+from kit.hooks.specs import DatasetSpec
 from kit.inference.predictions import Predictions
-from kit.plugin.specs import DatasetSpec
 from kit.run import Run
 
 METRIC = {"binary": "roc_auc", "multiclass": "accuracy", "multilabel": "macro_f1"}

@@ -10,8 +10,8 @@ import numpy as np
 
 from kit.config import validate
 from kit.data.store import Store
+from kit.hooks.registry import Registry
 from kit.inference.predictions import Predictions
-from kit.plugin.registry import Registry
 from kit.run import Run
 
 TRAIN, TEST = 220_025, 57_458  # of the competition

@@ -21,6 +21,8 @@ from torch import nn
 from kit.config import TrainConfig
 from kit.console import Console
 from kit.data.index import Index
+from kit.hooks.registry import Registry
+from kit.hooks.specs import DatasetSpec, LossRequest
 from kit.model import processes
 from kit.model.batches import Normalize
 from kit.model.build import Model, seed_everything
@@ -29,8 +31,6 @@ from kit.model.device import Runtime
 from kit.model.losses import build_loss, loss_terms
 from kit.model.network import Output
 from kit.model.samples import Samples
-from kit.plugin.registry import Registry
-from kit.plugin.specs import DatasetSpec, LossRequest
 from kit.training.forecast import Forecast
 from kit.training.history import History
 from kit.training.interrupt import Interrupt

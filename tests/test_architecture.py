@@ -1,6 +1,7 @@
 """What the code promises about itself, read from its syntax trees: rooms, weight, safety, size, documentation."""
 
 import ast
+import importlib
 import re
 import sys
 import tomllib
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kit.plugin import hookspecs
+from kit.hooks import hookspecs
 
 ROOT = Path(__file__).resolve().parents[1]
 # From the ground up: a room imports from itself and from those on lines above it; rooms on one line stand apart.
@@ -17,21 +18,22 @@ ROOMS = (
     ("__init__",),
     ("errors",),
     ("files", "console"),
-    ("plugin", "paths"),
+    ("hooks", "paths"),
     ("run",),
     ("data",),
     ("model",),
     ("inference",),
     ("training", "explain", "kaggle"),
     ("reports",),
+    ("testing", "plugin"),
     ("cli",),
     ("__main__",),
 )
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 SAME_ROOM = {"config": "run"}  # a configuration is read from a run, and a run holds one
 # What plugin authors call in their tests reaches through the whole house, inside its functions.
-CONFORMANCE = ROOT / "kit/plugin/testing.py"
-TORCH_ROOMS = {"model", "training", "inference", "explain"}
+CONFORMANCE = ROOT / "kit/testing.py"
+TORCH_ROOMS = {"model", "training", "inference", "explain", "testing.py"}
 UNPICKLERS = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 SOURCES = sorted(path for folder in ("kit", "plugins", "competitions") for path in (ROOT / folder).rglob("*.py"))
 ALL = SOURCES + sorted(path for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
@@ -84,8 +86,17 @@ def using(forbidden: set[str], paths: list[Path]) -> list[str]:
 def is_light(path: Path) -> bool:
     """The command line, the contract, and the top of every plugin."""
     return (
-        name(path).startswith(("kit/cli/", "kit/plugin/"))
-        or name(path) in ("kit/errors.py", "kit/files.py", "kit/paths.py", "kit/console.py", "kit/__init__.py")
+        name(path).startswith(("kit/cli/", "kit/hooks/"))
+        or name(path)
+        in (
+            "kit/plugin/__init__.py",
+            "kit/testing.py",
+            "kit/errors.py",
+            "kit/files.py",
+            "kit/paths.py",
+            "kit/console.py",
+            "kit/__init__.py",
+        )
         or (path.name == "__init__.py" and path.parts[-3] in ("plugins", "competitions"))
     )
 
@@ -99,7 +110,7 @@ def test_imports_point_one_way():
     wrong = []
     for path in CORE:
         own = room(path.relative_to(ROOT / "kit").with_suffix("").parts)
-        for module in imports(path) if path != CONFORMANCE else ():
+        for module in imports(path):
             other = room(tuple(module.split(".")[1:]))
             if module.split(".")[0] == "kit" and other != own and LEVEL[other] >= LEVEL[own]:
                 wrong.append(f"{name(path)} imports {module}")
@@ -113,7 +124,7 @@ def test_every_part_of_the_core_has_its_room():
 
 def test_torch_lives_in_its_rooms():
     elsewhere = [path for path in CORE if path.relative_to(ROOT / "kit").parts[0] not in TORCH_ROOMS]
-    assert using({"torch", "torchvision", "timm"}, [path for path in elsewhere if path != CONFORMANCE]) == []
+    assert using({"torch", "torchvision", "timm"}, elsewhere) == []
 
 
 def test_kaggle_lives_in_its_room():
@@ -130,6 +141,44 @@ def test_light_files_import_nothing_heavy_at_the_top():
         if (foreign := packages(path, into_functions=False) - {"kit", "typer", "pluggy"} - sys.stdlib_module_names)
     }
     assert heavy == {}
+
+
+PUBLIC = re.compile(r"kit\.(plugin(\.\w+)?|errors|testing)")
+
+
+def test_plugins_import_the_public_surface_alone():
+    """What a stranger's plugin may rely on is what the built-in ones rely on."""
+    plugins = [path for path in SOURCES if not path.is_relative_to(ROOT / "kit")]
+    inner = [
+        f"{name(path)} imports {module}"
+        for path in plugins
+        for module in imports(path)
+        if module.split(".")[0] == "kit" and not PUBLIC.fullmatch(module)
+    ]
+    for path in sorted((ROOT / "docs").glob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        found = re.findall(r"^\s*(?:from|import) (kit\b[.\w]*)(?: import (\w+))?", text, re.MULTILINE)
+        modules = [f"kit.{name_}" if module == "kit" else module for module, name_ in found]
+        inner += [f"{name(path)} imports {module}" for module in modules if not PUBLIC.fullmatch(module)]
+    assert inner == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "kit/plugin").glob("*.py")), ids=lambda path: path.stem)
+def test_the_public_surface_only_hands_on(path):
+    """It names what is public in `__all__` and holds no code of its own."""
+    kinds = {type(node) for node in tree(path).body}
+    assert kinds <= {ast.Expr, ast.ImportFrom, ast.Assign}
+    handed = {
+        alias.asname or alias.name
+        for node in tree(path).body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert sorted(handed) == sorted(
+        importlib.import_module(
+            ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        ).__all__
+    )
 
 
 def test_plugins_are_imported_by_their_own_names():

@@ -9,9 +9,9 @@ from scipy.special import expit, logit
 from scipy.stats import gmean
 from sklearn.metrics import f1_score, roc_auc_score
 
+from kit.hooks.specs import MetricSpec
 from kit.inference.blend import METHODS, best, combine, fit_weights, logit_mean, ranked
 from kit.inference.thresholds import cross_fitted
-from kit.plugin.specs import MetricSpec
 from kit.run import Run
 
 # Each way against its definition.

@@ -7,8 +7,8 @@ from kit_cbam.network import ChannelGate, SpatialGate
 from torch import nn
 from torchvision import models
 
-from kit.plugin.registry import Registry
-from kit.plugin.specs import ModelRequest
+from kit.hooks.registry import Registry
+from kit.hooks.specs import ModelRequest
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:

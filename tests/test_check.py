@@ -17,7 +17,7 @@ from kit.console import Console
 from kit.data.check import Report, check_data
 from kit.data.decode import CHUNK, decode, decode_all
 from kit.data.store import Store
-from kit.plugin.registry import Registry
+from kit.hooks.registry import Registry
 
 TRAIN, TEST = 12, 5
 

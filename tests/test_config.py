@@ -4,7 +4,7 @@ import pytest
 
 from kit.config import TrainConfig, describe, parse_settings, resolve
 from kit.errors import KitError
-from kit.plugin.specs import Competition
+from kit.hooks.specs import Competition
 
 LEAVES = Competition(
     name="leaves",

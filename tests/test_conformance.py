@@ -13,9 +13,10 @@ import torch
 from kit_histopathology import sample
 from torch import nn
 
+from kit import testing
+from kit.hooks.manager import load_plugins
 from kit.model.network import Network, Output
-from kit.plugin import Finding, LossSpec, ModelSpec, hookimpl, testing
-from kit.plugin.manager import load_plugins
+from kit.plugin import Finding, LossSpec, ModelSpec, hookimpl
 
 DATASET, SUBMISSION = kit_histopathology.kit_datasets()[0], kit_histopathology.kit_submissions()[0]
 

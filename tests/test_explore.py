@@ -14,8 +14,8 @@ from PIL import Image
 
 from kit.console import Console
 from kit.data.index import Index
+from kit.hooks.specs import Task
 from kit.plugin import DatasetSpec
-from kit.plugin.specs import Task
 from kit.reports import explore, figures
 
 GENERAL = ["grid", "label-frequency", "mean-images", "brightness"]
@@ -145,7 +145,7 @@ def test_a_panel_leaves_out_an_empty_block() -> None:
 
 def test_the_command_writes_the_pictures_of_histopathology(kit: Callable[..., Any], tmp_path: Path) -> None:
     from kit.data.store import Store
-    from kit.plugin.registry import Registry
+    from kit.hooks.registry import Registry
 
     store = Store.of(Registry(), "histo")
     rng = np.random.default_rng(0)

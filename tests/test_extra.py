@@ -17,10 +17,10 @@ from kit.data.folds import folds_of_run
 from kit.data.packed import packs_for
 from kit.data.store import Store
 from kit.errors import KitError
+from kit.hooks.registry import Registry
 from kit.model.batches import Loader, Normalize
 from kit.model.samples import Samples
 from kit.plugin import ModelRequest
-from kit.plugin.registry import Registry
 from kit.run import find_run
 
 QUIET = Console(json=True)

@@ -15,6 +15,7 @@ from kit.data.packed import packs_for
 from kit.data.statistics import row_levels
 from kit.data.store import Store
 from kit.errors import KitError
+from kit.hooks.registry import Registry
 from kit.inference.nearest import SCALE, Centres, embedding
 from kit.inference.predictions import Predictions
 from kit.inference.pseudo_label import confidence
@@ -22,7 +23,6 @@ from kit.model.batches import Loader, Normalize
 from kit.model.checkpoint import Checkpoints
 from kit.model.network import Output
 from kit.model.samples import samples_of
-from kit.plugin.registry import Registry
 from kit.run import find_run
 
 QUIET = Console(json=True)

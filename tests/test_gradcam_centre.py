@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from kit.explain.explain import explain_run, layers_of_run
+from kit.hooks.registry import Registry
 from kit.inference.trained import out_of_fold
-from kit.plugin.registry import Registry
 from kit.run import Run
 
 CENTRE = slice(24, 72)  # 48x48 of 96x96

@@ -17,9 +17,9 @@ from kit.errors import KitError
 from kit.explain.explain import Explained, explain_run, heat, overlay
 from kit.explain.picture import GAP, HEADING, MARGIN, SIDE, grid, tile
 from kit.explain.write import write_explained
+from kit.hooks.registry import Registry
 from kit.inference.predictions import Predictions
 from kit.inference.trained import index_of, trained_folds
-from kit.plugin.registry import Registry
 from kit.run import Run, all_runs
 
 SILENT = Console(silent=True)

@@ -12,7 +12,7 @@ from kit_ham10000 import sample
 from kit_ham10000.dataset import CLASSES, SITES
 from PIL import Image
 
-from kit.plugin import testing
+from kit import testing
 
 SPEC = kit_ham10000.kit_datasets()[0]
 FACTS = ["dx", "dx_type", "age", "sex", "localization"]
@@ -177,7 +177,7 @@ def test_the_truth_is_that_of_the_images(miniature: Path, metadata: pd.DataFrame
 def test_folds_have_three_lesions_of_each_kind_and_a_random_split_leaks(kit: Callable[..., Any]) -> None:
     kit("download", "ham10000", "--sample")
     from kit.data.store import Store
-    from kit.plugin.registry import Registry
+    from kit.hooks.registry import Registry
 
     root = Store.of(Registry(), "ham10000").root
     kit("folds", "ham10000", "--folds", 3, "--verify")

@@ -15,9 +15,9 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from kit.errors import KitError
+from kit.hooks.registry import Registry
 from kit.inference.predictions import Predictions
 from kit.model.losses import loss_terms
-from kit.plugin.registry import Registry
 
 REAL = "histopathologic-cancer-detection.zip"
 

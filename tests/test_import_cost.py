@@ -51,11 +51,12 @@ def test_help_with_all_plugins_loads_nothing_heavy():
 @pytest.mark.parametrize(
     "module",
     [
-        "kit.plugin.hookspecs",
-        "kit.plugin.specs",
-        "kit.plugin.manager",
-        "kit.plugin.registry",
-        "kit.plugin.testing",
+        "kit.hooks.hookspecs",
+        "kit.hooks.specs",
+        "kit.hooks.manager",
+        "kit.hooks.registry",
+        "kit.plugin",
+        "kit.testing",
         "kit.errors",
         "kit.files",
         "kit.paths",

@@ -16,10 +16,10 @@ from kit.data.packed import packs_for
 from kit.data.pixels import read_rgb, resize
 from kit.data.store import Store
 from kit.errors import KitError
+from kit.hooks.specs import Competition, DatasetSpec
 from kit.inference.views import flip
 from kit.model.batches import Batch, Loader, Normalize, ordered_plan, training_plan
 from kit.model.samples import Samples
-from kit.plugin.specs import Competition, DatasetSpec
 from kit.training.augment import Pipeline, load_pipeline, make_augment
 
 

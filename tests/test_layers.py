@@ -7,12 +7,12 @@ from torch import Tensor, nn
 from kit.errors import KitError
 from kit.explain.cam import raw_maps
 from kit.explain.layers import Layer, candidates, chosen_layers, default_layers, find_layers
+from kit.hooks.registry import Registry
+from kit.hooks.specs import ModelRequest
 from kit.model.batches import Batch, Normalize
 from kit.model.build import Model
 from kit.model.device import Runtime
 from kit.model.network import Network, Output
-from kit.plugin.registry import Registry
-from kit.plugin.specs import ModelRequest
 
 PLAIN = [spec.name for spec in Registry().models if not spec.name.endswith("/*")]
 VIT, SWIN = "timm/vit_tiny_patch16_224", "timm/swin_tiny_patch4_window7_224"

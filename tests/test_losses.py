@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import sigmoid_focal_loss
 
+from kit import testing
 from kit.errors import KitError
+from kit.hooks.registry import Registry
 from kit.model.losses import loss_terms, predicting_logits
 from kit.model.network import Output
-from kit.plugin import testing
-from kit.plugin.registry import Registry
 
 LN2 = float(np.log(2))
 NAMES = [(spec.name, task) for spec in kit_losses.kit_losses() for task in spec.tasks]

@@ -16,6 +16,8 @@ from kit.data.index import Index, read_table
 from kit.data.pixels import read_rgb
 from kit.data.store import Store
 from kit.errors import KitError
+from kit.hooks.manager import load_plugins
+from kit.hooks.registry import Registry
 from kit.inference.evaluate import evaluate
 from kit.inference.predictions import Predictions
 from kit.inference.testset import predict_test
@@ -25,8 +27,6 @@ from kit.model.build import build_model, seed_everything
 from kit.model.checkpoint import Checkpoints
 from kit.model.network import Output
 from kit.plugin import Competition, DatasetSpec, hookimpl
-from kit.plugin.manager import load_plugins
-from kit.plugin.registry import Registry
 from kit.run import Run
 from kit.training.interrupt import Interrupt
 from kit.training.start import start_run

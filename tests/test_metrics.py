@@ -7,8 +7,8 @@ from kit_metrics.classification import accuracy, balanced_accuracy, log_loss, ma
 from sklearn.metrics import f1_score, roc_auc_score
 
 from kit.console import Console
+from kit.hooks.registry import Registry
 from kit.inference.metrics import bootstrap_interval, classification_table, cut_at, label_confusion
-from kit.plugin.registry import Registry
 
 
 def test_auc_is_the_share_of_rightly_ordered_pairs():

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torchvision import models
 
+from kit.hooks.registry import Registry
 from kit.model.cost import cost
-from kit.plugin.registry import Registry
 
 KEYS = {"name", "parameters", "gflops_224", "offline", "description"}
 FAMILY = "timm/*"

@@ -11,10 +11,10 @@ from torch import nn
 
 from kit.config import validate
 from kit.errors import KitError
+from kit.hooks.registry import Registry
+from kit.hooks.specs import ModelRequest
 from kit.model.build import statistics
 from kit.model.network import HEADS, ConcatPoolHead, Network, widen_stem
-from kit.plugin.registry import Registry
-from kit.plugin.specs import ModelRequest
 
 PLAIN = [spec.name for spec in Registry().models if not spec.name.endswith("/*")]
 

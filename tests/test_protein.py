@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from kit.errors import KitError
+from kit.hooks.registry import Registry
 from kit.inference.predictions import Predictions
-from kit.plugin.registry import Registry
 
 REAL = "human-protein-atlas-image-classification.zip"
 COLOURS = ("red", "green", "blue", "yellow")

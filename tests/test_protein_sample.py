@@ -7,8 +7,8 @@ import pytest
 from kit_protein import sample
 from PIL import Image
 
+from kit import testing
 from kit.data.likeness import NEAR, perceptual_hash
-from kit.plugin import testing
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from recursion_data import CONTROLS, EXPERIMENTS, SIRNAS, write
 
 from kit.data.folds import counts_by_fold, groups_spanning_folds, make_folds
 from kit.errors import KitError
+from kit.hooks.registry import Registry
 from kit.inference.predictions import Predictions
-from kit.plugin.registry import Registry
 
 REAL, INTEGERS = "recursion-cellular-image-classification.zip", "recursion_csv_2019_integer_labels.zip"
 

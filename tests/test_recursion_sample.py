@@ -8,7 +8,7 @@ from kit_recursion import sample
 from kit_recursion.plates import learn_groups
 from PIL import Image
 
-from kit.plugin import testing
+from kit import testing
 
 SPEC = kit_recursion.kit_datasets()[0]
 

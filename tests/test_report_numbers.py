@@ -7,8 +7,8 @@ from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
 from kit.console import Console
+from kit.hooks.registry import Registry
 from kit.inference.ranking import sample_losses
-from kit.plugin.registry import Registry
 from kit.reports.page.confusion import IMAGES, MOST, confusion
 from kit.reports.page.curves import BINS, Ranked, calibration, class_curve, macro_roc, thinned
 from kit.reports.page.document import document_of, subjects_of

@@ -8,7 +8,7 @@ import pytest
 from report_runs import Leaves
 
 from kit.console import Console
-from kit.plugin.registry import Registry
+from kit.hooks.registry import Registry
 from kit.reports.page.report import write_report
 
 pytest_plugins = ["report_browser"]

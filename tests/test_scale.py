@@ -20,9 +20,9 @@ from kit.console import Console
 from kit.data.folds import Folds
 from kit.data.names import FileNames
 from kit.data.store import Store
+from kit.hooks.registry import Registry
 from kit.inference.metrics import bootstrap_interval
 from kit.inference.predictions import Predictions
-from kit.plugin.registry import Registry
 
 TENTH = (22_003, 5_746)
 FULL = (scale_data.TRAIN, scale_data.TEST)

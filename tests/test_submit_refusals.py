@@ -147,7 +147,7 @@ def test_a_file_with_the_bytes_of_a_run_belongs_to_it(kit, server, run, tmp_path
 def test_what_does_not_lie_on_kaggle_as_a_competition(kit, server, run, monkeypatch):
     from dataclasses import replace
 
-    from kit.plugin.registry import Shelf
+    from kit.hooks.registry import Shelf
 
     real = Shelf.get
 

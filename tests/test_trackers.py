@@ -129,8 +129,8 @@ class Images(Numbers):
 def test_images_go_to_those_that_take_them(sample):
     from kit.config import resolve
     from kit.data.store import Store
-    from kit.plugin.manager import load_plugins
-    from kit.plugin.registry import Registry
+    from kit.hooks.manager import load_plugins
+    from kit.hooks.registry import Registry
     from kit.training.start import start_run
     from kit.training.train import train
 

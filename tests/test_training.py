@@ -11,9 +11,9 @@ from training_runs import QUICK, begin, go, learned, read_history
 from kit.config import resolve
 from kit.console import Console
 from kit.errors import KitError
+from kit.hooks.registry import Registry
 from kit.inference.predictions import Predictions
 from kit.model.checkpoint import Checkpoints
-from kit.plugin.registry import Registry
 from kit.run import Run
 from kit.training import loop
 from kit.training.start import start_run
@@ -45,9 +45,9 @@ def test_accumulated_gradients_are_those_of_the_large_batch(store):
     """For a network without batch norm: its statistics would see the small batches."""
     from torch import nn
 
+    from kit.hooks.manager import load_plugins
     from kit.model.network import Network
     from kit.plugin import ModelSpec, hookimpl
-    from kit.plugin.manager import load_plugins
 
     class Plain:
         @hookimpl
@@ -225,8 +225,8 @@ def test_resume_refuses_another_configuration_and_unknown_runs(store, kit):
 
 
 def test_trackers_receive_every_validation(store, monkeypatch):
+    from kit.hooks.manager import load_plugins
     from kit.plugin import TrackerSpec, hookimpl
-    from kit.plugin.manager import load_plugins
 
     received: list[tuple[int, dict]] = []
 

@@ -9,8 +9,8 @@ import torch
 
 from kit.config import resolve
 from kit.errors import KitError
+from kit.hooks.registry import Registry
 from kit.inference.views import corners, flip, views_of
-from kit.plugin.registry import Registry
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import hashlib
 from kit.config import resolve
 from kit.console import Console
 from kit.data.store import Store
+from kit.hooks.registry import Registry
 from kit.model.checkpoint import Checkpoints
-from kit.plugin.registry import Registry
 from kit.run import Run
 from kit.training.start import start_run
 from kit.training.train import train

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from kit.data.index import Index
-    from kit.inference.predictions import Predictions
+    from kit.plugin.data import Index
+    from kit.plugin.predictions import Predictions
 
 
 @hookimpl

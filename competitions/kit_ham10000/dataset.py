@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kit.data.extra import table_of
-from kit.data.index import Index, read_table
-from kit.data.pixels import read_rgb
 from kit.errors import KitError, nearest
+from kit.plugin.data import Index, read_table, table_of
+from kit.plugin.images import read_rgb
 
 # In the order of the columns of the challenge's csv, which are these names in capitals.
 CLASSES = ("mel", "nv", "bcc", "akiec", "bkl", "df", "vasc")

@@ -9,9 +9,9 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from kit.data.index import Index
 from kit.plugin import Picture
-from kit.reports.figures import COLOURS, INK, panel
+from kit.plugin.data import Index
+from kit.plugin.figures import COLOURS, INK, panel
 from kit_ham10000.dataset import FACTS, UNKNOWN, read
 
 EACH, WIDE, SIDE = 8, 240, 1.6  # images of a class in the grid, their width in pixels and in inches

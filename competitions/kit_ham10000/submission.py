@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kit.data.index import Index, read_table
 from kit.errors import KitError
-from kit.files import atomic
-from kit.inference.predictions import Predictions
-from kit.inference.submission import bad_rows, read_submission
 from kit.plugin import Finding
+from kit.plugin.data import Index, read_table
+from kit.plugin.files import atomic
+from kit.plugin.predictions import Predictions
+from kit.plugin.submission import bad_rows, read_submission
 from kit_ham10000.dataset import CLASSES, labels_of, test_ids
 
 COLUMNS = tuple(name.upper() for name in CLASSES)

@@ -9,8 +9,8 @@ from kit.plugin import Competition, DatasetSpec, Finding, Picture, SubmissionSpe
 if TYPE_CHECKING:
     import numpy as np
 
-    from kit.data.index import Index
-    from kit.inference.predictions import Predictions
+    from kit.plugin.data import Index
+    from kit.plugin.predictions import Predictions
 
 
 @hookimpl

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kit.data.index import Index, read_table
-from kit.data.names import FileNames
-from kit.data.pixels import read_rgb
 from kit.errors import KitError
+from kit.plugin.data import FileNames, Index, read_table
+from kit.plugin.images import read_rgb
 
 CLASSES = ("normal", "tumor")
 SLIDES = "patch_id_wsi.csv"

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kit.data.index import Index
 from kit.plugin import Picture
-from kit.reports.figures import image_grid, panel
+from kit.plugin.data import Index
+from kit.plugin.figures import image_grid, panel
 from kit_histopathology.dataset import read
 
 CENTRE = (32, 32, 32, 32)  # left, top, width, height

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from kit.data.index import Index, read_table
 from kit.errors import KitError
-from kit.files import atomic
-from kit.inference.predictions import Predictions
-from kit.inference.submission import check_table
 from kit.plugin import Finding
+from kit.plugin.data import Index, read_table
+from kit.plugin.files import atomic
+from kit.plugin.predictions import Predictions
+from kit.plugin.submission import check_table
 
 
 def write(predictions: Predictions, index: Index, path: Path) -> None:

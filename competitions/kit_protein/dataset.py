@@ -8,12 +8,10 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from kit.data.extra import table_of
-from kit.data.index import Index, read_table
-from kit.data.names import FileNames
-from kit.data.pixels import read_grey
 from kit.errors import KitError
 from kit.plugin import Competition
+from kit.plugin.data import FileNames, Index, read_table, table_of
+from kit.plugin.images import read_grey
 
 CLASSES = Competition.from_toml(Path(__file__).parent / "competition.toml").classes
 COLOURS = ("red", "green", "blue", "yellow")

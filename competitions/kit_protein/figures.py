@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from kit.data.index import Index
-from kit.data.pixels import read_grey, resize
 from kit.plugin import Picture
-from kit.reports.figures import image_grid, table
+from kit.plugin.data import Index
+from kit.plugin.figures import image_grid, table
+from kit.plugin.images import read_grey, resize
 from kit_protein.dataset import GREEN, composite, read
 
 HEADINGS = ("composite", "red: microtubules", "green: the protein", "blue: nucleus", "yellow: endoplasmic reticulum")

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kit.data.index import Index
-from kit.files import atomic
-from kit.inference.predictions import Predictions
-from kit.inference.submission import bad_rows, check_rows
 from kit.plugin import Finding
+from kit.plugin.data import Index
+from kit.plugin.files import atomic
+from kit.plugin.predictions import Predictions
+from kit.plugin.submission import bad_rows, check_rows
 from kit_protein.dataset import CLASSES
 
 VOCABULARY = frozenset(str(number) for number in range(len(CLASSES)))

@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kit.data.index import Index, read_table
-from kit.data.names import FileNames
-from kit.data.pixels import read_grey
 from kit.errors import KitError
+from kit.plugin.data import FileNames, Index, read_table
+from kit.plugin.images import read_grey
 
 CHANNELS = ("nuclei", "endoplasmic reticulum", "actin", "nucleoli", "mitochondria", "Golgi apparatus")
 SITES = (1, 2)

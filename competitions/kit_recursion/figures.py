@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from kit.data.index import Index
-from kit.data.pixels import resize
 from kit.plugin import Picture
-from kit.reports.figures import maps, ranges, table
+from kit.plugin.data import Index
+from kit.plugin.figures import maps, ranges, table
+from kit.plugin.images import resize
 from kit_recursion.dataset import CHANNELS, COLOURS, composite, read, statistics
 
 HEADINGS = tuple(f"{number} {name}" for number, name in enumerate(CHANNELS, 1))

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kit.data.index import Index, read_table
-from kit.files import atomic
-from kit.inference.predictions import Predictions
-from kit.inference.submission import bad_rows, check_rows
 from kit.plugin import Finding
+from kit.plugin.data import Index, read_table
+from kit.plugin.files import atomic
+from kit.plugin.predictions import Predictions
+from kit.plugin.submission import bad_rows, check_rows
 from kit_recursion.dataset import MEND
 from kit_recursion.plates import assign, learn_groups
 

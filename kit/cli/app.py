@@ -40,7 +40,7 @@ from kit.cli import (
     train,
 )
 from kit.errors import DISK, INTERRUPTED, KitError
-from kit.plugin.manager import Plugins, load_plugins
+from kit.hooks.manager import Plugins, load_plugins
 
 COMMANDS = {
     "list": list_,

@@ -37,7 +37,7 @@ def command(
     from kit.config import resolve
     from kit.console import Console
     from kit.data.store import Store
-    from kit.plugin.registry import Registry
+    from kit.hooks.registry import Registry
     from kit.training.advice import STAGES, advise, in_words
     from kit.training.bench import measure, nowhere, synthetic
 

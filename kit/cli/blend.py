@@ -38,8 +38,8 @@ def command(
     """
     from kit.console import Console
     from kit.errors import KitError, nearest
+    from kit.hooks.registry import Registry
     from kit.inference.blend import METHODS, blend
-    from kit.plugin.registry import Registry
     from kit.run import find_run
 
     oof, test = oof or [], test or []

@@ -20,7 +20,7 @@ def command(competition: CompetitionName, json: Json = False) -> None:
     from kit.console import Console
     from kit.data.check import check_data
     from kit.data.store import Store
-    from kit.plugin.registry import Registry
+    from kit.hooks.registry import Registry
 
     console = Console(json)
     store = Store.of(Registry(), competition)

@@ -26,7 +26,7 @@ def command(
     from kit.console import Console
     from kit.data.store import Store
     from kit.errors import KitError
-    from kit.plugin.registry import Registry
+    from kit.hooks.registry import Registry
     from kit.run import find_run
 
     console, registry = Console(json), Registry()

@@ -49,7 +49,7 @@ def command(
     """
     from kit.console import Console
     from kit.data.store import Store
-    from kit.plugin.registry import Registry
+    from kit.hooks.registry import Registry
 
     if sum((bool(archive), sample, bool(only))) > 1:
         raise KitError("--from, --sample and --only exclude each other: give one of them")

@@ -31,10 +31,10 @@ def command(
         kit evaluate --tta 8 --scales 1,1.25
     """
     from kit.console import Console
+    from kit.hooks.registry import Registry
     from kit.inference.evaluate import evaluate
     from kit.inference.trained import trained_folds
     from kit.inference.views import views_of
-    from kit.plugin.registry import Registry
     from kit.run import find_run
 
     console = Console(json)

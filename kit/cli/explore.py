@@ -12,7 +12,7 @@ def command(competition: CompetitionName, json: Json = False) -> None:
     """
     from kit.console import Console
     from kit.data.store import Store
-    from kit.plugin.registry import Registry
+    from kit.hooks.registry import Registry
     from kit.reports.explore import write_pictures
 
     console = Console(json)

@@ -55,7 +55,7 @@ def command(
     from kit.data.index import read_groups
     from kit.data.likeness import GROUPED_BY
     from kit.data.store import Store
-    from kit.plugin.registry import Registry
+    from kit.hooks.registry import Registry
 
     console = Console(json)
     store = Store.of(Registry(), competition)

@@ -8,7 +8,7 @@ from kit.cli.options import Json, RunName
 
 if TYPE_CHECKING:
     from kit.console import Console
-    from kit.plugin.registry import Registry
+    from kit.hooks.registry import Registry
     from kit.run import Run
 
 WORST = 16
@@ -52,9 +52,9 @@ def command(
     from kit.errors import KitError
     from kit.explain.explain import explain_run
     from kit.explain.write import write_explained
+    from kit.hooks.registry import Registry
     from kit.inference.ranking import Order, ranked_ids
     from kit.inference.trained import index_of, store_of_run, trained_folds
-    from kit.plugin.registry import Registry
     from kit.run import find_run
 
     console, registry = Console(json), Registry()

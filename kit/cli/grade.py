@@ -32,7 +32,7 @@ def command(
     """
     from kit.console import Console
     from kit.errors import KitError
-    from kit.plugin.registry import Registry
+    from kit.hooks.registry import Registry
 
     if run is not None and file is not None:
         raise KitError("--run and --file exclude each other: give one of them")

@@ -7,7 +7,7 @@ from kit.errors import KitError
 
 if TYPE_CHECKING:
     from kit.data.store import Store
-    from kit.plugin.registry import Registry
+    from kit.hooks.registry import Registry
 
 
 def command(competition: CompetitionName, json: Json = False) -> None:
@@ -20,7 +20,7 @@ def command(competition: CompetitionName, json: Json = False) -> None:
     """
     from kit.console import Console
     from kit.data.store import Store
-    from kit.plugin.registry import Registry
+    from kit.hooks.registry import Registry
 
     console = Console(json)
     registry = Registry()

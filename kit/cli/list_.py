@@ -13,8 +13,8 @@ def command(json: Json = False) -> None:
     """
     from kit.console import Console
     from kit.data.store import data_state
+    from kit.hooks.registry import Registry
     from kit.paths import data_dir
-    from kit.plugin.registry import Registry
 
     console = Console(json)
     registry = Registry()

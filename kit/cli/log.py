@@ -27,8 +27,8 @@ def command(
     from kit.console import Console
     from kit.errors import KitError
     from kit.files import write_bytes
+    from kit.hooks.registry import Registry
     from kit.paths import runs_dir
-    from kit.plugin.registry import Registry
     from kit.reports.runs import log_markdown, log_rows
     from kit.run import all_runs
 

@@ -23,7 +23,7 @@ def command(
     from kit.config import resolve
     from kit.console import Console
     from kit.data.store import Store
-    from kit.plugin.registry import Registry
+    from kit.hooks.registry import Registry
     from kit.reports.figures import curve, save
     from kit.training.lr_find import find_rate
     from kit.training.start import folds_for

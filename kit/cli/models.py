@@ -9,8 +9,8 @@ from kit.cli.options import Json
 from kit.errors import KitError
 
 if TYPE_CHECKING:
-    from kit.plugin.registry import Registry
-    from kit.plugin.specs import ModelSpec
+    from kit.hooks.registry import Registry
+    from kit.hooks.specs import ModelSpec
 
 OFFLINE = {True: "here", False: "to fetch", None: "none exist"}
 
@@ -33,7 +33,7 @@ def command(
         kit models 'timm/resnet50.*' --json
     """
     from kit.console import Console
-    from kit.plugin.registry import Registry
+    from kit.hooks.registry import Registry
 
     console = Console(json)
     registry = Registry()

@@ -40,7 +40,7 @@ def command(
     from kit.console import size as in_bytes
     from kit.data.packed import mend_packed, packed
     from kit.data.store import Store
-    from kit.plugin.registry import Registry
+    from kit.hooks.registry import Registry
 
     console = Console(json)
     store = Store.of(Registry(), competition)

@@ -15,7 +15,7 @@ def command(json: Json = False) -> None:
     """
     from kit.cli.app import make_app
     from kit.console import Console
-    from kit.plugin.registry import Registry
+    from kit.hooks.registry import Registry
 
     console = Console(json)
     registry = Registry()

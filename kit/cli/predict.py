@@ -26,10 +26,10 @@ def command(
         kit predict recursion-20260101-120000 --nearest
     """
     from kit.console import Console
+    from kit.hooks.registry import Registry
     from kit.inference.testset import predict_test
     from kit.inference.trained import trained_folds
     from kit.inference.views import views_of
-    from kit.plugin.registry import Registry
     from kit.run import find_run
 
     console = Console(json)

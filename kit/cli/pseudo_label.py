@@ -28,8 +28,8 @@ def command(
         kit train recursion --extra sure.csv
     """
     from kit.console import Console
+    from kit.hooks.registry import Registry
     from kit.inference.pseudo_label import pseudo_label
-    from kit.plugin.registry import Registry
     from kit.run import find_run
 
     console = Console(json)

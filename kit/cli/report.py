@@ -36,7 +36,7 @@ def command(
     """
     from kit.console import Console
     from kit.errors import KitError
-    from kit.plugin.registry import Registry
+    from kit.hooks.registry import Registry
     from kit.reports.page.document import document_of, subjects_of
     from kit.reports.page.report import write_report
     from kit.reports.page.text import print_document

@@ -20,9 +20,9 @@ def command(competition: CompetitionName, json: Json = False) -> None:
     """
     from kit.console import Console
     from kit.errors import KitError
+    from kit.hooks.registry import Registry
     from kit.kaggle.client import Kaggle
     from kit.kaggle.submissions import enter, listing, match, runs_of
-    from kit.plugin.registry import Registry
 
     console, known = Console(json), Registry().competitions.get(competition)
     if known.kaggle != "competition":

@@ -11,11 +11,11 @@ from kit.errors import INTERRUPTED, KitError
 
 if TYPE_CHECKING:
     from kit.console import Console
+    from kit.hooks.registry import Registry
     from kit.inference.submit import CheckedCsv
     from kit.kaggle.client import Kaggle
     from kit.kaggle.submissions import Submission
     from kit.kaggle.submit import Sent
-    from kit.plugin.registry import Registry
     from kit.run import Run
 
 
@@ -47,7 +47,7 @@ def command(
         kit submit recursion --plates --dry-run
     """
     from kit.console import Console
-    from kit.plugin.registry import Registry
+    from kit.hooks.registry import Registry
 
     console, registry = Console(json), Registry()
     csv = _checked(registry, target, file, dry_run, plates)

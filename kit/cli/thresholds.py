@@ -49,10 +49,10 @@ def command(
     """
     from kit.console import Console
     from kit.errors import KitError, nearest
+    from kit.hooks.registry import Registry
     from kit.inference.decision import has_rule, tune_run
     from kit.inference.thresholds import METHODS
     from kit.inference.weights import WEIGHINGS
-    from kit.plugin.registry import Registry
     from kit.run import find_run
 
     if method is not None and method not in {**METHODS, **WEIGHINGS}:

@@ -65,7 +65,7 @@ def command(
     """
     from kit.console import Console
     from kit.errors import KitError
-    from kit.plugin.registry import Registry
+    from kit.hooks.registry import Registry
 
     flags = {
         "folds": folds,

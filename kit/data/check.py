@@ -14,7 +14,7 @@ from kit.data.decode import decode_all
 from kit.data.folds import group_codes, make_folds
 from kit.data.index import Index
 from kit.errors import KitError
-from kit.plugin.specs import DatasetSpec
+from kit.hooks.specs import DatasetSpec
 
 FOLDS = 5  # of the random split that is looked at
 

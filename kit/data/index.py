@@ -11,7 +11,7 @@ import pandas as pd
 from kit.errors import KitError
 
 if TYPE_CHECKING:
-    from kit.plugin.specs import Task
+    from kit.hooks.specs import Task
 
 
 def _nothing() -> pd.DataFrame:

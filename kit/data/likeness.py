@@ -26,7 +26,7 @@ from kit.data.index import Index
 from kit.data.pixels import resize
 from kit.data.store import Store
 from kit.files import atomic
-from kit.plugin.specs import DatasetSpec
+from kit.hooks.specs import DatasetSpec
 
 SIDE, LOW = 64, 16
 BITS = LOW * LOW

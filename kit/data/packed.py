@@ -38,7 +38,7 @@ from kit.data.packing import Crew, Job, Layout, MixedSizesError, read_sample
 from kit.data.store import Store
 from kit.errors import DISK, INTERRUPTED, KitError
 from kit.files import read_json, write_bytes, write_json
-from kit.plugin.specs import DatasetSpec
+from kit.hooks.specs import DatasetSpec
 
 FORMAT = 1
 Part = Literal["train", "test", "extra", "controls"]

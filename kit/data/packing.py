@@ -23,7 +23,7 @@ import numpy as np
 from kit.data.decode import cores
 from kit.data.pixels import resize
 from kit.errors import DISK, KitError
-from kit.plugin.specs import DatasetSpec
+from kit.hooks.specs import DatasetSpec
 
 # What a kill may cost to do again, and what one task hands over: 10 ms to a second of decoding.
 CHUNK_ROWS, CHUNK_BYTES = 512, 1 << 23

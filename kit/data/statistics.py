@@ -21,7 +21,7 @@ from kit.data.pixels import resize
 from kit.data.store import Store
 from kit.errors import KitError
 from kit.files import atomic
-from kit.plugin.specs import DatasetSpec
+from kit.hooks.specs import DatasetSpec
 
 IMAGES = 1000
 SEED = 0

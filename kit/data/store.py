@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from kit.errors import KitError
 from kit.files import read_json, write_json
+from kit.hooks.registry import Registry
+from kit.hooks.specs import Competition, DatasetSpec
 from kit.paths import data_dir
-from kit.plugin.registry import Registry
-from kit.plugin.specs import Competition, DatasetSpec
 
 if TYPE_CHECKING:
     from kit.data.index import Index

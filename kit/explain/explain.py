@@ -16,11 +16,11 @@ from kit.data.store import Store
 from kit.errors import KitError, nearest
 from kit.explain.cam import METHODS, at_size, cam_layer, raw_maps
 from kit.explain.layers import Layer, chosen_layers, find_layers
+from kit.hooks.registry import Registry
 from kit.inference.predictions import decide
 from kit.inference.trained import index_of, load_fold, no_trained_fold, store_of_run, trained_fold, trained_folds
 from kit.model.batches import Loader, ordered_plan
 from kit.model.samples import samples_of
-from kit.plugin.registry import Registry
 from kit.run import Run
 
 PARTS: tuple[Part, ...] = ("train", "test")

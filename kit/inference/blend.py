@@ -14,11 +14,11 @@ import numpy as np
 from kit.console import Console
 from kit.data.folds import folds_of_run
 from kit.errors import KitError
+from kit.hooks.registry import Registry
+from kit.hooks.specs import MetricSpec, Task
 from kit.inference.members import Ground, check_run, of_files, of_run, write_run
 from kit.inference.predictions import Predictions
 from kit.inference.trained import store_of_run
-from kit.plugin.registry import Registry
-from kit.plugin.specs import MetricSpec, Task
 from kit.run import Run
 
 # The simplest first: of equals it is chosen.

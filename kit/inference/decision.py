@@ -14,14 +14,14 @@ from kit.data.folds import folds_of_run
 from kit.data.index import Index
 from kit.errors import KitError, nearest
 from kit.files import read_json, write_json
+from kit.hooks.registry import Registry
+from kit.hooks.specs import Competition, MetricSpec, Task
 from kit.inference import thresholds, weights
 from kit.inference.metrics import cut_at, f1_by_class, flat, macro_f1, mean_recall, recall_by_class, score_with_interval
 from kit.inference.predictions import Predictions
 from kit.inference.thresholds import Rule, Tuned, best_method, parts_of
 from kit.inference.trained import store_of_run
 from kit.inference.weights import Weights
-from kit.plugin.registry import Registry
-from kit.plugin.specs import Competition, MetricSpec, Task
 from kit.run import Run
 
 FILE = "thresholds.json"

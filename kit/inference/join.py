@@ -9,10 +9,10 @@ from kit.console import Console
 from kit.data.folds import folds_of_run
 from kit.errors import KitError
 from kit.files import sha256
+from kit.hooks.registry import Registry
 from kit.inference.members import Ground, check_run, write_run
 from kit.inference.predictions import Predictions
 from kit.inference.trained import store_of_run
-from kit.plugin.registry import Registry
 from kit.run import Run
 
 

@@ -15,10 +15,10 @@ from kit.data.folds import Folds
 from kit.data.index import Index
 from kit.errors import KitError
 from kit.files import sha256, write_json
+from kit.hooks.specs import MetricSpec
 from kit.inference.metrics import flat, score_with_interval
 from kit.inference.predictions import Predictions
 from kit.inference.thresholds import parts_of, tune
-from kit.plugin.specs import MetricSpec
 from kit.run import Run
 
 # What a blend takes over from the record of its first run.

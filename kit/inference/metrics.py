@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kit.console import Console
-from kit.plugin.specs import MetricSpec
+from kit.hooks.specs import MetricSpec
 
 if TYPE_CHECKING:
-    from kit.plugin.specs import Task
+    from kit.hooks.specs import Task
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
 

@@ -8,12 +8,12 @@ import numpy as np
 
 from kit.errors import KitError
 from kit.files import atomic
+from kit.hooks.registry import Registry
+from kit.hooks.specs import Task
 from kit.inference.decision import with_rule
 from kit.inference.predictions import Predictions
 from kit.inference.submit import postprocessed
 from kit.inference.trained import store_of_run
-from kit.plugin.registry import Registry
-from kit.plugin.specs import Task
 from kit.run import Run
 
 

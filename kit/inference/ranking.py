@@ -9,7 +9,7 @@ from kit.inference.trained import out_of_fold
 from kit.run import Run
 
 if TYPE_CHECKING:
-    from kit.plugin.specs import Task
+    from kit.hooks.specs import Task
 
 Order = Literal["worst", "best", "uncertain", "per-class"]
 SMALLEST = 1e-7  # probability; of a smaller one float32 could not tell its distance from 1

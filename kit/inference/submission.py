@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from kit.data.index import read_table
-from kit.plugin.specs import Finding
+from kit.hooks.specs import Finding
 
 HEADER_LINES = 1
 

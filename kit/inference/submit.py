@@ -7,11 +7,11 @@ from kit.data.index import Index
 from kit.data.store import Store
 from kit.errors import KitError
 from kit.files import sha256
+from kit.hooks.registry import Registry
+from kit.hooks.specs import Competition, Finding
 from kit.inference.decision import has_rule, with_rule
 from kit.inference.predictions import Predictions
 from kit.inference.trained import store_of_run
-from kit.plugin.registry import Registry
-from kit.plugin.specs import Competition, Finding
 from kit.run import Run, all_runs
 
 

@@ -11,6 +11,7 @@ from kit.data.folds import folds_of_run
 from kit.data.index import Index, rows_of
 from kit.data.store import Store
 from kit.errors import KitError
+from kit.hooks.registry import Registry
 from kit.inference.nearest import Centres
 from kit.inference.predict import forward_views
 from kit.inference.predictions import Predictions
@@ -18,7 +19,6 @@ from kit.inference.trained import index_of, load_fold, no_trained_fold, store_of
 from kit.inference.views import Scale, scaled_samples
 from kit.model.batches import Loader
 from kit.model.samples import samples_of
-from kit.plugin.registry import Registry
 from kit.run import Run
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from kit.plugin.specs import ModelRequest, ModelSpec
+from kit.hooks.specs import ModelRequest, ModelSpec
 
 OUTPUTS = 1000
 

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from kit.errors import KitError
+from kit.hooks.registry import Registry
+from kit.hooks.specs import LossRequest, LossSpec
 from kit.model.batches import Batch
 from kit.model.network import Output
-from kit.plugin.registry import Registry
-from kit.plugin.specs import LossRequest, LossSpec
 
 if TYPE_CHECKING:
-    from kit.plugin.specs import Task
+    from kit.hooks.specs import Task
 
 
 @dataclass(frozen=True)

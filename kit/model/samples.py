@@ -16,8 +16,8 @@ from kit.data.packing import read_sample
 from kit.data.pixels import resize
 from kit.data.statistics import Levels, row_levels
 from kit.data.store import Store
+from kit.hooks.specs import DatasetSpec
 from kit.model.warp import gather
-from kit.plugin.specs import DatasetSpec
 
 
 @dataclass(frozen=True)

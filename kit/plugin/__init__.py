@@ -1,7 +1,11 @@
-"""The contract with plugins: everything that a plugin's top level needs, and nothing heavy."""
+"""The public surface for plugins: what the top of a plugin needs, and nothing heavy.
 
-from kit.plugin.hookspecs import hookimpl
-from kit.plugin.specs import (
+The bodies of its functions import from the modules beside this one (`kit.plugin.data`, `images`, `network`, ...), from
+`kit.errors`, and their tests from `kit.testing`. Everything else in `kit` may change without notice.
+"""
+
+from kit.hooks.hookspecs import hookimpl
+from kit.hooks.specs import (
     Competition,
     DatasetSpec,
     Finding,

@@ -9,7 +9,7 @@ import numpy as np
 from kit.console import Console
 from kit.data.index import Index, multi_hot
 from kit.data.pixels import resize
-from kit.plugin.specs import DatasetSpec, Picture
+from kit.hooks.specs import DatasetSpec, Picture
 from kit.reports import figures
 
 SAMPLE = 2000  # images read for means and histograms

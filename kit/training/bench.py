@@ -25,12 +25,12 @@ from kit.data.packed import Packed, find_packed
 from kit.data.packing import Crew, Job, Layout, read_sample
 from kit.data.pixels import read_rgb
 from kit.data.store import Store
+from kit.hooks.registry import Registry
+from kit.hooks.specs import Competition, DatasetSpec
 from kit.model.batches import Augment, Batch, Loader, Plan, training_plan
 from kit.model.build import Model, build_model, seed_everything, statistics
 from kit.model.samples import Samples
 from kit.model.warp import DeviceWarp, draw, gather
-from kit.plugin.registry import Registry
-from kit.plugin.specs import Competition, DatasetSpec
 from kit.training.advice import STAGES, Bench, Rates
 from kit.training.augment import make_augment
 from kit.training.mix import mix

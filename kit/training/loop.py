@@ -10,6 +10,7 @@ import torch
 
 from kit.config import TrainConfig
 from kit.console import Console
+from kit.hooks.specs import ImageTracker, MetricSpec, Tracker
 from kit.inference.metrics import flat
 from kit.inference.predict import Forward, forward
 from kit.model import processes
@@ -17,7 +18,6 @@ from kit.model.batches import Augment, Loader, balanced_weights, training_plan
 from kit.model.build import Model
 from kit.model.checkpoint import Checkpoints, pack_modules, pack_optimizer, unpack_modules, unpack_optimizer
 from kit.model.samples import Samples
-from kit.plugin.specs import ImageTracker, MetricSpec, Tracker
 from kit.training.ema import Ema
 from kit.training.forecast import Forecast
 from kit.training.history import History

@@ -11,11 +11,11 @@ from kit.console import Console
 from kit.data.folds import Folds
 from kit.data.store import Store
 from kit.errors import KitError
+from kit.hooks.registry import Registry
 from kit.inference.trained import index_of
 from kit.model.batches import Loader, training_plan
 from kit.model.build import build_model, seed_everything, statistics
 from kit.model.samples import samples_of
-from kit.plugin.registry import Registry
 from kit.training.augment import make_augment
 from kit.training.mix import mix
 from kit.training.optim import freeze_body, make_optimizer

@@ -27,10 +27,10 @@ from kit.data.index import Index
 from kit.data.packed import packs_for
 from kit.data.store import Store
 from kit.errors import DISK, KitError
+from kit.hooks.registry import Registry
 from kit.inference.trained import store_of_run
 from kit.model.checkpoint import Checkpoints
 from kit.paths import data_root
-from kit.plugin.registry import Registry
 from kit.run import Run
 from kit.training.interrupt import Interrupt
 from kit.training.start import index_of_run

@@ -3,9 +3,9 @@
 import numpy as np
 
 from kit.data.index import label_text
+from kit.hooks.specs import Preview, Task
 from kit.inference.predict import Forward
 from kit.model.samples import Samples
-from kit.plugin.specs import Preview, Task
 
 COUNT = 16
 THRESHOLD = 0.5

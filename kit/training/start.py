@@ -16,11 +16,11 @@ from kit.data.index import Index, rows_of
 from kit.data.statistics import check_normalize
 from kit.data.store import Store
 from kit.errors import KitError, nearest
+from kit.hooks.registry import Registry
+from kit.hooks.specs import Competition, MetricSpec
 from kit.inference.trained import index_of, trained_folds
 from kit.model import processes
 from kit.model.build import build_model, statistics
-from kit.plugin.registry import Registry
-from kit.plugin.specs import Competition, MetricSpec
 from kit.run import Run, find_run
 from kit.training.augment import load_pipeline
 

@@ -19,6 +19,8 @@ from kit.data.packed import packs_for
 from kit.data.statistics import row_levels
 from kit.data.store import Store
 from kit.files import read_json, write_json
+from kit.hooks.registry import Registry
+from kit.hooks.specs import MetricSpec
 from kit.inference.metrics import flat, score_with_interval
 from kit.inference.predictions import Predictions
 from kit.inference.trained import out_of_fold
@@ -26,8 +28,6 @@ from kit.model import processes
 from kit.model.build import build_model, seed_everything
 from kit.model.checkpoint import Checkpoints, unpack_modules
 from kit.model.samples import samples_of
-from kit.plugin.registry import Registry
-from kit.plugin.specs import MetricSpec
 from kit.run import Run
 from kit.training.augment import make_augment
 from kit.training.forecast import Forecast

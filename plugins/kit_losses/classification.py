@@ -4,8 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kit.model.batches import Batch
-from kit.model.network import Output
+from kit.plugin.network import Batch, Output
 from kit_losses.targets import class_shares, precise
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from kit.data.index import Index
+    from kit.plugin.data import Index
 
 
 def precise(values: Tensor) -> Tensor:

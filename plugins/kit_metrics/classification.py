@@ -1,10 +1,9 @@
-"""Metrics of classification from probabilities. Shapes: see `kit.plugin.specs.MetricSpec`."""
+"""Metrics of classification from probabilities. Shapes: see `kit.plugin.MetricSpec`."""
 
 import numpy as np
 
-from kit.inference import metrics
-from kit.inference.ranking import sample_losses
-from kit.inference.thresholds import cross_fitted
+from kit.plugin import metrics
+from kit.plugin.metrics import cross_fitted, sample_losses
 
 
 def roc_auc(target: np.ndarray, prediction: np.ndarray) -> float:

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from kit.errors import KitError
-from kit.model.network import Network
 from kit.plugin import ModelRequest
+from kit.plugin.network import Network
 
 WIDTHS = (24, 48, 96, 160)
 

@@ -13,7 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from kit.plugin import Preview
-from kit.run import Run
+from kit.plugin.files import read_json
 
 COLUMNS = 4
 SIDE = 2.0  # of one image in the grid, inches
@@ -25,7 +25,7 @@ class TensorBoard:
 
     def __init__(self, run: Path, fold: int) -> None:
         self.folder = run / "tensorboard" / f"fold-{fold}"
-        self.config: dict[str, Any] = Run.open(run).record["config"]
+        self.config: dict[str, Any] = read_json(run / "run.json")["config"]
         self._writer: SummaryWriter | None = None
 
     def log(self, step: int, values: Mapping[str, float]) -> None:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from kit.errors import NETWORK, KitError, nearest
-from kit.model.network import Network, widen_stem
 from kit.plugin import ModelRequest
+from kit.plugin.network import Network, widen_stem
 
 
 def efficientnet_lite0(request: ModelRequest) -> nn.Module:

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torchvision import models
 
 from kit.errors import NETWORK, KitError
-from kit.files import sha256
-from kit.model.network import Network, widen_stem
 from kit.plugin import ModelRequest
+from kit.plugin.files import sha256
+from kit.plugin.network import Network, widen_stem
 
 _DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])")
 

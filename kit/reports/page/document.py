@@ -10,9 +10,9 @@ from kit import __version__
 from kit.console import Console, jsonable
 from kit.data.index import Index
 from kit.data.store import Store
+from kit.hooks.registry import Registry
 from kit.inference.metrics import f1_by_class
 from kit.inference.trained import index_of, store_of_run
-from kit.plugin.registry import Registry
 from kit.reports.page import record
 from kit.reports.page.confusion import confusion
 from kit.reports.page.curves import Ranked, calibration, class_curve, curves_of, macro_roc

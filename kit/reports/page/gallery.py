@@ -6,7 +6,7 @@ import numpy as np
 
 from kit.console import Console
 from kit.errors import KitError
-from kit.plugin.registry import Registry
+from kit.hooks.registry import Registry
 from kit.reports.page.pictures import address, shrunk
 from kit.reports.page.scored import Scored
 from kit.run import Run

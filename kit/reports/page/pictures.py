@@ -12,7 +12,7 @@ import numpy as np
 from kit.console import Console
 from kit.data.index import Index
 from kit.errors import KitError
-from kit.plugin.specs import DatasetSpec
+from kit.hooks.specs import DatasetSpec
 from kit.reports.page.scored import frame_of
 
 SIDE = 128  # the longest, pixels; smaller images are not enlarged

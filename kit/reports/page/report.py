@@ -6,7 +6,7 @@ from typing import Any
 
 from kit.console import Console, size
 from kit.files import write_bytes
-from kit.plugin.registry import Registry
+from kit.hooks.registry import Registry
 from kit.reports.page.assemble import compact, page
 from kit.reports.page.document import document_of, subjects_of, with_pictures
 from kit.run import Run

@@ -9,11 +9,11 @@ import pandas as pd
 from kit.data.folds import folds_of_run
 from kit.data.index import Index
 from kit.errors import KitError
+from kit.hooks.specs import Task
 from kit.inference.decision import decide_fold, rule_of
 from kit.inference.predictions import Predictions
 from kit.inference.ranking import sample_losses
 from kit.inference.thresholds import Rule
-from kit.plugin.specs import Task
 from kit.run import Run
 
 CUT = 0.5

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from kit.plugin.specs import Task
+    from kit.hooks.specs import Task
 
 
 def find_suspects(task: "Task", truth: np.ndarray, probabilities: np.ndarray) -> list[tuple[int, int, int, float]]:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from kit.errors import KitError, nearest
-from kit.plugin.manager import Plugin, Plugins, load_plugins
-from kit.plugin.specs import (
+from kit.hooks.manager import Plugin, Plugins, load_plugins
+from kit.hooks.specs import (
     Competition,
     DatasetSpec,
     LossSpec,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from kit.plugin.specs import (
+from kit.hooks.specs import (
     Competition,
     DatasetSpec,
     LossSpec,

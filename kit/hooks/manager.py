@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from kit.plugin import hookspecs
+from kit.hooks import hookspecs
 
 if TYPE_CHECKING:
     from typer import Typer

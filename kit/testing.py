@@ -1,6 +1,6 @@
 """For the tests of plugin authors: does a plugin keep the contract that its specs state?
 
-    from kit.plugin import testing
+    from kit import testing
     import kit_leaves
 
     def test_plugin():
@@ -22,9 +22,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from kit.plugin.manager import load_plugins
-from kit.plugin.registry import Registry
-from kit.plugin.specs import DatasetSpec, LossRequest, LossSpec, ModelRequest, ModelSpec, SubmissionSpec
+from kit.hooks.manager import load_plugins
+from kit.hooks.registry import Registry
+from kit.hooks.specs import DatasetSpec, LossRequest, LossSpec, ModelRequest, ModelSpec, SubmissionSpec
 
 if TYPE_CHECKING:
     import pandas as pd

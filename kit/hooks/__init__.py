@@ -1,0 +1,1 @@
+"""The contract with plugins: hook specifications, specs, how plugins are loaded and found by name."""
