@@ -20,13 +20,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import machine
-from large_archive import IMAGES, SLUG, write_large_archive
+
+from helpers.large_archive import IMAGES, SLUG, write_large_archive
 
 SERVER = """
 import json, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from kaggle_server import KaggleServer
+from helpers.kaggle_server import KaggleServer
 with KaggleServer(Path(sys.argv[2])) as server:
     server.add_competition(sys.argv[3], archive=Path(sys.argv[4]))
     server.signature_seconds = 36_000

@@ -32,15 +32,15 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from kit.config import TrainConfig
 from kit.console import Console
 from kit.data.index import Index
-from kit.data.packed import Packed
-from kit.data.packing import Layout
 from kit.hooks.registry import Registry
 from kit.hooks.specs import DatasetSpec
-from kit.model.batches import Batch, Loader, training_plan
 from kit.model.build import Model
 from kit.model.checkpoint import Checkpoints
-from kit.model.samples import Samples
-from kit.model.warp import DeviceWarp
+from kit.pixels.batches import Batch, Loader, training_plan
+from kit.pixels.pack import Packed
+from kit.pixels.pack_workers import Layout
+from kit.pixels.samples import Samples
+from kit.pixels.warp import DeviceWarp
 from kit.training.forecast import Forecast
 from kit.training.history import History
 from kit.training.interrupt import Interrupt

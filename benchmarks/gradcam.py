@@ -25,9 +25,9 @@ from kit.explain.cam import at_size, raw_maps
 from kit.explain.layers import Layer, find_layers
 from kit.hooks.registry import Registry
 from kit.hooks.specs import ModelRequest
-from kit.model.batches import Batch, Normalize
 from kit.model.build import Model
 from kit.model.device import Runtime
+from kit.pixels.batches import Batch, Normalize
 
 IMAGES, BATCH, ROUNDS, CLASSES = 128, 16, 5, 5
 # Network, side of its input, the layer (stride 16 or the last), and how grad-cam's users make maps of its output.

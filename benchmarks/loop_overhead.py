@@ -28,14 +28,14 @@ import torch
 from kit.config import TrainConfig
 from kit.console import Console
 from kit.data.index import Index
-from kit.data.packed import Packed
-from kit.data.packing import Layout
 from kit.hooks.registry import Registry
 from kit.hooks.specs import DatasetSpec
-from kit.model.batches import Loader, training_plan
 from kit.model.build import Model, build_model, seed_everything
 from kit.model.checkpoint import Checkpoints
-from kit.model.samples import Samples
+from kit.pixels.batches import Loader, training_plan
+from kit.pixels.pack import Packed
+from kit.pixels.pack_workers import Layout
+from kit.pixels.samples import Samples
 from kit.training.forecast import Forecast
 from kit.training.history import History
 from kit.training.interrupt import Interrupt

@@ -30,12 +30,12 @@ import numpy as np
 import pandas as pd
 
 from kit.console import Console
-from kit.data.decode import cores
+from kit.data.images import read_grey, read_rgb, resize
 from kit.data.index import Index
-from kit.data.packed import packed
-from kit.data.pixels import read_grey, read_rgb, resize
 from kit.data.store import Store
+from kit.data.verify import cores
 from kit.hooks.specs import Competition, DatasetSpec
+from kit.pixels.pack import packed
 
 Decoder = Callable[[str], np.ndarray]
 FORK = multiprocessing.get_context("fork")

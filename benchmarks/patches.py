@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 
 from kit.console import Console
+from kit.data.images import read_rgb
 from kit.data.index import Index
-from kit.data.packed import Packed, packed
-from kit.data.pixels import read_rgb
 from kit.data.store import Store
 from kit.hooks.specs import Competition, DatasetSpec
-from kit.model.samples import Samples
+from kit.pixels.pack import Packed, packed
+from kit.pixels.samples import Samples
 
 SIDE = 96
 

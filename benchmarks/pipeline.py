@@ -33,13 +33,13 @@ import numpy as np
 import patches
 import torch
 from patches import SIDE
-from reference_steps import standard_steps
 from torch.utils.data import DataLoader, Dataset
 
+from helpers.reference_steps import standard_steps
 from kit.config import TrainConfig
-from kit.model.batches import Loader, Normalize, Plan
-from kit.model.samples import Samples
-from kit.model.warp import DeviceWarp, draw, gather
+from kit.pixels.batches import Loader, Normalize, Plan
+from kit.pixels.samples import Samples
+from kit.pixels.warp import DeviceWarp, draw, gather
 
 BATCH, MEAN, STD = 64, (0.7, 0.54, 0.69), (0.24, 0.28, 0.22)
 STEPS = {

@@ -15,8 +15,9 @@ from collections.abc import Callable
 import machine
 import numpy as np
 import pandas as pd
-from kit_recursion.plates import assign, learn_groups
 from scipy.optimize import linear_sum_assignment
+
+from kit_recursion.plates import assign, learn_groups
 
 CLASSES, PLATES, TRAIN, TEST, TIMES = 1108, 4, 33, 18, 3
 # How far the right class stands out, how sure the network is, how uneven its classes are.

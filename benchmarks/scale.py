@@ -22,13 +22,11 @@ import numpy as np
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
-import scale_data
-import scale_memory
-
+from helpers import scale_data, scale_memory
 from kit.console import Console
 from kit.data.store import Store
 from kit.hooks.registry import Registry
-from kit.inference.metrics import bootstrap_interval, classification_table
+from kit.scoring.metrics import bootstrap_interval, classification_table
 
 ROWS = (22_003, 220_025)
 COMMANDS = (

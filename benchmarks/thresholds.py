@@ -14,7 +14,7 @@ import machine
 import numpy as np
 from sklearn.metrics import f1_score
 
-from kit.inference.thresholds import tune
+from kit.decision.thresholds import tune
 
 COUNTS = (
     12885,

@@ -133,8 +133,8 @@ def check_loss(spec: LossSpec, index: "Index", batch_size: int = 6) -> None:
     import torch
 
     from kit.config import validate
-    from kit.model.batches import Batch
     from kit.model.network import Output
+    from kit.pixels.batches import Batch
 
     config = validate({"competition": "conformance", "dataset": "conformance", "loss": spec.name})
     torch.manual_seed(0)
@@ -167,7 +167,7 @@ def check_submission(spec: SubmissionSpec, index: "Index") -> None:
     """
     import numpy as np
 
-    from kit.inference.predictions import Predictions
+    from kit.scoring.predictions import Predictions
 
     ids = index.test["id"].drop_duplicates().to_numpy(np.str_)
     values = np.random.default_rng(0).random((len(ids), index.outputs), np.float32)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
 from kit_metrics.classification import roc_auc
 
 NAME = "histopathologic-cancer-detection"

@@ -11,18 +11,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import scale_data
-import scale_memory
-from kit_metrics.classification import roc_auc
 from sklearn.metrics import roc_auc_score
 
+from helpers import scale_data, scale_memory
 from kit.console import Console
+from kit.data.file_names import FileNames
 from kit.data.folds import Folds
-from kit.data.names import FileNames
 from kit.data.store import Store
 from kit.hooks.registry import Registry
-from kit.inference.metrics import bootstrap_interval
-from kit.inference.predictions import Predictions
+from kit.scoring.metrics import bootstrap_interval
+from kit.scoring.predictions import Predictions
+from kit_metrics.classification import roc_auc
 
 TENTH = (22_003, 5_746)
 FULL = (scale_data.TRAIN, scale_data.TEST)

@@ -37,9 +37,9 @@ def command(
         kit blend histopathology-20260101-120000 --oof theirs.csv --test theirs-test.csv --method rank
     """
     from kit.console import Console
+    from kit.ensemble.blend import METHODS, blend
     from kit.errors import KitError, nearest
     from kit.hooks.registry import Registry
-    from kit.inference.blend import METHODS, blend
     from kit.run import find_run
 
     oof, test = oof or [], test or []

@@ -9,8 +9,8 @@ from kit.cli.options import CompetitionName, Json
 from kit.errors import INTERRUPTED, KitError
 
 if TYPE_CHECKING:
+    from kit.archives.unpack import Arrival
     from kit.console import Console
-    from kit.data.arrival import Arrival
     from kit.data.store import Store
 
 
@@ -82,7 +82,7 @@ def _all(
     force: bool,
     console: "Console",
 ) -> None:
-    from kit.data.arrival import from_archives, from_sample
+    from kit.archives.unpack import from_archives, from_sample
 
     kept = None
     if archives:

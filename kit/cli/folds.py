@@ -53,7 +53,7 @@ def command(
         saved_folds,
     )
     from kit.data.index import read_groups
-    from kit.data.likeness import GROUPED_BY
+    from kit.data.near_duplicates import GROUPED_BY
     from kit.data.store import Store
     from kit.hooks.registry import Registry
 

@@ -53,9 +53,9 @@ def command(
     from kit.explain.explain import explain_run
     from kit.explain.write import write_explained
     from kit.hooks.registry import Registry
-    from kit.inference.ranking import Order, ranked_ids
     from kit.inference.trained import index_of, store_of_run, trained_folds
     from kit.run import find_run
+    from kit.scoring.ranking import Order, ranked_ids
 
     console, registry = Console(json), Registry()
     found = find_run(run, lambda each: bool(trained_folds(each)), "with a trained fold")

@@ -19,8 +19,8 @@ def command(
         kit join RUN-OF-HEPG2 RUN-OF-HUVEC RUN-OF-RPE RUN-OF-U2OS
     """
     from kit.console import Console
+    from kit.ensemble.join import join
     from kit.hooks.registry import Registry
-    from kit.inference.join import join
     from kit.run import find_run
 
     console = Console(json)

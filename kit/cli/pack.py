@@ -8,7 +8,7 @@ from kit.cli.options import CompetitionName, Json
 from kit.errors import KitError
 
 if TYPE_CHECKING:
-    from kit.data.packed import Part
+    from kit.pixels.pack import Part
 
 
 def command(
@@ -38,9 +38,9 @@ def command(
     from kit.config import resolve
     from kit.console import Console
     from kit.console import size as in_bytes
-    from kit.data.packed import mend_packed, packed
     from kit.data.store import Store
     from kit.hooks.registry import Registry
+    from kit.pixels.pack import mend_packed, packed
 
     console = Console(json)
     store = Store.of(Registry(), competition)

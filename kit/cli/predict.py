@@ -27,7 +27,7 @@ def command(
     """
     from kit.console import Console
     from kit.hooks.registry import Registry
-    from kit.inference.testset import predict_test
+    from kit.inference.predict import predict_test
     from kit.inference.trained import trained_folds
     from kit.inference.views import views_of
     from kit.run import find_run

@@ -28,8 +28,8 @@ def command(
         kit train recursion --extra sure.csv
     """
     from kit.console import Console
+    from kit.ensemble.pseudo_label import pseudo_label
     from kit.hooks.registry import Registry
-    from kit.inference.pseudo_label import pseudo_label
     from kit.run import find_run
 
     console = Console(json)

@@ -39,7 +39,7 @@ def command(
     from kit.hooks.registry import Registry
     from kit.reports.page.document import document_of, subjects_of
     from kit.reports.page.report import write_report
-    from kit.reports.page.text import print_document
+    from kit.reports.terminal import print_document
     from kit.run import find_run
 
     if text and (serve or out):

@@ -12,11 +12,11 @@ from kit.errors import INTERRUPTED, KitError
 if TYPE_CHECKING:
     from kit.console import Console
     from kit.hooks.registry import Registry
-    from kit.inference.submit import CheckedCsv
     from kit.kaggle.client import Kaggle
     from kit.kaggle.submissions import Submission
     from kit.kaggle.submit import Sent
     from kit.run import Run
+    from kit.submission.write import CheckedCsv
 
 
 def command(
@@ -90,7 +90,7 @@ def command(
 
 def _checked(registry: "Registry", target: str | None, file: Path | None, dry_run: bool, plates: bool) -> "CheckedCsv":
     """The csv that is meant, checked; one that comes from a sample may not be sent."""
-    from kit.inference.submit import check_file, write_submission
+    from kit.submission.write import check_file, write_submission
 
     if file is not None:
         if target is None:

@@ -48,11 +48,11 @@ def command(
         kit thresholds ham10000-20260101-120000 --method prior
     """
     from kit.console import Console
+    from kit.decision.thresholds import METHODS
+    from kit.decision.tune import has_rule, tune_run
+    from kit.decision.weights import WEIGHINGS
     from kit.errors import KitError, nearest
     from kit.hooks.registry import Registry
-    from kit.inference.decision import has_rule, tune_run
-    from kit.inference.thresholds import METHODS
-    from kit.inference.weights import WEIGHINGS
     from kit.run import find_run
 
     if method is not None and method not in {**METHODS, **WEIGHINGS}:

@@ -90,13 +90,13 @@ def command(
     from kit.config import resolve
     from kit.data.store import Store
     from kit.inference.trained import no_trained_fold, store_of_run
-    from kit.model import processes
+    from kit.model import distributed
     from kit.run import Run, find_run
     from kit.training.start import start_run
     from kit.training.train import train
 
-    with processes.joined():
-        console, registry = Console(json, silent=not processes.is_first()), Registry()
+    with distributed.joined():
+        console, registry = Console(json, silent=not distributed.is_main()), Registry()
 
         def start() -> Path:
             store = Store.of(registry, competition or "")
@@ -107,7 +107,7 @@ def command(
             console.say(f"run {run.id}: {resolved.model}, {resolved.size} px, {resolved.epochs} epochs")
             return run.path
 
-        run = Run.open(processes.first_does(start if resume is None else lambda: find_run(resume).path))
+        run = Run.open(distributed.on_main(start if resume is None else lambda: find_run(resume).path))
         if "blend" in run.record:
             raise no_trained_fold(run)
         document = train(registry, store_of_run(registry, run), run, fold, console, elsewhere)

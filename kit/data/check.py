@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from kit.console import Console, Progress
-from kit.data.decode import decode_all
 from kit.data.folds import group_codes, make_folds
 from kit.data.index import Index
+from kit.data.verify import decode_all
 from kit.errors import KitError
 from kit.hooks.specs import DatasetSpec
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from kit.console import Console
 from kit.data.index import Index
-from kit.data.likeness import near_pairs, training_hashes, with_near_duplicates
+from kit.data.near_duplicates import near_pairs, training_hashes, with_near_duplicates
 from kit.data.store import Store
 from kit.errors import KitError
 from kit.files import read_json, write_bytes, write_json
@@ -182,7 +182,7 @@ def _spanning(groups: np.ndarray, fold: np.ndarray) -> int:
 
 
 def near_duplicates_spanning_folds(store: Store, index: Index, folds: Folds, console: Console) -> int:
-    """How many pairs of near-duplicates (`kit.data.likeness.near_pairs`) stand in unlike folds."""
+    """How many pairs of near-duplicates (`kit.data.near_duplicates.near_pairs`) stand in unlike folds."""
     fold, pairs = folds.of(index.train), near_pairs(training_hashes(store, index, console), console)
     return int((fold[pairs[:, 0]] != fold[pairs[:, 1]]).sum())
 

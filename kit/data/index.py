@@ -27,7 +27,7 @@ class Index:
         task: binary, multiclass or multilabel.
         classes: names of the classes, in the order of the outputs.
         train: one row a sample with the columns `id` (what is predicted and submitted), `files` (tuple of paths,
-            relative to root, in the order in which `DatasetSpec.read` takes them; `kit.data.names.FileNames` makes
+            relative to root, in the order in which `DatasetSpec.read` takes them; `kit.data.file_names.FileNames` makes
             them from a pattern and takes little memory), `target` (binary: 0 or 1;
             multiclass: class number; multilabel: tuple of class numbers) and, where samples belong together, `group`
             (a string; missing where unknown), and, where folds are to be stratified by something else than the target,

@@ -18,10 +18,10 @@ from torch.nn import functional
 
 from kit.errors import KitError
 from kit.explain.layers import Layer
-from kit.model.batches import Batch
 from kit.model.build import Model
 from kit.model.losses import predicting_logits
 from kit.model.network import LinearHead, Network, Output
+from kit.pixels.batches import Batch
 
 METHODS = ("gradcam", "gradcam++", "cam", "layercam")
 # Probabilities BxC, a column a class -> the number of the class that is explained of each image, B int64.

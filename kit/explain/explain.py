@@ -11,17 +11,17 @@ import pandas as pd
 from kit.console import Console
 from kit.data.folds import folds_of_run
 from kit.data.index import Index, label_text
-from kit.data.packed import Part, frame_of
 from kit.data.store import Store
 from kit.errors import KitError, nearest
 from kit.explain.cam import METHODS, at_size, cam_layer, raw_maps
 from kit.explain.layers import Layer, chosen_layers, find_layers
 from kit.hooks.registry import Registry
-from kit.inference.predictions import decide
 from kit.inference.trained import index_of, load_fold, no_trained_fold, store_of_run, trained_fold, trained_folds
-from kit.model.batches import Loader, ordered_plan
-from kit.model.samples import samples_of
+from kit.pixels.batches import Loader, ordered_plan
+from kit.pixels.pack import Part, frame_of
+from kit.pixels.samples import samples_of
 from kit.run import Run
+from kit.scoring.predictions import decide
 
 PARTS: tuple[Part, ...] = ("train", "test")
 CUT = 0.5  # from which probability on a label is given

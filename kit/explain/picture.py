@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from kit.data.pixels import resize
+from kit.data.images import resize
 from kit.explain.explain import Explained, heat, overlay
 
 SIDE = 192  # of a picture in the grid, and the least of one in a file of its own; pixels

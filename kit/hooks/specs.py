@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from kit.config import TrainConfig
     from kit.data.index import Index
-    from kit.inference.predictions import Predictions
+    from kit.scoring.predictions import Predictions
 
 Task = Literal["binary", "multiclass", "multilabel"]
 TASKS: tuple[Task, ...] = ("binary", "multiclass", "multilabel")

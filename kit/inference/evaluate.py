@@ -10,17 +10,17 @@ from kit.console import Console
 from kit.data.folds import folds_of_run
 from kit.data.index import Index, rows_of
 from kit.data.store import Store
+from kit.decision.thresholds import Rule
+from kit.decision.tune import decide_fold, rule_of
 from kit.hooks.registry import Registry
 from kit.hooks.specs import MetricSpec
-from kit.inference.decision import decide_fold, rule_of
-from kit.inference.metrics import classification_table, flat
-from kit.inference.predict import forward_views
-from kit.inference.predictions import Predictions
-from kit.inference.submit import postprocessed
-from kit.inference.thresholds import Rule
+from kit.inference.forward import forward_views
 from kit.inference.trained import index_of, load_fold, no_trained_fold, store_of_run, trained_fold, trained_folds
 from kit.inference.views import Scale, scaled_samples
 from kit.run import Run
+from kit.scoring.metrics import classification_table, flat
+from kit.scoring.predictions import Predictions
+from kit.submission.write import postprocessed
 
 
 def evaluate(

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kit.inference.predict import forward
-from kit.model.batches import Loader
+from kit.inference.forward import forward
 from kit.model.build import Model
 from kit.model.network import Output
+from kit.pixels.batches import Loader
 
 SCALE = 30.0  # of the cosine, before the softmax, as the margin losses have it
 

@@ -1,98 +1,124 @@
-"""Forward passes without gradients: validation, evaluation and prediction go through this one function."""
+"""Predictions of the competition's test part: the mean over a run's folds and over views of each image."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+import pandas as pd
 
-from kit.config import TrainConfig
-from kit.inference.views import Scale, View
-from kit.model import processes
-from kit.model.batches import Loader, ordered_plan
-from kit.model.build import Model
-from kit.model.network import Output
-from kit.model.samples import Samples
-
-
-@dataclass(frozen=True)
-class Forward:
-    """Probabilities nxK, targets as the index gives them, and the mean loss a sample (NaN without targets)."""
-
-    probabilities: np.ndarray
-    targets: np.ndarray
-    loss: float
+from kit.console import Console
+from kit.data.folds import folds_of_run
+from kit.data.index import Index, rows_of
+from kit.data.store import Store
+from kit.errors import KitError
+from kit.hooks.registry import Registry
+from kit.inference.forward import forward_views
+from kit.inference.nearest import Centres
+from kit.inference.trained import index_of, load_fold, no_trained_fold, store_of_run, trained_fold, trained_folds
+from kit.inference.views import Scale, scaled_samples
+from kit.pixels.batches import Loader
+from kit.pixels.samples import samples_of
+from kit.run import Run
+from kit.scoring.predictions import Predictions
 
 
-@torch.inference_mode()
-def forward(
-    model: Model,
-    loader: Loader,
-    batch_size: int,
-    views: Sequence[View] = (),
-    has_targets: bool = True,
-    give: Callable[[Output], Tensor] | None = None,
-    after_batch: Callable[[int], None] = lambda images: None,
-) -> Forward:
-    """Run a model over all samples of a loader, averaging over `views` of each what `give` takes of its output: BxK
-    probabilities by default. Without views it is the image itself.
-
-    Several processes share the samples, and each gets the result of all. The network is in eval mode inside and in its
-    earlier mode again afterwards. The loss is that of the first view. `after_batch` is called with the number of images
-    done; what it raises ends the pass.
-    """
-    give = give or model.probabilities
-    was_training = model.network.training
-    model.network.eval()
-    device = model.runtime.device
-    count_views = max(1, len(views))
-    own = processes.share(np.arange(len(loader.samples)))
-    found, done = torch.empty(0), 0
-    loss_sum = torch.zeros((), device=device)
-    try:
-        # The views of an image are images like others: a pass takes as many in all, however many views there are.
-        for batch in loader.batches(ordered_plan(own, max(1, batch_size // count_views))):
-            count = len(batch.rows)
-            images = torch.cat([view(batch.images) for view in views]) if views else batch.images
-            with model.runtime.autocast():
-                output = model.network(images, batch.extras.repeat(count_views, 1))
-                if has_targets:
-                    first = Output(output.logits[:count], output.embedding[:count])
-                    loss_sum += model.loss(first, batch) * count
-            share = give(output).unflatten(0, (count_views, count)).mean(0)
-            if not done:
-                # On the device, since fetching each batch would wait for it; in one piece, since many small ones
-                # between the large ones of the network would keep the memory from being given back.
-                found = torch.empty(len(own), share.shape[1], device=device)
-            found[done : done + count] = share
-            done += count
-            after_batch(count)
-    finally:
-        model.network.train(was_training)
-    loss = processes.total(loss_sum) / len(loader.samples) if has_targets else float("nan")
-    return Forward(processes.gathered(found.cpu().numpy()), loader.samples.targets, loss)
-
-
-def forward_views(
-    model: Model,
-    samples: Sequence[tuple[Scale, Samples]],
-    config: TrainConfig,
-    give: Callable[[Output], Tensor] | None = None,
-    after_batch: Callable[[int], None] = lambda images: None,
-) -> np.ndarray:
-    """The mean over all views at all scales of what `give` takes of a model's output, nxK float64.
+def predict_test(
+    registry: Registry,
+    run: Run,
+    scales: Sequence[Scale],
+    console: Console,
+    nearest: bool = False,
+    only_fold: int | None = None,
+) -> dict[str, Any]:
+    """Predict every test id and save `test.npz` into the run.
 
     Args:
-        model: of one fold.
-        samples: the same ones at each scale.
-        config: of the run.
-        give, after_batch: as those of `forward`.
+        registry: where the network's builder is found.
+        run: with at least one trained fold.
+        scales: the views that are averaged, each counting the same.
+        console: for progress.
+        only_fold: by the network of this fold alone.
+        nearest: classes by the nearest mean embedding (`kit.inference.nearest`) instead of the network's own logits.
+
+    Returns:
+        The document of `kit predict --json`.
     """
-    counts = [max(1, len(scale.views)) for scale, _ in samples]
-    total: np.ndarray = np.zeros(())
-    for count, (scale, some) in zip(counts, samples, strict=True):
-        loader = Loader(some, None, config.workers, model.runtime.device, model.normalize)
-        found = forward(model, loader, config.batch_size * 2, scale.views, False, give, after_batch)
-        total = total + found.probabilities.astype(np.float64) * (count / sum(counts))
-    return total
+    config, folds = run.config, _folds(run, only_fold, console)
+    store = store_of_run(registry, run)
+    index = index_of(store, config)
+    rows = _rows(run, store, index, nearest)
+    _warn_of_same_inputs(index, console)
+
+    tests = [(scale, scaled_samples(store, index, "test", config, scale, console)(rows)) for scale in scales]
+    views = sum(len(scale.views) for scale in scales)
+    of_train = samples_of(store, index, "train", config, console) if nearest else None
+    train, fold_of_row = rows_of(index.train, config.only), folds_of_run(run).of(index.train)
+    fold_of_row = fold_of_row[index.train.index.get_indexer(train.index)]
+    total, held_out = np.zeros((len(rows), index.outputs), np.float64), []
+    with console.progress(f"predict {len(folds)} folds x {views} views", len(rows) * len(folds) * len(scales)) as bar:
+        for fold in folds:
+            model = load_fold(registry, store, run, index, fold)
+            give = None
+            if of_train is not None:
+                learned, judged = train[fold_of_row != fold], train[fold_of_row == fold]
+                loader = Loader(of_train(learned), None, config.workers, model.runtime.device, model.normalize)
+                give = Centres.of(model, loader, index.outputs, config.batch_size * 2).probabilities
+                own = forward_views(model, [(Scale(config.size, ()), of_train(judged))], config, give)
+                held_out.append(Predictions(judged["id"].to_numpy(), index.output_names, own.astype(np.float32)))
+            total += forward_views(model, tests, config, give, bar.advance)
+    values = (total / len(folds)).astype(np.float32)
+    predictions = Predictions(rows["id"].to_numpy(), index.output_names, values).mean_by_id()
+    with run.writing("test.npz") as path:
+        predictions.save(path)
+    facts: dict[str, Any] = {
+        "ids": len(predictions.ids),
+        "folds": folds,
+        "tta": views,
+        "sides": [scale.side for scale in scales],
+    }
+    if nearest:
+        facts["nearest"] = _score(registry, store, index, held_out)
+    run.update(predictions=facts)
+    return {"run": run.id, "path": str(run.path / "test.npz"), **facts}
+
+
+def _folds(run: Run, only_fold: int | None, console: Console) -> list[int]:
+    folds = trained_folds(run)
+    if not folds:
+        raise no_trained_fold(run)
+    if only_fold is not None:
+        return [trained_fold(run, only_fold)]
+    if len(folds) < run.config.folds:
+        console.warn(f"{len(folds)} of {run.config.folds} folds are trained: the mean is over these")
+    return folds
+
+
+def _rows(run: Run, store: Store, index: Index, nearest: bool) -> pd.DataFrame:
+    """The test rows that a run predicts; none, and classes by distance where there are no classes, are a `KitError`."""
+    name = store.competition.name
+    if not len(index.test):
+        raise KitError(f"{store.root} has no test images: kit check {name}")
+    if nearest and index.task != "multiclass":
+        raise KitError(f"{name} is a {index.task} task, which has no nearest class: leave --nearest out")
+    rows = rows_of(index.test, run.config.only)
+    if not len(rows):
+        raise KitError(f"no test image has {run.config.only}: run {run.id} has nothing to predict")
+    return rows
+
+
+def _warn_of_same_inputs(index: Index, console: Console) -> None:
+    """Say so where the network gets further inputs that tell nothing of the test images."""
+    of_train, of_test = (index.extra_inputs(frame) for frame in (index.train, index.test))
+    if len(of_test) > 1 and (of_test == of_test[0]).all() and not (of_train == of_train[0]).all():
+        console.warn(
+            "the further inputs are the same for all test images, so they are taken for unknown: is their "
+            "metadata there? a run without inputs may do better"
+        )
+
+
+def _score(registry: Registry, store: Store, index: Index, held_out: list[Predictions]) -> dict[str, Any]:
+    """The competition's metric of the nearest class on the validation images, to set beside the run's own score."""
+    ids, values = np.concatenate([part.ids for part in held_out]), np.concatenate([part.values for part in held_out])
+    means = Predictions(ids, index.output_names, values).mean_by_id()
+    metric = registry.metrics.get(store.competition.metric)
+    return {"metric": metric.name, "value": metric.compute(index.targets_of(means.ids), means.values)}

@@ -7,10 +7,10 @@ from kit.data.index import Index
 from kit.data.store import Store
 from kit.errors import KitError
 from kit.hooks.registry import Registry
-from kit.inference.predictions import Predictions
 from kit.model.build import Model, build_model
 from kit.model.checkpoint import Checkpoints, unpack_modules
 from kit.run import Run
+from kit.scoring.predictions import Predictions
 
 
 def trained_folds(run: Run) -> list[int]:

@@ -15,9 +15,9 @@ from torch import Tensor
 from kit.config import TrainConfig, validate
 from kit.console import Console
 from kit.data.index import Index
-from kit.data.packed import Part
 from kit.data.store import Store
-from kit.model.samples import Samples, samples_of
+from kit.pixels.pack import Part
+from kit.pixels.samples import Samples, samples_of
 
 View = Callable[[Tensor], Tensor]
 STEP = 0.5  # the largest distance of neighbouring crops, in sides of a crop

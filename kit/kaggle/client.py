@@ -12,7 +12,7 @@ from kit.console import Console
 from kit.errors import BAD_INPUT, CREDENTIALS, NETWORK, KitError, nearest
 from kit.hooks.specs import Competition
 from kit.kaggle.credentials import Credential, find_credentials, none_found, signed_in
-from kit.kaggle.patience import TRIES, Fault, Patience, TimedAdapter, asked_wait, reason
+from kit.kaggle.retry import TRIES, Fault, Patience, TimedAdapter, asked_wait, reason
 
 try:
     from kagglesdk.competitions.types import competition_api_service as competition_types

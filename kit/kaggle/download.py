@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from kit.archives.archive import Archive, DamagedArchive, free_space, need_space, safe_name
+from kit.archives.unpack import Arrival, add_files, lock, missing_files, unpack
 from kit.console import Console, size
-from kit.data.archive import Archive, DamagedArchive, free_space, need_space, safe_name
-from kit.data.arrival import Arrival, add_files, lock, missing_files, unpack
 from kit.data.store import Store
 from kit.errors import NETWORK, KitError
 from kit.kaggle.client import Kaggle

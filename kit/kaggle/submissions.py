@@ -14,7 +14,7 @@ from typing import Any
 from kit.console import Console, duration
 from kit.errors import NETWORK, KitError
 from kit.files import sha256
-from kit.kaggle import patience
+from kit.kaggle import retry
 from kit.kaggle.client import Kaggle
 from kit.run import Run, all_runs
 
@@ -172,7 +172,7 @@ def wait_for_score(kaggle: Kaggle, ref: int, console: Console) -> Submission:
             waiting.tell(status)
             if max(paused, time.monotonic() - began) >= LONGEST_WAIT:
                 raise KitError(f"submission {ref} is still {status} after {duration(LONGEST_WAIT)}: {shows}", NETWORK)
-            patience.sleep(pause)
+            retry.sleep(pause)
             paused, pause = paused + pause, min(pause * GROWTH, LONGEST_PAUSE)
 
 

@@ -11,11 +11,11 @@ import requests
 from kit.console import Console, Progress, duration
 from kit.errors import CREDENTIALS, INTERRUPTED, NETWORK, KitError
 from kit.files import sha256
-from kit.inference.submit import CheckedCsv
-from kit.kaggle import patience
+from kit.kaggle import retry
 from kit.kaggle.client import Kaggle
-from kit.kaggle.patience import Fault, Patience, asked_wait, open_session, reason
+from kit.kaggle.retry import Fault, Patience, asked_wait, open_session, reason
 from kit.kaggle.submissions import MARK, Submission, describe, enter, entries, listing, moment, reference, runs_of
+from kit.submission.write import CheckedCsv
 
 EARLIER_PAGES = 5  # of a hundred, in which the same bytes are looked for
 # Seconds before each look for a submission of which nobody knows whether it was taken.
@@ -226,7 +226,7 @@ def _create(kaggle: Kaggle, token: str, description: str, known: set[int], conso
     mark = Submission.read({"description": description}).mark
     try:
         for pause in LOOKS:
-            patience.sleep(pause)
+            retry.sleep(pause)
             found = [each.ref for each in listing(kaggle) if each.mark == mark and each.ref not in known]
             if found:
                 return max(found)

@@ -21,8 +21,8 @@ import requests
 from kit.console import Console
 from kit.errors import DISK, NETWORK, KitError
 from kit.files import read_json, write_json
-from kit.kaggle.lanes import LEAST_SPLIT, UNKNOWN, Hash, Lanes, Part, Window, new_map, read_map
-from kit.kaggle.patience import Fault, Patience, asked_wait, open_session, reason
+from kit.kaggle.connections import LEAST_SPLIT, UNKNOWN, Hash, Lanes, Part, Window, new_map, read_map
+from kit.kaggle.retry import Fault, Patience, asked_wait, open_session, reason
 
 HASHED_AT_ONCE = 16 << 20  # bytes; less would wake this thread for every chunk
 PROOFS = 3  # times that a file may arrive with another MD5

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from kit.config import TrainConfig
 from kit.console import Console
 from kit.data.index import Index
-from kit.data.statistics import channel_statistics
 from kit.errors import KitError
 from kit.hooks.registry import Registry
 from kit.hooks.specs import DatasetSpec, LossRequest, ModelRequest
-from kit.model.batches import Normalize
 from kit.model.device import Runtime
 from kit.model.losses import build_loss, loss_terms, predicting_logits
 from kit.model.network import Output
+from kit.pixels.batches import Normalize
+from kit.pixels.statistics import channel_statistics
 
 if TYPE_CHECKING:
     from kit.hooks.specs import Task

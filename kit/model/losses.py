@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from kit.errors import KitError
 from kit.hooks.registry import Registry
 from kit.hooks.specs import LossRequest, LossSpec
-from kit.model.batches import Batch
 from kit.model.network import Output
+from kit.pixels.batches import Batch
 
 if TYPE_CHECKING:
     from kit.hooks.specs import Task

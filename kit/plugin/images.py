@@ -1,5 +1,5 @@
 """For `DatasetSpec.read`: image files to arrays."""
 
-from kit.data.pixels import read_grey, read_rgb, resize
+from kit.data.images import read_grey, read_rgb, resize
 
 __all__ = ["read_grey", "read_rgb", "resize"]

@@ -1,6 +1,6 @@
 """For `ModelSpec.build` and `LossSpec.build`: the network's shape, what it gives, and the batch that a loss gets."""
 
-from kit.model.batches import Batch
 from kit.model.network import Network, Output, widen_stem
+from kit.pixels.batches import Batch
 
 __all__ = ["Batch", "Network", "Output", "widen_stem"]

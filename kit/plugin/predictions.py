@@ -1,5 +1,5 @@
 """For `SubmissionSpec.write` and `SubmissionSpec.postprocess`: ids x classes of probabilities."""
 
-from kit.inference.predictions import Predictions
+from kit.scoring.predictions import Predictions
 
 __all__ = ["Predictions"]

@@ -1,5 +1,5 @@
 """For `SubmissionSpec.write` and `SubmissionSpec.check`: checks of a csv that competitions share."""
 
-from kit.inference.submission import bad_rows, check_probabilities, check_rows, check_table, read_submission
+from kit.submission.checks import bad_rows, check_probabilities, check_rows, check_table, read_submission
 
 __all__ = ["bad_rows", "check_probabilities", "check_rows", "check_table", "read_submission"]

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from kit.console import Console
+from kit.data.images import resize
 from kit.data.index import Index, multi_hot
-from kit.data.pixels import resize
 from kit.hooks.specs import DatasetSpec, Picture
 from kit.reports import figures
 

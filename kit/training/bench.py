@@ -19,20 +19,20 @@ import torch
 
 from kit.config import TrainConfig
 from kit.console import Console
-from kit.data.decode import cores
+from kit.data.images import read_rgb
 from kit.data.index import Index
-from kit.data.packed import Packed, find_packed
-from kit.data.packing import Crew, Job, Layout, read_sample
-from kit.data.pixels import read_rgb
 from kit.data.store import Store
+from kit.data.verify import cores
 from kit.hooks.registry import Registry
 from kit.hooks.specs import Competition, DatasetSpec
-from kit.model.batches import Augment, Batch, Loader, Plan, training_plan
 from kit.model.build import Model, build_model, seed_everything, statistics
-from kit.model.samples import Samples
-from kit.model.warp import DeviceWarp, draw, gather
+from kit.pixels.augment import make_augment
+from kit.pixels.batches import Augment, Batch, Loader, Plan, training_plan
+from kit.pixels.pack import Packed, find_packed
+from kit.pixels.pack_workers import Crew, Job, Layout, read_sample
+from kit.pixels.samples import Samples
+from kit.pixels.warp import DeviceWarp, draw, gather
 from kit.training.advice import STAGES, Bench, Rates
-from kit.training.augment import make_augment
 from kit.training.mix import mix
 from kit.training.optim import make_optimizer
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kit.console import Console
 from kit.files import write_bytes
-from kit.model.processes import is_first
+from kit.model.distributed import is_main
 
 FORMATS = {"epoch": "g", "lr": ".1e", "seconds": ".1f", "images/s": ".1f"}
 
@@ -27,7 +27,7 @@ class History:
         writer = csv.DictWriter(buffer, list(row), lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
-        if is_first():
+        if is_main():
             write_bytes(self.path, buffer.getvalue().encode())
         if not self._headed:
             self.console.say("".join(f"{name:>12}" for name in row))

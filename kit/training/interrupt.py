@@ -6,7 +6,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from kit.errors import INTERRUPTED, KitError
-from kit.model.processes import any_of
+from kit.model.distributed import any_of
 
 
 class InUnison(KitError):

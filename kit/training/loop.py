@@ -11,13 +11,13 @@ import torch
 from kit.config import TrainConfig
 from kit.console import Console
 from kit.hooks.specs import ImageTracker, MetricSpec, Tracker
-from kit.inference.metrics import flat
-from kit.inference.predict import Forward, forward
-from kit.model import processes
-from kit.model.batches import Augment, Loader, balanced_weights, training_plan
+from kit.inference.forward import Forward, forward
+from kit.model import distributed
 from kit.model.build import Model
 from kit.model.checkpoint import Checkpoints, pack_modules, pack_optimizer, unpack_modules, unpack_optimizer
-from kit.model.samples import Samples
+from kit.pixels.batches import Augment, Loader, balanced_weights, training_plan
+from kit.pixels.samples import Samples
+from kit.scoring.metrics import flat
 from kit.training.ema import Ema
 from kit.training.forecast import Forecast
 from kit.training.history import History
@@ -69,7 +69,7 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
     ema = Ema(model, config.ema) if config.ema is not None else None
     predictor = ema.model if ema else model
     weights = balanced_weights(job.train.targets) if config.sampler == "balanced" else None
-    least = 2 * processes.count()
+    least = 2 * distributed.world_size()
     steps_an_epoch = len(training_plan(len(job.train), config.batch_size, (0,), config.accumulate, None, least))
 
     progress: dict[str, Any] = {
@@ -95,26 +95,26 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
             scaler.load_state_dict(progress["scaler"])
     job.history.rows = progress["history"]
     # Of this process's images; what was summed up before a stop is the first one's.
-    loss_sum = torch.tensor(progress["loss_sum"], dtype=torch.float64, device=device) * processes.is_first()
+    loss_sum = torch.tensor(progress["loss_sum"], dtype=torch.float64, device=device) * distributed.is_main()
 
     def rate(step: int) -> float:
         return learning_rate(config, step, steps_an_epoch, [end["loss"] for end in progress["epoch_ends"]])
 
     def save() -> None:
-        progress.update(loss_sum=processes.total(loss_sum), scaler=scaler.state_dict(), history=job.history.rows)
-        if not processes.is_first():
+        progress.update(loss_sum=distributed.all_reduce(loss_sum), scaler=scaler.state_dict(), history=job.history.rows)
+        if not distributed.is_main():
             return
         state = pack_optimizer(optimizer) | (pack_modules(model.network, model.loss) if ema else {})
         job.checkpoints.write(pack_modules(predictor.network, predictor.loss), state, progress, config.keep)
 
     def validate() -> Forward:
         # Batch normalisation has seen other images in each process.
-        processes.same(predictor.network.buffers())
+        distributed.broadcast(predictor.network.buffers())
         with console.progress(f"fold {job.fold} validation", len(job.valid)) as bar:
 
             def after_batch(images: int) -> None:
-                bar.advance(images * processes.count())
-                if processes.count() == 1:  # others may have more batches, or fewer
+                bar.advance(images * distributed.world_size())
+                if distributed.world_size() == 1:  # others may have more batches, or fewer
                     interrupt.check()
 
             result = forward(predictor, valid_loader, config.batch_size * 2, after_batch=after_batch)
@@ -126,7 +126,7 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
             progress["best"] = {"step": progress["step"], "score": decisive if math.isfinite(decisive) else None}
         row = {
             "epoch": round(progress["step"] / steps_an_epoch, 3),
-            "train loss": processes.total(loss_sum) / max(progress["images"], 1),
+            "train loss": distributed.all_reduce(loss_sum) / max(progress["images"], 1),
             "valid loss": result.loss,
             **scores,
             "lr": rate(progress["step"] - 1),
@@ -163,7 +163,7 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
             )
             seeds = np.random.SeedSequence((config.seed, job.fold, epoch)).generate_state(steps_an_epoch)
             first = progress["step"] - epoch * steps_an_epoch
-            own = [(processes.share(rows), processes.share(s)) for step in plan[first:] for rows, s in step]
+            own = [(distributed.shard(rows), distributed.shard(s)) for step in plan[first:] for rows, s in step]
             raws = train_loader.batches(own)
             began = time.monotonic() - progress["seconds"]
             with console.progress(
@@ -175,7 +175,7 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
                         validate()
                         save()
                         began = time.monotonic() - progress["seconds"]
-                    torch.manual_seed(int(seeds[number]) + processes.rank())
+                    torch.manual_seed(int(seeds[number]) + distributed.rank())
                     for group in optimizer.param_groups:
                         group["lr"] = rate(progress["step"]) * group["scale"]
                     images = sum(len(rows) for rows, _ in step)
@@ -187,7 +187,7 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
                             if part == 0:
                                 optimizer.zero_grad(set_to_none=True)
                             # Gradients of several processes are averaged; their shares of the loss add up.
-                            scaler.scale(loss * processes.count()).backward()
+                            scaler.scale(loss * distributed.world_size()).backward()
                         loss_sum += loss.detach().double() * images
                     if config.clip is not None:
                         scaler.unscale_(optimizer)
@@ -203,7 +203,7 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
                     note = ""
                     if progress["step"] % READ_LOSS_EVERY == 0 or number + 1 == steps_an_epoch:
                         # Reading the loss waits for the device: only now and then.
-                        loss_so_far = processes.total(loss_sum)
+                        loss_so_far = distributed.all_reduce(loss_sum)
                         note = f"loss {loss_so_far / progress['images']:.4f}"
                         if not math.isfinite(loss_so_far):
                             raise InUnison(
@@ -212,7 +212,7 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
                             )
                     bar.advance(images, note)
                     job.forecast.after_step(bar.rate())
-                    if processes.count() == 1 or progress["step"] % READ_LOSS_EVERY == 0:
+                    if distributed.world_size() == 1 or progress["step"] % READ_LOSS_EVERY == 0:
                         interrupt.check()
                     if config.save_every and progress["step"] % config.save_every == 0:
                         save()
@@ -229,9 +229,9 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
     # The last validation is that of the last weights; anything else is predicted from the saved ones.
     chosen_is_last = config.checkpoint == "last" or progress["best"]["step"] == progress["step"]
     if not chosen_is_last:
-        if processes.is_first():
+        if distributed.is_main():
             unpack_modules(job.checkpoints.weights("best"), predictor.network, predictor.loss)
-        processes.same([*predictor.network.state_dict().values(), *predictor.loss.state_dict().values()])
+        distributed.broadcast([*predictor.network.state_dict().values(), *predictor.loss.state_dict().values()])
     if validation is None or not chosen_is_last or size != config.size:
         valid_loader = Loader(job.valid, None, config.workers, device, model.normalize)
         validation = forward(predictor, valid_loader, config.batch_size * 2)

@@ -13,10 +13,10 @@ from kit.data.store import Store
 from kit.errors import KitError
 from kit.hooks.registry import Registry
 from kit.inference.trained import index_of
-from kit.model.batches import Loader, training_plan
 from kit.model.build import build_model, seed_everything, statistics
-from kit.model.samples import samples_of
-from kit.training.augment import make_augment
+from kit.pixels.augment import make_augment
+from kit.pixels.batches import Loader, training_plan
+from kit.pixels.samples import samples_of
 from kit.training.mix import mix
 from kit.training.optim import freeze_body, make_optimizer
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from kit.config import TrainConfig
-from kit.model.batches import Batch
+from kit.pixels.batches import Batch
 
 
 def mix(config: TrainConfig, batch: Batch, classes: int) -> Batch:

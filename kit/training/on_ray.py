@@ -24,13 +24,13 @@ from kit import __version__
 from kit.console import Console, Waiting, duration
 from kit.data.folds import folds_of_run
 from kit.data.index import Index
-from kit.data.packed import packs_for
 from kit.data.store import Store
 from kit.errors import DISK, KitError
 from kit.hooks.registry import Registry
 from kit.inference.trained import store_of_run
 from kit.model.checkpoint import Checkpoints
 from kit.paths import data_root
+from kit.pixels.pack import packs_for
 from kit.run import Run
 from kit.training.interrupt import Interrupt
 from kit.training.start import index_of_run

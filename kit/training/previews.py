@@ -4,8 +4,8 @@ import numpy as np
 
 from kit.data.index import label_text
 from kit.hooks.specs import Preview, Task
-from kit.inference.predict import Forward
-from kit.model.samples import Samples
+from kit.inference.forward import Forward
+from kit.pixels.samples import Samples
 
 COUNT = 16
 THRESHOLD = 0.5

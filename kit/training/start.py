@@ -10,19 +10,19 @@ import numpy as np
 
 from kit.config import TrainConfig
 from kit.console import Console
-from kit.data.extra import left_out, save_left_out, with_extra
+from kit.data.external import left_out, save_left_out, with_extra
 from kit.data.folds import Folds, groups_spanning_folds, new_folds, save_folds, saved_folds
 from kit.data.index import Index, rows_of
-from kit.data.statistics import check_normalize
 from kit.data.store import Store
 from kit.errors import KitError, nearest
 from kit.hooks.registry import Registry
 from kit.hooks.specs import Competition, MetricSpec
 from kit.inference.trained import index_of, trained_folds
-from kit.model import processes
+from kit.model import distributed
 from kit.model.build import build_model, statistics
+from kit.pixels.augment import load_pipeline
+from kit.pixels.statistics import check_normalize
 from kit.run import Run, find_run
-from kit.training.augment import load_pipeline
 
 PIPELINE = "augment.json"
 
@@ -51,10 +51,10 @@ def start_run(
     console: Console,
 ) -> Run:
     """Check everything that can be checked before training, then write a new run's directory."""
-    if config.batch_size < 2 * processes.count():
+    if config.batch_size < 2 * distributed.world_size():
         raise KitError(
-            f"{processes.count()} processes can't share {config.batch_size} images: "
-            f"--batch-size {2 * processes.count()} or more"
+            f"{distributed.world_size()} processes can't share {config.batch_size} images: "
+            f"--batch-size {2 * distributed.world_size()} or more"
         )
     index = index_of(store, config)
     check_normalize(index, config.normalize)

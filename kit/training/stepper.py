@@ -5,9 +5,9 @@ from contextlib import AbstractContextManager, nullcontext
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from kit.model import processes
-from kit.model.batches import Batch
+from kit.model import distributed
 from kit.model.build import Model
+from kit.pixels.batches import Batch
 
 
 class _Loss(nn.Module):
@@ -33,7 +33,7 @@ class Stepper:
     def of(cls, model: Model) -> "Stepper":
         """To be made anew when other weights are frozen: what is averaged is settled here."""
         module = _Loss(model)
-        if processes.count() == 1:
+        if distributed.world_size() == 1:
             return cls(module)
         # A margin loss has a classifier of its own and leaves the network's without a gradient.
         unused = any(True for _ in model.loss.parameters())

@@ -12,24 +12,24 @@ import torch
 
 from kit.config import TrainConfig
 from kit.console import Console
-from kit.data.extra import extra_rows
+from kit.data.external import extra_rows
 from kit.data.folds import Folds, folds_of_run
 from kit.data.index import Index, rows_of
-from kit.data.packed import packs_for
-from kit.data.statistics import row_levels
 from kit.data.store import Store
 from kit.files import read_json, write_json
 from kit.hooks.registry import Registry
 from kit.hooks.specs import MetricSpec
-from kit.inference.metrics import flat, score_with_interval
-from kit.inference.predictions import Predictions
 from kit.inference.trained import out_of_fold
-from kit.model import processes
+from kit.model import distributed
 from kit.model.build import build_model, seed_everything
 from kit.model.checkpoint import Checkpoints, unpack_modules
-from kit.model.samples import samples_of
+from kit.pixels.augment import make_augment
+from kit.pixels.pack import packs_for
+from kit.pixels.samples import samples_of
+from kit.pixels.statistics import row_levels
 from kit.run import Run
-from kit.training.augment import make_augment
+from kit.scoring.metrics import flat, score_with_interval
+from kit.scoring.predictions import Predictions
 from kit.training.forecast import Forecast
 from kit.training.history import History
 from kit.training.interrupt import Interrupt, Interrupted, InUnison
@@ -56,12 +56,12 @@ def train(
     """
     config = run.config
     index = index_of_run(store, config, console)
-    first = processes.is_first()
+    first = distributed.is_main()
     with ExitStack() as held:
         if first:
             held.enter_context(run.lock())
             held.enter_context(console.log_to(run.path / "log.txt"))
-        planned, missing = processes.first_does(lambda: _plan(run, config, only_fold))
+        planned, missing = distributed.on_main(lambda: _plan(run, config, only_fold))
         folds = folds_of_run(run)
         fold_of_row = folds.of(index.train)
         forecast = forecast_of(config, run, missing, fold_of_row, len(index.extra), console)
@@ -77,9 +77,9 @@ def train(
                 run.update(state="interrupted" if isinstance(error, (Interrupted, KeyboardInterrupt)) else "failed")
             if isinstance(error, InUnison) and not first:
                 raise SystemExit(error.code) from None
-            if isinstance(error, RuntimeError) and processes.lost(error):
+            if isinstance(error, RuntimeError) and distributed.lost(error):
                 advice = f"kit train --resume {run.id} goes on at its last checkpoint"
-                raise processes.gone(advice, run.path / ".lost") from None
+                raise distributed.gone(advice, run.path / ".lost") from None
             raise
         if not first:
             return {}
@@ -177,11 +177,11 @@ def train_one(
         forecast=forecast,
     )
     with ExitStack() as opened:
-        for name in config.trackers if processes.is_first() else ():
+        for name in config.trackers if distributed.is_main() else ():
             job.trackers.append(registry.trackers.get(name).open(run.path, fold))
             opened.callback(job.trackers[-1].close)
         result = train_fold(job, interrupt, console)
-    if not processes.is_first():
+    if not distributed.is_main():
         return
     predictions = Predictions(rows[1]["id"].to_numpy(), index.output_names, result.probabilities).mean_by_id()
     with run.writing(f"fold-{fold}/oof.npz") as path:
@@ -206,7 +206,7 @@ def _result(job: FoldJob, index: Index, predictions: Predictions, metric: Metric
         "seconds": seconds,
         "device": str(job.model.runtime),
         "threads": torch.get_num_threads(),
-        "processes": processes.count(),
+        "processes": distributed.world_size(),
         "command": sys.argv,
     }
 

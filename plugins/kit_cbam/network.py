@@ -3,13 +3,13 @@
 from typing import Any
 
 import torch
-from kit_torchvision.networks import body_of, weights
 from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck, ResNet
 
 from kit.errors import KitError
 from kit.plugin import ModelRequest
 from kit.plugin.network import Network, widen_stem
+from kit_torchvision.networks import body_of, weights
 
 # All gates start at sigmoid(4) = .98: the network starts as a ResNet50, and its pretrained weights keep their meaning.
 OPEN = 4.0

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from kit.inference.metrics import label_confusion
 from kit.reports.page.scored import Scored
+from kit.scoring.metrics import label_confusion
 
 ALL = 30  # so many classes have a row and a column each
 MOST = 20  # of more classes those that are most confused

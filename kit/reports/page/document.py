@@ -11,7 +11,6 @@ from kit.console import Console, jsonable
 from kit.data.index import Index
 from kit.data.store import Store
 from kit.hooks.registry import Registry
-from kit.inference.metrics import f1_by_class
 from kit.inference.trained import index_of, store_of_run
 from kit.reports.page import record
 from kit.reports.page.confusion import confusion
@@ -22,6 +21,7 @@ from kit.reports.page.scored import Scored, score_run
 from kit.reports.page.suspects import find_suspects
 from kit.reports.runs import compare
 from kit.run import Run
+from kit.scoring.metrics import f1_by_class
 
 TOP = 24  # losses
 SUSPECTS = 48

@@ -8,13 +8,13 @@ import pandas as pd
 
 from kit.data.folds import folds_of_run
 from kit.data.index import Index
+from kit.decision.thresholds import Rule
+from kit.decision.tune import decide_fold, rule_of
 from kit.errors import KitError
 from kit.hooks.specs import Task
-from kit.inference.decision import decide_fold, rule_of
-from kit.inference.predictions import Predictions
-from kit.inference.ranking import sample_losses
-from kit.inference.thresholds import Rule
 from kit.run import Run
+from kit.scoring.predictions import Predictions
+from kit.scoring.ranking import sample_losses
 
 CUT = 0.5
 
@@ -31,7 +31,7 @@ class Scored:
         truth: nxK truth values.
         decided: nxK truth values, the answers: by the decision rule that has not seen the row, where the run has one.
         probabilities: nxK.
-        losses: n, what each id's prediction costs (`kit.inference.ranking.sample_losses`).
+        losses: n, what each id's prediction costs (`kit.scoring.ranking.sample_losses`).
         cuts: K of a multi-label task, from which probability on a class is given; else None.
     """
 

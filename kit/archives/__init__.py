@@ -1,0 +1,1 @@
+"""Archives as they arrive: opened, checked, unpacked."""

@@ -1,0 +1,339 @@
+"""Archives: every member is looked at before a byte is written, then unpacked by a few threads, resumably."""
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import stat
+import struct
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from kit.archives.workers import Stop, in_order
+from kit.console import size
+from kit.errors import DISK, KitError
+
+CHUNK = 1 << 20
+BLOCK = 4096  # what a small file takes at least on the disk
+# Images hardly shrink and tables by tens; only a bomb grows by more than this.
+MAX_RATIO, RATIO_FLOOR = 100, 100_000_000
+KINDS = (0, stat.S_IFREG, stat.S_IFDIR)  # 0: made by a tool that keeps no unix mode
+# What zipfile and the decompressors raise over damaged input.
+DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, IndexError, OSError)
+
+
+class DamagedArchive(KitError):
+    """The content is damaged, cut short or no archive at all: fetching it again can help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One entry of an archive.
+
+    Args:
+        name: the relative path with `/`, checked once the member stands in `Archive.members`.
+        size: of the file in bytes.
+        crc: its CRC-32.
+        packed: bytes that it takes in the archive.
+        kind: the file type of its unix mode, 0 where there is none.
+        is_folder: whether it stands for a folder.
+        is_locked: whether it is encrypted.
+        key: what the reader of the archive finds it by.
+    """
+
+    name: str
+    size: int
+    crc: int
+    packed: int
+    kind: int
+    is_folder: bool
+    is_locked: bool
+    key: Any
+
+
+Target = tuple[Member, str]  # paths as text: a Path for each of 277,483 takes seconds and much memory
+
+
+class Archive:
+    """A zip archive that is safe to unpack. A context manager; opening it checks everything but the contents.
+
+    Args:
+        path: the archive.
+        label: what messages call it; by default the path.
+
+    Raises:
+        DamagedArchive: not a zip, or cut short.
+        KitError: encrypted, or a member that a harmless archive doesn't have.
+    """
+
+    def __init__(self, path: Path, label: str = "") -> None:
+        self.path, self.label = path, label or str(path)
+        if not path.is_file():
+            raise KitError(f"no archive at {path}: give the file that the browser saved")
+        try:
+            # zipfile must not own the file: several threads would race for the count of its users.
+            self.file = path.open("rb")
+        except PermissionError as error:
+            raise KitError(f"{path} can't be read ({error.strerror}): mend its permissions", DISK) from None
+        try:
+            self.members = checked(self.label, path.stat().st_size, self._list())
+        except KitError:
+            self.file.close()
+            raise
+
+    def _list(self) -> Iterable[Member]:
+        try:
+            self.zip = zipfile.ZipFile(self.file)
+        except (*DAMAGE, NotImplementedError):
+            self.file.seek(0)
+            what = "is cut short or damaged" if self.file.read(4) == b"PK\x03\x04" else "is not a zip archive"
+            raise DamagedArchive(f"{self.label} {what}: fetch it again in the browser") from None
+        return map(_member, self.zip.infolist())
+
+    def __enter__(self) -> "Archive":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    @property
+    def digest(self) -> str:
+        """What tells this content from any other: a digest over names, sizes and checksums of all members."""
+        lines = sorted(f"{member.name} {member.size} {member.crc}\n" for member in self.members)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def write(self, targets: list[Target], root: Path, done: Callable[[int], None]) -> int:
+        """Write the members that are not whole at their path already, each to `root/.kit/parts` and then renamed.
+
+        Files are left to the disk's cache: to wait for it takes as long as all the rest, on a slow disk far more.
+
+        Args:
+            targets: members and the paths below `root` that they are written to.
+            root: links below it are not followed.
+            done: is told of bytes that are there, every now and then.
+
+        Returns:
+            How many files were written.
+
+        Raises:
+            DamagedArchive: over the first member that is damaged; none is left half-written.
+            KitError: a file can't be written.
+        """
+        made: set[str] = set()
+        with parts(root) as folder:
+
+            def write_batch(number: int, batch: list[Target], stop: Stop) -> int:
+                part, written = folder / f"{number}.part", 0
+                for member, path in batch:
+                    if not matches(path, member):
+                        parent = os.path.dirname(path)
+                        if parent not in made:
+                            make_folder(root, Path(parent))
+                            made.add(parent)
+                        with writing(path):
+                            self._write(member, part, stop)
+                            os.replace(part, path)
+                        written += 1
+                    stop.count(member.size)
+                return written
+
+            return sum(in_order(write_batch, targets, lambda target: target[0].size, done))
+
+    def _write(self, member: Member, part: Path, stop: Stop) -> None:
+        with part.open("wb", buffering=0) as file:
+            for chunk in self._read(member):
+                stop.check()
+                file.write(chunk)
+
+    def _read(self, member: Member) -> Iterator[bytes]:
+        """A member's bytes; zipfile holds the checksum against them at the end."""
+        try:
+            with self.zip.open(member.key) as file:
+                while chunk := file.read(CHUNK):
+                    yield chunk
+        except NotImplementedError as error:
+            raise KitError(f"{self.label}: {member.name}: {error}: unpack and zip it anew with plain deflate") from None
+        except DAMAGE as error:
+            raise damaged(self.label, member, error) from None
+
+
+class PlainFile(Archive):
+    """A file that is no archive (a csv), as if it were an archive that holds it."""
+
+    def _list(self) -> Iterable[Member]:
+        crc = 0
+        for chunk in iter(lambda: self.file.read(CHUNK), b""):
+            crc = zlib.crc32(chunk, crc)
+        count = self.path.stat().st_size
+        return [Member(self.path.name, count, crc, count, 0, False, False, None)]
+
+    def _read(self, member: Member) -> Iterator[bytes]:
+        with self.path.open("rb") as file:
+            yield from iter(lambda: file.read(CHUNK), b"")
+
+
+def _member(info: zipfile.ZipInfo) -> Member:
+    # zipfile cuts a name at a NUL byte; the original shows it.
+    kind, locked = stat.S_IFMT(info.external_attr >> 16), bool(info.flag_bits & 0x1)
+    counts = (info.file_size, info.CRC, info.compress_size)
+    return Member(info.orig_filename, *counts, kind, info.is_dir(), locked, info)
+
+
+def damaged(label: str, member: Member, error: Exception) -> DamagedArchive:
+    """What to say over a member whose bytes are not what the archive says of them."""
+    return DamagedArchive(
+        f"{label}: {member.name} is damaged ({error or type(error).__name__}): "
+        "fetch the archive again in the browser, then the same command goes on"
+    )
+
+
+def matches(path: Path | str, member: Member) -> bool:
+    """Whether a file is there with the size and the checksum of an archive's member."""
+    if length(path) != member.size:
+        return False
+    crc = 0
+    with open(path, "rb", buffering=0) as file:
+        while chunk := file.read(CHUNK):
+            crc = zlib.crc32(chunk, crc)
+    return crc == member.crc
+
+
+def safe_name(name: str) -> str | None:
+    """A member's name as a relative path that stays below the folder it is unpacked into; None for any other."""
+    if "\\" in name or name.startswith("/") or re.match(r"[A-Za-z]:", name) or not name.isprintable():
+        return None
+    parts = PurePosixPath(name).parts
+    if not parts or ".." in parts or any(len(part.encode()) > 255 for part in parts):
+        return None
+    # `.kit` is where kit notes what the data is; on some disks upper and lower case are the same.
+    return None if parts[0].casefold() == ".kit" else "/".join(parts)
+
+
+def free_space(root: Path) -> int:
+    """Bytes that are free where `root` is or will be."""
+    there = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
+    return shutil.disk_usage(there).free
+
+
+def need_space(root: Path, sizes: list[int], freed: int = 0) -> None:
+    """Refuse (`KitError`, code 5) when files of these sizes (bytes) don't fit beside `root`; `freed` will be gone."""
+    needed = sum(-(-count // BLOCK) * BLOCK for count in sizes)
+    free = free_space(root) + freed
+    if needed > free:
+        raise KitError(
+            f"{size(needed)} are needed in {root}, {size(free)} are free: free {size(needed - free)} more, "
+            "or set KIT_DATA to a folder on a larger disk",
+            DISK,
+        )
+
+
+def checked(label: str, packed: int, entries: Iterable[Member]) -> list[Member]:
+    """The files among an archive's entries, after all that speaks against unpacking them was looked for.
+
+    Args:
+        label: the archive, for messages.
+        packed: its size in bytes.
+        entries: all that it lists.
+
+    Raises:
+        KitError: a name that leads elsewhere or stands there twice, a link, encryption, or a zip bomb.
+    """
+    members = []
+    for entry in entries:
+        name = safe_name(entry.name)
+        if name is None:
+            raise refused(label, entry.name, "its name leads out of the folder or is no plain path")
+        if entry.kind not in KINDS:
+            raise refused(label, entry.name, "it is a link or a device, not a file")
+        if entry.is_locked:
+            raise KitError(f"{label}: {name} is encrypted: kit takes archives without a password")
+        if not entry.is_folder:
+            members.append(entry if entry.name == name else replace(entry, name=name))
+    if not members:
+        raise DamagedArchive(f"{label} holds no files: fetch it again in the browser")
+    refuse_doubled(label, (member.name for member in members))
+    if sum(member.packed for member in members) > packed:
+        raise KitError(f"{label} holds members that overlap, so it is damaged or a zip bomb: fetch it again")
+    refuse_bomb(label, packed, sum(member.size for member in members))
+    return members
+
+
+def refuse_doubled(label: str, names: Iterable[str]) -> None:
+    """Refuse (`KitError`) names that can't stand beside each other: twice the same, or a file where a folder must be.
+
+    Names that differ by case alone overwrite each other on some disks: the result must not depend on the disk.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        key = unicodedata.normalize("NFC", name).casefold()
+        if key in seen:
+            raise refused(label, name, f"its name stands there twice (also as {seen[key]!r})")
+        seen[key] = name
+    fine = {""}
+    for key, name in seen.items():
+        folder = key
+        while (folder := folder.rpartition("/")[0]) not in fine:
+            if folder in seen:
+                raise refused(label, name, "another member has the name of its folder")
+            fine.add(folder)
+
+
+def refuse_bomb(label: str, packed: int, total: int) -> None:
+    """Refuse (`KitError`) what grows from `packed` to `total` bytes as no harmless archive does."""
+    if total > max(RATIO_FLOOR, MAX_RATIO * packed):
+        raise KitError(f"{label} would grow from {size(packed)} to {size(total)}, like a zip bomb: fetch it again")
+
+
+def refused(label: str, name: str, why: str) -> KitError:
+    """What to say of a member that a harmless archive doesn't have."""
+    return KitError(f"{label} is not unpacked: {name!r}: {why}: fetch the archive from its own page")
+
+
+def length(path: Path | str) -> int:
+    """The size of a regular file in bytes; -1 for anything else."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return -1
+    return status.st_size if stat.S_ISREG(status.st_mode) else -1
+
+
+@contextlib.contextmanager
+def parts(root: Path) -> Iterator[Path]:
+    """A folder for files on their way, `root/.kit/parts`, empty at first and gone afterwards."""
+    folder = root / ".kit" / "parts"
+    shutil.rmtree(folder, ignore_errors=True)
+    make_folder(root, folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def writing(path: Path | str) -> Iterator[None]:
+    """Turn the disk's errors into a `KitError` (code 5) that names the file."""
+    try:
+        yield
+    except OSError as error:
+        message = f"{path} can't be written ({error.strerror}): mend that, then the same command goes on"
+        raise KitError(message, DISK) from None
+
+
+def make_folder(root: Path, folder: Path) -> None:
+    """Make a folder below `root`; one that is a link is a `KitError`, since it could lead anywhere."""
+    for parent in (folder, *folder.parents):
+        if parent == root:
+            break
+        if parent.is_symlink():
+            raise KitError(f"{parent} is a link, and kit writes into real folders only: link {root} as a whole instead")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise KitError(f"{folder} can't be made ({error.strerror}): mend that and start again", DISK) from None

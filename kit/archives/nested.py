@@ -1,0 +1,190 @@
+"""Archives within archives: one plan of all files that come out, checked as a whole, and then they are written.
+
+Several archives may be given. One of them whose files lie in no folder goes into a folder of its name, so that images
+of unlike parts don't mix; a single file stays as it is.
+
+Inner archives wait in `root/.kit/nested` until the files in them are there. Where these go, for `D/X.zip`:
+
+    one file named X            D/X               train.csv.zip
+    all of them below X/        D/X/...           train.zip with train/1.png
+    anything else               D/X/<its name>    train.zip with 1.png
+"""
+
+import contextlib
+import hashlib
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from kit.archives.archive import (
+    Archive,
+    Member,
+    PlainFile,
+    Target,
+    length,
+    make_folder,
+    need_space,
+    refuse_bomb,
+    refuse_doubled,
+    refused,
+    safe_name,
+)
+from kit.archives.sevenzip import MAGIC, SevenZip
+from kit.console import Console
+from kit.errors import KitError
+
+INNER = re.compile(r"(.*[^/])\.(zip|7z)", re.IGNORECASE | re.DOTALL)
+DEEP = 3
+MANY = 200  # all of them are open at once
+
+
+class Planned(NamedTuple):
+    """One file to write: its final name below the root, and where its bytes are."""
+
+    name: str
+    archive: Archive
+    member: Member
+
+
+def is_archive(name: str) -> bool:
+    """Whether a member is unpacked itself."""
+    return INNER.fullmatch(name) is not None
+
+
+def open_archive(path: Path, label: str = "") -> Archive:
+    """Open an archive by what its first bytes say, 7z or else zip; a csv as it is. Errors as those of `Archive`."""
+    if path.suffix.lower() == ".csv":
+        return PlainFile(path, label)
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        if file.read(len(MAGIC)) == MAGIC:
+            return SevenZip(path, label)
+    return Archive(path, label)
+
+
+def digest_of(archives: Sequence[Archive]) -> str:
+    """What tells the content of these archives from any other, whatever their order."""
+    digests = sorted(archive.digest for archive in archives)
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def own_folder(archive: Archive, archives: Sequence[Archive]) -> str:
+    """The folder, with `/`, into which an archive given among several goes; empty for none of its own."""
+    flat = len(archive.members) > 1 and not any("/" in member.name for member in archive.members)
+    found = INNER.fullmatch(archive.path.name)
+    return f"{found[1] if found else archive.path.name}/" if flat and len(archives) > 1 else ""
+
+
+class Plan:
+    """All files that come out of archives and of the archives in them. A context manager.
+
+    Making it writes the inner archives to `root/.kit/nested`, and nothing else.
+
+    Args:
+        outers: the archives, open.
+        root: where its files go.
+        freed: bytes of earlier files below `root` that will be removed first.
+        console: shows the progress.
+
+    Raises:
+        DamagedArchive: an inner archive is damaged.
+        KitError: an inner archive is unsafe by itself or together with the others, or space is missing.
+    """
+
+    def __init__(self, outers: Sequence[Archive], root: Path, freed: int, console: Console) -> None:
+        self.outers, self.root, self.freed, self.console = outers, root, freed, console
+        self.label = ", ".join(archive.label for archive in outers)
+        self.folder = root / ".kit" / "nested"
+        self.archives = list(outers)
+        self.numbered = self.total = 0
+        try:
+            self.files = [
+                file._replace(name=own_folder(outer, outers) + file.name)
+                for outer in outers
+                for file in self._expand(outer, 0)
+            ]
+            if len(self.archives) > 1:
+                # An archive has looked at its own names; together, and where they go, they are new.
+                for name, archive, member in self.files:
+                    if safe_name(name) != name:
+                        raise refused(archive.label, member.name, f"it would go to {name!r}")
+                refuse_doubled(self.label, (file.name for file in self.files))
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
+
+    def __enter__(self) -> "Plan":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        for archive in self.archives[len(self.outers) :]:
+            archive.file.close()
+        # After a kill or Ctrl-C the next call goes on with them; what was refused must not stay.
+        if isinstance(error, KitError):
+            discard_nested(self.root)
+
+    def write(self) -> tuple[int, int]:
+        """Write every file that is not whole already, and remove each inner archive once its files are there.
+
+        Returns:
+            How many files were written, and how many were there already.
+        """
+        targets: dict[int, list[Target]] = {id(archive): [] for archive in self.archives}
+        for name, archive, member in self.files:
+            targets[id(archive)].append((member, f"{self.root}/{name}"))
+        written = 0
+        with self.console.progress("unpack", sum(file.member.size for file in self.files), "bytes") as progress:
+            for archive in self.archives:
+                written += archive.write(targets[id(archive)], self.root, progress.advance)
+                if archive not in self.outers:
+                    archive.file.close()
+                    archive.path.unlink()
+        discard_nested(self.root)
+        return written, len(self.files) - written
+
+    def _expand(self, archive: Archive, depth: int) -> list[Planned]:
+        """The files of an archive and of those in it, named relative to where the archive's own files go."""
+        self.total += sum(member.size for member in archive.members)
+        refuse_bomb(self.label, sum(outer.path.stat().st_size for outer in self.outers), self.total)
+        files = [Planned(member.name, archive, member) for member in archive.members if not is_archive(member.name)]
+        inner = [member for member in archive.members if is_archive(member.name)]
+        if inner and depth == DEEP:
+            raise KitError(
+                f"{archive.label}: {inner[0].name} lies more than {DEEP} archives deep: "
+                f"unpack {self.label} by hand and zip its files as they are"
+            )
+        for member, path in self._write_inner(archive, inner, files if depth == 0 else []):
+            opened = open_archive(Path(path), f"{archive.label}: {member.name}")
+            self.archives.append(opened)
+            files += _placed(member.name, self._expand(opened, depth + 1))
+        return files
+
+    def _write_inner(self, archive: Archive, inner: list[Member], files: list[Planned]) -> list[Target]:
+        """Bring inner archives to their folder; `files` is what is known to need space besides."""
+        if self.numbered + len(inner) > MANY:
+            raise KitError(f"{self.label} holds more than {MANY} archives: unpack those by hand and zip the files")
+        targets = [(member, f"{self.folder}/{self.numbered + at}") for at, member in enumerate(inner)]
+        self.numbered += len(inner)
+        wanted = [*targets, *((file.member, f"{self.root}/{file.name}") for file in files)]
+        need_space(self.root, [member.size for member, path in wanted if length(path) != member.size], self.freed)
+        if targets:
+            make_folder(self.root, self.folder)
+            with self.console.progress("inner archives", sum(member.size for member in inner), "bytes") as progress:
+                archive.write(targets, self.root, progress.advance)
+        return targets
+
+
+def discard_nested(root: Path) -> None:
+    """Remove the inner archives that an earlier call has left."""
+    shutil.rmtree(root / ".kit" / "nested", ignore_errors=True)
+
+
+def _placed(archive: str, files: list[Planned]) -> list[Planned]:
+    """The files of an inner archive, named relative to where the archive lay."""
+    found = INNER.fullmatch(archive)
+    stem = found[1] if found else archive
+    folder, slash, last = stem.rpartition("/")
+    has_own_name = [file.name for file in files] == [last] or all(file.name.startswith(f"{last}/") for file in files)
+    before = folder + slash if has_own_name else f"{stem}/"
+    return [file._replace(name=before + file.name) for file in files]

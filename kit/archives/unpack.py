@@ -1,0 +1,354 @@
+"""How data arrives in a store: from an archive, file by file or as a sample; it counts as there only when all of it is.
+
+`.kit/` in the competition's folder remembers it:
+
+    files.txt         the files that kit put there, one path a line: the only ones that kit ever removes
+    unfinished.json   what is arriving, from before the first file is written until all is whole
+    origin.json       what has arrived
+    lock              held by the process that is at it
+    nested, parts     inner archives and files on their way; gone at the end
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from kit.archives.archive import (
+    Archive,
+    length,
+    make_folder,
+    matches,
+    need_space,
+    refuse_doubled,
+    refused,
+    safe_name,
+    writing,
+)
+from kit.archives.nested import Plan, digest_of, discard_nested, is_archive, open_archive, own_folder
+from kit.console import Console
+from kit.data.store import Origin, Store
+from kit.errors import KitError
+from kit.files import write_bytes, write_json
+
+if TYPE_CHECKING:
+    from kit.data.index import Index
+
+OWN = {"files.txt", "unfinished.json", "origin.json", "lock"}
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What came of it.
+
+    Args:
+        source: the archive's name, or the sample's seed.
+        written: files written.
+        kept: files that were there already, byte for byte.
+        removed: files of earlier data that were removed.
+        train: ids to learn from.
+        test: ids to predict.
+    """
+
+    source: str
+    written: int
+    kept: int
+    removed: int
+    train: int
+    test: int
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """What arrives: its origin, that for people, what tells its content, and whether earlier data stays beside it."""
+
+    origin: Origin
+    source: str
+    digest: str
+    adds: bool = False
+
+
+def from_archives(
+    store: Store, paths: Sequence[Path], force: bool, console: Console, add: bool = False
+) -> Arrival | None:
+    """Unpack archives of the person's into a store, as one; arguments and errors as those of `unpack`.
+
+    With `add` they go beside the data that is there, which stays, what was computed from it too.
+    """
+    with ExitStack() as opened:
+        archives = [opened.enter_context(open_archive(path)) for path in paths]
+        opened.enter_context(lock(store))
+        incoming = Incoming("archive", ", ".join(path.name for path in paths), digest_of(archives))
+        return _unpack(store, archives, _beside(store, incoming) if add else incoming, force, console)
+
+
+def _beside(store: Store, incoming: Incoming) -> Incoming:
+    """What arrives beside the data that is there: with that, under its origin, a whole again."""
+    note = store.note
+    digests = note.get("digest", "").split("+")
+    # After a kill, and where all is there already, the note speaks of these archives too.
+    noted = incoming.digest in digests
+    if not note or note["origin"] == "sample" or not (store.is_whole or noted):
+        raise KitError(
+            f"{store.root} holds no whole real data to add to: kit download {store.competition.name} "
+            "brings it, or leave --add out"
+        )
+    source = note["source"] if noted else f"{note['source']}, {incoming.source}"
+    digest = "+".join(digests if noted else [*digests, incoming.digest])
+    return Incoming(cast(Origin, note["origin"]), source, digest, adds=True)
+
+
+@contextlib.contextmanager
+def _taken_back(store: Store, incoming: Incoming, names: Iterable[str]) -> Iterator[None]:
+    """Leave a whole store whole where an addition can't be brought to its end: its files go, the note is the old one.
+
+    After a kill the addition is unfinished, as any arrival, and the same command goes on.
+    """
+    note, known = store.note, store.files()
+    was_whole = incoming.adds and store.is_whole
+    try:
+        yield
+    except KitError:
+        if was_whole:
+            for name in set(names) - set(known):
+                _remove(store.root, name)
+            _write_files(store, known)
+            store.set_origin(cast(Origin, note["origin"]), note["source"], note["digest"])
+        raise
+
+
+def unpack(store: Store, path: Path, origin: Origin, source: str, force: bool, console: Console) -> Arrival | None:
+    """Unpack an archive into a store that the caller has locked. After any interruption it goes on where it stopped.
+
+    Args:
+        store: where to.
+        path: a zip or 7z in the layout that Kaggle gives; archives in it are unpacked too.
+        origin: what the data comes from, "archive" or "kaggle".
+        source: the same for people.
+        force: replace data of another origin, overwrite files that kit did not write, and check every file anew.
+        console: shows the progress.
+
+    Returns:
+        What was done; None when all of it was there already.
+
+    Raises:
+        DamagedArchive: the archive is damaged or cut short.
+        KitError: the archive is unsafe or another competition's, other data is there, or space is missing.
+    """
+    with open_archive(path) as archive:
+        return _unpack(store, [archive], Incoming(origin, source, archive.digest), force, console)
+
+
+def _unpack(
+    store: Store, archives: Sequence[Archive], incoming: Incoming, force: bool, console: Console
+) -> Arrival | None:
+    root, known = store.root, set(store.files())
+    at = f"{root}/"
+    plain = {own_folder(each, archives) + member.name: member.size for each in archives for member in each.members}
+    this = store.is_whole and store.note["digest"] == incoming.digest and not force and missing_files(store) == 0
+    if this and all(length(at + name) == count for name, count in plain.items() if not is_archive(name)):
+        return None
+    if not force and not incoming.adds:
+        _refuse_other(store, incoming.origin, incoming.digest)
+    staying = known if incoming.adds else set()
+    freed = sum(max(length(at + name), 0) for name in known - set(plain) - staying)
+    with Plan(archives, root, freed, console) as plan:
+        if not force:
+            strange = (file for file in plan.files if file.name not in known)
+            _refuse_overwriting(store, (f.name for f in strange if not matches(at + f.name, f.member)))
+        sizes = {file.name: file.member.size for file in plan.files}
+        leaving = sum(max(length(at + name), 0) for name in known - staying if name not in sizes)
+        missing = [count for name, count in sizes.items() if length(at + name) != count]
+        need_space(root, missing, freed=leaving)
+        own = set().union(*(_own_entry(store, archive.path) for archive in archives))
+        with _taken_back(store, incoming, sizes):
+            removed = _begin(store, incoming, list({*staying, *sizes}), keep={"nested", *own})
+            written, kept = plan.write()
+            index = _finish(store, incoming)
+    return Arrival(incoming.source, written, kept, removed, index.train["id"].nunique(), index.test["id"].nunique())
+
+
+def missing_files(store: Store) -> int:
+    """How many of the files that kit put into a store are not there any more; one look at each folder."""
+    names = set(store.files())
+    for folder in {name[: name.rfind("/") + 1] for name in names}:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            names.difference_update([folder + name for name in os.listdir(store.root / folder)])
+    return len(names)
+
+
+def add_files(store: Store, files: dict[str, Path], force: bool, origin: Origin, source: str) -> None:
+    """Move single files into a store that the caller has locked. A store that is whole stays so.
+
+    Args:
+        store: where to.
+        files: the temporary path of each name; on the same disk as the store.
+        force: replace a sample that is there, and files that kit did not write.
+        origin: what they come from.
+        source: the same for people.
+
+    Raises:
+        KitError: a name that leads elsewhere, a file that is not kit's, or a sample is there.
+    """
+    for name in files:
+        if safe_name(name) != name:
+            raise refused(source, name, "its name leads out of the folder or is no plain path")
+    refuse_doubled(source, files)
+    known = store.files()
+    if not force:
+        if store.note.get("origin") == "sample":
+            _refuse_other(store, origin, "")
+        _refuse_overwriting(store, files.keys() - set(known))
+    if store.note.get("origin", "sample") == "sample":
+        own = set().union(*(_own_entry(store, path) for path in files.values()))
+        _begin(store, Incoming(origin, source, ""), list(files), keep=own)
+    else:
+        _write_files(store, {*known, *files})
+    for name, path in files.items():
+        make_folder(store.root, (store.root / name).parent)
+        with writing(store.root / name):
+            path.replace(store.root / name)
+
+
+def from_sample(store: Store, seed: int | None, force: bool) -> Arrival | None:
+    """Write the synthetic miniature into a store.
+
+    Args:
+        store: where to.
+        seed: of the pictures; None takes the sample that is there whatever its seed, or else seed 0.
+        force: replace data of another origin or seed, and files that kit did not write.
+
+    Returns:
+        What was done; None when it was there already.
+
+    Raises:
+        KitError: other data is there, or the dataset has no miniature.
+    """
+    if store.dataset.sample is None:
+        raise KitError(f"{store.competition.name} has no synthetic miniature: use --from ARCHIVE.zip")
+    with lock(store):
+        any_seed = seed is None and store.note.get("origin") == "sample"
+        source = store.note["source"] if any_seed else f"seed {seed or 0}"
+        this = store.is_whole and store.note["source"] == source
+        if this and not force and all((store.root / name).is_file() for name in store.files()):
+            return None
+        if not force:
+            _refuse_other(store, "sample", source)
+        draft = store.root / ".kit" / "draft"
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir()
+        store.dataset.sample(draft, int(source.removeprefix("seed ")))
+        names = sorted(path.relative_to(draft).as_posix() for path in draft.rglob("*") if path.is_file())
+        if not force:
+            known = set(store.files())
+            _refuse_overwriting(store, (name for name in names if name not in known))
+        discard_nested(store.root)
+        incoming = Incoming("sample", source, source)
+        removed = _begin(store, incoming, names, keep={"draft"})
+        for name in names:
+            make_folder(store.root, (store.root / name).parent)
+            (draft / name).replace(store.root / name)
+        shutil.rmtree(draft)
+        index = _finish(store, incoming)
+    return Arrival(source, len(names), 0, removed, index.train["id"].nunique(), index.test["id"].nunique())
+
+
+@contextlib.contextmanager
+def lock(store: Store) -> Iterator[None]:
+    """Let one process at a time change a store; another one is a `KitError`."""
+    own = store.root / ".kit"
+    own.mkdir(parents=True, exist_ok=True)
+    with (own / "lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise KitError(f"another kit download works in {store.root}: wait for it or stop it") from None
+        yield
+
+
+def _refuse_other(store: Store, origin: Origin, digest: str) -> None:
+    note = store.note
+    # Without a digest it is some files of that origin, which the rest may follow.
+    goes_on = note and note["origin"] == origin and not note["digest"] and not store.is_whole
+    if note and note["digest"] != digest and not goes_on:
+        unfinished = "" if store.is_whole else "an unfinished download of "
+        raise KitError(
+            f"{store.root} holds {unfinished}other data ({note['origin']}, {note['source']}): --force replaces it"
+        )
+
+
+def _refuse_overwriting(store: Store, names: Iterable[str]) -> None:
+    """Files that kit did not write are the person's own."""
+    own = next((name for name in names if os.path.lexists(store.root / name)), None)
+    if own is not None:
+        raise KitError(f"{store.root / own} is there and not kit's: move it away, or overwrite it with --force")
+
+
+def _begin(store: Store, incoming: Incoming, names: list[str], keep: set[str]) -> int:
+    """Note what arrives, then remove the files of earlier data and what was computed from them; how many went.
+
+    `keep` are entries of `.kit` that the arrival itself still needs.
+    """
+    own = store.root / ".kit"
+    earlier = store.files()
+    replaces = bool(store.note) and store.note["digest"] != incoming.digest and not incoming.adds
+    # Both lists stand there while it lasts, so that after a kill nothing is forgotten.
+    _write_files(store, {*earlier, *names})
+    note = {"origin": incoming.origin, "source": incoming.source, "digest": incoming.digest}
+    write_json(own / "unfinished.json", note)
+    (own / "origin.json").unlink(missing_ok=True)
+    leaving = sorted(set(earlier) - set(names))
+    removed = sum(_remove(store.root, name) for name in leaving)
+    if replaces:
+        for path in own.iterdir():
+            if path.name not in OWN | keep:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    _write_files(store, names)
+    return removed
+
+
+def _finish(store: Store, incoming: Incoming) -> "Index":
+    """Read the index and, when it can be learned from, record that the data is there."""
+    name = store.competition.name
+    try:
+        index = store.dataset.index(store.root)
+        if index.train.empty and index.controls.empty:
+            raise KitError("it has no training images")
+    except Exception as error:
+        raise KitError(
+            f"{incoming.source} was written to {store.root} but is not the data of {name} ({error}): "
+            f"kit download {name} --force --from ARCHIVE.zip replaces it by the right archive"
+        ) from error
+    store.set_origin(incoming.origin, incoming.source, incoming.digest)
+    return index
+
+
+def _own_entry(store: Store, path: Path) -> set[str]:
+    """The entry of `.kit` in which a path lies, if it does."""
+    own, path = (store.root / ".kit").resolve(), path.resolve()
+    return {path.relative_to(own).parts[0]} if path.is_relative_to(own) else set()
+
+
+def _write_files(store: Store, names: Iterable[str]) -> None:
+    write_bytes(store.root / ".kit" / "files.txt", "".join(f"{name}\n" for name in sorted(names)).encode())
+
+
+def _remove(root: Path, name: str) -> bool:
+    """Remove one file of earlier data and the folders that it leaves empty; never anything outside `root`."""
+    path = root / name
+    parents = [parent for parent in path.parents if root in parent.parents]
+    if safe_name(name) is None or any(parent.is_symlink() for parent in parents):
+        return False
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    with contextlib.suppress(OSError):
+        for parent in parents:
+            parent.rmdir()
+    return True

@@ -1,0 +1,90 @@
+"""Extra training data: further images with labels, in the training part of every fold and in no validation part."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kit.console import Console
+from kit.data.folds import Folds
+from kit.data.index import Index
+from kit.data.near_duplicates import clusters, hashes, near_pairs, training_hashes
+from kit.data.store import Store
+from kit.errors import KitError
+from kit.run import Run
+
+FILE = "extra.csv"
+
+
+def with_extra(store: Store, index: Index, path: Path, console: Console) -> Index:
+    """The index with the extra samples of a csv or folder; those whose id is a training id already are left out.
+
+    Raises:
+        KitError: nothing is there, it is not in the form that the competition knows, or nothing of it is new.
+    """
+    name = store.competition.name
+    if store.dataset.extra is None:
+        raise KitError(f"{name} takes no extra training data: leave --extra out")
+    if not path.exists():
+        raise KitError(f"no extra training data at {path}: give --extra a csv, or a folder with one")
+    frame = store.dataset.extra(path, index)
+    known = frame["id"].isin(index.train["id"])
+    if known.all():
+        raise KitError(f"{path}: all {len(frame)} ids are training ids of {name} already: leave --extra out")
+    if known.any():
+        console.warn(f"{int(known.sum())} ids of {path} are training ids of {name} already: left out")
+    given = frame[~known].assign(given=True)
+    own = index.extra.assign(given=False)
+    return replace(
+        index, extra=pd.concat([own, given], ignore_index=True) if len(own) else given.reset_index(drop=True)
+    )
+
+
+def table_of(path: Path, columns: str) -> Path:
+    """The csv that a person gives with `--extra`: the file, or the only csv of a folder; otherwise a `KitError`.
+
+    `columns` says, for the message, what it must hold.
+    """
+    if not path.is_dir():
+        return path
+    tables = sorted(path.glob("*.csv"))
+    if len(tables) != 1:
+        names = ", ".join(table.name for table in tables[:3]) or "none"
+        raise KitError(f"{path} holds {len(tables)} csv files ({names}): give --extra the csv with {columns}")
+    return tables[0]
+
+
+def left_out(store: Store, index: Index, folds: Folds, console: Console) -> np.ndarray:
+    """Which extra samples are near-duplicates of a validation image of which fold, m x folds of truth values.
+
+    Learned from, they would tell the network the answers to the images that judge it. Asked of those that a person has
+    given; the dataset's own (controls) are other wells.
+    """
+    given = index.extra["given"].to_numpy(bool)
+    own = training_hashes(store, index, console)
+    cache = store.root / ".kit" / f"likeness-{store.dataset.name}-extra"
+    hashed = np.concatenate([own, hashes(store.dataset, index.root, index.extra["files"].array[given], cache, console)])
+    cluster, fold = clusters(len(hashed), near_pairs(hashed, console)), folds.of(index.train)
+    result = np.zeros((len(given), folds.count), bool)
+    for number in range(folds.count):
+        result[given, number] = np.isin(cluster[len(own) :], cluster[: len(own)][fold == number])
+    return result
+
+
+def save_left_out(run: Run, index: Index, out: np.ndarray) -> None:
+    """Write `extra.csv` into a run: the extra ids, each with the folds for which it is left out."""
+    folds = [" ".join(map(str, np.flatnonzero(row))) for row in out]
+    with run.writing(FILE) as path:
+        pd.DataFrame({"id": index.extra["id"], "left_out_of": folds}).to_csv(path, index=False, lineterminator="\n")
+
+
+def extra_rows(run: Run, index: Index, fold: int) -> pd.DataFrame:
+    """The extra samples from which a fold of a run learns; data that has changed since is a `KitError`."""
+    if not len(index.extra):
+        return index.extra
+    table = pd.read_csv(run.reading(FILE), dtype=str, keep_default_na=False)
+    if table["id"].tolist() != index.extra["id"].tolist():
+        raise KitError(f"{run.config.extra} is not what run {run.id} began with: restore it, or start a new run")
+    used = [str(fold) not in folds.split() for folds in table["left_out_of"]]
+    return index.extra[used]

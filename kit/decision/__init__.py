@@ -1,0 +1,1 @@
+"""How probabilities become answers: thresholds, class weights, and what tunes them."""

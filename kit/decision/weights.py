@@ -1,0 +1,163 @@
+"""Class weights of a multiclass task: by what each class's probability is multiplied before the largest one answers.
+
+The largest probability is the best answer for accuracy. For balanced accuracy it is the largest probability divided by
+the class's share in the data (Bayes' rule with equal costs a class); how far that is right depends on what training
+has balanced already, so how strongly shares divide is tuned on out-of-fold predictions, and, as for thresholds
+(`kit.decision.thresholds`), each way is estimated on parts that it has not seen.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from kit.decision.thresholds import Tuned
+from kit.scoring.metrics import mean_recall
+from kit.scoring.predictions import Predictions
+
+WEIGHINGS = {
+    "largest": "the largest probability as it is",
+    "prior": "probabilities divided by the share of each class",
+    "power": "divided by a tuned power of that share",
+    "weights": "a weight a class, searched one after the other from there",
+}
+POWERS = np.linspace(0, 1.5, 31)
+ROUNDS = 5  # over all classes; it seldom takes more than three
+RATIO = 4.0  # how far a class's weight may go from where the search began, either way
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A decision rule: the class whose weighted probability is largest.
+
+    Args:
+        method: a name of `WEIGHINGS`.
+        weights: K, above 0.
+        power: of the share by which probabilities are divided; None where none was tuned.
+    """
+
+    method: str
+    weights: tuple[float, ...]
+    power: float | None = None
+
+    def weighted(self, values: np.ndarray) -> np.ndarray:
+        """Probabilities nxK times the weights, rows of sum 1 again."""
+        product = values.astype(np.float64) * np.asarray(self.weights)
+        result: np.ndarray = product / np.maximum(product.sum(1, keepdims=True), 1e-30)
+        return result
+
+    def decided(self, values: np.ndarray) -> np.ndarray:
+        """Class numbers n of probabilities nxK."""
+        answers: np.ndarray = self.weighted(values).argmax(1)
+        return answers
+
+    def applied(self, predictions: Predictions) -> Predictions:
+        """Predictions whose largest value is the answer."""
+        return replace(predictions, values=self.weighted(predictions.values).astype(np.float32))
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"method": self.method, "weights": list(self.weights), "power": self.power}
+
+    @classmethod
+    def of_document(cls, document: dict[str, Any]) -> "Weights":
+        """What `document` gave."""
+        return cls(document["method"], tuple(document["weights"]), document["power"])
+
+
+def fit(method: str, target: np.ndarray, values: np.ndarray) -> Weights:
+    """The weights that some rows give for balanced accuracy.
+
+    Args:
+        method: a name of `WEIGHINGS`.
+        target: n class numbers.
+        values: nxK probabilities.
+    """
+    count = values.shape[1]
+    if method == "largest":
+        return Weights(method, (1.0,) * count)
+    # A class that does not occur counts as one row: its weight must stay finite.
+    share = np.maximum(np.bincount(target, minlength=count), 1) / len(target)
+    if method == "prior":
+        return Weights(method, tuple((1 / share).tolist()), 1.0)
+    power = _power(target, values, share)
+    start = share**-power
+    if method == "power":
+        return Weights(method, tuple(start.tolist()), power)
+    return Weights(method, tuple(_searched(target, values, start).tolist()), power)
+
+
+def _power(target: np.ndarray, values: np.ndarray, share: np.ndarray) -> float:
+    """The power of `POWERS` of the best balanced accuracy; of a stretch of equals the middle."""
+    scores = np.array([mean_recall(target, (values * share**-power).argmax(1)) for power in POWERS])
+    # Over neighbours too: one lucky power among poor ones is luck.
+    smooth = np.convolve(np.pad(scores, 2, mode="edge"), np.ones(5) / 5, mode="valid")
+    best = np.flatnonzero(smooth >= smooth.max() - 1e-12)
+    return float(POWERS[best[len(best) // 2]])
+
+
+def _searched(target: np.ndarray, values: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Coordinate ascent: each class's weight in turn is put where balanced accuracy is largest, all others fixed.
+
+    Of one class all weights that change an answer are tried: row i turns to class k from the weight
+    max_{j != k} w_j p_ij / p_ik on.
+    """
+    total = np.bincount(target, minlength=values.shape[1])
+    worth = np.where(total > 0, 1 / np.maximum(total, 1), 0.0)  # of a right answer, by class
+    weights = start.copy()
+    for _ in range(ROUNDS):
+        before = weights.copy()
+        for k in range(values.shape[1]):
+            weights[k] = _best_weight(target, values, weights, k, worth, start[k])
+        if np.array_equal(before, weights):
+            break
+    return weights
+
+
+def _best_weight(
+    target: np.ndarray, values: np.ndarray, weights: np.ndarray, k: int, worth: np.ndarray, start: float
+) -> float:
+    weighted = values * weights
+    weighted[:, k] = -1
+    rival = weighted.argmax(1)
+    turns = weighted[np.arange(len(values)), rival] / np.maximum(values[:, k], 1e-12)
+    gain = np.where(target == k, worth[k], 0.0) - np.where(rival == target, worth[target], 0.0)
+    order = np.argsort(turns, kind="stable")
+    turns, score = turns[order], np.cumsum(gain[order])
+    # Between row i and i + 1 all rows up to i are class k's; before the first one none is.
+    edges = np.concatenate([[turns[0] / 2], np.sqrt(turns[:-1] * turns[1:]), [turns[-1] * 2]])
+    scores = np.concatenate([[0.0], score])
+    apart = np.concatenate([[True], turns[1:] > turns[:-1], [True]])
+    inside = apart & (edges >= start / RATIO) & (edges <= start * RATIO)
+    if not inside.any():
+        return float(weights[k])
+    best = scores[inside].max()
+    # Of equals the one next to where it is: the search ends when nothing is gained.
+    edge = edges[inside & (scores >= best - 1e-12)]
+    now = scores[np.searchsorted(turns, weights[k], side="right")]
+    if now >= best - 1e-12:
+        return float(weights[k])
+    return float(edge[np.abs(np.log(edge / weights[k])).argmin()])
+
+
+def tune(target: np.ndarray, values: np.ndarray, parts: np.ndarray) -> dict[str, Tuned]:
+    """Every way of `WEIGHINGS` on out-of-fold predictions, by balanced accuracy.
+
+    Args:
+        target: n class numbers.
+        values: nxK, probabilities.
+        parts: n, the fold of each row; two folds at least.
+    """
+    return {method: _tuned(method, target, values.astype(np.float64), parts) for method in WEIGHINGS}
+
+
+def _tuned(method: str, target: np.ndarray, values: np.ndarray, parts: np.ndarray) -> Tuned:
+    rule = fit(method, target, values)
+    part_rules = {}
+    decided = np.zeros(len(target), np.int64)
+    for part in np.unique(parts).tolist():
+        own = parts == part
+        part_rules[part] = fit(method, target[~own], values[~own])
+        decided[own] = part_rules[part].decided(values[own])
+    fitted = mean_recall(target, rule.decided(values))
+    return Tuned(rule, fitted, mean_recall(target, decided), part_rules, decided)

@@ -1,0 +1,1 @@
+"""Several runs made one: blends, joined runs, pseudo-labels."""

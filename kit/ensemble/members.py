@@ -1,0 +1,226 @@
+"""What blends are made of and held against: runs, other tools' files, and the ground of one competition and folds."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kit.console import Console, jsonable
+from kit.data.folds import Folds
+from kit.data.index import Index
+from kit.decision.thresholds import parts_of, tune
+from kit.errors import KitError
+from kit.files import sha256, write_json
+from kit.hooks.specs import MetricSpec
+from kit.run import Run
+from kit.scoring.metrics import flat, score_with_interval
+from kit.scoring.predictions import Predictions
+
+# What a blend takes over from the record of its first run.
+FACTS = ("competition", "slug", "origin", "classes", "sources", "normalization", "folds", "left_out", "versions")
+
+
+@dataclass(frozen=True)
+class Member:
+    """One member: its name, out-of-fold values nxK, test values mxK (both float32), and SHA-256 of their files."""
+
+    name: str
+    oof: np.ndarray
+    test: np.ndarray
+    digests: dict[str, str]
+
+
+class Ground:
+    """What all members are held against: data, folds and ids of the first run.
+
+    n rows have out-of-fold predictions, in the order of the index: `ids`, `target` (as `Index.targets` gives it),
+    `fold`, `groups` (which rows belong together) and `parts` (0, 1, ...: what is learned for a row is learned from
+    rows of other parts). `test_ids` are m ids, in the order of the run's own test predictions.
+    """
+
+    def __init__(
+        self, run: Run, index: Index, folds: Folds, metric: MetricSpec, ids: np.ndarray, test_ids: np.ndarray
+    ) -> None:
+        self.run, self.index, self.folds, self.metric, self.task = run, index, folds, metric, index.task
+        once = ~index.train["id"].duplicated().to_numpy()
+        own = once & index.train["id"].isin(set(ids)).to_numpy()
+        frame = index.train[own]
+        self.ids, self.target = frame["id"].to_numpy(object), index.targets(frame)
+        self.fold, self.groups = folds.of(index.train)[own], folds.groups(index.train)[own]
+        self.parts: np.ndarray = np.unique(parts_of(self.fold, self.groups), return_inverse=True)[1]
+        self.test_ids = test_ids
+
+    @cached_property
+    def fold_of(self) -> pd.Series:
+        """The fold of each training id."""
+        return self.folds.table.set_index("id")["fold"]
+
+    @property
+    def at_cuts(self) -> bool:
+        """Whether the metric decides at a cut: macro F1 at 0.5 would say nothing of ranks, and little of a mean."""
+        return self.task == "multilabel" and self.metric.name == "macro_f1"
+
+    def prediction(self, values: np.ndarray) -> np.ndarray:
+        """What the metric takes of values nxK: as they are, or decided, each row by thresholds of the other parts."""
+        if self.at_cuts:
+            return tune(self.target, values, self.parts)["per-class"].decided.astype(np.float32)
+        return flat(self.task, values)
+
+    def score(self, prediction: np.ndarray, rows: np.ndarray | slice = slice(None)) -> float:
+        """The metric over some rows of what `prediction` gave."""
+        return self.metric.compute(flat(self.task, self.target)[rows], prediction[rows])
+
+
+def check_run(first: Run, run: Run) -> None:
+    """A run that does not fit the first one, or lacks predictions, is a `KitError`."""
+    a, b, pair = first.record, run.record, f"runs {first.id} and {run.id}"
+    name, count = first.config.competition, first.config.folds
+    if name != run.config.competition:
+        raise KitError(f"{pair} are of {name} and {run.config.competition}: blend runs of one competition (kit runs)")
+    if a["origin"] != b["origin"]:
+        raise KitError(f"{pair} learned from data of origin {a['origin']} and {b['origin']}: train both on the same")
+    if a["classes"] != b["classes"]:
+        raise KitError(
+            f"{pair} have unlike classes ({len(a['classes'])} and {len(b['classes'])}) or another order of "
+            "them: train both on the same data, with the same --set dataset"
+        )
+    if a["folds"]["digest"] != b["folds"]["digest"]:
+        raise KitError(
+            f"{pair} were trained on unlike folds ({count}, digest {a['folds']['digest'][:12]}; {run.config.folds}, "
+            f"digest {b['folds']['digest'][:12]}), so one learned what the other is judged by: train anew what was not "
+            f"trained on the folds that lie beside the data: kit train {name} --folds {count}"
+        )
+    if not run.has("test.npz"):
+        raise KitError(f"run {run.id} has no test predictions: kit predict {run.id}")
+
+
+def of_run(run: Run, ground: Ground) -> Member:
+    """A run's predictions in the order of the ground; other ids are a `KitError`."""
+
+    def no_oof(id_: str, missing: bool) -> str:
+        lacks, has = (run, ground.run) if missing else (ground.run, run)
+        return (
+            f"run {lacks.id} has no out-of-fold prediction of id {id_!r}, run {has.id} has one: "
+            f"kit train --resume {lacks.id} --fold {ground.fold_of[id_]}"
+        )
+
+    def no_test(id_: str, missing: bool) -> str:
+        lacks, has = (run, ground.run) if missing else (ground.run, run)
+        return f"run {lacks.id} has no test prediction of id {id_!r}, run {has.id} has one: kit predict {lacks.id}"
+
+    oof, test = run.reading("oof.npz"), run.reading("test.npz")
+    return Member(
+        run.id,
+        _in_order(Predictions.load(oof), ground.ids, no_oof),
+        _in_order(Predictions.load(test), ground.test_ids, no_test),
+        {"oof": sha256(oof), "test": sha256(test)},
+    )
+
+
+def of_files(oof: Path, test: Path, ground: Ground, console: Console) -> Member:
+    """What another tool predicted; a column `fold` of the first file is held against the run's folds."""
+
+    def trouble(id_: str, missing: bool, path: Path = oof, what: str = "out-of-fold") -> str:
+        ids = f"the {what} ids of run {ground.run.id}"
+        if missing:
+            return f"{path} has no row for id {id_!r}, one of {ids}: add it"
+        return f"{path} has a row for id {id_!r}, which is none of {ids}: leave it out"
+
+    predictions, fold = read_csv(oof, ground.index.output_names)
+    values = _in_order(predictions, ground.ids, trouble)
+    if fold is None:
+        console.warn(
+            f"{oof} has no column fold, so kit can't know whether that tool used these folds: what it learned "
+            "of the ids that it predicts here would flatter it"
+        )
+    else:
+        wrong = fold.to_numpy() != ground.fold_of.loc[predictions.ids].to_numpy()
+        if wrong.any():
+            id_, given = predictions.ids[wrong][0], fold[wrong].iloc[0]
+            raise KitError(
+                f"{oof}: id {id_!r} is of fold {given}, but of fold {ground.fold_of[id_]} in run {ground.run.id} "
+                f"({wrong.sum()} ids differ): train that tool on the folds of {ground.run.path / 'folds.csv'}"
+            )
+    tests = _in_order(
+        read_csv(test, ground.index.output_names)[0], ground.test_ids, partial(trouble, path=test, what="test")
+    )
+    return Member(str(oof), values, tests, {"oof": sha256(oof), "test": sha256(test)})
+
+
+def _in_order(predictions: Predictions, ids: np.ndarray, trouble: Callable[[str, bool], str]) -> np.ndarray:
+    """Values in the order of `ids`; other ids are a `KitError`, made of the first and whether it is missing."""
+    rows = pd.Index(predictions.ids).get_indexer(pd.Index(ids))
+    if (rows < 0).any():
+        raise KitError(trouble(ids[rows < 0][0], True))
+    if len(predictions.ids) > len(ids):
+        raise KitError(trouble(np.delete(predictions.ids, rows)[0], False))
+    return np.asarray(predictions.values[rows], np.float32)
+
+
+def read_csv(path: Path, names: tuple[str, ...]) -> tuple[Predictions, pd.Series | None]:
+    """Predictions of another tool: an id, then a column a class in any order, and perhaps a column `fold`.
+
+    Args:
+        path: of the csv.
+        names: of the outputs; the column of a single one may have any name.
+
+    Returns:
+        The predictions and the column `fold`. What is wrong is a `KitError` that names the first id or column.
+    """
+    mend = "give a csv of an id and a column a class"
+    if not path.is_file():
+        raise KitError(f"{path} is not there: {mend}")
+    try:
+        head = pd.read_csv(path, nrows=0).columns
+        table = pd.read_csv(path, dtype={head[0]: str}, keep_default_na=False)
+    except (ValueError, OSError) as error:
+        raise KitError(f"{path} can't be read as csv ({error}): {mend}") from None
+    if not isinstance(table.index, pd.RangeIndex):
+        raise KitError(f"{path} has rows of more fields than the header: {mend}")
+    fold = table.pop("fold") if "fold" in head[1:] and "fold" not in names else None
+    ids, given = table.iloc[:, 0], list(table.columns[1:])
+    if ids.duplicated().any():
+        raise KitError(f"{path} has two rows for id {ids[ids.duplicated()].iloc[0]!r}: leave one out")
+    columns = given if len(names) == 1 else list(names)
+    if len(columns) != len(names):
+        raise KitError(f"{path} has the columns {', '.join(table.columns)}: give an id and one column of probabilities")
+    for these, those, what in ((columns, given, "lacks the column"), (given, columns, "has a column")):
+        strange = [column for column in these if column not in those]
+        if strange:
+            raise KitError(f"{path} {what} {strange[0]!r}: give an id and the {len(names)} classes, nothing else")
+    values = np.empty((len(table), len(names)), np.float32)
+    for number, column in enumerate(columns):
+        numbers = pd.to_numeric(table[column], errors="coerce")
+        wrong = ~numbers.between(0, 1)
+        if wrong.any():
+            shown = f"{column} of id {ids[wrong].iloc[0]!r} is {str(table[column][wrong].iloc[0])!r}"
+            raise KitError(f"{path}: {shown}: give probabilities, numbers in 0..1")
+        values[:, number] = numbers
+    return Predictions(ids.to_numpy(object), names, values), fold
+
+
+def write_run(ground: Ground, facts: dict[str, Any], oof: np.ndarray, test: np.ndarray, console: Console) -> Run:
+    """A new run with these predictions, its score with an interval and each fold's, as training leaves them."""
+    first, prediction = ground.run, ground.prediction(oof)
+    target, grouped_by = flat(ground.task, ground.target), ground.folds.grouped_by
+    score = score_with_interval(ground.metric, target, prediction, ground.groups, grouped_by, console)
+    note = f"{facts['method']} of {', '.join(member['name'] for member in facts['members'])}"
+    config = first.config.model_copy(update={"model": "blend", "note": note})
+    taken = {name: first.record[name] for name in FACTS if name in first.record}
+    run = Run.create(config, {**taken, "planned": [], "blend": jsonable(facts)})
+    with run.writing("folds.csv") as path:
+        shutil.copyfile(first.reading("folds.csv"), path)
+    for name, ids, values in (("oof.npz", ground.ids, oof), ("test.npz", ground.test_ids, test)):
+        with run.writing(name) as path:
+            Predictions(ids, ground.index.output_names, values).save(path)
+    for fold in np.unique(ground.fold):
+        own = ground.score(flat(ground.task, oof), ground.fold == fold)
+        result = {"metric": ground.metric.name, "score": own, "seconds": 0.0}
+        write_json(run.fold_dir(fold) / "result.json", jsonable(result))
+    run.update(state="finished", score=score)
+    return run

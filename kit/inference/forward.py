@@ -1,0 +1,98 @@
+"""Forward passes without gradients: validation, evaluation and prediction go through this one function."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kit.config import TrainConfig
+from kit.inference.views import Scale, View
+from kit.model import distributed
+from kit.model.build import Model
+from kit.model.network import Output
+from kit.pixels.batches import Loader, ordered_plan
+from kit.pixels.samples import Samples
+
+
+@dataclass(frozen=True)
+class Forward:
+    """Probabilities nxK, targets as the index gives them, and the mean loss a sample (NaN without targets)."""
+
+    probabilities: np.ndarray
+    targets: np.ndarray
+    loss: float
+
+
+@torch.inference_mode()
+def forward(
+    model: Model,
+    loader: Loader,
+    batch_size: int,
+    views: Sequence[View] = (),
+    has_targets: bool = True,
+    give: Callable[[Output], Tensor] | None = None,
+    after_batch: Callable[[int], None] = lambda images: None,
+) -> Forward:
+    """Run a model over all samples of a loader, averaging over `views` of each what `give` takes of its output: BxK
+    probabilities by default. Without views it is the image itself.
+
+    Several processes share the samples, and each gets the result of all. The network is in eval mode inside and in its
+    earlier mode again afterwards. The loss is that of the first view. `after_batch` is called with the number of images
+    done; what it raises ends the pass.
+    """
+    give = give or model.probabilities
+    was_training = model.network.training
+    model.network.eval()
+    device = model.runtime.device
+    count_views = max(1, len(views))
+    own = distributed.shard(np.arange(len(loader.samples)))
+    found, done = torch.empty(0), 0
+    loss_sum = torch.zeros((), device=device)
+    try:
+        # The views of an image are images like others: a pass takes as many in all, however many views there are.
+        for batch in loader.batches(ordered_plan(own, max(1, batch_size // count_views))):
+            count = len(batch.rows)
+            images = torch.cat([view(batch.images) for view in views]) if views else batch.images
+            with model.runtime.autocast():
+                output = model.network(images, batch.extras.repeat(count_views, 1))
+                if has_targets:
+                    first = Output(output.logits[:count], output.embedding[:count])
+                    loss_sum += model.loss(first, batch) * count
+            share = give(output).unflatten(0, (count_views, count)).mean(0)
+            if not done:
+                # On the device, since fetching each batch would wait for it; in one piece, since many small ones
+                # between the large ones of the network would keep the memory from being given back.
+                found = torch.empty(len(own), share.shape[1], device=device)
+            found[done : done + count] = share
+            done += count
+            after_batch(count)
+    finally:
+        model.network.train(was_training)
+    loss = distributed.all_reduce(loss_sum) / len(loader.samples) if has_targets else float("nan")
+    return Forward(distributed.all_gather(found.cpu().numpy()), loader.samples.targets, loss)
+
+
+def forward_views(
+    model: Model,
+    samples: Sequence[tuple[Scale, Samples]],
+    config: TrainConfig,
+    give: Callable[[Output], Tensor] | None = None,
+    after_batch: Callable[[int], None] = lambda images: None,
+) -> np.ndarray:
+    """The mean over all views at all scales of what `give` takes of a model's output, nxK float64.
+
+    Args:
+        model: of one fold.
+        samples: the same ones at each scale.
+        config: of the run.
+        give, after_batch: as those of `forward`.
+    """
+    counts = [max(1, len(scale.views)) for scale, _ in samples]
+    total: np.ndarray = np.zeros(())
+    for count, (scale, some) in zip(counts, samples, strict=True):
+        loader = Loader(some, None, config.workers, model.runtime.device, model.normalize)
+        found = forward(model, loader, config.batch_size * 2, scale.views, False, give, after_batch)
+        total = total + found.probabilities.astype(np.float64) * (count / sum(counts))
+    return total

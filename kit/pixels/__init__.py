@@ -1,0 +1,1 @@
+"""From image files to normalised batches: packed pixels, their statistics, samples, augmentation, batches."""

@@ -1,0 +1,63 @@
+"""Augmentation of training images: the configuration's steps (`kit.pixels.warp`), or a person's own albumentations."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+# Without this, importing albumentations asks a package registry for a newer version.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+import albumentations as A
+
+from kit.config import TrainConfig
+from kit.errors import KitError
+from kit.pixels.batches import Augment
+
+
+class Pipeline:
+    """An albumentations pipeline as (image, seed) -> image; equal seeds give equal images."""
+
+    def __init__(self, compose: A.Compose) -> None:
+        self.compose = compose
+
+    def __call__(self, image: np.ndarray, seed: int) -> np.ndarray:
+        """HxWxC uint8 -> HxWxC uint8."""
+        self.compose.set_random_seed(seed)
+        result: np.ndarray = self.compose(image=image)["image"]
+        if not isinstance(result, np.ndarray) or result.dtype != np.uint8 or result.shape != image.shape:
+            got = f"{getattr(result, 'dtype', type(result).__name__)} {tuple(getattr(result, 'shape', ()))}"
+            raise KitError(
+                f"the augmentation gives {got}, training needs uint8 {image.shape}: end the pipeline with "
+                f"Resize({image.shape[0]}, {image.shape[1]}) and leave Normalize and ToTensor to kit"
+            )
+        return result
+
+
+def load_pipeline(path: Path) -> A.Compose:
+    """A pipeline that `albumentations.save` wrote as JSON."""
+    if not path.is_file():
+        raise KitError(f"no pipeline at {path}: albumentations.save(pipeline, 'FILE.json') writes one")
+    try:
+        pipeline = A.load(path, data_format="json")
+    except Exception as error:
+        # albumentations raises whatever the content of the file leads to.
+        raise KitError(f"{path} is no saved albumentations pipeline ({type(error).__name__}: {error})") from None
+    return pipeline if isinstance(pipeline, A.Compose) else A.Compose([pipeline])
+
+
+def make_augment(config: TrainConfig, folder: Path) -> Augment | None:
+    """The augmentation of a run; its own pipeline file lies in the run's `folder` under the configured name."""
+    if config.augment is not None:
+        return Pipeline(load_pipeline(folder / config.augment))
+    varies = (
+        config.flip,
+        config.rot90,
+        config.rotate,
+        config.zoom,
+        config.shift,
+        config.shear,
+        config.brightness,
+        config.contrast,
+    )
+    return config if any(varies) else None

@@ -1,0 +1,250 @@
+"""The network's input: the one path from files or packed pixels to normalised batches on the device."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from kit.config import TrainConfig
+from kit.pixels.samples import Samples
+from kit.pixels.warp import DeviceWarp, draw, gather, warp_normalized
+
+# The steps of a configuration, done as one warp; or a person's own (image, seed) -> image.
+Augment = TrainConfig | Callable[[np.ndarray, int], np.ndarray]
+Plan = Sequence[tuple[np.ndarray, np.ndarray]]
+
+
+class Batch(NamedTuple):
+    """Images (normalised float32 BxCxHxW), targets and extras BxE on the device; the rows they are of."""
+
+    images: Tensor
+    target: Tensor
+    extras: Tensor
+    rows: Tensor
+
+
+class Loader:
+    """Batches of samples by a plan, ready for the network. A batch is valid until the next one is asked for.
+
+    Packed pixels are gathered here, in the order of the plan. What must be read from files, or goes through a person's
+    own pipeline, comes from worker processes, which live as long as the loader. On the CPU the configuration's steps,
+    the enlargement and the normalisation are one pass from bytes to floats; beside a GPU the bytes are copied
+    (from pinned memory, one batch ahead, on a stream of their own) and all the rest happens there.
+
+    Args:
+        samples: what to read.
+        augment: the configuration whose steps are done, a person's own pipeline, or None.
+        workers: processes; None: none on a CPU (they would take the network's cores), up to four beside a GPU.
+        device: where the batches go.
+        normalize: by which mean and standard deviation.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        augment: Augment | None,
+        workers: int | None,
+        device: torch.device,
+        normalize: "Normalize",
+    ) -> None:
+        self.samples, self.device, self.normalize = samples, device, normalize
+        self.config = augment if isinstance(augment, TrainConfig) else None
+        pipeline = None if augment is None or isinstance(augment, TrainConfig) else augment
+        self.on_device = device.type != "cpu"
+        self._own = tuple((part.flatten() / 255).cpu().numpy() for part in (normalize.mean, normalize.std))
+        self._out = torch.empty(0)
+        self._warp = DeviceWarp(self.config, samples.size)
+        self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._reader = None
+        if samples.pack is None or pipeline is not None:
+            self._reader = _Reading(_Reader(samples, pipeline), workers, device)
+
+    def batches(self, plan: Plan) -> Iterator[Batch]:
+        """The batches of a plan, in its order: one (rows, seeds) a batch."""
+        if not self.on_device:
+            for rows, seeds, pixels, places in self._pixels(plan):
+                yield self._batch(rows, self._normalized(rows, pixels, places, seeds))
+            return
+        ahead = None
+        for item in self._pixels(plan):
+            copied = self._copy(*item)
+            if ahead is not None:
+                yield self._finish(*ahead)
+            ahead = copied
+        if ahead is not None:
+            yield self._finish(*ahead)
+
+    def _pixels(self, plan: Plan) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+        """For each batch its rows, seeds, an array of images NxHxWxC and which of them are meant."""
+        if self._reader is None and self.samples.pack is not None:
+            for rows, seeds in plan:
+                yield rows, seeds, *self.samples.stored(rows)
+        elif self._reader is not None:
+            for (rows, seeds), images in zip(plan, self._reader.read(plan), strict=True):
+                yield rows, seeds, images, np.arange(len(rows))
+
+    def _normalized(self, rows: np.ndarray, pixels: np.ndarray, places: np.ndarray, seeds: np.ndarray) -> Tensor:
+        size, (height, width) = self.samples.size, pixels.shape[1:3]
+        steps = draw(self.config, seeds, (height, width), size) if self.config else None
+        shape = (len(places), size, size, pixels.shape[3])
+        if self._out.shape[1:] != shape[1:] or len(self._out) < len(places):
+            self._out = torch.empty(shape)
+        out = self._out[: len(places)]
+        levels = self.samples.levels
+        mean, std = self._own if levels is None else (levels.mean[rows], levels.std[rows])
+        return warp_normalized(pixels, places, steps, size, mean, std, out)
+
+    def _copy(
+        self, rows: np.ndarray, seeds: np.ndarray, pixels: np.ndarray, places: np.ndarray
+    ) -> tuple[np.ndarray, Tensor, Tensor | None, torch.cuda.Event | None]:
+        """Start the copy of a batch's bytes, and of the numbers that say what is done to each image."""
+        pinned = self.device.type == "cuda"
+        images = torch.empty((len(places), *pixels.shape[1:]), dtype=torch.uint8, pin_memory=pinned)
+        gather(pixels, places, images.numpy())
+        steps = None
+        if self.config:
+            size = (pixels.shape[1], pixels.shape[2])
+            steps = torch.from_numpy(draw(self.config, seeds, size, self.samples.size).packed())
+            steps = steps.pin_memory() if pinned else steps
+        with torch.cuda.stream(self._copies):
+            moved = images.to(self.device, non_blocking=True)
+            steps = None if steps is None else steps.to(self.device, non_blocking=True)
+            # Of this batch alone: the copy of the next one is under way when this is waited for.
+            copied = self._copies.record_event() if self._copies is not None else None
+        return rows, moved, steps, copied
+
+    def _finish(self, rows: np.ndarray, images: Tensor, steps: Tensor | None, copied: torch.cuda.Event | None) -> Batch:
+        if copied is not None:
+            now = torch.cuda.current_stream(self.device)
+            now.wait_event(copied)
+            for part in (images, steps):
+                if part is not None:
+                    part.record_stream(now)
+        levels = self.samples.levels
+        own = () if levels is None else (self._moved(levels.mean[rows]), self._moved(levels.std[rows]))
+        return self._batch(rows, self.normalize(self._warp(images, steps), *own))
+
+    def _moved(self, values: np.ndarray) -> Tensor:
+        tensor = torch.from_numpy(values)
+        return (tensor.pin_memory() if self.device.type == "cuda" else tensor).to(self.device, non_blocking=True)
+
+    def _batch(self, rows: np.ndarray, images: Tensor) -> Batch:
+        target, extras = (self._moved(part[rows]) for part in (self.samples.targets, self.samples.extras))
+        return Batch(images, target, extras, torch.from_numpy(rows))
+
+
+class _Reading:
+    """Images of the rows of a plan from worker processes."""
+
+    def __init__(self, reader: "_Reader", workers: int | None, device: torch.device) -> None:
+        self._sampler: list[tuple[np.ndarray, np.ndarray]] = []
+        count = workers if workers is not None else (min(4, os.cpu_count() or 1) if device.type == "cuda" else 0)
+        self._loader: DataLoader[Tensor] = DataLoader(
+            reader,
+            sampler=self._sampler,
+            batch_size=None,
+            num_workers=count,
+            persistent_workers=count > 0,
+            worker_init_fn=_start_worker,
+            # A generator of its own: drawing from the global one would make a step depend on where a run was resumed.
+            generator=torch.Generator(),
+        )
+
+    def read(self, plan: Plan) -> Iterator[np.ndarray]:
+        self._sampler[:] = plan
+        for images in self._loader:
+            yield images.numpy()
+
+
+class _Reader(Dataset[Tensor]):
+    def __init__(self, samples: Samples, pipeline: Callable[[np.ndarray, int], np.ndarray] | None) -> None:
+        self.samples, self.pipeline = samples, pipeline
+
+    def __getitem__(self, item: tuple[np.ndarray, np.ndarray]) -> Tensor:
+        rows, seeds = item
+        images = [self.samples.image(row) for row in rows]
+        if self.pipeline is not None:
+            images = [self.pipeline(image, int(seed)) for image, seed in zip(images, seeds, strict=True)]
+        return torch.from_numpy(np.stack(images))
+
+
+def _start_worker(worker: int) -> None:
+    cv2.setNumThreads(0)
+    # A terminal sends Ctrl-C to workers too; only the training process may decide when to stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def training_plan(
+    count: int,
+    batch_size: int,
+    seed: tuple[int, ...],
+    accumulate: int = 1,
+    weights: np.ndarray | None = None,
+    least: int = 2,
+) -> list[list[tuple[np.ndarray, np.ndarray]]]:
+    """An epoch: for each step its batches of (rows, seeds of their augmentation), `accumulate` of them or fewer.
+
+    Without `weights` every one of `count` rows comes once in a random order; with them as many rows are drawn with
+    these probabilities. No step but an only one has fewer rows than `least`: batch normalisation can't work on one
+    alone, nor can several processes share fewer than two each.
+    """
+    random = np.random.default_rng(seed)
+    order = random.permutation(count) if weights is None else random.choice(count, count, p=weights)
+    seeds = random.integers(0, 2**31, count)
+    edges = list(range(0, count, batch_size * accumulate))
+    if len(edges) > 1 and count - edges[-1] < least:
+        edges.pop()
+    plan = []
+    for start, end in zip(edges, [*edges[1:], count], strict=True):
+        parts = max(1, min(accumulate, -(-(end - start) // batch_size), (end - start) // least))
+        plan.append(
+            list(zip(np.array_split(order[start:end], parts), np.array_split(seeds[start:end], parts), strict=True))
+        )
+    return plan
+
+
+def balanced_weights(targets: np.ndarray) -> np.ndarray:
+    """Probabilities with which every class is drawn equally often; a row of several classes counts by its rarest.
+
+    Targets as `Index.targets` gives them: class numbers n, or nxK of 0 and 1 (binary nx1: two classes).
+    """
+    if targets.ndim == 2 and targets.shape[1] == 1:
+        targets = targets[:, 0].astype(np.int64)
+    hot = targets if targets.ndim == 2 else np.eye(int(targets.max()) + 1, dtype=np.float32)[targets]
+    share = 1 / np.maximum(hot.sum(0), 1)
+    weights = np.where(hot > 0, share, 0).max(1)
+    # Rows without any label are drawn as often as the average row.
+    weights[weights == 0] = weights[weights > 0].mean() if (weights > 0).any() else 1
+    return weights / weights.sum()
+
+
+def ordered_plan(rows: np.ndarray, batch_size: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Rows in their order, in batches, for validation and prediction."""
+    return [(rows[a : a + batch_size], rows[:0]) for a in range(0, len(rows), batch_size)]
+
+
+class Normalize(nn.Module):
+    """Grey levels (float 0..255, BxCxHxW) -> normalised, by mean and standard deviation a channel of pixels in 0..1."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1) * 255)
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1) * 255)
+
+    def forward(self, images: Tensor, mean: Tensor | None = None, std: Tensor | None = None) -> Tensor:
+        """Normalise grey levels; the result lies channels-last in memory, as convolutions like it.
+
+        `mean` and `std`, BxC of pixels in 0..1, take the place of the module's own, image by image.
+        """
+        if mean is None or std is None:
+            return images.sub(self.mean).div_(self.std)
+        return images.sub(mean[:, :, None, None] * 255).div_(std[:, :, None, None] * 255)

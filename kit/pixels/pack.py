@@ -1,0 +1,397 @@
+"""Packed pixels: every image of a part decoded once into one memory-mapped file of uint8, for all that reads images.
+
+A pack lies in `<data>/.kit/packed/` as `<dataset>-<part>-<size>-<key>.pixels`, N x size x size x C bytes and nothing
+else, with a manifest `.json` beside it. Its key tells by what it was made: competition, dataset, part, size, kit's
+format, the pixels that the dataset's reading gives for three samples, and name, length and time of change of every
+file. Files are told by these and not by their content, because reading 7.8 GB takes minutes and asking 220,025 files
+for their length takes half a second; what keeps both while its content changes is not noticed.
+
+While it is made the file is called `.part`, and a `.journal` names the chunks that are done. After an interruption
+those are read back, held against their checksums, and kept. Only a whole pack gets its name.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from pandas.api.extensions import ExtensionArray
+
+from kit import __version__
+from kit.config import TrainConfig
+from kit.console import Console
+from kit.console import size as in_bytes
+from kit.data.index import Index
+from kit.data.store import Store
+from kit.errors import DISK, INTERRUPTED, KitError
+from kit.files import read_json, write_bytes, write_json
+from kit.hooks.specs import DatasetSpec
+from kit.pixels.pack_workers import Crew, Job, Layout, MixedSizesError, read_sample
+
+FORMAT = 1
+Part = Literal["train", "test", "extra", "controls"]
+
+
+def frame_of(index: Index, part: Part) -> pd.DataFrame:
+    """The rows of a part of the index."""
+    frame: pd.DataFrame = getattr(index, part)
+    return frame
+
+
+@dataclass(frozen=True)
+class Packed:
+    """The pixels of all rows of a part of the index, in their order.
+
+    Args:
+        path: the file of pixels.
+        part: of the index.
+        layout: number of images, side and channels. The side is the one that was asked for, or the native one where
+            all images are square, of one size and smaller: enlarged pixels would take space and say nothing, and the
+            warp of the augmentation enlarges in the same step.
+        digest: of the pixels (SHA-256 over the chunks' CRC-32); equal pixels have equal digests.
+        images_per_second: at which it was made; None: it was there.
+    """
+
+    path: Path
+    part: Part
+    layout: Layout
+    digest: str
+    images_per_second: float | None = None
+
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        """Uint8 N x size x size x C, memory-mapped, read-only."""
+        shape = (self.layout.count, self.layout.size, self.layout.size, self.layout.channels)
+        return np.memmap(self.path, np.uint8, "r", shape=shape)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process goes the path, not the pixels."""
+        return Packed, (self.path, self.part, self.layout, self.digest, self.images_per_second)
+
+    @property
+    def count(self) -> int:
+        """Number of images."""
+        return self.layout.count
+
+    @property
+    def size(self) -> int:
+        """Side in pixels."""
+        return self.layout.size
+
+
+def packed(store: Store, index: Index, part: Part, size: int, console: Console, workers: int | None = None) -> Packed:
+    """The pack of a part: opened where it is there, otherwise made by `workers` processes (None: one a core).
+
+    It goes on where an interrupted call stopped. Another process that makes the same is waited for.
+
+    Raises:
+        KitError: an image can't be read, the disk is too small or can't be written, or Ctrl-C.
+    """
+    wanted = _Wanted.of(store, index, part, size)
+    found = wanted.find()
+    if found is not None:
+        return found
+    with wanted.lock(console):
+        return wanted.find() or _make(wanted, console, workers)
+
+
+def packs_for(
+    store: Store, index: Index, part: Part, config: TrainConfig, sizes: Iterable[int], console: Console
+) -> dict[int, Packed]:
+    """The packs that serve these sizes, made where they aren't there; none where the configuration wants none."""
+    return {size: packed(store, index, part, size, console) for size in sorted(set(sizes))} if config.pack else {}
+
+
+def find_packed(store: Store, index: Index, part: Part, size: int) -> Packed | None:
+    """The whole pack of a part that fits its files as they are now; None where there is none."""
+    return _Wanted.of(store, index, part, size).find()
+
+
+def mend_packed(
+    store: Store, index: Index, part: Part, size: int, console: Console, workers: int | None = None
+) -> list[range]:
+    """Read a whole pack against its checksums; make again, and return, the rows of each damaged chunk."""
+    wanted = _Wanted.of(store, index, part, size)
+    with wanted.lock(console):
+        plan = next((plan for plan in wanted.plans() if plan.find() is not None), None)
+        if plan is None:
+            raise KitError(
+                f"no whole pack of {part} at {size} px fits the data: kit pack {store.competition.name} makes it"
+            )
+        noted = dict(enumerate(read_json(plan.file("json"))["checksums"]))
+        with Crew(plan.job(plan.file("pixels")), workers) as crew:
+            good = _still_good(crew, noted, plan, console)
+        damaged = [plan.layout.rows(chunk) for chunk in noted if chunk not in good]
+        if damaged:
+            _write_journal(plan, good)
+            os.replace(plan.file("pixels"), plan.file("part"))
+            _write(plan, console, workers)
+    return damaged
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is asked for, and what the files on this disk say to it.
+
+    Args:
+        competition: slug.
+        dataset: how samples are read.
+        part: of the index.
+        size: the side that is asked for.
+        root: the folder to which names of files are relative.
+        files: of each row.
+        folder: where packs lie.
+        native: the side of the first image where it is square, otherwise 0.
+        sources: digest of all that the pixels are made from.
+    """
+
+    competition: str
+    dataset: DatasetSpec
+    part: Part
+    size: int
+    root: Path
+    files: ExtensionArray
+    folder: Path
+    native: int
+    sources: str
+
+    @classmethod
+    def of(cls, store: Store, index: Index, part: Part, size: int) -> "_Wanted":
+        frame = frame_of(index, part)
+        if not len(frame):
+            raise KitError(f"{store.competition.name} has no {part} images to pack: kit check {store.competition.name}")
+        files, dataset = frame["files"].array, store.dataset
+        probes = [read_sample(dataset, index.root, files[row]) for row in (0, len(files) // 2, -1)]
+        height, width = probes[0].shape[:2]
+        digest = hashlib.sha256()
+        for probe in probes:
+            digest.update(repr(probe.shape).encode() + probe.tobytes())
+        _hash_states(digest, index.root, files)
+        folder, native = store.root / ".kit" / "packed", height if height == width else 0
+        slug = store.competition.slug
+        return cls(slug, dataset, part, size, index.root, files, folder, native, digest.hexdigest())
+
+    def plans(self) -> list["_Plan"]:
+        """What may be made: at the native size where that is smaller, and at the size that is asked for."""
+        return [_Plan(self, side) for side in ([self.native] if 0 < self.native < self.size else []) + [self.size]]
+
+    def find(self) -> Packed | None:
+        """The whole pack that is there."""
+        return next((found for plan in self.plans() if (found := plan.find()) is not None), None)
+
+    @contextlib.contextmanager
+    def lock(self, console: Console) -> Iterator[None]:
+        """Let one process at a time make the packs of a part.
+
+        Worker processes inherit the lock, so that it lasts until the last of them, too, has left the file alone.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file = (self.folder / f"{self.dataset.name}-{self.part}.lock").open("a")
+        except OSError as error:
+            raise KitError(
+                f"{self.folder} can't be written ({error.strerror}): make it writable, or have the data elsewhere by "
+                f"KIT_DATA, or train with --set pack=false",
+                DISK,
+            ) from None
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                console.say(f"pack {self.part}: another process makes it: waiting for it")
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """One pack to be: its layout, its key, its files."""
+
+    wanted: _Wanted
+    size: int
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(len(self.wanted.files), self.size, self.wanted.dataset.channels)
+
+    @cached_property
+    def key(self) -> str:
+        wanted = self.wanted
+        told = [FORMAT, wanted.competition, wanted.dataset.name, wanted.dataset.channels, wanted.part, self.size]
+        return hashlib.sha256(json.dumps([*told, wanted.sources]).encode()).hexdigest()
+
+    @property
+    def prefix(self) -> str:
+        return f"{self.wanted.dataset.name}-{self.wanted.part}-{self.size}-"
+
+    def file(self, ending: str) -> Path:
+        return self.wanted.folder / f"{self.prefix}{self.key[:8]}.{ending}"
+
+    def job(self, path: Path) -> Job:
+        native = self.size if self.size < self.wanted.size else None
+        return Job(path, self.layout, self.wanted.root, self.wanted.dataset, native)
+
+    def find(self) -> Packed | None:
+        """The whole pack that is there; one of another length or without its manifest counts as none."""
+        path, note = self.file("pixels"), self.file("json")
+        if not path.is_file() or not note.is_file() or path.stat().st_size != self.layout.bytes:
+            return None
+        manifest = read_json(note)
+        if manifest.get("key") != self.key or len(manifest.get("checksums", ())) != self.layout.chunks:
+            return None
+        return Packed(path, self.wanted.part, self.layout, manifest["digest"])
+
+    def outdated(self) -> list[Path]:
+        """The files of packs of the same name whose sources have changed since, finished or not."""
+        own = self.key[:8]
+        pattern = re.compile(re.escape(self.prefix) + r"([0-9a-f]{8})\.(pixels|json|part|journal)")
+        names = sorted(path.name for path in self.wanted.folder.iterdir())
+        found = [match for name in names if (match := pattern.fullmatch(name)) and match[1] != own]
+        return [self.wanted.folder / match[0] for match in found]
+
+
+def _hash_states(digest: "hashlib._Hash", root: Path, files: ExtensionArray) -> None:
+    """Hash name, length and time of change of every file: 2 us each, and nothing is kept."""
+    try:
+        for row in files:
+            for name in row:
+                state = os.stat(os.path.join(root, name))
+                digest.update(f"{name}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
+            digest.update(b"\n")
+    except OSError as error:
+        raise KitError(f"{error.filename} can't be read ({error.strerror}): kit check names all such files") from None
+
+
+def _make(wanted: _Wanted, console: Console, workers: int | None) -> Packed:
+    *smaller, asked = wanted.plans()
+    # Without that file of an earlier call, which has found the sizes mixed.
+    for plan in smaller if not asked.file("part").is_file() else ():
+        try:
+            return _write(plan, console, workers)
+        except MixedSizesError:
+            plan.file("part").unlink()
+            plan.file("journal").unlink()
+            console.say(f"pack {wanted.part}: not all images are of {plan.size} px: all are brought to {asked.size}")
+    return _write(asked, console, workers)
+
+
+def _write(plan: _Plan, console: Console, workers: int | None) -> Packed:
+    """Decode what is missing, and give the pack its name."""
+    part, layout, target = plan.wanted.part, plan.layout, plan.file("part")
+    console.say(
+        f"pack {part}: {layout.count:,} images at {layout.size} px, {in_bytes(layout.bytes)} in {target.parent}"
+    )
+    _check_space(plan)
+    try:
+        with target.open("ab") as file:
+            file.truncate(layout.bytes)
+        with Crew(plan.job(target), workers) as crew:
+            done = _read_journal(plan, crew, console)
+            missing = [chunk for chunk in range(layout.chunks) if chunk not in done]
+            start = sum(len(layout.rows(chunk)) for chunk in done)
+            files = plan.wanted.files
+            with (
+                plan.file("journal").open("a", encoding="ascii", buffering=1) as journal,
+                console.progress(f"packing {part}", layout.count, start=start) as bar,
+            ):
+                for chunk, crc in crew.fill(missing, lambda rows: files[rows.start : rows.stop].tolist()):
+                    journal.write(f"{chunk} {crc}\n")
+                    done[chunk] = crc
+                    bar.advance(len(layout.rows(chunk)))
+                rate = bar.rate()
+    except KeyboardInterrupt:
+        raise KitError(f"packing {part} was interrupted: the same command goes on there", INTERRUPTED) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise KitError(
+            f"{target.parent}: the disk is full: free some space there, the same command goes on", DISK
+        ) from None
+    return _finish(plan, [done[chunk] for chunk in range(layout.chunks)], rate, console)
+
+
+def _check_space(plan: _Plan) -> None:
+    """Refuse a pack that does not fit, before anything is written."""
+    target = plan.file("part")
+    there = target.stat().st_blocks * 512 if target.is_file() else 0
+    needed, free = plan.layout.bytes - there, shutil.disk_usage(target.parent).free
+    if needed > free:
+        outdated = [path.name for path in plan.outdated() if path.suffix == ".pixels"]
+        raise KitError(
+            f"pack {plan.wanted.part} at {plan.size} px needs {in_bytes(needed)}, {in_bytes(free)} are free in "
+            f"{target.parent}: free some, {f'remove the outdated {outdated[0]} there, ' if outdated else ''}"
+            "give a smaller --size, or train with --set pack=false",
+            DISK,
+        )
+
+
+def _read_journal(plan: _Plan, crew: Crew, console: Console) -> dict[int, int]:
+    """The chunks that an interrupted call has left, with their CRC-32, as far as the disk really holds them.
+
+    A kill loses nothing that was written, but a power cut may have kept the journal and lost pixels.
+    """
+    journal = plan.file("journal")
+    text = journal.read_text(encoding="ascii", errors="replace") if journal.is_file() else ""
+    lines = [match for line in text.splitlines(keepends=True) if (match := re.fullmatch(r"(\d+) (\d+)\n", line))]
+    noted = {int(line[1]): int(line[2]) for line in lines if int(line[1]) < plan.layout.chunks}
+    good = _still_good(crew, noted, plan, console) if noted else {}
+    _write_journal(plan, good)
+    return good
+
+
+def _write_journal(plan: _Plan, done: dict[int, int]) -> None:
+    write_bytes(plan.file("journal"), "".join(f"{chunk} {crc}\n" for chunk, crc in done.items()).encode())
+
+
+def _still_good(crew: Crew, noted: dict[int, int], plan: _Plan, console: Console) -> dict[int, int]:
+    """Those chunks whose bytes are still what was noted."""
+    good = {}
+    with console.progress(f"checking {plan.wanted.part}", sum(len(plan.layout.rows(chunk)) for chunk in noted)) as bar:
+        for chunk, crc in crew.sums(noted):
+            if crc == noted[chunk]:
+                good[chunk] = crc
+            bar.advance(len(plan.layout.rows(chunk)))
+    return good
+
+
+def _finish(plan: _Plan, checksums: list[int], rate: float, console: Console) -> Packed:
+    """The name comes last: a file of that name is whole and has its manifest."""
+    target, wanted, layout = plan.file("part"), plan.wanted, plan.layout
+    with target.open("rb") as file:
+        os.fsync(file.fileno())
+    content = [layout.count, layout.size, layout.channels, layout.chunk_rows, checksums]
+    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    manifest = {
+        "format": FORMAT,
+        "competition": wanted.competition,
+        "dataset": wanted.dataset.name,
+        "part": wanted.part,
+        "size": layout.size,
+        "channels": layout.channels,
+        "count": layout.count,
+        "key": plan.key,
+        "digest": digest,
+        "kit": __version__,
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "checksums": checksums,
+    }
+    write_json(plan.file("json"), manifest)
+    os.replace(target, plan.file("pixels"))
+    plan.file("journal").unlink()
+    for path in plan.outdated():
+        path.unlink()
+        if path.suffix == ".pixels":
+            console.say(f"pack {wanted.part}: removed the outdated {path.name}")
+    return Packed(plan.file("pixels"), wanted.part, layout, digest, rate)

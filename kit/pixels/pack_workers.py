@@ -1,0 +1,225 @@
+"""Images decoded into one file of raw rows by all cores, chunk by chunk: the labour of `kit.pixels.pack`.
+
+Worker processes are forked, so that a dataset's `read` may be any callable and nothing heavy is imported anew. They get
+the names of one chunk at a time and hold one image at a time, so memory does not grow with the number of images.
+"""
+
+import mmap
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, as_completed, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from kit.data.images import resize
+from kit.data.verify import cores
+from kit.errors import DISK, KitError
+from kit.hooks.specs import DatasetSpec
+
+# What a kill may cost to do again, and what one task hands over: 10 ms to a second of decoding.
+CHUNK_ROWS, CHUNK_BYTES = 512, 1 << 23
+# What is written at once: processes that write to one file wait for each other, so image by image takes twice as long.
+WRITE_BYTES = 1 << 20
+Files = tuple[str, ...]
+
+
+class MixedSizesError(Exception):
+    """An image is not of the one native size that all were taken to share."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How `count` images of `size` x `size` x `channels` bytes lie in one file: row after row, in whole chunks."""
+
+    count: int
+    size: int
+    channels: int
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one image."""
+        return self.size * self.size * self.channels
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the file."""
+        return self.count * self.row_bytes
+
+    @property
+    def chunk_rows(self) -> int:
+        """Images of a chunk; the last chunk may hold fewer."""
+        return max(1, min(CHUNK_ROWS, CHUNK_BYTES // self.row_bytes))
+
+    @property
+    def chunks(self) -> int:
+        """Number of chunks."""
+        return -(-self.count // self.chunk_rows)
+
+    def rows(self, chunk: int) -> range:
+        """The rows of a chunk."""
+        return range(chunk * self.chunk_rows, min(self.count, (chunk + 1) * self.chunk_rows))
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the worker processes know.
+
+    Args:
+        path: the file of rows.
+        layout: how they lie in it.
+        root: the folder to which names of files are relative.
+        dataset: reads the files of a sample.
+        native: the side that every image must have on disk (`MixedSizesError` otherwise); None: any.
+    """
+
+    path: Path
+    layout: Layout
+    root: Path
+    dataset: DatasetSpec
+    native: int | None = None
+
+
+def read_sample(dataset: DatasetSpec, root: Path, files: Files) -> np.ndarray:
+    """One sample as HxWxC uint8 of its native size; what can't be read, or is read as something else, is a `KitError`
+    that names the file."""
+    image = dataset.read(tuple([root / name for name in files]))
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != dataset.channels:
+        raise KitError(
+            f"{root / files[0]}: read as {image.dtype} {image.shape}, dataset {dataset.name} promises "
+            f"uint8 with {dataset.channels} channels: kit check names all such files"
+        )
+    return image
+
+
+class Crew:
+    """Worker processes for one job; used as a context manager.
+
+    Whatever ends the block, they end with it: within one image. If this process is killed they end within a second.
+    """
+
+    def __init__(self, job: Job, workers: int | None) -> None:
+        self.job, self.workers = job, workers or cores()
+        self._stop = mmap.mmap(-1, 1)
+
+    def __enter__(self) -> "Crew":
+        self._pool = ProcessPoolExecutor(
+            self.workers,
+            mp_context=multiprocessing.get_context("fork"),
+            initializer=_start,
+            initargs=(self.job, self._stop, os.getpid()),
+        )
+        # Python loses a Ctrl-C that comes while it forks; and workers, who inherit this, leave it to their parent.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._pool.submit(os.getpid).result()  # forks now, before a progress bar has started a thread
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        except BaseException:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop[0] = 1
+        self._pool.shutdown(cancel_futures=True)
+
+    def fill(self, chunks: Iterable[int], files: Callable[[range], list[Files]]) -> Iterator[tuple[int, int]]:
+        """Decode and write chunks; (chunk, CRC-32 of its bytes) as they are done, in any order."""
+        rows = self.job.layout.rows
+        return self._spread(_fill, ((chunk, files(rows(chunk))) for chunk in chunks))
+
+    def sums(self, chunks: Iterable[int]) -> Iterator[tuple[int, int]]:
+        """Read chunks of the file back; (chunk, CRC-32 of its bytes) as they are done, in any order."""
+        return self._spread(_sum, ((chunk,) for chunk in chunks))
+
+    def _spread(
+        self, function: Callable[..., tuple[int, int]], calls: Iterable[tuple[object, ...]]
+    ) -> Iterator[tuple[int, int]]:
+        """A few calls for each process are under way at a time."""
+        waiting: set[Future[tuple[int, int]]] = set()
+        try:
+            for call in calls:
+                waiting.add(self._pool.submit(function, *call))
+                if len(waiting) >= 3 * self.workers:
+                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                    yield from (future.result() for future in done)
+            for future in as_completed(waiting):
+                yield future.result()
+        except BrokenProcessPool:
+            raise KitError(
+                "a packing process was killed (is memory short?): free some, the same command goes on", DISK
+            ) from None
+
+
+@dataclass(frozen=True)
+class _Worker:
+    """What one process holds: its task, a byte that tells it to stop, the open file, and rows that wait for it."""
+
+    job: Job
+    stop: mmap.mmap
+    file: int
+    rows: np.ndarray
+
+
+_workers: list[_Worker] = []
+
+
+def _start(job: Job, stop: mmap.mmap, parent: int) -> None:
+    """Make a forked process a worker."""
+    cv2.setNumThreads(0)
+    rows = np.empty((max(1, WRITE_BYTES // job.layout.row_bytes), job.layout.row_bytes), np.uint8)
+    _workers[:] = [_Worker(job, stop, os.open(job.path, os.O_RDWR), rows)]
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent has gone; the pool's own queue would keep it waiting for ever."""
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)
+
+
+def _fill(chunk: int, samples: list[Files]) -> tuple[int, int]:
+    worker = _workers[0]
+    job, layout, rows = worker.job, worker.job.layout, worker.rows
+    offset, crc, waiting = layout.rows(chunk).start * layout.row_bytes, 0, 0
+    for number, files in enumerate(samples, 1):
+        if worker.stop[0]:
+            raise CancelledError
+        image = read_sample(job.dataset, job.root, files)
+        if job.native is not None and image.shape[:2] != (job.native, job.native):
+            raise MixedSizesError
+        rows[waiting] = resize(image, layout.size).reshape(-1)
+        crc = zlib.crc32(rows[waiting], crc)
+        waiting += 1
+        if waiting == len(rows) or number == len(samples):
+            _write(worker.file, rows[:waiting].data.cast("B"), offset)
+            offset, waiting = offset + waiting * layout.row_bytes, 0
+    return chunk, crc
+
+
+def _write(file: int, content: memoryview, offset: int) -> None:
+    while content:  # a disk that fills up takes a part first
+        written = os.pwrite(file, content, offset)
+        content, offset = content[written:], offset + written
+
+
+def _sum(chunk: int) -> tuple[int, int]:
+    worker = _workers[0]
+    layout = worker.job.layout
+    row, crc = bytearray(layout.row_bytes), 0
+    for number in layout.rows(chunk):
+        if worker.stop[0]:
+            raise CancelledError
+        count = os.preadv(worker.file, [row], number * layout.row_bytes)
+        crc = zlib.crc32(memoryview(row)[:count], crc)
+    return chunk, crc

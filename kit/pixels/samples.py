@@ -1,0 +1,134 @@
+"""Rows of an index as images at one size, from packed pixels or from files, with what normalises each of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pandas.api.extensions import ExtensionArray
+
+from kit.config import TrainConfig
+from kit.console import Console
+from kit.data.images import resize
+from kit.data.index import Index
+from kit.data.store import Store
+from kit.hooks.specs import DatasetSpec
+from kit.pixels.pack import Packed, Part, packs_for
+from kit.pixels.pack_workers import read_sample
+from kit.pixels.statistics import Levels, row_levels
+from kit.pixels.warp import gather
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Rows of an index at one size, from packed pixels where there are some for that size.
+
+    Args:
+        root: the folder to which `files` are relative.
+        files: names of the files of each sample: the array of the index's column.
+        targets, extras: as the index gives them.
+        dataset: how a sample's files are read.
+        size: side in pixels.
+        packs: packed pixels of the whole part by the size they serve.
+        places: row of each sample in the packs; of an extra sample -1 - row in `extra_packs`.
+        extra_packs: packed pixels of the extra samples by the size they serve.
+        levels: mean and standard deviation of each sample's channels by which it is normalised; None: the run's.
+    """
+
+    root: Path
+    files: ExtensionArray | np.ndarray
+    targets: np.ndarray
+    extras: np.ndarray
+    dataset: DatasetSpec
+    size: int
+    packs: Mapping[int, Packed] = field(default_factory=dict)
+    places: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    extra_packs: Mapping[int, Packed] = field(default_factory=dict)
+    levels: Levels | None = None
+
+    @classmethod
+    def of(
+        cls,
+        index: Index,
+        frame: pd.DataFrame,
+        dataset: DatasetSpec,
+        size: int,
+        packs: Mapping[int, Packed] | None = None,
+        levels: Levels | None = None,
+    ) -> "Samples":
+        """The rows of `frame`, a part of the index's frame; rows without a target (the test part) get zeros."""
+        targets = index.targets(frame) if "target" in frame else np.zeros((len(frame), 0), np.float32)
+        whole = index.train if "target" in frame else index.test
+        places = whole.index.get_indexer(frame.index)
+        files = frame["files"].array
+        own = None if levels is None else levels.of(places)
+        extras = index.extra_inputs(frame)
+        return cls(index.root, files, targets, extras, dataset, size, packs or {}, places, levels=own)
+
+    def with_extra(
+        self, index: Index, frame: pd.DataFrame, packs: Mapping[int, Packed], levels: Levels | None = None
+    ) -> "Samples":
+        """The same samples and behind them the rows of `frame`, a part of the index's extra samples."""
+        if not len(frame):
+            return self
+        places = index.extra.index.get_indexer(frame.index)
+        return replace(
+            self,
+            files=np.concatenate([np.asarray(self.files), np.asarray(frame["files"])]),
+            targets=np.concatenate([self.targets, index.targets(frame)]),
+            extras=np.concatenate([self.extras, index.extra_inputs(frame)]),
+            places=np.concatenate([self.places, -1 - places]),
+            extra_packs=packs,
+            levels=self.levels and levels and self.levels.followed_by(levels.of(places)),
+        )
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @property
+    def pack(self) -> Packed | None:
+        """The packed pixels that serve this size."""
+        return self.packs.get(self.size)
+
+    def stored(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """An array of stored images NxHxWxC, and where in it those of the rows lie."""
+        if self.pack is None:
+            raise ValueError(f"there are no packed pixels of {self.size} px")
+        pixels, places = self.pack.pixels, self.places[rows]
+        extra = places < 0
+        if not extra.any():
+            return pixels, places
+        both = np.empty((len(rows), *pixels.shape[1:]), np.uint8)
+        both[~extra] = gather(pixels, places[~extra])
+        further = self.extra_packs[self.size].pixels
+        for row in np.flatnonzero(extra):
+            both[row] = resize(np.asarray(further[-1 - places[row]]), both.shape[1])
+        return both, np.arange(len(rows))
+
+    def image(self, row: int) -> np.ndarray:
+        """One sample as size x size x C uint8."""
+        if self.pack is not None:
+            pixels, (place,) = self.stored(np.array([row]))
+            return resize(np.asarray(pixels[place]), self.size)
+        return resize(read_sample(self.dataset, self.root, self.files[row]), self.size)
+
+
+def samples_of(
+    store: Store, index: Index, part: Part, config: TrainConfig, console: Console, sizes: Sequence[int] = ()
+) -> Callable[[pd.DataFrame], Samples]:
+    """Rows of one part of the index -> samples as a configuration wants them: packed and normalised.
+
+    Packs and statistics of the whole part are looked for, or made, once, here.
+
+    Args:
+        store: of the data.
+        index: of that store.
+        part: to which the rows belong; not `extra`.
+        config: its size is the samples'.
+        console: for the progress of packing.
+        sizes: further sides that will be asked for.
+    """
+    packs = packs_for(store, index, part, config, (config.size, *sizes), console)
+    levels = row_levels(store, index, part, config, console)
+    return lambda frame: Samples.of(index, frame, store.dataset, config.size, packs, levels)

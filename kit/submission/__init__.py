@@ -1,0 +1,1 @@
+"""The csv of a competition: written from predictions, and checked."""

@@ -1,0 +1,90 @@
+"""A csv for a competition, checked before anybody sees it: a run's predictions, or a file of any origin."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit.data.index import Index
+from kit.data.store import Store
+from kit.decision.tune import has_rule, with_rule
+from kit.errors import KitError
+from kit.files import sha256
+from kit.hooks.registry import Registry
+from kit.hooks.specs import Competition, Finding
+from kit.inference.trained import store_of_run
+from kit.run import Run, all_runs
+from kit.scoring.predictions import Predictions
+
+
+@dataclass(frozen=True)
+class CheckedCsv:
+    """A csv and what its check found.
+
+    Args:
+        competition: for which it is.
+        path: where it lies.
+        findings: of the check; a csv with an `error` must not be sent.
+        run: the run whose submission.csv has these bytes; None where there is none.
+        origin: what the data came from that it was checked against (or its run learned from); None where unknown.
+    """
+
+    competition: Competition
+    path: Path
+    findings: list[Finding]
+    run: Run | None
+    origin: str | None
+
+    @property
+    def valid(self) -> bool:
+        """Whether it may be sent."""
+        return not any(finding.level == "error" for finding in self.findings)
+
+
+def postprocessed(registry: Registry, store: Store, predictions: Predictions, index: Index) -> Predictions:
+    """Predictions after what the competition knows besides (plates); a `KitError` where it knows nothing."""
+    step = registry.submissions.get(store.competition.submission).postprocess
+    if step is None:
+        raise KitError(f"{store.competition.name} has no post-processing: leave --plates out")
+    return step(predictions, index)
+
+
+def write_submission(registry: Registry, run: Run, plates: bool = False) -> CheckedCsv:
+    """Write `submission.csv` into a run and check it against the sample submission alone.
+
+    With `plates` the competition's post-processing comes first.
+    """
+    if not run.has("test.npz"):
+        raise KitError(f"run {run.id} has no predictions: kit predict {run.id}")
+    store = store_of_run(registry, run)
+    spec = registry.submissions.get(store.competition.submission)
+    predictions, index = with_rule(run, Predictions.load(run.reading("test.npz"))), store.index()
+    if plates:
+        predictions = postprocessed(registry, store, predictions, index)
+    with run.writing("submission.csv") as path:
+        spec.write(predictions, index, path)
+    path = run.reading("submission.csv")
+    findings = spec.check(path, store.root)
+    if has_rule(store.competition) and not run.record.get("decision"):
+        plain = "every class is cut at 0.5" if index.task == "multilabel" else "the largest probability answers"
+        findings.append(Finding("warning", f"{plain}: kit thresholds {run.id} tunes that"))
+    return CheckedCsv(store.competition, path, findings, run, run.record["origin"])
+
+
+def check_file(registry: Registry, competition: str, path: Path) -> CheckedCsv:
+    """Check a csv of any origin against the sample submission of a competition."""
+    store = Store.of(registry, competition)
+    known = store.competition
+    findings = registry.submissions.get(known.submission).check(path, store.root)
+    run = _run_with(path, known.name) if path.is_file() else None
+    origin = run.record["origin"] if run else store.note.get("origin")
+    return CheckedCsv(known, path, findings, run, origin)
+
+
+def _run_with(path: Path, competition: str) -> Run | None:
+    """The newest run of a competition whose submission.csv has the bytes of this file."""
+    digest = sha256(path)
+    for run in reversed(all_runs()):
+        if run.record["config"]["competition"] == competition and run.has("submission.csv"):
+            own = run.path / "submission.csv"
+            if own.stat().st_size == path.stat().st_size and sha256(own) == digest:
+                return run
+    return None

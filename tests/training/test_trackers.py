@@ -1,0 +1,273 @@
+"""Trackers and the log file: what they hold is what history.csv and the console say."""
+
+import csv
+import io
+import json
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kit.console import Console
+from kit.files import read_json
+from kit.inference.forward import Forward
+from kit.model.checkpoint import Checkpoints
+from kit.pixels.samples import Samples
+from kit.plugin import DatasetSpec, ImageTracker, Preview, TrackerSpec, hookimpl
+from kit.training.interrupt import Interrupt
+from kit.training.previews import previews
+
+QUICK = ("--size", 32, "--epochs", 2, "--folds", 2, "--fold", 0, "--batch-size", 16)
+TRACKED = (*QUICK, "--set", "trackers=tensorboard", "--set", "validate_every=5")
+
+
+@pytest.fixture
+def sample(kit):
+    kit("download", "histo", "--sample")
+
+
+def events(run: Path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    return EventAccumulator(str(run / "tensorboard/fold-0"), size_guidance={"images": 0, "tensors": 0}).Reload()
+
+
+def history(run: Path) -> list[dict[str, str]]:
+    with (run / "fold-0/history.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def held(found) -> dict[str, list[tuple[int, float]]]:
+    """All scalars by tag: (step, value)."""
+    return {tag: [(event.step, event.value) for event in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
+
+
+def expected(run: Path) -> dict[str, list[tuple[int, float]]]:
+    """What history.csv says, with eight steps an epoch."""
+    rows = history(run)
+    return {
+        tag: [(round(8 * float(row["epoch"])), pytest.approx(float(row[tag]), rel=1e-6)) for row in rows]
+        for tag in rows[0]
+    }
+
+
+def test_tensorboard_holds_what_history_csv_says(kit, sample):
+    run = Path(kit("train", "histo", *TRACKED, "--set", "note=a|b", "--json").json["path"])
+    found = events(run)
+    assert held(found) == expected(run)
+    assert [step for step, _ in held(found)["lr"]] == [5, 8, 10, 15, 16]
+    assert {"AUC", "train loss", "valid loss"} <= set(found.Tags()["scalars"])
+
+    config = read_json(run / "run.json")["config"]
+    (text,) = found.Tensors("configuration/text_summary")
+    assert json.loads(text.tensor_proto.string_val[0]) == config
+    session = found.SummaryMetadata("_hparams_/session_start_info")
+    assert session.plugin_data.plugin_name == "hparams"
+    assert all(value in session.plugin_data.content for value in (b"coord_cnn", b"a|b", b"weight_decay"))
+
+    pictures = found.Images("validation")
+    assert [picture.step for picture in pictures] == [5, 8, 10, 15, 16]
+    grids = [np.asarray(Image.open(io.BytesIO(picture.encoded_image_string))) for picture in pictures]
+    assert all(grid.shape == (960, 800, 3) for grid in grids)
+    # The same images with other captions: most pixels stay as they are, some don't.
+    assert 0 < (grids[0] != grids[-1]).mean() < 0.1
+
+
+def test_a_resumed_fold_holds_each_step_once(kit, sample, monkeypatch):
+    """The process ends between the tracker's numbers and the checkpoint, so the next one does those steps again."""
+    write, count = Checkpoints.write, [0]
+
+    def failing(self, *arguments):
+        count[0] += 1
+        if count[0] == 4:
+            raise RuntimeError("cut off")
+        write(self, *arguments)
+
+    monkeypatch.setattr(Checkpoints, "write", failing)
+    with pytest.raises(RuntimeError, match="cut off"):
+        kit("train", "histo", *TRACKED)
+    (run,) = Path(os.environ["KIT_RUNS"]).iterdir()
+    assert [step for step, _ in held(events(run))["AUC"]] == [5, 8, 10, 15]
+    kit("train", "--resume", run.name)
+    found = events(run)
+    assert held(found) == expected(run)
+    assert [picture.step for picture in found.Images("validation")] == [5, 8, 10, 15, 16]
+    assert len(found.Tensors("configuration/text_summary")) == 1
+    assert len(list((run / "tensorboard/fold-0").iterdir())) == 2
+
+
+def test_without_the_package_one_line_names_it_and_no_run_is_begun(kit, sample, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    said = kit("train", "histo", *TRACKED, code=2).err
+    assert "pip install 'tensorboard>=2.15'" in said
+    assert said.count("\n") == 1
+    assert not list((tmp_path / "runs").glob("*"))
+
+
+class Numbers:
+    """A tracker of the first contract: log and close alone."""
+
+    def __init__(self):
+        self.received: list[object] = []
+
+    def log(self, step, values):
+        self.received.append(step)
+
+    def close(self):
+        self.received.append("closed")
+
+
+class Images(Numbers):
+    def images(self, step, previews):
+        self.received.append(previews)
+
+
+def test_images_go_to_those_that_take_them(sample):
+    from kit.config import resolve
+    from kit.data.store import Store
+    from kit.hooks.manager import load_plugins
+    from kit.hooks.registry import Registry
+    from kit.training.start import start_run
+    from kit.training.train import train
+
+    opened = {"numbers": Numbers(), "images": Images()}
+
+    class Plugin:
+        @hookimpl
+        def kit_trackers(self):
+            return [TrackerSpec(name, lambda run, fold, tracker=tracker: tracker) for name, tracker in opened.items()]
+
+    plugins = load_plugins()
+    plugins.add(Plugin(), "memory", "test", "1")
+    registry = Registry(plugins)
+    store = Store.of(registry, "histo")
+    settings = ["size=32", "epochs=2", "folds=2", "batch_size=16", "trackers=numbers,images"]
+    config, sources = resolve(store.competition, True, settings=settings)
+    run = start_run(registry, store, config, sources, 0, Console(json=True))
+    train(registry, store, run, None, Console(json=True))
+    assert not isinstance(opened["numbers"], ImageTracker)
+    assert opened["numbers"].received == [8, 16, "closed"]
+    first, early, last, late, closed = opened["images"].received
+    assert (first, last, closed) == (8, 16, "closed")
+    assert len(early) == len(late) == 16
+    assert all(isinstance(preview, Preview) and preview.image.shape == (32, 32, 3) for preview in early)
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(early, late, strict=True))
+    assert [p.caption.splitlines()[0] for p in early] == [p.caption.splitlines()[0] for p in late]
+    index = store.index()
+    valid = index.train[(index.train["id"].map(_folds(run)) == 0)].head(16)
+    labels = [f"label {index.classes[target]}" for target in valid["target"]]
+    assert [preview.caption.splitlines()[0] for preview in early] == labels
+
+
+def _folds(run) -> dict[str, int]:
+    from kit.data.folds import folds_of_run
+
+    table = folds_of_run(run).table
+    return dict(zip(table["id"], table["fold"], strict=True))
+
+
+CLASSES = ("ash", "elm", "oak")
+
+
+@pytest.mark.parametrize(
+    ("task", "targets", "probabilities", "captions"),
+    [
+        ("binary", [[1.0], [0.0]], [[0.25], [0.125]], ["label elm|predicted ash 0.75", "label ash|predicted ash 0.88"]),
+        (
+            "multiclass",
+            [2, 0],
+            [[0.1, 0.2, 0.7], [0.2, 0.5, 0.3]],
+            ["label oak|predicted oak 0.70", "label ash|predicted elm 0.50"],
+        ),
+        (
+            "multilabel",
+            [[1, 0, 1], [0, 0, 0]],
+            [[0.5, 0.1, 0.9], [0.1, 0.2, 0.3]],
+            ["label ash, oak|predicted oak 0.90, ash 0.50", "label none|predicted none"],
+        ),
+    ],
+)
+def test_captions_and_colours_of_previews(task, targets, probabilities, captions):
+    pixels = np.arange(2 * 2 * 4, dtype=np.uint8).reshape(2, 2, 4)
+    dataset = DatasetSpec(
+        "x", 4, index=lambda root: None, read=lambda files: pixels, composite=lambda array: array[..., 1:]
+    )
+    files = np.array([("a",), ("b",)])
+    samples = Samples(Path(), files, np.array(targets), np.zeros((2, 0)), dataset, 2)
+    shown = previews(samples, Forward(np.array(probabilities), np.array(targets), 0.0), task, CLASSES)
+    assert [preview.caption.replace("\n", "|") for preview in shown] == captions
+    assert all(np.array_equal(preview.image, pixels[..., 1:]) for preview in shown)
+
+
+def test_a_picture_without_composite_is_rgb():
+    def picture(channels: int) -> np.ndarray:
+        spec = DatasetSpec("x", channels, index=lambda root: None, read=lambda files: None)
+        return spec.picture(np.arange(channels, dtype=np.uint8).reshape(1, 1, channels))
+
+    assert [picture(channels).ravel().tolist() for channels in (1, 2, 3, 6)] == [
+        [0, 0, 0],
+        [0, 0, 0],
+        [0, 1, 2],
+        [0, 1, 2],
+    ]
+
+
+def lines(path: Path) -> list[str]:
+    """The lines of a log file without their times, each of which must be one."""
+    result = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        assert datetime.fromisoformat(line[:25]).utcoffset().total_seconds() == 0
+        result.append(line[26:])
+    return result
+
+
+def test_a_console_logs_what_it_says_and_what_ends_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("kit.console.Progress.interval", -1.0)
+    console, path = Console(), tmp_path / "log.txt"
+    console.say("before")
+    with console.log_to(path):
+        console.say("one\ntwo")
+        console.say()
+        console.warn("three")
+        with console.progress("reading", 10) as bar:
+            bar.advance(5)
+        console.result({"not": "logged"})
+    console.say("between")
+    with pytest.raises(KeyError), Console(json=True).log_to(path):
+        raise KeyError("gone")
+    printed = capsys.readouterr()
+    *said, ended = lines(path)
+    assert said[:4] == ["one", "two", "", "warning: three"]
+    assert said[4].startswith("reading: 5 of 10 images")
+    assert len(said) == 5
+    assert ended == "ended by KeyError: 'gone'"
+    assert printed.out == "before\none\ntwo\n\nbetween\n"
+    assert printed.err.splitlines() == said[3:]
+
+
+def test_a_run_keeps_what_training_said_and_goes_on_with_it_when_resumed(kit, sample, monkeypatch):
+    looks, check = [0], Interrupt.check
+
+    def stop_after_ten(self):
+        looks[0] += 1
+        self.requested = self.requested or looks[0] == 10
+        check(self)
+
+    monkeypatch.setattr(Interrupt, "check", stop_after_ten)
+    said = kit("train", "histo", *QUICK, "--set", "validate_every=5", code=130)
+    (run,) = Path(os.environ["KIT_RUNS"]).iterdir()
+    *first, ended = lines(run / "log.txt")
+    assert ended.startswith("ended by Interrupted: interrupted; everything so far is saved")
+    assert "fold 0 of 2" in first
+    assert "\n".join(first) in said.out
+    resumed = kit("train", "--resume", run.name)
+    second = lines(run / "log.txt")[len(first) + 1 :]
+    assert "\n".join(second) in resumed.out
+    # Both processes have printed the head of the table, and together all its rows.
+    assert sum("train loss" in line for line in [*first, *second]) == 2
+    rows = [line.split()[1] for line in [*first, *second] if line.lstrip()[:1] in "012" and "." in line]
+    assert rows == [f"{float(row['train loss']):.4f}" for row in history(run)]
