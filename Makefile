@@ -1,23 +1,35 @@
-# make demo       install, then the whole line of commands on a synthetic miniature
-# make test       install with the test extras, then ruff, mypy and pytest
-# make test-slow  the tests that take minutes
-# Only Python >= 3.11 and make are needed: make PYTHON=python3.12 demo chooses another one.
+# Only Python >= 3.11 and make are needed, no compiler. `make` prints the targets; each installs what it needs first.
+#   make PYTHON=python3.12 test            another Python for .venv (where there is none yet)
+#   make fast ARGS="-k folds"              arguments for pytest
+#   make test CONSTRAINT="torch==2.6.* torchvision==0.21.*"     versions to install instead of the newest
 
 PYTHON ?= python3
+ARGS ?=
+CONSTRAINT ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+VERSIONS := $(foreach version,$(CONSTRAINT),'$(version)')
+
+# What `make fast` leaves to `make test`: training, whole command lines, big figures and miniatures, killed processes.
+LONG := training/* model/* explain/* kaggle/* test_line.py test_scale.py \
+  competitions/*figures.py competitions/*miniature.py competitions/test_line* \
+  decision/test_weights.py hooks/test_stranger.py plugins/test_margin_losses.py plugins/test_split_files.py \
+  reports/test_explore.py reports/test_report.py
 
 export NO_ALBUMENTATIONS_UPDATE = 1
 # Spinning threads would make two busy processes eight times slower.
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: demo test test-slow
+.PHONY: help demo lint format fast test test-slow always
+
+help: ## print this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: export KIT_DATA = .demo/data
 demo: export KIT_RUNS = .demo/runs
 demo: export KIT_PLUGINS =
-demo: .venv/installed-demo
-	$(BIN)/kit download histo --sample
+demo: .venv/installed-demo ## the whole line of commands on a synthetic miniature (3 minutes)
+	$(BIN)/kit download histo --miniature
 	$(BIN)/kit check histo
 	$(BIN)/kit explore histo
 	$(BIN)/kit folds histo --folds 3
@@ -29,14 +41,23 @@ demo: .venv/installed-demo
 	@echo "checked submission: $$(ls -t .demo/runs/*/submission.csv | head -n 1)"
 	@echo "pictures:           .demo/data/histopathologic-cancer-detection/explore/"
 
-test: .venv/installed-test
+lint: .venv/installed-test ## ruff and mypy; changes nothing
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2
 
-test-slow: .venv/installed-test
-	$(BIN)/pytest -m slow
+format: .venv/installed-test ## let ruff mend and lay out the code
+	$(BIN)/ruff check --fix --exit-zero
+	$(BIN)/ruff format
+
+fast: .venv/installed-test ## the quick tests, while you work
+	$(BIN)/pytest -n 2 $(LONG:%=--ignore-glob='tests/%') $(ARGS)
+
+test: lint ## what a change has to pass: lint and all tests but the slow ones
+	$(BIN)/pytest -n 2 $(ARGS)
+
+test-slow: .venv/installed-test ## the tests that take minutes each
+	$(BIN)/pytest -m slow $(ARGS)
 
 # The stamps say that an installation came to its end; a changed pyproject.toml (entry points!) asks for a new one.
 .venv/created:
@@ -44,10 +65,13 @@ test-slow: .venv/installed-test
 	$(PYTHON) -m venv .venv
 	@touch $@
 
-.venv/installed-demo: .venv/created pyproject.toml
-	$(PIP) install -e '.[offline-weights]'
+.venv/installed-demo: .venv/created pyproject.toml $(if $(CONSTRAINT),always)
+	$(PIP) install -e '.[offline-weights]' $(VERSIONS)
 	@touch $@
 
-.venv/installed-test: .venv/created pyproject.toml
-	$(PIP) install -e '.[test]'
+# The scorer of ISIC 2018 builds one of its dependencies in C. Without a compiler the tests that need it are skipped.
+.venv/installed-test: .venv/created pyproject.toml $(if $(CONSTRAINT),always)
+	$(PIP) install -e '.[test]' $(VERSIONS)
+	@$(PIP) install -q -e '.[isic]' $(VERSIONS) >.venv/isic.log 2>&1 || \
+	  echo "The extra isic could not be installed (.venv/isic.log says why): the tests against its scorer are skipped."
 	@touch $@

@@ -52,7 +52,7 @@ def kit(folder: Path, names: list[str]) -> float:
     )
     seed_everything(0)
     model = build_model(config, Registry(), store.dataset, index, {"mean": MEAN, "std": STD}, pretrained=False)
-    few = replace(samples, files=samples.files[:2], targets=samples.targets[:2], extras=samples.extras[:2])
+    few = replace(samples, files=samples.files[:2], targets=samples.targets[:2], metadata=samples.metadata[:2])
     with tempfile.TemporaryDirectory() as name, Interrupt("") as interrupt:
         history = History(Path(name) / "history.csv", console)
         job = FoldJob(

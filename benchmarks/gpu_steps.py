@@ -115,7 +115,7 @@ def bare(config: TrainConfig, samples: Samples, index: Index) -> float:
     def steps(count: int) -> None:
         for _ in range(count):
             with model.runtime.autocast():
-                loss = model.loss(model.network(batch.images, batch.extras), batch)
+                loss = model.loss(model.network(batch.images, batch.metadata), batch)
             optimizer.zero_grad(set_to_none=True)
             scaler.scale(loss).backward()
             scaler.step(optimizer)
@@ -131,7 +131,7 @@ def bare(config: TrainConfig, samples: Samples, index: Index) -> float:
 def ours(config: TrainConfig, samples: Samples, index: Index) -> tuple[float, float]:
     """Images a second of kit's second epoch, and the share in which the GPU waited."""
     model, console = build(config, samples, index), Console(json=True)
-    few = replace(samples, files=samples.files[:2], targets=samples.targets[:2], extras=samples.extras[:2])
+    few = replace(samples, files=samples.files[:2], targets=samples.targets[:2], metadata=samples.metadata[:2])
     idle = Idle(model)
     with tempfile.TemporaryDirectory() as folder, Interrupt("") as interrupt, idle.watching():
         history = History(Path(folder) / "history.csv", console)

@@ -69,7 +69,7 @@ def bare(config: TrainConfig, samples: Samples, index: Index) -> float:
     model.network.train()
     began = time.monotonic()
     for batch in loader.batches([step[0] for step in training_plan(len(samples), config.batch_size, (0, 0, 0))]):
-        loss = model.loss(model.network(batch.images, batch.extras), batch)
+        loss = model.loss(model.network(batch.images, batch.metadata), batch)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -78,7 +78,7 @@ def bare(config: TrainConfig, samples: Samples, index: Index) -> float:
 
 def ours(config: TrainConfig, samples: Samples, index: Index) -> float:
     model, console = build(config, samples, index), Console(json=True)
-    few = replace(samples, files=samples.files[:2], targets=samples.targets[:2], extras=samples.extras[:2])
+    few = replace(samples, files=samples.files[:2], targets=samples.targets[:2], metadata=samples.metadata[:2])
     with tempfile.TemporaryDirectory() as folder, Interrupt("") as interrupt:
         history = History(Path(folder) / "history.csv", console)
         forecast = Forecast(len(samples), 0, lambda: 0, console)

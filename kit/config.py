@@ -1,14 +1,11 @@
 """The configuration of a run: one flat frozen record, merged and validated here and nowhere else."""
 
-import tomllib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from kit.errors import KitError, nearest
-from kit.hooks.specs import Competition
+from kit.errors import KitError
 
 
 class TrainConfig(BaseModel):
@@ -30,7 +27,7 @@ class TrainConfig(BaseModel):
     accumulate: int = Field(1, ge=1, le=4096, description="batches whose gradients make one step")
     init: str | None = Field(None, description="run from whose networks, fold by fold, training starts")
     only: str | None = Field(None, description="learn from and predict these rows alone, as in cell_type=HUVEC")
-    extra: str | None = Field(None, description="csv or folder of further training images, for every fold")
+    external: str | None = Field(None, description="csv or folder of further training images, for every fold")
     sampler: Literal["uniform", "balanced"] = Field("uniform", description="balanced draws every class equally often")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, order and augmentation")
 
@@ -71,7 +68,7 @@ class TrainConfig(BaseModel):
     augment: str | None = Field(None, description="file of a saved albumentations pipeline, in place of the above")
     mixup: float = Field(0, ge=0, le=100, description="alpha of mixup; 0: none")
     cutmix: float = Field(0, ge=0, le=100, description="alpha of CutMix; 0: none")
-    inputs: bool = Field(False, description="the data's further inputs (cell type; age, sex, site) go into the network")
+    metadata: bool = Field(False, description="the data's metadata (cell type; age, sex, site) go into the network")
     normalize: str = Field(
         "channels", description="channels: by mean and std; image, control, or a column as plate: by each one's own"
     )
@@ -129,81 +126,6 @@ class TrainConfig(BaseModel):
 def describe() -> dict[str, str]:
     """Each field's description."""
     return {name: field.description or "" for name, field in TrainConfig.model_fields.items()}
-
-
-def read_config_file(path: Path) -> dict[str, Any]:
-    """The values of a toml file, or the configuration of an earlier run when `path` is a run's folder."""
-    if path.is_dir():
-        from kit.run import Run
-
-        return Run.open(path).config.model_dump()
-    if not path.is_file():
-        raise KitError(f"no configuration at {path}: give a .toml file or the folder of a run (kit runs)")
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise KitError(f"{path} is not valid TOML ({error}): correct that line") from None
-
-
-def parse_settings(settings: list[str]) -> dict[str, Any]:
-    """`key=value` pairs of `--set`; values as TOML writes them, bare words as text, `none` as nothing."""
-    values: dict[str, Any] = {}
-    for setting in settings:
-        key, separator, text = setting.partition("=")
-        if not separator:
-            raise KitError(f"--set {setting!r} has no value: write --set key=value (kit config lists the keys)")
-        field = TrainConfig.model_fields.get(key)
-        if field is not None and field.annotation is str and not text.startswith(('"', "'")):
-            values[key] = text
-            continue
-        if text.lower() == "none":
-            values[key] = None
-            continue
-        try:
-            values[key] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            values[key] = text
-        if key == "trackers" and isinstance(values[key], str):
-            values[key] = tuple(values[key].split(","))
-    return values
-
-
-def resolve(
-    competition: Competition,
-    sample: bool,
-    file: Path | None = None,
-    flags: Mapping[str, Any] | None = None,
-    settings: list[str] | None = None,
-) -> tuple[TrainConfig, dict[str, str]]:
-    """Merge all sources of configuration and validate the result.
-
-    Later sources win: kit's defaults, the competition's, its defaults for a miniature (when `sample`), a file or
-    earlier run, `--set`, flags (None = not given).
-
-    Returns:
-        The configuration, and for each of its fields the name of the source that set it.
-    """
-    layers: list[tuple[str, Mapping[str, Any]]] = [
-        ("competition", {"competition": competition.name, "dataset": competition.dataset, **competition.defaults}),
-    ]
-    if sample:
-        layers.append(("sample defaults", competition.sample_defaults))
-    if file is not None:
-        given = read_config_file(file)
-        if given.get("competition", competition.name) != competition.name:
-            raise KitError(f"{file} configures {given['competition']}, not {competition.name}: give another --config")
-        layers.append((str(file), given))
-    layers.append(("--set", parse_settings(settings or [])))
-    layers.append(("flag", {key: value for key, value in (flags or {}).items() if value is not None}))
-
-    merged: dict[str, Any] = {}
-    sources = dict.fromkeys(TrainConfig.model_fields, "default")
-    for source, values in layers:
-        for key, value in values.items():
-            if key not in sources:
-                raise KitError(f"{source}: unknown key {key!r}: {nearest(key, list(sources))}")
-            merged[key], sources[key] = value, source
-    return validate(merged, sources), sources
 
 
 def validate(values: Mapping[str, Any], sources: Mapping[str, str] | None = None) -> TrainConfig:

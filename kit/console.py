@@ -121,6 +121,11 @@ class Console:
             print(json.dumps(jsonable(document), indent=2, allow_nan=False), flush=True)
 
 
+def logged_text(line: str) -> str:
+    """What was said, of a line of a log (`Console.log_to`): the line without date and time."""
+    return line.split(" ", 2)[-1]
+
+
 class Progress:
     """A bar on a terminal, one at a time; elsewhere one plain line each ten seconds. Used as a context manager."""
 

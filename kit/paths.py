@@ -2,10 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from kit.hooks.specs import Competition
 
 
 def data_root() -> Path:
@@ -13,9 +9,9 @@ def data_root() -> Path:
     return Path(os.environ.get("KIT_DATA") or "data")
 
 
-def data_dir(competition: "Competition") -> Path:
+def data_dir(slug: str) -> Path:
     """The folder of one competition's data; a slug with a slash goes by its last part."""
-    return data_root() / competition.slug.rsplit("/", 1)[-1]
+    return data_root() / slug.rsplit("/", 1)[-1]
 
 
 def runs_dir() -> Path:

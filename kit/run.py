@@ -10,7 +10,7 @@ fold-<k>/oof.npz         predictions of the fold's validation part
 oof.npz, test.npz        out-of-fold and test predictions
 manifest.json            sha256 of the predictions, the folds and the submission
 thresholds.json          the decision rule, and of each fold the one made without it
-extra.csv                the ids of --extra, each with the folds that don't learn from it
+external.csv                the ids of --external, each with the folds that don't learn from it
 submission.csv
 report.html, report.json what kit report made of it; can be made again
 gradcam/                 what kit gradcam made of it
@@ -28,7 +28,7 @@ from typing import Any
 
 from kit import __version__
 from kit.config import TrainConfig, validate
-from kit.errors import DISK, KitError
+from kit.errors import DISK, KitError, nearest
 from kit.files import atomic, read_json, sha256, write_json
 from kit.paths import runs_dir
 
@@ -60,7 +60,6 @@ class Run:
                 "state": "created",
                 "config": config.model_dump(mode="json"),
                 **facts,
-                "results": {},
             }
             run = cls(path, record)
             run.update()
@@ -110,6 +109,29 @@ class Run:
         """Change fields of `run.json`."""
         self.record.update(fields)
         write_json(self.path / "run.json", self.record)
+
+    @property
+    def trained_folds(self) -> list[int]:
+        """The folds that are trained to their end."""
+        return [fold for fold in self.record["planned"] if (self.fold_dir(fold) / "result.json").is_file()]
+
+    def trained_fold(self, fold: int) -> int:
+        """The number of a fold, if it is trained; otherwise a `KitError`."""
+        if fold not in self.trained_folds:
+            raise KitError(
+                f"fold {fold} of run {self.id} is not trained: kit train --resume {self.id} --fold {fold}, "
+                f"or --fold {' or '.join(map(str, self.trained_folds))}"
+            )
+        return fold
+
+    def need_network(self) -> list[int]:
+        """The trained folds; a `KitError` where there is none."""
+        if "blend" in self.record:
+            names = ", ".join(member["name"] for member in self.record["blend"]["members"])
+            raise KitError(f"run {self.id} is a blend of {names}, which has no network of its own: name one of these")
+        if not self.trained_folds:
+            raise KitError(f"run {self.id} has no trained fold: kit train --resume {self.id}")
+        return self.trained_folds
 
     def fold_dir(self, fold: int) -> Path:
         """The folder of one fold."""
@@ -190,6 +212,4 @@ def find_run(reference: str | None, suits: Callable[[Run], bool] = lambda run: T
 
 def nearest_run(reference: str) -> str:
     """The end of an error about an unknown run."""
-    from kit.errors import nearest
-
     return nearest(reference, [run.id for run in all_runs()]) if all_runs() else "kit train makes one"

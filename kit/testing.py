@@ -39,8 +39,8 @@ def check_plugin(module: ModuleType) -> Registry:
     Returns:
         The registry in which the plugin stands, for further tests.
     """
-    from kit.config import resolve
     from kit.model.losses import loss_terms
+    from kit.resolve import resolve
 
     plugins = load_plugins()
     if not plugins.manager.is_registered(module):
@@ -63,7 +63,7 @@ def check_plugin(module: ModuleType) -> Registry:
 
 
 def check_dataset(spec: DatasetSpec, folder: Path) -> "Index":
-    """The miniature is deterministic, indexes, and reads as uint8 HxWxC; files, targets and extras are of their kind.
+    """The miniature is deterministic, indexes, and reads as uint8 HxWxC; files, targets and metadata are of their kind.
 
     Args:
         spec: a dataset with `sample`.
@@ -72,12 +72,12 @@ def check_dataset(spec: DatasetSpec, folder: Path) -> "Index":
     Returns:
         The index of that miniature.
     """
-    if spec.sample is None:
+    if spec.miniature is None:
         raise AssertionError(f"dataset {spec.name} has no sample(), by which alone it can be tested without its data")
     trees = []
     for name, seed in (("0", 0), ("again", 0), ("1", 1)):
         (folder / name).mkdir(parents=True)
-        spec.sample(folder / name, seed)
+        spec.miniature(folder / name, seed)
         trees.append(_contents(folder / name))
     _promise(trees[0] == trees[1], "sample() gives other bytes for the same seed")
     _promise(trees[0] != trees[2], "sample() gives the same bytes for another seed")
@@ -100,7 +100,7 @@ def check_model(
     outputs: Sequence[int] = (1, 5),
     size: int = 64,
 ) -> None:
-    """Logits BxK and embedding BxD for every number of channels, outputs and extras; learns; images don't mix.
+    """Logits BxK and embedding BxD for every number of channels, outputs and metadata; learns; images don't mix.
 
     Args:
         spec: the model; it is built without pretrained weights.
@@ -113,8 +113,8 @@ def check_model(
 
     for count in channels:
         for logits in outputs:
-            for extras in (0, 2):
-                request = ModelRequest(name or spec.name, count, logits, "linear", extras, pretrained=False)
+            for metadata in (0, 2):
+                request = ModelRequest(name or spec.name, count, logits, "linear", metadata, pretrained=False)
                 torch.manual_seed(0)
                 network = spec.build(request)
                 torch.manual_seed(0)
@@ -146,7 +146,7 @@ def check_loss(spec: LossSpec, index: "Index", batch_size: int = 6) -> None:
     batch = Batch(
         torch.zeros(len(frame), 3, 8, 8),
         torch.from_numpy(index.targets(frame).copy()),
-        torch.from_numpy(index.extra_inputs(frame)),
+        torch.from_numpy(index.metadata_of(frame)),
         torch.arange(len(frame)),
     )
     value = loss(output, batch)
@@ -198,7 +198,7 @@ def _check_frame(spec: DatasetSpec, index: "Index", frame: "pd.DataFrame", name:
         _promise(isinstance(files, tuple) and bool(files), f"index().{name}: files {files!r} is no tuple of paths")
         absent = [file for file in files if not (index.root / file).is_file()]
         _promise(not absent, f"index().{name} names files that are not there: {absent[:1]}")
-    _promise(bool(np.isfinite(index.extra_inputs(frame)).all()), f"index().{name}: extras must be finite numbers")
+    _promise(bool(np.isfinite(index.metadata_of(frame)).all()), f"index().{name}: metadata must be finite numbers")
     if name == "train":
         targets = index.targets(frame)
         top = 1 if index.task != "multiclass" else len(index.classes) - 1
@@ -219,8 +219,8 @@ def _check_network(network: "Module", request: ModelRequest, size: int) -> None:
     from kit.model.network import Output
 
     images = torch.rand(3, request.channels, size, size)
-    extras = torch.rand(3, request.extras)
-    output = network.train()(images, extras)
+    metadata = torch.rand(3, request.metadata)
+    output = network.train()(images, metadata)
     _promise(isinstance(output, Output), f"{request}: forward() gives {type(output).__name__}, not Output")
     _promise(tuple(output.logits.shape) == (3, request.outputs), f"{request}: logits {tuple(output.logits.shape)}")
     _promise(output.embedding.ndim == 2 and len(output.embedding) == 3, f"{request}: the embedding is not BxD")
@@ -230,7 +230,7 @@ def _check_network(network: "Module", request: ModelRequest, size: int) -> None:
     _promise(learns, f"{request}: no weight has a gradient")
     network.eval()
     with torch.no_grad():
-        alone, together = network(images[:1], extras[:1]).logits, network(images, extras).logits[:1]
+        alone, together = network(images[:1], metadata[:1]).logits, network(images, metadata).logits[:1]
     close = torch.allclose(alone, together, rtol=1e-3, atol=1e-4)
     _promise(close, f"{request}: in eval mode an image's logits depend on its batch")
 

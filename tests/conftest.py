@@ -4,7 +4,7 @@ Every test runs in folders of its own: `KIT_DATA` and `KIT_RUNS` lie in `tmp_pat
 this machine can be reached. The fixture `kit` runs the command line in this process:
 
     def test_it(kit):
-        done = kit("download", "histo", "--sample", "--json")
+        done = kit("download", "histo", "--miniature", "--json")
         assert done.json["train"] == 240          # also: done.out, done.err, done.code
         done = kit("download", "histo", code=2)   # the exit status that is expected, 0 by default
         assert "in the browser" in done.err
@@ -92,5 +92,5 @@ def store(kit: Callable[..., Done]) -> Any:
     from kit.data.store import Store
     from kit.hooks.registry import Registry
 
-    kit("download", "histo", "--sample")
+    kit("download", "histo", "--miniature")
     return Store.of(Registry(), "histo")

@@ -15,7 +15,7 @@ LEAVES = Competition(
     dataset="leaves",
     submission="leaves",
     defaults={"loss": "bce", "size": 128, "lr": 0.01},
-    sample_defaults={"size": 32},
+    miniature_defaults={"size": 32},
 )
 
 

@@ -22,9 +22,9 @@ def grade(submission: Path, truth: Path) -> float:
 
 def test_the_miniature_from_download_to_submission_with_json_everywhere(kit, tmp_path):
     data = tmp_path / "data" / NAME
-    assert kit("download", "histo", "--sample", "--json").json["train"] == 240
+    assert kit("download", "histo", "--miniature", "--json").json["train"] == 240
     assert {"histopathology"} <= {row["name"] for row in kit("list", "--json").json["competitions"]}
-    assert kit("info", "histo", "--json").json["data"]["state"] == "sample"
+    assert kit("info", "histo", "--json").json["data"]["state"] == "miniature"
     assert kit("check", "histo", "--json").json
     assert kit("explore", "histo", "--json").json
     assert len(list((data / "explore").glob("*.png"))) >= 6
@@ -50,20 +50,20 @@ def test_the_miniature_from_download_to_submission_with_json_everywhere(kit, tmp
 
 
 def test_commands_print_for_people_too(kit):
-    kit("download", "histo", "--sample")
+    kit("download", "histo", "--miniature")
     assert "estimated: " in kit("train", "histo", "--folds", 2, "--epochs", 2, "--size", 32).out
     out = kit("evaluate").out
     assert all(word in out for word in ("sensitivity", "specificity", "f2", "confusion", "tumor"))
     assert "next: kit submit" in kit("predict").out
     assert "checked, fit to be sent" in kit("submit", "histo", "--dry-run").out
-    assert "sample" in kit("runs").out
+    assert "miniature" in kit("runs").out
     assert "peak learning rate" in kit("config", "histo").out
     assert "histopathology" in kit("config").out
     assert "name a competition" in kit("config", "--set", "lr=1", code=2).err
 
 
 def test_a_sample_is_never_sent(kit):
-    kit("download", "histo", "--sample")
+    kit("download", "histo", "--miniature")
     kit("train", "histo", "--folds", 2, "--epochs", 1, "--size", 32)
     kit("predict", "--tta", 1)
     done = kit("submit", code=2)
@@ -71,13 +71,13 @@ def test_a_sample_is_never_sent(kit):
 
 
 def test_commands_before_their_time_say_what_comes_first(kit):
-    assert "kit download histopathology --sample" in kit("train", "histo", code=2).err
+    assert "kit download histopathology --miniature" in kit("train", "histo", code=2).err
     assert "kit train makes one" in kit("predict", code=2).err
     assert "kit train makes one" in kit("submit", "--dry-run", code=2).err
     assert "kit list" in kit("train", code=2).err
     document = kit("submit", "--json", code=2).json
     assert document["code"] == 2
-    kit("download", "histo", "--sample")
+    kit("download", "histo", "--miniature")
     run = kit("train", "histo", "--folds", 2, "--epochs", 1, "--size", 32, "--fold", 0, "--json").json["run"]
     assert f"kit predict {run}" in kit("submit", run, "--dry-run", code=2).err
     assert f"--resume {run} --fold 1" in kit("evaluate", run, "--fold", 1, code=2).err
@@ -85,7 +85,7 @@ def test_commands_before_their_time_say_what_comes_first(kit):
 
 
 def test_a_run_of_other_data_is_refused(kit, reduced):
-    kit("download", "histo", "--sample")
+    kit("download", "histo", "--miniature")
     run = kit("train", "histo", "--folds", 2, "--epochs", 1, "--size", 32, "--fold", 0, "--json").json["run"]
     kit("download", "histo", "--from", reduced, "--force")
     for command in (("predict", run), ("evaluate", run), ("train", "--resume", run)):

@@ -30,8 +30,8 @@ def kit_datasets() -> list[DatasetSpec]:
             index=_index,
             read=_read,
             figures=_figures,
-            sample=_sample,
-            extra=_extra,
+            miniature=_miniature,
+            external=_external,
             any_size=True,
         )
     ]
@@ -55,10 +55,10 @@ def _read(files: tuple[Path, ...]) -> "np.ndarray":
     return read(files)
 
 
-def _extra(path: Path, index: "Index") -> "pd.DataFrame":
-    from kit_ham10000.dataset import extra
+def _external(path: Path, index: "Index") -> "pd.DataFrame":
+    from kit_ham10000.dataset import external
 
-    return extra(path, index)
+    return external(path, index)
 
 
 def _figures(index: "Index") -> Iterable[Picture]:
@@ -67,10 +67,10 @@ def _figures(index: "Index") -> Iterable[Picture]:
     return figures(index)
 
 
-def _sample(root: Path, seed: int) -> None:
-    from kit_ham10000.sample import write_sample
+def _miniature(root: Path, seed: int) -> None:
+    from kit_ham10000.miniature import write_miniature
 
-    write_sample(root, seed)
+    write_miniature(root, seed)
 
 
 def _write(predictions: "Predictions", index: "Index", path: Path) -> None:

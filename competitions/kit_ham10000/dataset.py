@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from kit.errors import KitError, nearest
-from kit.plugin.data import Index, read_table, table_of
+from kit.plugin.data import MULTICLASS, Index, read_table, table_of
 from kit.plugin.images import read_rgb
 
 # In the order of the columns of the challenge's csv, which are these names in capitals.
@@ -45,7 +45,7 @@ MEND = "kit download ham10000 --from ARCHIVE.zip brings it"
 def index(root: Path) -> Index:
     """Read the index: training rows in the order of the metadata, test rows in that of their ids.
 
-    The second input is age (from 50 years, in units of 20; 0 where unknown), whether it is known, sex and site. Test
+    The metadata is age (from 50 years, in units of 20; 0 where unknown), whether it is known, sex and site. Test
     images have it where a csv with `test` in its name has the columns image_id, age, sex and localization.
 
     Raises:
@@ -73,11 +73,11 @@ def index(root: Path) -> Index:
     strangers = sorted(set(images) - set(listed))
     return Index(
         root=root,
-        task="multiclass",
+        task=MULTICLASS,
         classes=CLASSES,
         train=pd.concat([train, _facts(rows), inputs], axis=1),
         test=pd.concat([test, _inputs(_test_facts(root, tables, test_ids))], axis=1),
-        extras=tuple(inputs.columns),
+        metadata=tuple(inputs.columns),
         grouped_by="lesion",
         missing={
             f"ids of {METADATA[0]} without an image": tuple(listed[absent & ~doubled]),
@@ -131,7 +131,7 @@ def _facts(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _inputs(rows: pd.DataFrame) -> pd.DataFrame:
-    """The second input of rows with `FACTS` as text, one float32 column each."""
+    """The metadata of rows with `FACTS` as text, one float32 column each."""
     age = pd.to_numeric(rows["age"], errors="coerce")
     columns = {"input_age": ((age - AGE_MEAN) / AGE_STD).fillna(0), "input_age_known": age.notna()}
     columns |= {f"input_{sex}": rows["sex"] == sex for sex in ("female", "male")}
@@ -191,7 +191,7 @@ def labels_of(table: pd.DataFrame, path: Path) -> pd.Series:
     )
 
 
-def extra(path: Path, index: Index) -> pd.DataFrame:
+def external(path: Path, index: Index) -> pd.DataFrame:
     """Further training rows: a csv as `labels_of` takes it, or a folder with one; the images beside it or in a folder
     there. Ids of the competition's own images, as pseudo-labels have them, need none.
 
@@ -199,7 +199,7 @@ def extra(path: Path, index: Index) -> pd.DataFrame:
         KitError: no csv or more than one is there, an id stands there twice, or an image is not there.
     """
     table_path = table_of(path, "image_id and dx")
-    table = read_table(table_path, (), "give --extra a csv with image_id and dx")
+    table = read_table(table_path, (), "give --external a csv with image_id and dx")
     labels = labels_of(table, table_path)
     if labels.index.has_duplicates:
         raise KitError(f"{table_path}: {labels.index[labels.index.duplicated()][0]} stands there twice: remove one")

@@ -30,7 +30,7 @@ def kit_datasets() -> list[DatasetSpec]:
             read=_read,
             groups=_groups,
             figures=_figures,
-            sample=_sample,
+            miniature=_miniature,
         )
     ]
 
@@ -65,10 +65,10 @@ def _figures(index: "Index") -> Iterable[Picture]:
     return figures(index)
 
 
-def _sample(root: Path, seed: int) -> None:
-    from kit_histopathology.sample import write_sample
+def _miniature(root: Path, seed: int) -> None:
+    from kit_histopathology.miniature import write_miniature
 
-    write_sample(root, seed)
+    write_miniature(root, seed)
 
 
 def _write(predictions: "Predictions", index: "Index", path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from kit.errors import KitError
-from kit.plugin.data import FileNames, Index, read_table
+from kit.plugin.data import BINARY, FileNames, Index, read_table
 from kit.plugin.images import read_rgb
 
 CLASSES = ("normal", "tumor")
@@ -37,7 +37,7 @@ def index(root: Path) -> Index:
     test, test_missing = _match(sample, root, "test", "sample_submission.csv")
     found = Index(
         root=root,
-        task="binary",
+        task=BINARY,
         classes=CLASSES,
         train=train.assign(target=train["label"].astype(np.int8)).drop(columns="label"),
         test=test.drop(columns="label"),

@@ -39,9 +39,9 @@ def _dataset(name: str, train: str, test: str) -> DatasetSpec:
         read=_read,
         composite=_composite,
         figures=_figures,
-        sample=_sample if name == "protein" else None,
+        miniature=_miniature if name == "protein" else None,
         likeness=_likeness,
-        extra=_extra,
+        external=_external,
     )
 
 
@@ -69,10 +69,10 @@ def _likeness(files: tuple[Path, ...]) -> "np.ndarray":
     return likeness(files)
 
 
-def _extra(path: Path, index: "Index") -> "pd.DataFrame":
-    from kit_protein.dataset import extra
+def _external(path: Path, index: "Index") -> "pd.DataFrame":
+    from kit_protein.dataset import external
 
-    return extra(path, index)
+    return external(path, index)
 
 
 def _figures(index: "Index") -> Iterable[Picture]:
@@ -81,10 +81,10 @@ def _figures(index: "Index") -> Iterable[Picture]:
     return figures(index)
 
 
-def _sample(root: Path, seed: int) -> None:
-    from kit_protein.sample import write_sample
+def _miniature(root: Path, seed: int) -> None:
+    from kit_protein.miniature import write_miniature
 
-    write_sample(root, seed)
+    write_miniature(root, seed)
 
 
 def _write(predictions: "Predictions", index: "Index", path: Path) -> None:

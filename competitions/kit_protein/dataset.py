@@ -10,7 +10,7 @@ import pandas as pd
 
 from kit.errors import KitError
 from kit.plugin import Competition
-from kit.plugin.data import FileNames, Index, read_table, table_of
+from kit.plugin.data import MULTILABEL, FileNames, Index, read_table, table_of
 from kit.plugin.images import read_grey
 
 CLASSES = Competition.from_toml(Path(__file__).parent / "competition.toml").classes
@@ -50,7 +50,7 @@ def index(root: Path, train: str = "train", test: str = "test") -> Index:
             test_rows, _ = _match(ids, root, test, "")
     return Index(
         root=root,
-        task="multilabel",
+        task=MULTILABEL,
         classes=CLASSES,
         train=rows.assign(target=targets).reset_index(drop=True),
         test=test_rows.reset_index(drop=True),
@@ -150,7 +150,7 @@ def composite(image: np.ndarray) -> np.ndarray:
     return cv2.merge([cv2.scaleAdd(yellow, 0.5, red), cv2.scaleAdd(yellow, 0.5, green), blue])
 
 
-def extra(path: Path, index: Index) -> pd.DataFrame:
+def external(path: Path, index: Index) -> pd.DataFrame:
     """Further training rows, `id`, `files`, `target`: a csv `Id,Target` (or, as `kit pseudo-label` writes it,
     `Id,Predicted`), or a folder with one such csv.
 
@@ -165,9 +165,9 @@ def extra(path: Path, index: Index) -> pd.DataFrame:
         KitError: no csv, or more than one, is there, or an id has no image.
     """
     table_path = table_of(path, "Id and Target")
-    table = read_table(table_path, ("Id",), "give --extra a csv with the columns Id and Target")
+    table = read_table(table_path, ("Id",), "give --external a csv with the columns Id and Target")
     if "Target" not in table:
-        table = read_table(table_path, ("Id", "Predicted"), "give --extra a csv with the columns Id and Target")
+        table = read_table(table_path, ("Id", "Predicted"), "give --external a csv with the columns Id and Target")
         table = table.rename(columns={"Predicted": "Target"})
     if doubled := int(table["Id"].duplicated().sum()):
         raise KitError(f"{table_path}: {doubled} ids stand there more than once: remove all but one of each")

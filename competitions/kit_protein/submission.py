@@ -19,7 +19,7 @@ COLUMN = "Predicted"
 def write(predictions: Predictions, index: Index, path: Path) -> None:
     """Write the classes of each test id, in the order of the sample submission; every row has at least one."""
     ordered = predictions.mean_by_id().reorder(index.test["id"].to_numpy(object))
-    texts = [" ".join(map(str, np.flatnonzero(row))) for row in ordered.decided()]
+    texts = [" ".join(map(str, np.flatnonzero(row))) for row in ordered.predicted()]
     table = pd.DataFrame({"Id": ordered.ids, COLUMN: texts})
     with atomic(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")

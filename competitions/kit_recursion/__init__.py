@@ -24,7 +24,7 @@ def kit_competitions() -> list[Competition]:
 def kit_datasets() -> list[DatasetSpec]:
     """`recursion`: six channels a site; `recursion_controls` learns from controls too; `recursion_rgb`: composites."""
     return [
-        _dataset("recursion", 6, _read, controls=False, sample=_sample),
+        _dataset("recursion", 6, _read, controls=False, miniature=_miniature),
         _dataset("recursion_controls", 6, _read, controls=True),
         _dataset("recursion_rgb", 3, _read_rgb, controls=False),
     ]
@@ -35,7 +35,7 @@ def _dataset(
     channels: int,
     read: Callable[[tuple[Path, ...]], "np.ndarray"],
     controls: bool,
-    sample: Callable[[Path, int], None] | None = None,
+    miniature: Callable[[Path, int], None] | None = None,
 ) -> DatasetSpec:
     def index(root: Path) -> "Index":
         from kit_recursion.dataset import index
@@ -49,8 +49,8 @@ def _dataset(
         read=read,
         composite=_composite if channels == 6 else None,
         figures=_figures if channels == 6 else None,
-        sample=sample,
-        extra=_extra,
+        miniature=miniature,
+        external=_external,
         statistics=_statistics if channels == 6 else None,
     )
 
@@ -85,10 +85,10 @@ def _statistics(index: "Index", frame: "pd.DataFrame") -> "tuple[np.ndarray, np.
     return statistics(index, frame)
 
 
-def _extra(path: Path, index: "Index") -> "pd.DataFrame":
-    from kit_recursion.dataset import extra
+def _external(path: Path, index: "Index") -> "pd.DataFrame":
+    from kit_recursion.dataset import external
 
-    return extra(path, index)
+    return external(path, index)
 
 
 def _figures(index: "Index") -> Iterable[Picture]:
@@ -97,10 +97,10 @@ def _figures(index: "Index") -> Iterable[Picture]:
     return figures(index)
 
 
-def _sample(root: Path, seed: int) -> None:
-    from kit_recursion.sample import write_sample
+def _miniature(root: Path, seed: int) -> None:
+    from kit_recursion.miniature import write_miniature
 
-    write_sample(root, seed)
+    write_miniature(root, seed)
 
 
 def _plates(predictions: "Predictions", index: "Index") -> "Predictions":

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from kit.errors import KitError
-from kit.plugin.data import FileNames, Index, read_table
+from kit.plugin.data import MULTICLASS, FileNames, Index, read_table
 from kit.plugin.images import read_grey
 
 CHANNELS = ("nuclei", "endoplasmic reticulum", "actin", "nucleoli", "mitochondria", "Golgi apparatus")
@@ -64,17 +64,17 @@ def index(root: Path, with_controls: bool = False) -> Index:
     )
     return Index(
         root=root,
-        task="multiclass",
+        task=MULTICLASS,
         classes=tuple(classes),
         train=train.assign(
             target=train["sirna"].map(number).astype(np.int64), group=train["experiment"], stratum=train["cell_type"]
         ).drop(columns="sirna"),
         test=test,
-        extras=tuple(f"is_{name}" for name in CELL_TYPES),
+        metadata=tuple(f"is_{name}" for name in CELL_TYPES),
         grouped_by="experiment",
         missing={**missing, **test_missing, **strangers},
         controls=aside_rows,
-        extra=aside_rows if with_controls else aside_rows.iloc[:0],
+        external=aside_rows if with_controls else aside_rows.iloc[:0],
     )
 
 
@@ -178,13 +178,13 @@ def statistics(index: Index, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarra
     return None if np.isnan(mean).any() or np.isnan(std).any() else (mean, std)
 
 
-def extra(path: Path, index: Index) -> pd.DataFrame:
+def external(path: Path, index: Index) -> pd.DataFrame:
     """Further training rows: a csv `id_code,sirna` of wells of the competition, as `kit pseudo-label` writes it.
 
     Raises:
         KitError: a well is none of the test wells, or a siRNA is none of the classes.
     """
-    table = read_table(path, ("id_code", "sirna"), "give --extra a csv with the columns id_code and sirna")
+    table = read_table(path, ("id_code", "sirna"), "give --external a csv with the columns id_code and sirna")
     if (doubled := table["id_code"].duplicated()).any():
         raise KitError(f"{path}: the well {table['id_code'][doubled].iloc[0]} stands there more than once: remove one")
     number = {name: code for code, name in enumerate(index.classes)}

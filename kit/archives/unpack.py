@@ -93,7 +93,7 @@ def _beside(store: Store, incoming: Incoming) -> Incoming:
     digests = note.get("digest", "").split("+")
     # After a kill, and where all is there already, the note speaks of these archives too.
     noted = incoming.digest in digests
-    if not note or note["origin"] == "sample" or not (store.is_whole or noted):
+    if not note or note["origin"] == "miniature" or not (store.is_whole or noted):
         raise KitError(
             f"{store.root} holds no whole real data to add to: kit download {store.competition.name} "
             "brings it, or leave --add out"
@@ -201,10 +201,10 @@ def add_files(store: Store, files: dict[str, Path], force: bool, origin: Origin,
     refuse_doubled(source, files)
     known = store.files()
     if not force:
-        if store.note.get("origin") == "sample":
+        if store.note.get("origin") == "miniature":
             _refuse_other(store, origin, "")
         _refuse_overwriting(store, files.keys() - set(known))
-    if store.note.get("origin", "sample") == "sample":
+    if store.note.get("origin", "miniature") == "miniature":
         own = set().union(*(_own_entry(store, path) for path in files.values()))
         _begin(store, Incoming(origin, source, ""), list(files), keep=own)
     else:
@@ -215,7 +215,7 @@ def add_files(store: Store, files: dict[str, Path], force: bool, origin: Origin,
             path.replace(store.root / name)
 
 
-def from_sample(store: Store, seed: int | None, force: bool) -> Arrival | None:
+def from_miniature(store: Store, seed: int | None, force: bool) -> Arrival | None:
     """Write the synthetic miniature into a store.
 
     Args:
@@ -229,26 +229,26 @@ def from_sample(store: Store, seed: int | None, force: bool) -> Arrival | None:
     Raises:
         KitError: other data is there, or the dataset has no miniature.
     """
-    if store.dataset.sample is None:
+    if store.dataset.miniature is None:
         raise KitError(f"{store.competition.name} has no synthetic miniature: use --from ARCHIVE.zip")
     with lock(store):
-        any_seed = seed is None and store.note.get("origin") == "sample"
+        any_seed = seed is None and store.note.get("origin") == "miniature"
         source = store.note["source"] if any_seed else f"seed {seed or 0}"
         this = store.is_whole and store.note["source"] == source
         if this and not force and all((store.root / name).is_file() for name in store.files()):
             return None
         if not force:
-            _refuse_other(store, "sample", source)
+            _refuse_other(store, "miniature", source)
         draft = store.root / ".kit" / "draft"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir()
-        store.dataset.sample(draft, int(source.removeprefix("seed ")))
+        store.dataset.miniature(draft, int(source.removeprefix("seed ")))
         names = sorted(path.relative_to(draft).as_posix() for path in draft.rglob("*") if path.is_file())
         if not force:
             known = set(store.files())
             _refuse_overwriting(store, (name for name in names if name not in known))
         discard_nested(store.root)
-        incoming = Incoming("sample", source, source)
+        incoming = Incoming("miniature", source, source)
         removed = _begin(store, incoming, names, keep={"draft"})
         for name in names:
             make_folder(store.root, (store.root / name).parent)

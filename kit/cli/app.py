@@ -25,7 +25,6 @@ from kit.cli import (
     list_,
     log,
     lr_find,
-    merge_files,
     models,
     pack,
     plugins,
@@ -33,14 +32,15 @@ from kit.cli import (
     pseudo_label,
     report,
     runs,
-    split_files,
     submissions,
     submit,
     thresholds,
     train,
 )
+from kit.cli.context import share_registry
 from kit.errors import DISK, INTERRUPTED, KitError
 from kit.hooks.manager import Plugins, load_plugins
+from kit.hooks.registry import Registry
 
 COMMANDS = {
     "list": list_,
@@ -48,8 +48,6 @@ COMMANDS = {
     "download": download,
     "check": check,
     "explore": explore,
-    "split-files": split_files,
-    "merge-files": merge_files,
     "folds": folds,
     "pack": pack,
     "bench": bench,
@@ -91,7 +89,7 @@ def _callback(
 
     \b
     Example: the whole line on a synthetic miniature
-        kit download histo --sample
+        kit download histo --miniature
         kit check histo
         kit train histo --folds 3
         kit predict
@@ -125,8 +123,10 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in arguments
     ways: tuple[str, ...] = ()
     try:
-        app = make_app(load_plugins())
-        status = app(args=[word for word in arguments if word != "--debug"], prog_name="kit", standalone_mode=False)
+        plugins = load_plugins()
+        share_registry(Registry(plugins))
+        words = [word for word in arguments if word != "--debug"]
+        status = make_app(plugins)(args=words, prog_name="kit", standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
     except KitError as error:
         message, code, ways = str(error), error.code, error.ways

@@ -34,14 +34,14 @@ def command(
     from contextlib import ExitStack
     from pathlib import Path
 
-    from kit.config import resolve
+    from kit.cli.context import current_registry
     from kit.console import Console
     from kit.data.store import Store
-    from kit.hooks.registry import Registry
+    from kit.resolve import resolve
     from kit.training.advice import STAGES, advise, in_words
     from kit.training.bench import measure, nowhere, synthetic
 
-    console, registry = Console(json), Registry()
+    console, registry = Console(json), current_registry()
     flags = {"model": model, "size": size, "batch_size": batch_size}
     with ExitStack() as opened:
         if competition is None:
@@ -51,7 +51,7 @@ def command(
         else:
             store = Store.of(registry, competition)
             store.index()
-            config, _ = resolve(store.competition, store.is_sample, None, flags, settings)
+            config, _ = resolve(store.competition, store.is_miniature, None, flags, settings)
             store = Store.of(registry, competition, config.dataset)
         bench = measure(registry, store, config, seconds, console)
     limits, advice = bench.limits, advise(bench)

@@ -36,10 +36,10 @@ def command(
         kit blend histopathology-20260101-120000 histopathology-20260102-080000
         kit blend histopathology-20260101-120000 --oof theirs.csv --test theirs-test.csv --method rank
     """
+    from kit.cli.context import current_registry
     from kit.console import Console
     from kit.ensemble.blend import METHODS, blend
     from kit.errors import KitError, nearest
-    from kit.hooks.registry import Registry
     from kit.run import find_run
 
     oof, test = oof or [], test or []
@@ -49,7 +49,7 @@ def command(
         raise KitError(f"--method {method} is not known: {nearest(method, METHODS)}")
     console = Console(json)
     found = [find_run(name) for name in runs]
-    document = blend(Registry(), found, list(zip(oof, test, strict=True)), method, console)
+    document = blend(current_registry(), found, list(zip(oof, test, strict=True)), method, console)
     _print(document, console)
     console.result(document)
 

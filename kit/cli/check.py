@@ -17,13 +17,13 @@ def command(competition: CompetitionName, json: Json = False) -> None:
     Example:
         kit check histo
     """
+    from kit.cli.context import current_registry
     from kit.console import Console
     from kit.data.check import check_data
     from kit.data.store import Store
-    from kit.hooks.registry import Registry
 
     console = Console(json)
-    store = Store.of(Registry(), competition)
+    store = Store.of(current_registry(), competition)
     report = check_data(store.dataset, store.index(), console)
     rows = []
     for check in report.checks:

@@ -22,14 +22,15 @@ def command(
         kit config histo --set rotate=45
         kit config histopathology-20260101-120000
     """
-    from kit.config import describe, resolve
+    from kit.cli.context import current_registry
+    from kit.config import describe
     from kit.console import Console
     from kit.data.store import Store
     from kit.errors import KitError
-    from kit.hooks.registry import Registry
+    from kit.resolve import resolve
     from kit.run import find_run
 
-    console, registry = Console(json), Registry()
+    console, registry = Console(json), current_registry()
     try:
         store = None if target is None else Store.of(registry, target)
     except KitError as unknown:
@@ -39,7 +40,7 @@ def command(
         except KitError:
             raise unknown from None
     if store is not None:
-        resolved, sources = resolve(store.competition, store.is_sample, config, None, settings)
+        resolved, sources = resolve(store.competition, store.is_miniature, config, None, settings)
     elif config or settings:
         raise KitError("a run's configuration is fixed: name a competition, or leave --config and --set out")
     else:

@@ -21,7 +21,7 @@ def command(
         typer.Option("--from", metavar="ARCHIVE", help="Unpack an archive (or a csv) fetched by browser; repeatable."),
     ] = None,
     add: Annotated[bool, typer.Option("--add", help="Put what --from brings beside the data that is there.")] = False,
-    sample: Annotated[bool, typer.Option("--sample", help="Write a small synthetic miniature instead.")] = False,
+    sample: Annotated[bool, typer.Option("--miniature", help="Write a small synthetic miniature instead.")] = False,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the miniature; by default 0.")] = None,
     only: Annotated[
         list[str] | None,
@@ -45,21 +45,21 @@ def command(
         kit download histo --only '*.csv'
         kit download histo --from histopathologic-cancer-detection.zip
         kit download ham10000 --add --from ISIC2018_Task3_Test_Input.zip
-        kit download histo --sample
+        kit download histo --miniature
     """
+    from kit.cli.context import current_registry
     from kit.console import Console
     from kit.data.store import Store
-    from kit.hooks.registry import Registry
 
     if sum((bool(archive), sample, bool(only))) > 1:
-        raise KitError("--from, --sample and --only exclude each other: give one of them")
+        raise KitError("--from, --miniature and --only exclude each other: give one of them")
     if add and not archive:
         raise KitError("--add needs what is to be added: give it with --from ARCHIVE")
     if seed is not None and not sample:
-        raise KitError("--seed is that of the miniature: give --sample with it")
+        raise KitError("--seed is that of the miniature: give --miniature with it")
     if keep and (archive or sample or only):
         raise KitError("--keep is for the archive that comes from Kaggle: give it alone")
-    store = Store.of(Registry(), competition)
+    store = Store.of(current_registry(), competition)
     console = Console(json)
     if dest is not None:
         _link(store, dest)
@@ -82,14 +82,14 @@ def _all(
     force: bool,
     console: "Console",
 ) -> None:
-    from kit.archives.unpack import from_archives, from_sample
+    from kit.archives.unpack import from_archives, from_miniature
 
     kept = None
     if archives:
         arrival = from_archives(store, archives, force, console, add)
     elif sample:
         with console.waiting("drawing the miniature"):
-            arrival = from_sample(store, seed, force)
+            arrival = from_miniature(store, seed, force)
     else:
         from kit.kaggle.download import from_kaggle
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kit.cli.options import Json, Plates, RunName, Scales, Tta
+from kit.cli.options import Json, Postprocess, RunName, Scales, Tta
 
 CONFUSED = 12  # pairs of labels in the table; --json has all
 
@@ -17,7 +17,7 @@ def command(
         typer.Option("--threshold", min=0, max=1, help="Cut of the probability; by default kit thresholds', or 0.5."),
     ] = None,
     beta: Annotated[float, typer.Option("--beta", min=0, help="Weight of recall in F-beta.")] = 2.0,
-    plates: Plates = False,
+    postprocess: Postprocess = False,
     tta: Tta = None,
     scales: Scales = None,
     json: Json = False,
@@ -27,20 +27,20 @@ def command(
     \b
     Example:
         kit evaluate histopathology-20260101-120000 --threshold 0.4
-        kit evaluate recursion-20260101-120000 --plates
+        kit evaluate recursion-20260101-120000 --postprocess
         kit evaluate --tta 8 --scales 1,1.25
     """
+    from kit.cli.context import current_registry
     from kit.console import Console
-    from kit.hooks.registry import Registry
+    from kit.data.open_run import OpenRun
     from kit.inference.evaluate import evaluate
-    from kit.inference.trained import trained_folds
     from kit.inference.views import views_of
     from kit.run import find_run
 
     console = Console(json)
-    found = find_run(run, lambda each: bool(trained_folds(each)), "with a trained fold")
+    found = find_run(run, lambda each: bool(each.trained_folds), "with a trained fold")
     views = [] if tta is None and scales is None else views_of(found.config, tta, scales)
-    document = evaluate(Registry(), found, fold, threshold, beta, console, plates, views)
+    document = evaluate(OpenRun(current_registry(), found), fold, threshold, beta, console, postprocess, views)
     _print(document, console)
     console.result(document)
 

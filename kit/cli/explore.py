@@ -10,13 +10,13 @@ def command(competition: CompetitionName, json: Json = False) -> None:
     Example:
         kit explore histo
     """
+    from kit.cli.context import current_registry
     from kit.console import Console
     from kit.data.store import Store
-    from kit.hooks.registry import Registry
     from kit.reports.explore import write_pictures
 
     console = Console(json)
-    store = Store.of(Registry(), competition)
+    store = Store.of(current_registry(), competition)
     folder = store.root / "explore"
     written = write_pictures(store.dataset, store.index(), folder, console)
     for path, caption in written:

@@ -42,6 +42,7 @@ def command(
         kit folds protein --folds 3 --verify
         kit folds recursion --folds 3 --ignore-groups
     """
+    from kit.cli.context import current_registry
     from kit.console import Console
     from kit.data.folds import (
         counts_by_fold,
@@ -55,10 +56,9 @@ def command(
     from kit.data.index import read_groups
     from kit.data.near_duplicates import GROUPED_BY
     from kit.data.store import Store
-    from kit.hooks.registry import Registry
 
     console = Console(json)
-    store = Store.of(Registry(), competition)
+    store = Store.of(current_registry(), competition)
     index = store.index()
     if group is not None:
         index = index.with_groups((store.dataset.groups or read_groups)(group), group.name)

@@ -8,8 +8,7 @@ from kit.cli.options import Json, RunName
 
 if TYPE_CHECKING:
     from kit.console import Console
-    from kit.hooks.registry import Registry
-    from kit.run import Run
+    from kit.data.open_run import OpenRun
 
 WORST = 16
 
@@ -48,19 +47,20 @@ def command(
         kit gradcam --layers list
         kit gradcam histopathology-20260101-120000 --per-class 4 --class true
     """
+    from kit.cli.context import current_registry
     from kit.console import Console
+    from kit.data.open_run import OpenRun
     from kit.errors import KitError
     from kit.explain.explain import explain_run
     from kit.explain.write import write_explained
-    from kit.hooks.registry import Registry
-    from kit.inference.trained import index_of, store_of_run, trained_folds
     from kit.run import find_run
     from kit.scoring.ranking import Order, ranked_ids
 
-    console, registry = Console(json), Registry()
-    found = find_run(run, lambda each: bool(trained_folds(each)), "with a trained fold")
+    console, registry = Console(json), current_registry()
+    found = find_run(run, lambda each: bool(each.trained_folds), "with a trained fold")
+    opened = OpenRun(registry, found)
     if layers == "list":
-        _list(registry, found, console)
+        _list(opened, console)
         return
     orders: dict[Order, int | None] = {"worst": worst, "best": best, "uncertain": uncertain, "per-class": per_class}
     given: list[str] = [name for name, count in orders.items() if count is not None]
@@ -71,9 +71,9 @@ def command(
         ids = [id_ for words in images for id_ in words.split(",") if id_]
     else:
         order, count = next(((each, count) for each, count in orders.items() if count is not None), ("worst", WORST))
-        ids = ranked_ids(found, index_of(store_of_run(registry, found), found.config), order, count, fold)
+        ids = ranked_ids(found, opened.index, order, count, fold)
     names = None if layers is None else layers.split(",")
-    explained = explain_run(registry, found, ids, names, method, of, fold, console=console)
+    explained = explain_run(opened, ids, names, method, of, fold, console=console)
     facts = {"run": found.id, "method": method, "class": of, "choice": [*given, "worst"][0]}
     document = write_explained(explained, ids, found.path / "gradcam", facts)
     console.say(
@@ -83,12 +83,12 @@ def command(
     console.result(document)
 
 
-def _list(registry: "Registry", run: "Run", console: "Console") -> None:
+def _list(opened: "OpenRun", console: "Console") -> None:
     """The candidates, and which of them are explained when none is named."""
     from kit.explain.explain import layers_of_run
     from kit.explain.layers import candidates, default_layers
 
-    found = layers_of_run(registry, run)
+    run, found = opened.run, layers_of_run(opened)
     default = default_layers(found)
     rows = [
         [each.name, each.stride, each.channels, f"{each.height}x{each.width}", "yes" if each in default else ""]

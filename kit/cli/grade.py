@@ -30,13 +30,13 @@ def command(
         kit grade ham10000 --truth ISIC2018_Task3_Test_GroundTruth.csv
         kit grade ham10000 --truth ISIC2018_Task3_Test_GroundTruth.csv --file other.csv
     """
+    from kit.cli.context import current_registry
     from kit.console import Console
     from kit.errors import KitError
-    from kit.hooks.registry import Registry
 
     if run is not None and file is not None:
         raise KitError("--run and --file exclude each other: give one of them")
-    console, registry = Console(json), Registry()
+    console, registry = Console(json), current_registry()
     known = registry.competitions.get(competition)
     grade = registry.submissions.get(known.submission).grade
     if grade is None:

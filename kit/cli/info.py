@@ -18,19 +18,18 @@ def command(competition: CompetitionName, json: Json = False) -> None:
         kit info histo
         kit info histo --json
     """
+    from kit.cli.context import current_registry
     from kit.console import Console
     from kit.data.store import Store
-    from kit.hooks.registry import Registry
 
-    console = Console(json)
-    registry = Registry()
+    console, registry = Console(json), current_registry()
     store = Store.of(registry, competition)
     document = {**_facts(registry, store), "data": _data(store)}
     for title, rows in (
         (f"{document['title']} ({document['name']})", {k: v for k, v in document.items() if not isinstance(v, dict)}),
         ("facts", document["facts"]),
         ("defaults of training", document["defaults"]),
-        ("besides, on the miniature", document["sample_defaults"]),
+        ("besides, on the miniature", document["miniature_defaults"]),
         ("data on this disk", document["data"]),
     ):
         if rows:
@@ -56,7 +55,7 @@ def _facts(registry: "Registry", store: "Store") -> dict[str, Any]:
         "submission": facts.submission,
         "facts": dict(facts.facts),
         "defaults": dict(facts.defaults),
-        "sample_defaults": dict(facts.sample_defaults),
+        "miniature_defaults": dict(facts.miniature_defaults),
     }
 
 

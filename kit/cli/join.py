@@ -18,13 +18,13 @@ def command(
         kit train recursion --set init=COMMON --set only=cell_type=HUVEC --lr 1e-4
         kit join RUN-OF-HEPG2 RUN-OF-HUVEC RUN-OF-RPE RUN-OF-U2OS
     """
+    from kit.cli.context import current_registry
     from kit.console import Console
     from kit.ensemble.join import join
-    from kit.hooks.registry import Registry
     from kit.run import find_run
 
     console = Console(json)
-    document = join(Registry(), [find_run(name) for name in runs], console)
+    document = join(current_registry(), [find_run(name) for name in runs], console)
     rows = [
         (part["run"], part["only"], (part["score"] or {}).get("ids"), _number((part["score"] or {}).get("value")))
         for part in document["parts"]

@@ -11,13 +11,13 @@ def command(json: Json = False) -> None:
         kit list
         kit list --json
     """
+    from kit.cli.context import current_registry
     from kit.console import Console
     from kit.data.store import data_state
-    from kit.hooks.registry import Registry
     from kit.paths import data_dir
 
     console = Console(json)
-    registry = Registry()
+    registry = current_registry()
     rows = [
         {
             "name": competition.name,

@@ -24,15 +24,15 @@ def command(
         kit log histo
         kit log histo --out EXPERIMENTS.md
     """
+    from kit.cli.context import current_registry
     from kit.console import Console
     from kit.errors import KitError
     from kit.files import write_bytes
-    from kit.hooks.registry import Registry
     from kit.paths import runs_dir
     from kit.reports.runs import log_markdown, log_rows
     from kit.run import all_runs
 
-    console, known = Console(json), Registry().competitions.get(competition)
+    console, known = Console(json), current_registry().competitions.get(competition)
     rows = log_rows([run for run in all_runs() if run.record["config"]["competition"] == known.name])
     if not rows:
         raise KitError(f"no run of {known.name} in {runs_dir()}: kit train {known.name} makes one")

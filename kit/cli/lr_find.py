@@ -20,18 +20,18 @@ def command(
     Example:
         kit lr-find histo --model efficientnet_lite0 --set freeze_epochs=1
     """
-    from kit.config import resolve
+    from kit.cli.context import current_registry
     from kit.console import Console
     from kit.data.store import Store
-    from kit.hooks.registry import Registry
     from kit.reports.figures import curve, save
+    from kit.resolve import resolve
     from kit.training.lr_find import find_rate
     from kit.training.start import folds_for
 
-    console, registry = Console(json), Registry()
+    console, registry = Console(json), current_registry()
     store = Store.of(registry, competition)
     index = store.index()
-    resolved, _ = resolve(store.competition, store.is_sample, config, {"model": model}, settings)
+    resolved, _ = resolve(store.competition, store.is_miniature, config, {"model": model}, settings)
     store = Store.of(registry, competition, resolved.dataset)
     found = find_rate(registry, store, resolved, folds_for(store, index, resolved.folds, console), console)
     path = store.root / "explore" / f"lr-find-{resolved.model.replace('/', '-')}.png"

@@ -32,11 +32,11 @@ def command(
         kit models 'timm/*lite*'
         kit models 'timm/resnet50.*' --json
     """
+    from kit.cli.context import current_registry
     from kit.console import Console
-    from kit.hooks.registry import Registry
 
     console = Console(json)
-    registry = Registry()
+    registry = current_registry()
     names = _names(registry, pattern)
     documents = []
     with console.progress("counting", len(names), "networks") as progress:

@@ -10,9 +10,7 @@ RunName = Annotated[
     str | None, typer.Argument(metavar="[RUN]", help="Name or folder of a run; by default the newest that suits.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else.")]
-Plates = Annotated[
-    bool, typer.Option("--plates", "--postprocess", help="With the competition's own post-processing (plate layout).")
-]
+Postprocess = Annotated[bool, typer.Option("--postprocess", help="Apply the competition's own post-processing.")]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", metavar="FILE|RUN", help="A .toml file or an earlier run's folder.")
 ]

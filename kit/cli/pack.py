@@ -8,7 +8,7 @@ from kit.cli.options import CompetitionName, Json
 from kit.errors import KitError
 
 if TYPE_CHECKING:
-    from kit.pixels.pack import Part
+    from kit.pixels.pack import Split
 
 
 def command(
@@ -16,7 +16,7 @@ def command(
     size: Annotated[
         int | None, typer.Option("--size", min=8, max=4096, help="Side in pixels; by default the configuration's.")
     ] = None,
-    part: Annotated[Literal["train", "test", "both"], typer.Option("--part", help="Which images.")] = "both",
+    split: Annotated[Literal["train", "test", "both"], typer.Option("--split", help="Which images.")] = "both",
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, max=256, help="Processes; by default one a core.")
     ] = None,
@@ -32,22 +32,22 @@ def command(
     \b
     Example:
         kit pack histo
-        kit pack histo --size 64 --part train
+        kit pack histo --size 64 --split train
         kit pack histo --verify
     """
-    from kit.config import resolve
+    from kit.cli.context import current_registry
     from kit.console import Console
     from kit.console import size as in_bytes
     from kit.data.store import Store
-    from kit.hooks.registry import Registry
     from kit.pixels.pack import mend_packed, packed
+    from kit.resolve import resolve
 
     console = Console(json)
-    store = Store.of(Registry(), competition)
+    store = Store.of(current_registry(), competition)
     index = store.index()
-    side = size or resolve(store.competition, store.is_sample)[0].size
-    wanted: list[Part] = ["train", "test"] if part == "both" else [part]
-    if part == "both" and not len(index.test):
+    side = size or resolve(store.competition, store.is_miniature)[0].size
+    wanted: list[Split] = ["train", "test"] if split == "both" else [split]
+    if split == "both" and not len(index.test):
         wanted.remove("test")
     damaged, packs = [], []
     for name in wanted:

@@ -13,13 +13,11 @@ def command(json: Json = False) -> None:
         kit plugins
         KIT_PLUGINS= kit plugins --json
     """
-    from kit.cli.app import make_app
+    from kit.cli.context import current_registry
     from kit.console import Console
-    from kit.hooks.registry import Registry
 
     console = Console(json)
-    registry = Registry()
-    make_app(registry.plugins)  # so that what plugins add to the command line is judged too
+    registry = current_registry()
     plugins, clashes = registry.problems()
     console.table(
         "",

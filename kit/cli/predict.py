@@ -25,16 +25,18 @@ def command(
         kit predict --tta 2 --scales 1,1.25,1.5
         kit predict recursion-20260101-120000 --nearest
     """
+    from kit.cli.context import current_registry
     from kit.console import Console
-    from kit.hooks.registry import Registry
+    from kit.data.open_run import OpenRun
     from kit.inference.predict import predict_test
-    from kit.inference.trained import trained_folds
     from kit.inference.views import views_of
     from kit.run import find_run
 
     console = Console(json)
-    found = find_run(run, lambda each: bool(trained_folds(each)), "with a trained fold")
-    document = predict_test(Registry(), found, views_of(found.config, tta, scales), console, nearest, fold)
+    found = find_run(run, lambda each: bool(each.trained_folds), "with a trained fold")
+    document = predict_test(
+        OpenRun(current_registry(), found), views_of(found.config, tta, scales), console, nearest, fold
+    )
     console.say(
         f"{document['ids']} ids predicted by folds {', '.join(map(str, document['folds']))}, "
         f"{document['tta']} views each: {document['path']}   next: kit submit {found.id} --dry-run"

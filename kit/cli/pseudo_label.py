@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kit.cli.options import Json, Plates, RunName
+from kit.cli.options import Json, Postprocess, RunName
 
 
 def command(
@@ -16,29 +16,30 @@ def command(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="The csv; by default pseudo-labels.csv in the run.")
     ] = None,
-    plates: Plates = False,
+    postprocess: Postprocess = False,
     json: Json = False,
 ) -> None:
-    """Write what a run is sure of among the test images as a csv of further training data, for kit train --extra.
+    """Write what a run is sure of among the test images as a csv of further training data, for kit train --external.
 
     \b
     Example:
         kit pseudo-label --min-confidence 0.95
-        kit pseudo-label recursion-20260101-120000 --plates --out sure.csv
-        kit train recursion --extra sure.csv
+        kit pseudo-label recursion-20260101-120000 --postprocess --out sure.csv
+        kit train recursion --external sure.csv
     """
+    from kit.cli.context import current_registry
     from kit.console import Console
+    from kit.data.open_run import OpenRun
     from kit.ensemble.pseudo_label import pseudo_label
-    from kit.hooks.registry import Registry
     from kit.run import find_run
 
     console = Console(json)
     found = find_run(run, lambda each: each.has("test.npz"), "with predictions (kit predict)")
     path = out or found.path / "pseudo-labels.csv"
-    document = pseudo_label(Registry(), found, min_confidence, path, plates)
+    document = pseudo_label(OpenRun(current_registry(), found), min_confidence, path, postprocess)
     name = found.config.competition
     console.say(
         f"{document['ids']} of {document['of']} test ids at {min_confidence:g} or more: {path}   "
-        f"next: kit train {name} --extra {path}"
+        f"next: kit train {name} --external {path}"
     )
     console.result(document)

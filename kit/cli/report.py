@@ -34,9 +34,9 @@ def command(
         kit report --text
         kit report histopathology-20260101-120000 histopathology-20260102-080000 --out both
     """
+    from kit.cli.context import current_registry
     from kit.console import Console
     from kit.errors import KitError
-    from kit.hooks.registry import Registry
     from kit.reports.page.document import document_of, subjects_of
     from kit.reports.page.report import write_report
     from kit.reports.terminal import print_document
@@ -44,13 +44,13 @@ def command(
 
     if text and (serve or out):
         raise KitError("--text writes no page: leave it out, or --serve and --out")
-    console, registry = Console(json), Registry()
+    console, registry = Console(json), current_registry()
     found = [
         find_run(name, lambda run: run.has("oof.npz"), "with out-of-fold predictions")
         for name in (dict.fromkeys(runs) if runs else (None,))
     ]
     if text:
-        document = document_of(registry, subjects_of(registry, found, console), console)
+        document = document_of(subjects_of(registry, found, console), console)
         print_document(document, console)
     else:
         folder = out or found[0].path

@@ -18,13 +18,13 @@ def command(competition: CompetitionName, json: Json = False) -> None:
         kit submissions histo
         kit submissions histo --json
     """
+    from kit.cli.context import current_registry
     from kit.console import Console
     from kit.errors import KitError
-    from kit.hooks.registry import Registry
     from kit.kaggle.client import Kaggle
     from kit.kaggle.submissions import enter, listing, match, runs_of
 
-    console, known = Console(json), Registry().competitions.get(competition)
+    console, known = Console(json), current_registry().competitions.get(competition)
     if known.kaggle != "competition":
         raise KitError(f"{known.name} has no Kaggle competition, so nothing can be submitted: kit list")
     with Kaggle(known, console) as kaggle:

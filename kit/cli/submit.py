@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kit.cli.options import Json, Plates
+from kit.cli.options import Json, Postprocess
 from kit.errors import INTERRUPTED, KitError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def command(
     file: Annotated[
         Path | None, typer.Option("--file", metavar="FILE.csv", help="Send this csv instead of a run's predictions.")
     ] = None,
-    plates: Plates = False,
+    postprocess: Postprocess = False,
     yes: Annotated[bool, typer.Option("--yes", help="Use the last submission of the day without asking.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write and check the csv, send nothing.")] = False,
     json: Json = False,
@@ -44,13 +44,13 @@ def command(
         kit submit --dry-run
         kit submit histo --wait -m "larger images"
         kit submit histo --file blend.csv
-        kit submit recursion --plates --dry-run
+        kit submit recursion --postprocess --dry-run
     """
+    from kit.cli.context import current_registry
     from kit.console import Console
-    from kit.hooks.registry import Registry
 
-    console, registry = Console(json), Registry()
-    csv = _checked(registry, target, file, dry_run, plates)
+    console, registry = Console(json), current_registry()
+    csv = _checked(registry, target, file, dry_run, postprocess)
     document: dict[str, Any] = {
         "run": csv.run.id if csv.run else None,
         "path": csv.path,
@@ -88,7 +88,9 @@ def command(
         raise typer.Exit(2)
 
 
-def _checked(registry: "Registry", target: str | None, file: Path | None, dry_run: bool, plates: bool) -> "CheckedCsv":
+def _checked(
+    registry: "Registry", target: str | None, file: Path | None, dry_run: bool, postprocess: bool
+) -> "CheckedCsv":
     """The csv that is meant, checked; one that comes from a sample may not be sent."""
     from kit.submission.write import check_file, write_submission
 
@@ -96,7 +98,7 @@ def _checked(registry: "Registry", target: str | None, file: Path | None, dry_ru
         if target is None:
             raise KitError(f"--file needs the competition: kit submit COMPETITION --file {file} (kit list names them)")
         csv = check_file(registry, _competition(registry, target) or _find(registry, target).config.competition, file)
-        if csv.origin == "sample" and not dry_run and csv.competition.kaggle == "competition":
+        if csv.origin == "miniature" and not dry_run and csv.competition.kaggle == "competition":
             raise KitError(
                 f"{file} could only be checked against a sample, so it is not sent: "
                 f"kit download {csv.competition.name} --force brings the real data"
@@ -104,9 +106,9 @@ def _checked(registry: "Registry", target: str | None, file: Path | None, dry_ru
         return csv
     run = _find(registry, target)
     on_kaggle = registry.competitions.get(run.config.competition).kaggle == "competition"
-    if not dry_run and run.record["origin"] == "sample" and on_kaggle:
+    if not dry_run and run.record["origin"] == "miniature" and on_kaggle:
         raise KitError(f"run {run.id} was trained on a sample, which is never sent: kit submit {run.id} --dry-run")
-    return write_submission(registry, run, plates)
+    return write_submission(registry, run, postprocess)
 
 
 def _competition(registry: "Registry", target: str) -> str | None:

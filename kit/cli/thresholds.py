@@ -6,24 +6,25 @@ import typer
 
 from kit.cli.options import Json, RunName
 
-TITLES = {"macro_f1": "macro F1", "balanced_accuracy": "balanced accuracy"}
-# Heading, key and form of the columns of a row a class.
-CUTS = (
-    ("class", "class", ""),
-    ("positives", "positives", ""),
-    ("given", "given", ""),
-    ("cut", "cut", ".3f"),
-    ("F1 at 0.5", "f1_at_half", ".3f"),
-    ("F1 nested", "f1", ".3f"),
-)
-WEIGHTS = (
-    ("class", "class", ""),
-    ("ids", "positives", ""),
-    ("given", "given", ""),
-    ("weight", "weight", ".3g"),
-    ("recall by largest", "recall_by_largest", ".3f"),
-    ("recall nested", "recall", ".3f"),
-)
+# By the kind of rule, for each column of a row per class: heading, key, format.
+COLUMNS = {
+    "thresholds": (
+        ("class", "class", ""),
+        ("positives", "positives", ""),
+        ("predicted", "predicted", ""),
+        ("threshold", "threshold", ".3f"),
+        ("F1 at 0.5", "f1_at_half", ".3f"),
+        ("F1 nested", "f1", ".3f"),
+    ),
+    "weights": (
+        ("class", "class", ""),
+        ("ids", "positives", ""),
+        ("predicted", "predicted", ""),
+        ("weight", "weight", ".3g"),
+        ("recall by largest", "recall_by_largest", ".3f"),
+        ("recall nested", "recall", ".3f"),
+    ),
+}
 
 
 def command(
@@ -36,10 +37,10 @@ def command(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Tune how probabilities become answers, on out-of-fold predictions; kit submit then uses it.
+    """Tune how probabilities become predicted classes; kit submit then uses it.
 
-    From which probability on a class is given (multi-label), or how much each class weighs (balanced accuracy). A rule
-    flatters on the rows that chose it: the nested estimate is made on rows that did not.
+    The metric chooses what is tuned, on out-of-fold predictions: from which probability on a class is predicted, or how
+    much each class weighs. A rule flatters on the rows that chose it; the nested estimate is made on rows that did not.
 
     \b
     Example:
@@ -47,40 +48,40 @@ def command(
         kit thresholds protein-20260101-120000 --method share
         kit thresholds ham10000-20260101-120000 --method prior
     """
+    from kit.cli.context import current_registry
     from kit.console import Console
-    from kit.decision.thresholds import METHODS
-    from kit.decision.tune import has_rule, tune_run
-    from kit.decision.weights import WEIGHINGS
+    from kit.data.open_run import OpenRun
+    from kit.decision.tune import METHODS, has_rule, tune_run
     from kit.errors import KitError, nearest
-    from kit.hooks.registry import Registry
     from kit.run import find_run
 
-    if method is not None and method not in {**METHODS, **WEIGHINGS}:
-        raise KitError(f"--method {method}: {nearest(method, [*METHODS, *WEIGHINGS])}")
-    console, registry = Console(json), Registry()
+    if method is not None and method not in METHODS:
+        raise KitError(f"--method {method}: {nearest(method, list(METHODS))}")
+    console, registry = Console(json), current_registry()
 
     def suits(each: Any) -> bool:
-        return each.has("oof.npz") and has_rule(registry.competitions.get(each.config.competition))
+        competition = registry.competitions.get(each.config.competition)
+        return each.has("oof.npz") and has_rule(competition.task, registry.metrics.get(competition.metric))
 
-    found = find_run(run, suits, "of a multi-label task, or one of balanced accuracy, with out-of-fold predictions")
-    document = tune_run(registry, found, method, console)
+    found = find_run(run, suits, "whose metric judges classes at thresholds, with out-of-fold predictions")
+    document = tune_run(OpenRun(registry, found), method, console)
     rows = [
         (
             "-> " + name if name == document["chosen"] else "   " + name,
-            way["what"],
-            f"{way['fitted']:.4f}",
-            f"{way['estimate']:.4f}",
+            tuned["what"],
+            f"{tuned['fitted']:.4f}",
+            f"{tuned['estimate']:.4f}",
         )
-        for name, way in document["methods"].items()
+        for name, tuned in document["methods"].items()
     ]
     estimate = document["estimate"]
-    title = TITLES[document["metric"]]
+    title = document["metric"].replace("_", " ")
     console.table(
         f"{found.id}: {title} over {estimate['ids']} ids",
         ["method", "what it does", "fitted (flatters)", "nested estimate"],
         rows,
     )
-    console.table("", *_classes(document["classes"]))
+    console.table("", *_classes(document["kind"], document["classes"]))
     console.say(
         f"{document['chosen']}: {title} {estimate['value']:.4f} [{estimate['low']:.4f}, {estimate['high']:.4f}]   "
         f"saved: {document['path']}   next: kit submit {found.id} --dry-run"
@@ -88,6 +89,6 @@ def command(
     console.result(document)
 
 
-def _classes(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    columns = CUTS if "cut" in rows[0] else WEIGHTS
+def _classes(kind: str, rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    columns = COLUMNS[kind]
     return [heading for heading, _, _ in columns], [[f"{row[key]:{form}}" for _, key, form in columns] for row in rows]

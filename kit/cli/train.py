@@ -8,7 +8,7 @@ import typer
 from kit.cli.options import ConfigFile, Json, Settings
 
 if TYPE_CHECKING:
-    from kit.training.train import Elsewhere
+    from kit.training.train import TrainFolds
 
 
 def command(
@@ -33,8 +33,9 @@ def command(
     augment: Annotated[
         Path | None, typer.Option("--augment", metavar="FILE", help="Your own pipeline, by albumentations.save.")
     ] = None,
-    extra: Annotated[
-        Path | None, typer.Option("--extra", metavar="CSV|DIR", help="Further training images, in every training part.")
+    external: Annotated[
+        Path | None,
+        typer.Option("--external", metavar="CSV|DIR", help="Further training images, in every training part."),
     ] = None,
     config: ConfigFile = None,
     settings: Settings = None,
@@ -57,15 +58,15 @@ def command(
     Example:
         kit train histo --folds 3 --model resnet18 --epochs 2 --size 96
         kit train histo --fold 0 --set rotate=45 --set validate_every=200
-        kit train protein --extra hpav18/train.csv
+        kit train protein --external hpav18/train.csv
         kit train --resume histopathology-20260101-120000
         torchrun --nproc-per-node 2 -m kit train histo
         OMP_NUM_THREADS=4 kit train histo --folds 5 --on ray
         kit train histo --folds 5 --on ray --address 10.0.0.1:6379 --gpus-per-fold 1
     """
+    from kit.cli.context import current_registry
     from kit.console import Console
     from kit.errors import KitError
-    from kit.hooks.registry import Registry
 
     flags = {
         "folds": folds,
@@ -77,7 +78,7 @@ def command(
         "seed": seed,
         "pretrained": pretrained,
         "augment": None if augment is None else str(augment),
-        "extra": None if extra is None else str(extra),
+        "external": None if external is None else str(external),
     }
     if resume is not None:
         given = [name for name, value in flags.items() if value is not None]
@@ -86,22 +87,22 @@ def command(
             raise KitError(f"--resume goes on with the run's own configuration; leave {what} out or start a new run")
     elif competition is None:
         raise KitError("which competition? kit train COMPETITION (kit list), or kit train --resume RUN (kit runs)")
-    elsewhere = _elsewhere(on, address, gpus_per_fold)
-    from kit.config import resolve
+    train_folds = _train_folds(on, address, gpus_per_fold)
+    from kit.data.open_run import OpenRun
     from kit.data.store import Store
-    from kit.inference.trained import no_trained_fold, store_of_run
     from kit.model import distributed
+    from kit.resolve import resolve
     from kit.run import Run, find_run
     from kit.training.start import start_run
     from kit.training.train import train
 
     with distributed.joined():
-        console, registry = Console(json, silent=not distributed.is_main()), Registry()
+        console, registry = Console(json, silent=not distributed.is_main()), current_registry()
 
         def start() -> Path:
             store = Store.of(registry, competition or "")
             store.index()
-            resolved, sources = resolve(store.competition, store.is_sample, config, flags, settings)
+            resolved, sources = resolve(store.competition, store.is_miniature, config, flags, settings)
             store = Store.of(registry, competition or "", resolved.dataset)
             run = start_run(registry, store, resolved, sources, fold, console)
             console.say(f"run {run.id}: {resolved.model}, {resolved.size} px, {resolved.epochs} epochs")
@@ -109,13 +110,13 @@ def command(
 
         run = Run.open(distributed.on_main(start if resume is None else lambda: find_run(resume).path))
         if "blend" in run.record:
-            raise no_trained_fold(run)
-        document = train(registry, store_of_run(registry, run), run, fold, console, elsewhere)
+            run.need_network()
+        document = train(OpenRun(registry, run), fold, console, train_folds)
         console.say(f"run: {run.path}   next: kit predict {run.id}")
         console.result(document)
 
 
-def _elsewhere(on: str | None, address: str | None, gpus_per_fold: float | None) -> "Elsewhere | None":
+def _train_folds(on: str | None, address: str | None, gpus_per_fold: float | None) -> "TrainFolds | None":
     """Where folds are trained if not here in turn; what can't be is refused before a run is made."""
     import os
     from functools import partial

@@ -14,35 +14,35 @@ from kit.data.store import Store
 from kit.errors import KitError
 from kit.run import Run
 
-FILE = "extra.csv"
+FILE = "external.csv"
 
 
-def with_extra(store: Store, index: Index, path: Path, console: Console) -> Index:
-    """The index with the extra samples of a csv or folder; those whose id is a training id already are left out.
+def with_external(store: Store, index: Index, path: Path, console: Console) -> Index:
+    """The index with the external samples of a csv or folder; those whose id is a training id already are left out.
 
     Raises:
         KitError: nothing is there, it is not in the form that the competition knows, or nothing of it is new.
     """
     name = store.competition.name
-    if store.dataset.extra is None:
-        raise KitError(f"{name} takes no extra training data: leave --extra out")
+    if store.dataset.external is None:
+        raise KitError(f"{name} takes no external training data: leave --external out")
     if not path.exists():
-        raise KitError(f"no extra training data at {path}: give --extra a csv, or a folder with one")
-    frame = store.dataset.extra(path, index)
+        raise KitError(f"no external training data at {path}: give --external a csv, or a folder with one")
+    frame = store.dataset.external(path, index)
     known = frame["id"].isin(index.train["id"])
     if known.all():
-        raise KitError(f"{path}: all {len(frame)} ids are training ids of {name} already: leave --extra out")
+        raise KitError(f"{path}: all {len(frame)} ids are training ids of {name} already: leave --external out")
     if known.any():
         console.warn(f"{int(known.sum())} ids of {path} are training ids of {name} already: left out")
     given = frame[~known].assign(given=True)
-    own = index.extra.assign(given=False)
+    own = index.external.assign(given=False)
     return replace(
-        index, extra=pd.concat([own, given], ignore_index=True) if len(own) else given.reset_index(drop=True)
+        index, external=pd.concat([own, given], ignore_index=True) if len(own) else given.reset_index(drop=True)
     )
 
 
 def table_of(path: Path, columns: str) -> Path:
-    """The csv that a person gives with `--extra`: the file, or the only csv of a folder; otherwise a `KitError`.
+    """The csv that a person gives with `--external`: the file, or the only csv of a folder; otherwise a `KitError`.
 
     `columns` says, for the message, what it must hold.
     """
@@ -51,20 +51,22 @@ def table_of(path: Path, columns: str) -> Path:
     tables = sorted(path.glob("*.csv"))
     if len(tables) != 1:
         names = ", ".join(table.name for table in tables[:3]) or "none"
-        raise KitError(f"{path} holds {len(tables)} csv files ({names}): give --extra the csv with {columns}")
+        raise KitError(f"{path} holds {len(tables)} csv files ({names}): give --external the csv with {columns}")
     return tables[0]
 
 
 def left_out(store: Store, index: Index, folds: Folds, console: Console) -> np.ndarray:
-    """Which extra samples are near-duplicates of a validation image of which fold, m x folds of truth values.
+    """Which external samples are near-duplicates of a validation image of which fold, m x folds of truth values.
 
     Learned from, they would tell the network the answers to the images that judge it. Asked of those that a person has
     given; the dataset's own (controls) are other wells.
     """
-    given = index.extra["given"].to_numpy(bool)
+    given = index.external["given"].to_numpy(bool)
     own = training_hashes(store, index, console)
-    cache = store.root / ".kit" / f"likeness-{store.dataset.name}-extra"
-    hashed = np.concatenate([own, hashes(store.dataset, index.root, index.extra["files"].array[given], cache, console)])
+    cache = store.root / ".kit" / f"likeness-{store.dataset.name}-external"
+    hashed = np.concatenate(
+        [own, hashes(store.dataset, index.root, index.external["files"].array[given], cache, console)]
+    )
     cluster, fold = clusters(len(hashed), near_pairs(hashed, console)), folds.of(index.train)
     result = np.zeros((len(given), folds.count), bool)
     for number in range(folds.count):
@@ -73,18 +75,18 @@ def left_out(store: Store, index: Index, folds: Folds, console: Console) -> np.n
 
 
 def save_left_out(run: Run, index: Index, out: np.ndarray) -> None:
-    """Write `extra.csv` into a run: the extra ids, each with the folds for which it is left out."""
+    """Write `external.csv` into a run: the external ids, each with the folds for which it is left out."""
     folds = [" ".join(map(str, np.flatnonzero(row))) for row in out]
     with run.writing(FILE) as path:
-        pd.DataFrame({"id": index.extra["id"], "left_out_of": folds}).to_csv(path, index=False, lineterminator="\n")
+        pd.DataFrame({"id": index.external["id"], "left_out_of": folds}).to_csv(path, index=False, lineterminator="\n")
 
 
-def extra_rows(run: Run, index: Index, fold: int) -> pd.DataFrame:
-    """The extra samples from which a fold of a run learns; data that has changed since is a `KitError`."""
-    if not len(index.extra):
-        return index.extra
+def external_rows(run: Run, index: Index, fold: int) -> pd.DataFrame:
+    """The external samples from which a fold of a run learns; data that has changed since is a `KitError`."""
+    if not len(index.external):
+        return index.external
     table = pd.read_csv(run.reading(FILE), dtype=str, keep_default_na=False)
-    if table["id"].tolist() != index.extra["id"].tolist():
-        raise KitError(f"{run.config.extra} is not what run {run.id} began with: restore it, or start a new run")
+    if table["id"].tolist() != index.external["id"].tolist():
+        raise KitError(f"{run.config.external} is not what run {run.id} began with: restore it, or start a new run")
     used = [str(fold) not in folds.split() for folds in table["left_out_of"]]
-    return index.extra[used]
+    return index.external[used]

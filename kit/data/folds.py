@@ -4,6 +4,7 @@ import hashlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +60,22 @@ class Folds:
 
     def of(self, frame: pd.DataFrame) -> np.ndarray:
         """The fold of each row of a frame of the index."""
-        fold = frame["id"].map(self.table.set_index("id")["fold"])
+        fold = frame["id"].map(self.fold_of)
         if fold.isna().any() or len(self.table) != frame["id"].nunique():
             raise KitError(
                 f"the folds do not fit the data (first unknown id: {frame['id'][fold.isna()].head(1).tolist()}): "
                 "make them again with kit folds"
             )
         return fold.to_numpy(np.int64)
+
+    @cached_property
+    def fold_of(self) -> pd.Series:
+        """The fold of each training id, by id."""
+        return self.table.set_index("id")["fold"]
+
+    def of_ids(self, ids: np.ndarray) -> np.ndarray:
+        """The fold of each of these training ids."""
+        return self.fold_of.loc[ids].to_numpy()
 
     def groups(self, frame: pd.DataFrame) -> np.ndarray:
         """A number a group for each row of a frame of the index: of what kept samples together when these were made."""
@@ -91,7 +101,7 @@ def make_folds(index: Index, count: int, seed: int) -> Folds:
     if len(frame) < count:
         raise KitError(f"{len(frame)} training ids can't make {count} folds: give a smaller --folds")
     grouped = index.grouped_by != "" and "group" in frame
-    if not grouped and index.task != "multilabel" and smallest >= count:
+    if not grouped and index.task.single_label and smallest >= count:
         from sklearn.model_selection import StratifiedKFold
 
         fold = np.empty(len(frame), np.int64)
@@ -143,11 +153,7 @@ def _labels(index: Index, frame: pd.DataFrame) -> np.ndarray:
 
 def _hot(index: Index, frame: pd.DataFrame) -> np.ndarray:
     """Targets as nxK of 0 and 1, two columns for a binary task."""
-    targets = index.targets(frame)
-    if index.task == "multilabel":
-        return targets
-    hot: np.ndarray = np.eye(len(index.classes), dtype=np.float32)[targets.reshape(-1).astype(np.int64)]
-    return hot
+    return index.task.one_hot(index.targets(frame), len(index.classes)).astype(np.float32)
 
 
 def _greedy(labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> np.ndarray:

@@ -1,17 +1,14 @@
 """The index: one row a sample, from which everything else starts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from kit.errors import KitError
-
-if TYPE_CHECKING:
-    from kit.hooks.specs import Task
+from kit.task import Task, task_of
 
 
 def _nothing() -> pd.DataFrame:
@@ -24,7 +21,7 @@ class Index:
 
     Args:
         root: the folder to which the paths are relative.
-        task: binary, multiclass or multilabel.
+        task: a `kit.task.Task`, or its name.
         classes: names of the classes, in the order of the outputs.
         train: one row a sample with the columns `id` (what is predicted and submitted), `files` (tuple of paths,
             relative to root, in the order in which `DatasetSpec.read` takes them; `kit.data.file_names.FileNames` makes
@@ -33,30 +30,31 @@ class Index:
             (a string; missing where unknown), and, where folds are to be stratified by something else than the target,
             `stratum`. Several samples (two sites of a well) may share an id; a column `sample` then tells them apart.
         test: likewise, without `target` and `group`.
-        extras: names of numeric columns of both frames that go into the network as a second input.
+        metadata: names of numeric columns of both frames that go into the network too.
         grouped_by: what `group` is, for messages (`slide`, `lesion`); empty without groups.
         missing: what does not fit together, e.g. {"labels without an image": (id, ...)}; those rows are left out.
-        extra: further rows like those of `train` (`kit train --extra`, or controls): in every training part.
-        controls: samples that are neither predicted nor, unless they stand in `extra` too, learned from: for pictures
-            and normalisation. Columns as of `test`, and `negative`: whether nothing was done to them.
+        external: further rows like those of `train` (`kit train --external`, or controls): in every training part.
+        controls: samples for pictures and normalisation, neither predicted nor learned from, unless they stand in
+            `external` too. Columns as of `test`, and `negative`: whether nothing was done to them.
     """
 
     root: Path
-    task: "Task"
+    task: Task
     classes: tuple[str, ...]
     train: pd.DataFrame
     test: pd.DataFrame
-    extras: tuple[str, ...] = ()
+    metadata: tuple[str, ...] = ()
     grouped_by: str = ""
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    extra: pd.DataFrame = field(default_factory=_nothing)
+    external: pd.DataFrame = field(default_factory=_nothing)
     controls: pd.DataFrame = field(default_factory=_nothing)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "task", task_of(self.task))
         for name, frame, needed in (
-            ("train", self.train, ("id", "files", "target", *self.extras)),
-            ("test", self.test, ("id", "files", *self.extras)),
-            ("extra", self.extra, ("id", "files", "target", *self.extras) if len(self.extra) else ()),
+            ("train", self.train, ("id", "files", "target", *self.metadata)),
+            ("test", self.test, ("id", "files", *self.metadata)),
+            ("external", self.external, ("id", "files", "target", *self.metadata) if len(self.external) else ()),
         ):
             absent = [column for column in needed if column not in frame.columns]
             if absent:
@@ -64,30 +62,30 @@ class Index:
 
     @property
     def outputs(self) -> int:
-        """Number of logits: 1 for a binary task, otherwise one a class."""
-        return 1 if self.task == "binary" else len(self.classes)
+        """Number of logits."""
+        return len(self.output_names)
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """Names of the outputs: the positive class of a binary task, otherwise all classes."""
-        return self.classes[1:2] if self.task == "binary" else self.classes
+        """The classes that have an output of their own."""
+        return self.task.outputs(self.classes)
+
+    def rows_of_ids(self, ids: np.ndarray) -> pd.DataFrame:
+        """The first training row of each id, in their order."""
+        frame = self.train.drop_duplicates("id")
+        return frame.iloc[pd.Index(frame["id"]).get_indexer(pd.Index(ids))]
 
     def targets_of(self, ids: np.ndarray) -> np.ndarray:
         """Targets of training ids, in their order and in the form of `targets`."""
-        frame = self.train.drop_duplicates("id")
-        return self.targets(frame.iloc[pd.Index(frame["id"]).get_indexer(pd.Index(ids))])
+        return self.targets(self.rows_of_ids(ids))
 
     def targets(self, frame: pd.DataFrame) -> np.ndarray:
-        """Targets of rows: binary float32 nx1, multiclass int64 n, multilabel float32 nxK."""
-        if self.task == "binary":
-            return frame["target"].to_numpy(np.float32)[:, None]
-        if self.task == "multiclass":
-            return frame["target"].to_numpy(np.int64)
-        return multi_hot(frame["target"].tolist(), len(self.classes))
+        """Targets of rows, in the form of the task (`kit.task`)."""
+        return self.task.targets(frame["target"], len(self.classes))
 
-    def extra_inputs(self, frame: pd.DataFrame) -> np.ndarray:
-        """The second input of rows, float32 nxE (E is 0 without extras)."""
-        return frame[list(self.extras)].to_numpy(np.float32)
+    def metadata_of(self, frame: pd.DataFrame) -> np.ndarray:
+        """The metadata of rows, float32 nxE (E is 0 without metadata)."""
+        return frame[list(self.metadata)].to_numpy(np.float32)
 
     def paths(self, frame: pd.DataFrame) -> list[tuple[Path, ...]]:
         """The files of each row as absolute or working-directory paths."""
@@ -96,21 +94,19 @@ class Index:
     @property
     def labelled(self) -> pd.DataFrame:
         """`id` and `target` of all ids from which something is learned."""
-        return pd.concat([frame[["id", "target"]] for frame in (self.train, self.extra) if len(frame)] or [self.train])
+        return pd.concat(
+            [frame[["id", "target"]] for frame in (self.train, self.external) if len(frame)] or [self.train]
+        )
 
     def class_counts(self) -> dict[str, int]:
         """Training ids a class, by class name."""
         frame = self.labelled.drop_duplicates("id")
-        targets = self.targets(frame)
-        if self.task == "multilabel":
-            counts = targets.sum(0)
-        else:
-            counts = np.bincount(targets.reshape(-1).astype(np.int64), minlength=len(self.classes))
+        counts = self.task.class_counts(self.targets(frame), len(self.classes))
         return {name: int(count) for name, count in zip(self.classes, counts, strict=True)}
 
-    def with_inputs(self, wanted: bool) -> "Index":
-        """The same index; unless its extra inputs are wanted, the network gets none."""
-        return self if wanted else replace(self, extras=())
+    def with_metadata(self, wanted: bool) -> "Index":
+        """The same index; unless its metadata is wanted, the network gets none."""
+        return self if wanted else replace(self, metadata=())
 
     def with_groups(self, groups: Mapping[str, str], grouped_by: str) -> "Index":
         """The same index with other groups; ids that the mapping lacks have none."""
@@ -130,21 +126,6 @@ def rows_of(frame: pd.DataFrame, only: str | None) -> pd.DataFrame:
         mend = f"--set only=COLUMN=VALUE, of {', '.join(known)}" if known else "there is none, leave only out"
         raise KitError(f"only = {only!r}: the data has no column {column!r}: {mend}")
     return frame[frame[column].astype(str).isin(value.split(","))]
-
-
-def label_text(task: "Task", classes: Sequence[str], target: np.ndarray) -> str:
-    """The names of one row of `Index.targets`: its class, or its labels between commas, `none` without any."""
-    if task == "multilabel":
-        return ", ".join(classes[number] for number in np.flatnonzero(target).tolist()) or "none"
-    return classes[int(target.item())]
-
-
-def multi_hot(labels: list[tuple[int, ...]], classes: int) -> np.ndarray:
-    """Tuples of class numbers as float32 nxK of 0 and 1."""
-    result = np.zeros((len(labels), classes), np.float32)
-    rows = np.repeat(np.arange(len(labels)), [len(row) for row in labels])
-    result[rows, [number for row in labels for number in row]] = 1
-    return result
 
 
 def read_table(path: Path, columns: tuple[str, ...], mend: str) -> pd.DataFrame:

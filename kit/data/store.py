@@ -14,7 +14,7 @@ from kit.paths import data_dir
 if TYPE_CHECKING:
     from kit.data.index import Index
 
-Origin = Literal["sample", "archive", "kaggle"]
+Origin = Literal["miniature", "archive", "kaggle"]
 
 
 def data_state(root: Path) -> str:
@@ -38,7 +38,7 @@ class Store:
         """The store of a competition by any of its names; `dataset` reads the same folder in another way."""
         competition = registry.competitions.get(name)
         spec = registry.datasets.get(dataset or competition.dataset)
-        return cls(competition, spec, data_dir(competition))
+        return cls(competition, spec, data_dir(competition.slug))
 
     @property
     def note(self) -> dict[str, str]:
@@ -56,9 +56,9 @@ class Store:
         return cast(Origin, self.note["origin"]) if self.is_whole else None
 
     @property
-    def is_sample(self) -> bool:
+    def is_miniature(self) -> bool:
         """Whether the data is the synthetic miniature."""
-        return self.origin == "sample"
+        return self.origin == "miniature"
 
     def files(self) -> list[str]:
         """The files that kit put there, relative to the folder."""
@@ -78,9 +78,24 @@ class Store:
             name = self.competition.name
             raise KitError(
                 f"no data of {name} in {self.root}: kit download {name} --from ARCHIVE.zip, "
-                f"or kit download {name} --sample for the synthetic miniature"
+                f"or kit download {name} --miniature for the synthetic miniature"
             )
-        return self.dataset.index(self.root)
+        index = self.dataset.index(self.root)
+        self._check(index)
+        return index
+
+    def _check(self, index: "Index") -> None:
+        """Hold the index against the competition, whose facts are known without any data."""
+        facts, name = self.competition, self.dataset.name
+        if index.task.name != facts.task:
+            raise KitError(
+                f"dataset {name} has a {index.task} index, competition {facts.name} is {facts.task}: tell its author"
+            )
+        if facts.classes and name == facts.dataset and index.classes != facts.classes:
+            raise KitError(
+                f"dataset {name} has the classes {', '.join(index.classes[:5])} ..., competition {facts.name} says "
+                f"{', '.join(facts.classes[:5])} ...: tell its author"
+            )
 
 
 def _origin_file(root: Path) -> Path:
@@ -91,5 +106,6 @@ def _read_note(root: Path) -> dict[str, str]:
     for path in (_origin_file(root), root / ".kit" / "unfinished.json"):
         if path.is_file():
             note: dict[str, str] = {"digest": "", **read_json(path)}
-            return note
+            # What kit called the miniature before its format 2.
+            return note | ({"origin": "miniature"} if note["origin"] == "sample" else {})
     return {}

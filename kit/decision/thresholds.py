@@ -1,220 +1,226 @@
-"""Thresholds of a multi-label task: which probability makes a class part of the answer, and what that is worth.
+"""Thresholds of a multi-label task: from which probability on each class is predicted."""
 
-Searching a cut for each class on the rows that then judge it flatters: of the best entries of the protein competition
-several scored lower with such thresholds. So each way is also *estimated* here: its rule is made on all parts but one
-and judged on that part, in turn (nested), whatever it chooses inside included.
-"""
-
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, reduce
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, partial, reduce
+from typing import Any
 
 import numpy as np
 
-from kit.scoring.metrics import macro_f1
-from kit.scoring.predictions import Predictions, decide
-
-if TYPE_CHECKING:
-    from kit.decision.weights import Weights
+from kit.decision.rule import Score, TunedRule, cross_fit
+from kit.scoring.metrics import f1_by_class, macro_f1
+from kit.scoring.predictions import Predictions, at_thresholds
 
 METHODS = {
     "half": "0.5 for every class",
-    "one": "one cut for every class, by F1",
-    "per-class": "a cut for each class by F1, drawn towards the one cut",
-    "share": "a cut for each class that gives it as often as the labels have it",
+    "one": "one threshold for every class, by F1",
+    "per-class": "a threshold for each class by F1, drawn towards the one threshold",
+    "share": "a threshold for each class that gives it as often as the labels have it",
 }
-# How many positives weigh as much as the one cut: 0 is free, infinity the one cut itself.
+KNOBS = ("strength",)
+# How many positives weigh as much as the one threshold: 0 is free, infinity the one threshold itself.
 STRENGTHS = (0.0, 3.0, 10.0, 30.0, 100.0, 300.0, np.inf)
 EDGE = 1e-6
 
 
 @dataclass(frozen=True)
-class Rule:
-    """How probabilities become answers.
+class Thresholds:
+    """A threshold per class.
 
     Args:
         method: a name of `METHODS`.
-        cuts: K, of `half`, `one` and `per-class`: a class is given from its cut on.
+        thresholds: K, of `half`, `one` and `per-class`: a class is predicted from its threshold on.
         shares: K, of `share`: the share of rows that get the class, whatever rows these are.
-        strength: of `per-class`: a class of that many positives keeps half of its own cut.
+        strength: of `per-class`: a class of that many positives keeps half of its own threshold.
     """
 
     method: str
-    cuts: tuple[float, ...] = ()
+    thresholds: tuple[float, ...] = ()
     shares: tuple[float, ...] = ()
     strength: float | None = None
 
-    def cuts_for(self, values: np.ndarray) -> np.ndarray:
-        """The K cuts for these probabilities, nxK."""
+    def thresholds_for(self, values: np.ndarray) -> np.ndarray:
+        """The K thresholds for these probabilities, nxK."""
         if self.method != "share":
-            return np.asarray(self.cuts)
+            return np.asarray(self.thresholds)
         ranked = -np.sort(-values.astype(np.float64), axis=0)
-        # One row more than there are, at 0, and one above all, so that a cut lies between two rows for every count.
+        # One row more, at 0, and one above all, so that a threshold lies between two rows for every count.
         ranked = np.vstack([np.full((1, values.shape[1]), 2.0), ranked, np.zeros((1, values.shape[1]))])
         counts = np.rint(np.asarray(self.shares) * len(values)).astype(int)
         columns = np.arange(values.shape[1])
         return (ranked[counts, columns] + ranked[counts + 1, columns]) / 2
 
-    def decided(self, values: np.ndarray) -> np.ndarray:
-        """The answers to probabilities nxK, nxK of truth values."""
-        return decide(values, self.cuts_for(values))
+    def predicted(self, values: np.ndarray) -> np.ndarray:
+        """Probabilities nxK -> nxK of truth values."""
+        return at_thresholds(values, self.thresholds_for(values))
 
     def applied(self, predictions: Predictions) -> Predictions:
-        """Predictions with the cuts of this rule."""
-        return replace(predictions, cuts=self.cuts_for(predictions.values))
+        """Predictions with the thresholds of this rule."""
+        return replace(predictions, thresholds=self.thresholds_for(predictions.values))
 
     def document(self) -> dict[str, Any]:
-        """As JSON."""
-        return {"method": self.method, "cuts": list(self.cuts), "shares": list(self.shares), "strength": self.strength}
+        """The rule as JSON."""
+        return {
+            "kind": "thresholds",
+            "method": self.method,
+            "thresholds": list(self.thresholds),
+            "shares": list(self.shares),
+            "strength": self.strength,
+        }
 
     @classmethod
-    def of_document(cls, document: dict[str, Any]) -> "Rule":
-        """What `document` gave."""
-        return cls(document["method"], tuple(document["cuts"]), tuple(document["shares"]), document["strength"])
+    def of_document(cls, document: dict[str, Any]) -> "Thresholds":
+        """Read what `document` gave."""
+        return cls(document["method"], tuple(document["thresholds"]), tuple(document["shares"]), document["strength"])
 
 
-@dataclass(frozen=True)
-class Tuned:
-    """One way of deciding.
-
-    Args:
-        rule: made on all rows.
-        fitted: the metric of that rule on the same rows; flatters.
-        estimate: the metric of `decided`.
-        part_rules: of each part the rule that was made without it.
-        decided: nxK of truth values, or n class numbers: each row by the rule of its part.
-    """
-
-    rule: "Rule | Weights"
-    fitted: float
-    estimate: float
-    part_rules: "Mapping[int, Rule | Weights]"
-    decided: np.ndarray
-
-
-def tune(target: np.ndarray, values: np.ndarray, parts: np.ndarray) -> dict[str, Tuned]:
-    """Every way of `METHODS` on out-of-fold predictions.
+def tune(
+    target: np.ndarray, values: np.ndarray, folds: np.ndarray, score: Score, beta: float = 1.0
+) -> dict[str, TunedRule]:
+    """Tune by every method of `METHODS` on out-of-fold predictions.
 
     Args:
         target: nxK of 0 and 1.
-        values: nxK, probabilities.
-        parts: n, the fold of each row; two folds at least.
+        values: nxK probabilities.
+        folds: n, the fold of each row; two folds at least.
+        score: of predicted classes, by which methods are compared.
+        beta: weight of recall in the F-beta by which thresholds are searched.
     """
-    rows = _Rows(target > 0, values, parts)
-    return {method: _tuned(method, rows) for method in METHODS}
+    rows = _Rows(target > 0, values, folds, beta)
+    return {method: cross_fit(partial(_fit, method, rows), values, folds, score) for method in METHODS}
 
 
-def cross_fitted(target: np.ndarray, values: np.ndarray, parts: np.ndarray, method: str) -> float:
-    """The nested estimate of one way alone."""
-    return _tuned(method, _Rows(target > 0, values, parts)).estimate
+def nested(method: str, target: np.ndarray, values: np.ndarray, folds: np.ndarray, beta: float = 1.0) -> np.ndarray:
+    """The predicted classes of each row, nxK, by the thresholds that one method finds on the other folds."""
+    rows = _Rows(target > 0, values, folds, beta)
+    return cross_fit(partial(_fit, method, rows), values, folds, lambda predicted: 0.0).predicted
 
 
-def _tuned(method: str, rows: "_Rows") -> Tuned:
-    everything = frozenset(rows.names)
-    rule = _fit(method, rows, everything)
-    part_rules = {part: _fit(method, rows, everything - {part}) for part in rows.names}
-    decided = np.zeros(rows.target.shape, bool)
-    for part, part_rule in part_rules.items():
-        own = rows.parts == part
-        decided[own] = part_rule.decided(rows.values[own])
-    fitted = macro_f1(rows.target, rule.decided(rows.values))
-    return Tuned(rule, fitted, macro_f1(rows.target, decided), part_rules, decided)
+def nested_f1(target: np.ndarray, values: np.ndarray, folds: np.ndarray, method: str) -> float:
+    """The nested estimate of macro F1 by one method alone."""
+    return macro_f1(target > 0, nested(method, target, values, folds))
 
 
-def _fit(method: str, rows: "_Rows", chosen: frozenset[int]) -> Rule:
-    """The rule that some parts of the rows give."""
+def by_class(
+    classes: Sequence[str], target: np.ndarray, values: np.ndarray, tuned: dict[str, TunedRule], best: TunedRule
+) -> list[dict[str, Any]]:
+    """A row per class: its threshold, and F1 with and without the rule."""
+    thresholds = np.asarray(best.rule.thresholds_for(values))
+    hot = target > 0
+    before, after = f1_by_class(hot, tuned["half"].predicted), f1_by_class(hot, best.predicted)
+    return [
+        {
+            "class": name,
+            "positives": int(count),
+            "predicted": int(predicted),
+            "threshold": float(threshold),
+            "f1_at_half": float(half),
+            "f1": float(f1),
+        }
+        for name, count, threshold, half, f1, predicted in zip(
+            classes, hot.sum(0), thresholds, before, after, best.predicted.sum(0), strict=True
+        )
+    ]
+
+
+def _fit(method: str, rows: "_Rows", chosen: frozenset[int]) -> Thresholds:
+    """The rule that some folds of the rows give."""
     classes = rows.target.shape[1]
     if method == "half":
-        return Rule(method, (0.5,) * classes)
+        return Thresholds(method, (0.5,) * classes)
     if method == "share":
         seen = rows.of(chosen)
-        return Rule(method, shares=tuple((rows.positives(chosen) / seen).tolist()))
+        return Thresholds(method, shares=tuple((rows.positives(chosen) / seen).tolist()))
     if method == "one":
-        return Rule(method, (rows.cuts(chosen)[1],) * classes)
+        return Thresholds(method, (rows.thresholds(chosen)[1],) * classes)
     strength = _strength(rows, chosen)
-    return Rule(method, tuple(_drawn(rows, chosen, strength).tolist()), strength=strength)
+    return Thresholds(method, tuple(_drawn(rows, chosen, strength).tolist()), strength=strength)
 
 
 def _drawn(rows: "_Rows", chosen: frozenset[int], strength: float) -> np.ndarray:
-    """Each class's own best cut, drawn towards the one cut on the scale of logits: the more, the fewer positives."""
+    """Each class's own best threshold, drawn towards the one for all by logits: the more, the fewer positives."""
     positives = rows.positives(chosen)
     own_share = np.where(positives > 0, positives / np.maximum(positives + strength, 1), 0)
-    own, one = (_logit(np.asarray(cuts)) for cuts in rows.cuts(chosen))
+    own, one = (_logit(np.asarray(thresholds)) for thresholds in rows.thresholds(chosen))
     return 1 / (1 + np.exp(-(own_share * own + (1 - own_share) * one)))
 
 
 def _strength(rows: "_Rows", chosen: frozenset[int]) -> float:
-    """The strength of `STRENGTHS` that does best on parts which the cuts have not seen; the stronger of equals."""
+    """The strength of `STRENGTHS` that does best on folds that the thresholds have not seen; of equals the stronger."""
     if len(chosen) < 2:
         return 100.0
     scores = []
     for strength in STRENGTHS:
-        counts = [rows.counts(part, _drawn(rows, chosen - {part}, strength)) for part in chosen]
+        counts = [rows.counts(fold, _drawn(rows, chosen - {fold}, strength)) for fold in chosen]
         hits, given, positives = np.sum(counts, axis=0)
-        scores.append((2 * hits / np.maximum(given + positives, 1)).mean())
+        scores.append(rows.f_beta(hits, given, positives).mean())
     best = max(scores)
     return max(strength for strength, score in zip(STRENGTHS, scores, strict=True) if score == best)
 
 
-def _logit(cuts: np.ndarray) -> np.ndarray:
-    inside = np.clip(cuts, EDGE, 1 - EDGE)
+def _logit(thresholds: np.ndarray) -> np.ndarray:
+    inside = np.clip(thresholds, EDGE, 1 - EDGE)
     return np.log(inside / (1 - inside))
 
 
 class _Rows:
-    """Targets, probabilities and parts, sorted once: F1 of every cut of every class over any of the parts.
+    """Targets, probabilities and folds, sorted once: F1 of every threshold of every class over any of the folds.
 
-    A cut is named by the row behind which it lies, class by class in falling order of the probability.
+    A threshold is named by the row behind which it lies, class by class in falling order of the probability.
     """
 
-    def __init__(self, target: np.ndarray, values: np.ndarray, parts: np.ndarray) -> None:
-        self.target, self.values, self.parts = target, values, parts
-        self.names: list[int] = np.unique(parts).tolist()
+    def __init__(self, target: np.ndarray, values: np.ndarray, folds: np.ndarray, beta: float = 1.0) -> None:
+        self.target, self.values, self.folds, self.weight = target, values, folds, beta**2
         order = np.argsort(-values, axis=0, kind="stable")
         self.ranked = np.take_along_axis(values, order, 0)
-        hit, part = np.take_along_axis(target, order, 0), parts[order]
-        # Of each part the true and the given answers above every cut, nxK.
-        self.hits = {p: np.cumsum(hit & (part == p), 0, dtype=np.int32) for p in self.names}
-        self.given = {p: np.cumsum(part == p, 0, dtype=np.int32) for p in self.names}
-        self._cuts: dict[frozenset[int], tuple[np.ndarray, float]] = {}
-        # Between rows of one probability there is no cut.
+        names: list[int] = np.unique(folds).tolist()
+        hit, fold = np.take_along_axis(target, order, 0), folds[order]
+        # Of each fold the true and the given answers above every threshold, nxK.
+        self.hits = {f: np.cumsum(hit & (fold == f), 0, dtype=np.int32) for f in names}
+        self.given = {f: np.cumsum(fold == f, 0, dtype=np.int32) for f in names}
+        self._found: dict[frozenset[int], tuple[np.ndarray, float]] = {}
+        # Between rows of one probability there is no threshold.
         self.real = np.vstack([self.ranked[:-1] > self.ranked[1:], np.ones((1, values.shape[1]), bool)])
+
+    def f_beta(self, hits: np.ndarray, given: np.ndarray, positives: np.ndarray) -> np.ndarray:
+        """F-beta of counts; 0 where nothing is there and nothing is predicted."""
+        result: np.ndarray = (1 + self.weight) * hits / np.maximum(given + self.weight * positives, min(1, self.weight))
+        return result
 
     def of(self, chosen: frozenset[int]) -> int:
         """Number of rows."""
-        return int(np.isin(self.parts, list(chosen)).sum())
+        return int(np.isin(self.folds, list(chosen)).sum())
 
     def positives(self, chosen: frozenset[int]) -> np.ndarray:
         """Rows of each class, K."""
-        return np.sum([self.hits[part][-1] for part in chosen], axis=0)
+        return np.sum([self.hits[fold][-1] for fold in chosen], axis=0)
 
-    def counts(self, part: int, cuts: np.ndarray) -> np.ndarray:
-        """Of one part, at these cuts: true answers, given ones, positives; 3xK."""
-        own = self.parts == part
-        given, target = self.values[own] >= cuts, self.target[own]
+    def counts(self, fold: int, thresholds: np.ndarray) -> np.ndarray:
+        """Of one fold, at these thresholds: true answers, given ones, positives; 3xK."""
+        own = self.folds == fold
+        given, target = self.values[own] >= thresholds, self.target[own]
         return np.stack([(given & target).sum(0), given.sum(0), target.sum(0)])
 
-    def cuts(self, chosen: frozenset[int]) -> tuple[np.ndarray, float]:
-        """The cut of each class at which its F1 is largest, K, and the one cut at which macro F1 is.
+    def thresholds(self, chosen: frozenset[int]) -> tuple[np.ndarray, float]:
+        """The threshold of each class at which its F1 is largest, K, and the one threshold at which macro F1 is.
 
-        The one is looked for among all cuts of all classes, each of which changes one class's F1.
+        The one is looked for among all thresholds of all classes, each of which changes one class's F1.
         """
-        if chosen not in self._cuts:
-            hits, given = (reduce(np.add, (counts[part] for part in chosen)) for counts in (self.hits, self.given))
-            f1 = 2 * hits / np.maximum(given + hits[-1], 1)
+        if chosen not in self._found:
+            hits, given = (reduce(np.add, (counts[fold] for fold in chosen)) for counts in (self.hits, self.given))
+            f1 = self.f_beta(hits, given, hits[-1])
             best = np.where(self.real, f1, -1).argmax(0)
             own = [_middle(self.ranked[:, k], row, given[:, k]) for k, row in enumerate(best.tolist())]
             order, ranked = self._all
             macro = np.cumsum(np.diff(f1, axis=0, prepend=0).reshape(-1)[order])
             macro[:-1][ranked[:-1] == ranked[1:]] = -1
             counted = np.cumsum(np.diff(given, axis=0, prepend=0).reshape(-1)[order])
-            self._cuts[chosen] = np.array(own), _middle(ranked, int(macro.argmax()), counted)
-        return self._cuts[chosen]
+            self._found[chosen] = np.array(own), _middle(ranked, int(macro.argmax()), counted)
+        return self._found[chosen]
 
     @cached_property
     def _all(self) -> tuple[np.ndarray, np.ndarray]:
-        """The order of all cuts of all classes, and their probabilities in it."""
+        """The order of all thresholds of all classes, and their probabilities in it."""
         flat = self.ranked.reshape(-1)
         order = np.argsort(-flat, kind="stable")
         return order, flat[order]
@@ -225,22 +231,9 @@ def _middle(ranked: np.ndarray, row: int, given: np.ndarray) -> float:
 
     Args:
         ranked: probabilities in falling order, n.
-        row: behind which the cut lies.
-        given: n, how many rows that count are at or above each one: others must not move the cut.
+        row: behind which the threshold lies.
+        given: n, how many rows that count are at or above each one: others must not move the threshold.
     """
     above = np.searchsorted(given, given[row])  # the lowest row that counts and is not below
     below = np.searchsorted(given, given[row], side="right")
     return (float(ranked[above]) + (float(ranked[below]) if below < len(ranked) else 0)) / 2
-
-
-def parts_of(folds: np.ndarray, groups: np.ndarray, seed: int = 0) -> np.ndarray:
-    """The parts on which a rule is estimated: the folds; where there is one, five random parts of whole groups."""
-    if len(np.unique(folds)) > 1:
-        return folds
-    known, number = np.unique(groups, return_inverse=True)
-    return np.random.default_rng(seed).permutation(np.arange(len(known)) % 5)[number]
-
-
-def best_method(tuned: Mapping[str, Tuned]) -> str:
-    """The way of the highest nested estimate, the simplest (first) of equals."""
-    return max(tuned, key=lambda method: tuned[method].estimate)

@@ -1,37 +1,40 @@
-"""Class weights of a multiclass task: by what each class's probability is multiplied before the largest one answers.
+"""Class weights of a multiclass task: by what each class's probability is multiplied before the largest one decides.
 
-The largest probability is the best answer for accuracy. For balanced accuracy it is the largest probability divided by
+The largest probability is the best choice for accuracy. For balanced accuracy it is the largest probability divided by
 the class's share in the data (Bayes' rule with equal costs a class); how far that is right depends on what training
-has balanced already, so how strongly shares divide is tuned on out-of-fold predictions, and, as for thresholds
-(`kit.decision.thresholds`), each way is estimated on parts that it has not seen.
+has balanced already, so how strongly shares divide is tuned on out-of-fold predictions, and each method is estimated
+on folds that it has not seen (`kit.decision.rule`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from kit.decision.thresholds import Tuned
-from kit.scoring.metrics import mean_recall
+from kit.decision.rule import Score, TunedRule, cross_fit
+from kit.scoring.metrics import mean_recall, recall_by_class
 from kit.scoring.predictions import Predictions
 
-WEIGHINGS = {
+METHODS = {
     "largest": "the largest probability as it is",
     "prior": "probabilities divided by the share of each class",
     "power": "divided by a tuned power of that share",
     "weights": "a weight a class, searched one after the other from there",
 }
+KNOBS = ("power",)
 POWERS = np.linspace(0, 1.5, 31)
 ROUNDS = 5  # over all classes; it seldom takes more than three
 RATIO = 4.0  # how far a class's weight may go from where the search began, either way
 
 
 @dataclass(frozen=True)
-class Weights:
+class ClassWeights:
     """A decision rule: the class whose weighted probability is largest.
 
     Args:
-        method: a name of `WEIGHINGS`.
+        method: a name of `METHODS`.
         weights: K, above 0.
         power: of the share by which probabilities are divided; None where none was tuned.
     """
@@ -46,45 +49,48 @@ class Weights:
         result: np.ndarray = product / np.maximum(product.sum(1, keepdims=True), 1e-30)
         return result
 
-    def decided(self, values: np.ndarray) -> np.ndarray:
-        """Class numbers n of probabilities nxK."""
-        answers: np.ndarray = self.weighted(values).argmax(1)
-        return answers
+    def predicted(self, values: np.ndarray) -> np.ndarray:
+        """Probabilities nxK -> n class numbers."""
+        predicted: np.ndarray = self.weighted(values).argmax(1)
+        return predicted
 
     def applied(self, predictions: Predictions) -> Predictions:
-        """Predictions whose largest value is the answer."""
+        """Predictions whose largest value is that of the predicted class."""
         return replace(predictions, values=self.weighted(predictions.values).astype(np.float32))
 
+    def thresholds_for(self, values: np.ndarray) -> None:
+        """None: the largest weighted probability decides."""
+
     def document(self) -> dict[str, Any]:
-        """As JSON."""
-        return {"method": self.method, "weights": list(self.weights), "power": self.power}
+        """The rule as JSON."""
+        return {"kind": "weights", "method": self.method, "weights": list(self.weights), "power": self.power}
 
     @classmethod
-    def of_document(cls, document: dict[str, Any]) -> "Weights":
-        """What `document` gave."""
+    def of_document(cls, document: dict[str, Any]) -> "ClassWeights":
+        """Read what `document` gave."""
         return cls(document["method"], tuple(document["weights"]), document["power"])
 
 
-def fit(method: str, target: np.ndarray, values: np.ndarray) -> Weights:
+def fit(method: str, target: np.ndarray, values: np.ndarray) -> ClassWeights:
     """The weights that some rows give for balanced accuracy.
 
     Args:
-        method: a name of `WEIGHINGS`.
+        method: a name of `METHODS`.
         target: n class numbers.
         values: nxK probabilities.
     """
     count = values.shape[1]
     if method == "largest":
-        return Weights(method, (1.0,) * count)
+        return ClassWeights(method, (1.0,) * count)
     # A class that does not occur counts as one row: its weight must stay finite.
     share = np.maximum(np.bincount(target, minlength=count), 1) / len(target)
     if method == "prior":
-        return Weights(method, tuple((1 / share).tolist()), 1.0)
+        return ClassWeights(method, tuple((1 / share).tolist()), 1.0)
     power = _power(target, values, share)
     start = share**-power
     if method == "power":
-        return Weights(method, tuple(start.tolist()), power)
-    return Weights(method, tuple(_searched(target, values, start).tolist()), power)
+        return ClassWeights(method, tuple(start.tolist()), power)
+    return ClassWeights(method, tuple(_searched(target, values, start).tolist()), power)
 
 
 def _power(target: np.ndarray, values: np.ndarray, share: np.ndarray) -> float:
@@ -140,24 +146,45 @@ def _best_weight(
     return float(edge[np.abs(np.log(edge / weights[k])).argmin()])
 
 
-def tune(target: np.ndarray, values: np.ndarray, parts: np.ndarray) -> dict[str, Tuned]:
-    """Every way of `WEIGHINGS` on out-of-fold predictions, by balanced accuracy.
+def tune(
+    target: np.ndarray, values: np.ndarray, folds: np.ndarray, score: Score, beta: float = 1.0
+) -> dict[str, TunedRule]:
+    """Tune by every method of `METHODS` on out-of-fold predictions, for balanced accuracy.
 
     Args:
         target: n class numbers.
-        values: nxK, probabilities.
-        parts: n, the fold of each row; two folds at least.
+        values: nxK probabilities.
+        folds: n, the fold of each row; two folds at least.
+        score: of predicted classes, by which methods are compared.
+        beta: of no use here.
     """
-    return {method: _tuned(method, target, values.astype(np.float64), parts) for method in WEIGHINGS}
+    values = values.astype(np.float64)
+
+    def fit_on(method: str, chosen: frozenset[int]) -> ClassWeights:
+        rows = np.isin(folds, list(chosen))
+        return fit(method, target[rows], values[rows])
+
+    return {method: cross_fit(partial(fit_on, method), values, folds, score) for method in METHODS}
 
 
-def _tuned(method: str, target: np.ndarray, values: np.ndarray, parts: np.ndarray) -> Tuned:
-    rule = fit(method, target, values)
-    part_rules = {}
-    decided = np.zeros(len(target), np.int64)
-    for part in np.unique(parts).tolist():
-        own = parts == part
-        part_rules[part] = fit(method, target[~own], values[~own])
-        decided[own] = part_rules[part].decided(values[own])
-    fitted = mean_recall(target, rule.decided(values))
-    return Tuned(rule, fitted, mean_recall(target, decided), part_rules, decided)
+def by_class(
+    classes: Sequence[str], target: np.ndarray, values: np.ndarray, tuned: dict[str, TunedRule], best: TunedRule
+) -> list[dict[str, Any]]:
+    """A row per class: its weight beside that of the first class, recall with and without the rule."""
+    rule, count = best.rule, len(classes)
+    relative = np.asarray(rule.weights) / rule.weights[0] if isinstance(rule, ClassWeights) else np.empty(0)
+    before, after = (recall_by_class(target, way.predicted, count) for way in (tuned["largest"], best))
+    positives, predicted = (np.bincount(numbers, minlength=count) for numbers in (target, best.predicted))
+    return [
+        {
+            "class": name,
+            "positives": int(total),
+            "predicted": int(given),
+            "weight": float(weight),
+            "recall_by_largest": float(plain),
+            "recall": float(recall),
+        }
+        for name, total, given, weight, plain, recall in zip(
+            classes, positives, predicted, relative, before, after, strict=True
+        )
+    ]

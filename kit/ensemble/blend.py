@@ -12,18 +12,17 @@ from typing import Any
 import numpy as np
 
 from kit.console import Console
-from kit.data.folds import folds_of_run
-from kit.ensemble.members import Ground, check_run, of_files, of_run, write_run
+from kit.data.open_run import OpenRun
+from kit.ensemble.members import BlendBasis, check_run, of_files, of_run, write_run
 from kit.errors import KitError
 from kit.hooks.registry import Registry
-from kit.hooks.specs import MetricSpec, Task
-from kit.inference.trained import store_of_run
+from kit.hooks.specs import MetricSpec
 from kit.run import Run
 from kit.scoring.predictions import Predictions
+from kit.task import Task
 
 # The simplest first: of equals it is chosen.
 METHODS = ("mean", "rank", "logit", "weights")
-EDGE = 1e-6
 
 
 def ranked(values: np.ndarray, together: np.ndarray) -> np.ndarray:
@@ -38,16 +37,11 @@ def ranked(values: np.ndarray, together: np.ndarray) -> np.ndarray:
 
 
 def logit_mean(values: Sequence[np.ndarray], task: Task) -> np.ndarray:
-    """The sigmoid of the mean logit; of a multiclass task the softmax of the mean log-probability."""
+    """The probabilities of the mean logit; of a softmax the mean log-probability."""
     total = np.zeros(values[0].shape, np.float64)
     for each in values:
-        inside = np.clip(each.astype(np.float64), EDGE, 1 - EDGE)
-        total += np.log(inside) if task == "multiclass" else np.log(inside / (1 - inside))
-    total /= len(values)
-    if task != "multiclass":
-        return np.asarray(1 / (1 + np.exp(-total)))
-    powers = np.exp(total - total.max(1, keepdims=True))
-    return np.asarray(powers / powers.sum(1, keepdims=True))
+        total += task.logits(each)
+    return task.from_logits(total / len(values))
 
 
 def weighted(values: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
@@ -137,48 +131,46 @@ def blend(
         raise KitError(f"{what}: name two members or more, each once (kit runs lists runs; --oof and --test add files)")
     for run in runs:
         check_run(first, run)
-    store = store_of_run(registry, first)
-    index = store.index()
-    if list(index.classes) != first.record["classes"]:
-        raise KitError(f"the data's classes are not those of run {first.id}: train again on this data")
     ids = (Predictions.load(first.reading(name)).ids for name in ("oof.npz", "test.npz"))
-    ground = Ground(first, index, folds_of_run(first), registry.metrics.get(store.competition.metric), *ids)
-    members = [of_run(run, ground) for run in runs] + [of_files(oof, test, ground, console) for oof, test in files]
+    basis = BlendBasis(OpenRun(registry, first), *ids)
+    members = [of_run(run, basis) for run in runs] + [of_files(oof, test, basis, console) for oof, test in files]
 
     oofs, tests = [member.oof for member in members], [member.test for member in members]
-    hot = np.eye(index.outputs, dtype=np.float32)[ground.target] if index.task == "multiclass" else ground.target
+    hot = basis.task.as_probabilities(basis.target, len(basis.index.classes))
 
     def estimate(kind: str, name: str, values: np.ndarray) -> dict[str, Any]:
         bar.advance()
-        return {"name": name, "kind": kind, "estimate": ground.score(ground.prediction(values)), "weights": None}
+        return {"name": name, "kind": kind, "estimate": basis.score(basis.prediction(values)), "weights": None}
 
     with console.progress("blend", len(members) + len(METHODS) + 2, "steps") as bar:
-        by_part, weights = fit_weights(hot, oofs, ground.parts)
+        by_part, weights = fit_weights(hot, oofs, basis.parts)
         bar.advance()
         estimates = [estimate("member", member.name, member.oof) for member in members]
         blends = {}
         for name in METHODS:
-            blends[name] = combine(name, oofs, index.task, ground.fold, by_part[ground.parts])
+            blends[name] = combine(name, oofs, basis.task, basis.fold, by_part[basis.parts])
             estimates.append(estimate("method", name, blends[name]))
         estimates[-1]["weights"] = dict(zip(names, weights.tolist(), strict=True))
         chosen = best(
-            [row for row in estimates if row["kind"] == "method" and method in (None, row["name"])], ground.metric
+            [row for row in estimates if row["kind"] == "method" and method in (None, row["name"])], basis.metric
         )
-        test = combine(chosen["name"], tests, index.task, np.zeros(len(ground.test_ids)), weights)
+        test = combine(chosen["name"], tests, basis.task, np.zeros(len(basis.test_ids)), weights)
         bar.advance()
     facts = {
         "method": chosen["name"],
-        "scored_by": "macro F1 with thresholds for each class, nested" if ground.at_cuts else ground.metric.name,
+        "scored_by": f"{basis.metric.name} with thresholds per class, nested"
+        if basis.at_thresholds
+        else basis.metric.name,
         "weights": chosen["weights"],
         "members": [{"name": member.name, **member.digests} for member in members],
         "estimates": estimates,
     }
-    alone = best([row for row in estimates if row["kind"] == "member"], ground.metric)
-    if best([alone, chosen], ground.metric) is alone:
+    alone = best([row for row in estimates if row["kind"] == "member"], basis.metric)
+    if best([alone, chosen], basis.metric) is alone:
         console.warn(
             f"no gain: {alone['name']} alone has {alone['estimate']:.4f}, {chosen['name']} {chosen['estimate']:.4f}"
         )
-    run = write_run(ground, facts, blends[chosen["name"]], test, console)
+    run = write_run(basis, facts, blends[chosen["name"]], test, console)
     return {"run": run.id, "path": str(run.path), **facts, "score": run.record["score"]}
 
 

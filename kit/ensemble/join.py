@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 
 from kit.console import Console
-from kit.data.folds import folds_of_run
-from kit.ensemble.members import Ground, check_run, write_run
+from kit.data.open_run import OpenRun
+from kit.ensemble.members import BlendBasis, check_run, write_run
 from kit.errors import KitError
 from kit.files import sha256
 from kit.hooks.registry import Registry
-from kit.inference.trained import store_of_run
 from kit.run import Run
 from kit.scoring.predictions import Predictions
 
@@ -27,17 +26,15 @@ def join(registry: Registry, runs: Sequence[Run], console: Console) -> dict[str,
         raise KitError("name two runs or more, each once: kit join RUN RUN (kit runs lists them)")
     for run in runs:
         check_run(first, run)
-    store = store_of_run(registry, first)
     parts = {name: [Predictions.load(run.reading(name)) for run in runs] for name in ("oof.npz", "test.npz")}
     whole = {name: _together(runs, part, name) for name, part in parts.items()}
     oof, test = whole["oof.npz"], whole["test.npz"]
-    metric = registry.metrics.get(store.competition.metric)
-    ground = Ground(first, store.index(), folds_of_run(first), metric, oof.ids, test.ids)
+    basis = BlendBasis(OpenRun(registry, first), oof.ids, test.ids)
     members = [
         {"name": run.id, **{name.removesuffix(".npz"): sha256(run.reading(name)) for name in parts}} for run in runs
     ]
     facts = {"method": "join", "members": members}
-    run = write_run(ground, facts, oof.reorder(ground.ids).values, test.values, console)
+    run = write_run(basis, facts, oof.reorder(basis.ids).values, test.values, console)
     scores = [{"run": part.id, "only": part.config.only, "score": part.record.get("score")} for part in runs]
     return {"run": run.id, "path": str(run.path), **facts, "parts": scores, "score": run.record["score"]}
 

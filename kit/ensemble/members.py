@@ -1,9 +1,9 @@
-"""What blends are made of and held against: runs, other tools' files, and the ground of one competition and folds."""
+"""What blends are made of and held against: runs, other tools' files, and the basis of one competition and folds."""
 
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 
 from kit.console import Console, jsonable
-from kit.data.folds import Folds
-from kit.data.index import Index
-from kit.decision.thresholds import parts_of, tune
+from kit.data.open_run import OpenRun
+from kit.decision.rule import nesting_folds
+from kit.decision.thresholds import nested
+from kit.decision.tune import has_rule
 from kit.errors import KitError
 from kit.files import sha256, write_json
-from kit.hooks.specs import MetricSpec
 from kit.run import Run
-from kit.scoring.metrics import flat, score_with_interval
+from kit.scoring.metrics import score_with_interval
 from kit.scoring.predictions import Predictions
 
 # What a blend takes over from the record of its first run.
@@ -35,7 +35,7 @@ class Member:
     digests: dict[str, str]
 
 
-class Ground:
+class BlendBasis:
     """What all members are held against: data, folds and ids of the first run.
 
     n rows have out-of-fold predictions, in the order of the index: `ids`, `target` (as `Index.targets` gives it),
@@ -43,37 +43,32 @@ class Ground:
     rows of other parts). `test_ids` are m ids, in the order of the run's own test predictions.
     """
 
-    def __init__(
-        self, run: Run, index: Index, folds: Folds, metric: MetricSpec, ids: np.ndarray, test_ids: np.ndarray
-    ) -> None:
-        self.run, self.index, self.folds, self.metric, self.task = run, index, folds, metric, index.task
-        once = ~index.train["id"].duplicated().to_numpy()
-        own = once & index.train["id"].isin(set(ids)).to_numpy()
-        frame = index.train[own]
-        self.ids, self.target = frame["id"].to_numpy(object), index.targets(frame)
-        self.fold, self.groups = folds.of(index.train)[own], folds.groups(index.train)[own]
-        self.parts: np.ndarray = np.unique(parts_of(self.fold, self.groups), return_inverse=True)[1]
+    def __init__(self, opened: OpenRun, ids: np.ndarray, test_ids: np.ndarray) -> None:
+        self.run, self.index, self.folds, self.metric = opened.run, opened.index, opened.folds, opened.metric
+        self.task = self.index.task
+        once = ~self.index.train["id"].duplicated().to_numpy()
+        own = once & self.index.train["id"].isin(set(ids)).to_numpy()
+        frame = self.index.train[own]
+        self.ids, self.target = frame["id"].to_numpy(object), self.index.targets(frame)
+        self.fold, self.groups = self.folds.of(self.index.train)[own], self.folds.groups(self.index.train)[own]
+        self.parts: np.ndarray = np.unique(nesting_folds(self.fold, self.groups), return_inverse=True)[1]
         self.test_ids = test_ids
 
-    @cached_property
-    def fold_of(self) -> pd.Series:
-        """The fold of each training id."""
-        return self.folds.table.set_index("id")["fold"]
-
     @property
-    def at_cuts(self) -> bool:
-        """Whether the metric decides at a cut: macro F1 at 0.5 would say nothing of ranks, and little of a mean."""
-        return self.task == "multilabel" and self.metric.name == "macro_f1"
+    def at_thresholds(self) -> bool:
+        """Whether the metric judges classes at thresholds: at 0.5 it would say nothing of ranks, little of a mean."""
+        return self.metric.decision == "thresholds" and has_rule(self.task, self.metric)
 
     def prediction(self, values: np.ndarray) -> np.ndarray:
-        """What the metric takes of values nxK: as they are, or decided, each row by thresholds of the other parts."""
-        if self.at_cuts:
-            return tune(self.target, values, self.parts)["per-class"].decided.astype(np.float32)
-        return flat(self.task, values)
+        """What the metric takes of values nxK: as they are, or at thresholds that each row's other parts give."""
+        if not self.at_thresholds:
+            return self.task.flat(values)
+        tuned = nested("per-class", self.target, values, self.parts, self.metric.beta)
+        return self.task.as_probabilities(tuned, len(self.index.classes))
 
     def score(self, prediction: np.ndarray, rows: np.ndarray | slice = slice(None)) -> float:
         """The metric over some rows of what `prediction` gave."""
-        return self.metric.compute(flat(self.task, self.target)[rows], prediction[rows])
+        return self.metric.compute(self.task.flat(self.target)[rows], prediction[rows])
 
 
 def check_run(first: Run, run: Run) -> None:
@@ -99,55 +94,55 @@ def check_run(first: Run, run: Run) -> None:
         raise KitError(f"run {run.id} has no test predictions: kit predict {run.id}")
 
 
-def of_run(run: Run, ground: Ground) -> Member:
-    """A run's predictions in the order of the ground; other ids are a `KitError`."""
+def of_run(run: Run, basis: BlendBasis) -> Member:
+    """A run's predictions in the order of the basis; other ids are a `KitError`."""
 
     def no_oof(id_: str, missing: bool) -> str:
-        lacks, has = (run, ground.run) if missing else (ground.run, run)
+        lacks, has = (run, basis.run) if missing else (basis.run, run)
         return (
             f"run {lacks.id} has no out-of-fold prediction of id {id_!r}, run {has.id} has one: "
-            f"kit train --resume {lacks.id} --fold {ground.fold_of[id_]}"
+            f"kit train --resume {lacks.id} --fold {basis.folds.fold_of[id_]}"
         )
 
     def no_test(id_: str, missing: bool) -> str:
-        lacks, has = (run, ground.run) if missing else (ground.run, run)
+        lacks, has = (run, basis.run) if missing else (basis.run, run)
         return f"run {lacks.id} has no test prediction of id {id_!r}, run {has.id} has one: kit predict {lacks.id}"
 
     oof, test = run.reading("oof.npz"), run.reading("test.npz")
     return Member(
         run.id,
-        _in_order(Predictions.load(oof), ground.ids, no_oof),
-        _in_order(Predictions.load(test), ground.test_ids, no_test),
+        _in_order(Predictions.load(oof), basis.ids, no_oof),
+        _in_order(Predictions.load(test), basis.test_ids, no_test),
         {"oof": sha256(oof), "test": sha256(test)},
     )
 
 
-def of_files(oof: Path, test: Path, ground: Ground, console: Console) -> Member:
+def of_files(oof: Path, test: Path, basis: BlendBasis, console: Console) -> Member:
     """What another tool predicted; a column `fold` of the first file is held against the run's folds."""
 
     def trouble(id_: str, missing: bool, path: Path = oof, what: str = "out-of-fold") -> str:
-        ids = f"the {what} ids of run {ground.run.id}"
+        ids = f"the {what} ids of run {basis.run.id}"
         if missing:
             return f"{path} has no row for id {id_!r}, one of {ids}: add it"
         return f"{path} has a row for id {id_!r}, which is none of {ids}: leave it out"
 
-    predictions, fold = read_csv(oof, ground.index.output_names)
-    values = _in_order(predictions, ground.ids, trouble)
+    predictions, fold = read_csv(oof, basis.index.output_names)
+    values = _in_order(predictions, basis.ids, trouble)
     if fold is None:
         console.warn(
             f"{oof} has no column fold, so kit can't know whether that tool used these folds: what it learned "
             "of the ids that it predicts here would flatter it"
         )
     else:
-        wrong = fold.to_numpy() != ground.fold_of.loc[predictions.ids].to_numpy()
+        wrong = fold.to_numpy() != basis.folds.fold_of.loc[predictions.ids].to_numpy()
         if wrong.any():
             id_, given = predictions.ids[wrong][0], fold[wrong].iloc[0]
             raise KitError(
-                f"{oof}: id {id_!r} is of fold {given}, but of fold {ground.fold_of[id_]} in run {ground.run.id} "
-                f"({wrong.sum()} ids differ): train that tool on the folds of {ground.run.path / 'folds.csv'}"
+                f"{oof}: id {id_!r} is of fold {given}, but of fold {basis.folds.fold_of[id_]} in run {basis.run.id} "
+                f"({wrong.sum()} ids differ): train that tool on the folds of {basis.run.path / 'folds.csv'}"
             )
     tests = _in_order(
-        read_csv(test, ground.index.output_names)[0], ground.test_ids, partial(trouble, path=test, what="test")
+        read_csv(test, basis.index.output_names)[0], basis.test_ids, partial(trouble, path=test, what="test")
     )
     return Member(str(oof), values, tests, {"oof": sha256(oof), "test": sha256(test)})
 
@@ -204,23 +199,23 @@ def read_csv(path: Path, names: tuple[str, ...]) -> tuple[Predictions, pd.Series
     return Predictions(ids.to_numpy(object), names, values), fold
 
 
-def write_run(ground: Ground, facts: dict[str, Any], oof: np.ndarray, test: np.ndarray, console: Console) -> Run:
+def write_run(basis: BlendBasis, facts: dict[str, Any], oof: np.ndarray, test: np.ndarray, console: Console) -> Run:
     """A new run with these predictions, its score with an interval and each fold's, as training leaves them."""
-    first, prediction = ground.run, ground.prediction(oof)
-    target, grouped_by = flat(ground.task, ground.target), ground.folds.grouped_by
-    score = score_with_interval(ground.metric, target, prediction, ground.groups, grouped_by, console)
+    first, prediction = basis.run, basis.prediction(oof)
+    target, grouped_by = basis.task.flat(basis.target), basis.folds.grouped_by
+    score = score_with_interval(basis.metric, target, prediction, basis.groups, grouped_by, console)
     note = f"{facts['method']} of {', '.join(member['name'] for member in facts['members'])}"
     config = first.config.model_copy(update={"model": "blend", "note": note})
     taken = {name: first.record[name] for name in FACTS if name in first.record}
     run = Run.create(config, {**taken, "planned": [], "blend": jsonable(facts)})
     with run.writing("folds.csv") as path:
         shutil.copyfile(first.reading("folds.csv"), path)
-    for name, ids, values in (("oof.npz", ground.ids, oof), ("test.npz", ground.test_ids, test)):
+    for name, ids, values in (("oof.npz", basis.ids, oof), ("test.npz", basis.test_ids, test)):
         with run.writing(name) as path:
-            Predictions(ids, ground.index.output_names, values).save(path)
-    for fold in np.unique(ground.fold):
-        own = ground.score(flat(ground.task, oof), ground.fold == fold)
-        result = {"metric": ground.metric.name, "score": own, "seconds": 0.0}
+            Predictions(ids, basis.index.output_names, values).save(path)
+    for fold in np.unique(basis.fold):
+        own = basis.score(basis.task.flat(oof), basis.fold == fold)
+        result = {"metric": basis.metric.name, "score": own, "seconds": 0.0}
         write_json(run.fold_dir(fold) / "result.json", jsonable(result))
     run.update(state="finished", score=score)
     return run

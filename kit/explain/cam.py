@@ -88,18 +88,18 @@ def raw_maps(
     try:
         with torch.set_grad_enabled(method != "cam"):
             # Not `network(...)`: hooks would break a compiled network into pieces, each compiled anew.
-            logits = _by_class(model, model.logits(model.network.forward(batch.images, batch.extras)))
+            logits = _by_class(model, model.logits(model.network.forward(batch.images, batch.metadata)))
     finally:
         for hook in hooks:
             hook.remove()
     found = logits.detach()
-    shares = (found.softmax(1) if model.task == "multiclass" else found.sigmoid()).cpu().numpy()
+    shares = model.task.probabilities(found).cpu().numpy()
     classes = choose(shares)
     number = torch.from_numpy(classes).to(found.device)
     if method == "cam":
         (layer,) = layers
         classifier = _by_class(model, model.network.get_parameter("head.classifier.weight").T).T
-        # Behind the weights of the map stand those of the second input.
+        # Behind the weights of the map stand those of the metadata.
         weights = classifier[number, : layer.channels, None, None]
         return shares, classes, {layer.name: _weighted(kept[layer.name], weights)}
     # An image's logit depends on no other image of its batch, so the sum's gradient is each one's own.
@@ -113,7 +113,7 @@ def raw_maps(
 
 def _by_class(model: Model, outputs: Tensor) -> Tensor:
     """Nx1 of a binary task's logit as Nx2, a column a class: what speaks against the one speaks for the other."""
-    return torch.cat([-outputs, outputs], 1) if model.task == "binary" else outputs
+    return model.task.class_logits(outputs)
 
 
 def cam_layer(model: Model, layers: dict[str, Layer], names: Sequence[str] | None) -> Layer:

@@ -4,28 +4,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import cv2
 import numpy as np
 import pandas as pd
 
 from kit.console import Console
-from kit.data.folds import folds_of_run
-from kit.data.index import Index, label_text
-from kit.data.store import Store
+from kit.data.index import Index
+from kit.data.open_run import OpenRun
 from kit.errors import KitError, nearest
 from kit.explain.cam import METHODS, at_size, cam_layer, raw_maps
 from kit.explain.layers import Layer, chosen_layers, find_layers
-from kit.hooks.registry import Registry
-from kit.inference.trained import index_of, load_fold, no_trained_fold, store_of_run, trained_fold, trained_folds
+from kit.inference.load import load_fold
 from kit.pixels.batches import Loader, ordered_plan
-from kit.pixels.pack import Part, frame_of
+from kit.pixels.pack import Split, frame_of
 from kit.pixels.samples import samples_of
-from kit.run import Run
-from kit.scoring.predictions import decide
 
-PARTS: tuple[Part, ...] = ("train", "test")
-CUT = 0.5  # from which probability on a label is given
-WEIGHT = 0.5  # of the map's colours in an overlay
+SPLITS: tuple[Split, ...] = ("train", "test")
 
 
 @dataclass(frozen=True)
@@ -54,8 +47,7 @@ class Explained:
 
 
 def explain_run(
-    registry: Registry,
-    run: Run,
+    opened: OpenRun,
     ids: Sequence[str],
     layers: Sequence[str] | None = None,
     method: str = "gradcam",
@@ -70,8 +62,7 @@ def explain_run(
     the first trained one, unless a fold is named.
 
     Args:
-        registry: where the network's builder is found.
-        run: with a trained fold.
+        opened: a run with a trained fold.
         ids: training or test ids.
         layers: names; None: the last two sizes of map (`kit.explain.layers`).
         method: a name of `kit.explain.cam.METHODS`.
@@ -84,91 +75,65 @@ def explain_run(
     """
     if method not in METHODS:
         raise KitError(f"no method is called {method!r}: {nearest(method, METHODS)}")
-    store = store_of_run(registry, run)
-    index = index_of(store, run.config)
+    index = opened.index
     if of not in ("predicted", "true", *index.classes):
         raise KitError(f"no class is called {of!r}: give predicted, true or a name; {nearest(of, index.classes)}")
-    parts = _parts(run, index, ids, fold)
-    if of == "true" and any(part == "test" for _, part, _ in parts):
+    splits = _splits(opened, ids, fold)
+    if of == "true" and any(split == "test" for _, split, _ in splits):
         raise KitError("a test id has no label that could be explained: --class predicted or a class's name")
-    return _explain(registry, store, run, index, parts, layers, method, of, console)
+    return _explain(opened, splits, layers, method, of, console)
 
 
-def layers_of_run(registry: Registry, run: Run) -> dict[str, Layer]:
+def layers_of_run(opened: OpenRun) -> dict[str, Layer]:
     """The layers of a run's networks that can be explained."""
-    folds = trained_folds(run)
-    if not folds:
-        raise no_trained_fold(run)
-    store = store_of_run(registry, run)
-    index = index_of(store, run.config)
-    model = load_fold(registry, store, run, index, folds[0])
-    return find_layers(model, store.dataset.channels, len(index.extras), run.config.size)
+    model = load_fold(opened, opened.run.need_network()[0])
+    return find_layers(model, opened.store.dataset.channels, len(opened.index.metadata), opened.config.size)
 
 
-def overlay(image: np.ndarray, map: np.ndarray) -> np.ndarray:
-    """A map's colours over its image: blue is cold, red is hot.
-
-    Args:
-        image: HxWx3 uint8.
-        map: HxW in 0..1.
-
-    Returns:
-        HxWx3 uint8, RGB.
-    """
-    return cv2.addWeighted(image, 1 - WEIGHT, heat(map), WEIGHT, 0)
-
-
-def heat(map: np.ndarray) -> np.ndarray:
-    """The colours of a map (HxW in 0..1) alone: HxWx3 uint8, RGB, from blue over green to red."""
-    levels = np.rint(np.clip(map, 0, 1) * 255).astype(np.uint8)
-    return cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
-
-
-def _parts(run: Run, index: Index, ids: Sequence[str], fold: int | None) -> list[tuple[int, Part, pd.DataFrame]]:
-    """The rows of these ids, by the fold that explains them and the part of the index in which they stand."""
-    trained = trained_folds(run)
-    if not trained:
-        raise no_trained_fold(run)
-    of_id, place = folds_of_run(run).table.set_index("id")["fold"], {id_: n for n, id_ in enumerate(dict.fromkeys(ids))}
-    parts: list[tuple[int, Part, pd.DataFrame]] = []
-    for part in PARTS:
-        frame = frame_of(index, part)
+def _splits(opened: OpenRun, ids: Sequence[str], fold: int | None) -> list[tuple[int, Split, pd.DataFrame]]:
+    """The rows of these ids, by the fold that explains them and the split of the index in which they stand."""
+    run, index = opened.run, opened.index
+    trained, of_id = run.need_network(), opened.folds.fold_of
+    place = {id_: n for n, id_ in enumerate(dict.fromkeys(ids))}
+    splits: list[tuple[int, Split, pd.DataFrame]] = []
+    for split in SPLITS:
+        frame = frame_of(index, split)
         rows = frame[frame["id"].isin(place)]
         rows = rows.iloc[np.argsort(rows["id"].map(place), kind="stable")]
-        own = rows["id"].map(of_id) if part == "train" else pd.Series(trained[0], rows.index)
+        own = rows["id"].map(of_id) if split == "train" else pd.Series(trained[0], rows.index)
         judge = own if fold is None else pd.Series(fold, rows.index)
-        parts += [(trained_fold(run, int(number)), part, rows[judge == number]) for number in np.unique(judge)]
-    known = {id_ for _, _, frame in parts for id_ in frame["id"]}
+        splits += [(run.trained_fold(int(number)), split, rows[judge == number]) for number in np.unique(judge)]
+    known = {id_ for _, _, frame in splits for id_ in frame["id"]}
     if unknown := [id_ for id_ in place if id_ not in known]:
         raise KitError(f"no training or test image has the id {unknown[0]!r}: check --images, or leave it out")
-    return parts
+    return splits
 
 
 def _explain(
-    registry: Registry,
-    store: Store,
-    run: Run,
-    index: Index,
-    parts: list[tuple[int, Part, pd.DataFrame]],
+    opened: OpenRun,
+    splits: list[tuple[int, Split, pd.DataFrame]],
     names: Sequence[str] | None,
     method: str,
     of: str,
     console: Console,
 ) -> Iterator[Explained]:
-    config, total = run.config, sum(len(frame) for _, _, frame in parts)
-    of_part = {part: samples_of(store, index, part, config, console) for part in dict.fromkeys(p for _, p, _ in parts)}
-    with console.progress(f"{method} of {run.id}", total) as bar:
-        for fold, part, frame in parts:
-            model = load_fold(registry, store, run, index, fold)
-            found = find_layers(model, store.dataset.channels, len(index.extras), config.size)
+    config, store, index = opened.config, opened.store, opened.index
+    total = sum(len(frame) for _, _, frame in splits)
+    of_split = {
+        split: samples_of(store, index, split, config, console) for split in dict.fromkeys(p for _, p, _ in splits)
+    }
+    with console.progress(f"{method} of {opened.run.id}", total) as bar:
+        for fold, split, frame in splits:
+            model = load_fold(opened, fold)
+            found = find_layers(model, store.dataset.channels, len(index.metadata), config.size)
             layers = [cam_layer(model, found, names)] if method == "cam" else chosen_layers(found, names)
             for module in (model.network, model.loss):
                 module.eval().requires_grad_(False)
-            samples = of_part[part](frame)
+            samples = of_split[split](frame)
             loader = Loader(samples, None, config.workers, model.runtime.device, model.normalize)
             for batch in loader.batches(ordered_plan(np.arange(len(samples)), config.batch_size)):
                 rows = batch.rows.numpy()
-                targets = samples.targets[rows] if part == "train" else None
+                targets = samples.targets[rows] if split == "train" else None
                 choose = partial(_classes, index, of, targets)
                 shares, classes, raw = raw_maps(model, layers, method, batch, choose)
                 maps = {name: at_size(values, config.size).cpu().numpy() for name, values in raw.items()}
@@ -177,7 +142,7 @@ def _explain(
                         id=frame["id"].iat[row],
                         image=store.dataset.picture(samples.image(row)),
                         maps={name: values[place].copy() for name, values in maps.items()},
-                        label="" if targets is None else label_text(index.task, index.classes, targets[place]),
+                        label="" if targets is None else index.task.label_text(index.classes, targets[place]),
                         predicted=_predicted(index, shares[place]),
                         probability=float(shares[place, classes[place]]),
                         explained=index.classes[classes[place]],
@@ -189,17 +154,13 @@ def _explain(
 def _classes(index: Index, of: str, targets: np.ndarray | None, shares: np.ndarray) -> np.ndarray:
     """The number of the class that is explained of each image, from its probabilities BxC and its target."""
     if of == "true" and targets is not None:
-        if index.task != "multilabel":
-            return targets.reshape(-1).astype(np.int64)
-        # Without any label the likeliest class counts.
-        shares = np.where((targets > 0) | ~(targets > 0).any(1, keepdims=True), shares, -1)
+        # Of several labels the likeliest is explained, and without any label the likeliest class.
+        hot = index.task.one_hot(targets, len(index.classes))
+        shares = np.where(hot | ~hot.any(1, keepdims=True), shares, -1)
     if of in ("predicted", "true"):
         return shares.argmax(1)
     return np.full(len(shares), index.classes.index(of))
 
 
 def _predicted(index: Index, shares: np.ndarray) -> str:
-    if index.task != "multilabel":
-        return index.classes[int(shares.argmax())]
-    given = decide(shares[None], np.full(len(shares), CUT))[0]
-    return ", ".join(index.classes[number] for number in np.argsort(-shares, kind="stable") if given[number])
+    return ", ".join(index.classes[number] for number in index.task.predicted_numbers(shares))

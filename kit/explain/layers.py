@@ -52,16 +52,16 @@ class Layer:
         return output.permute(0, 3, 1, 2)
 
 
-def find_layers(model: Model, channels: int, extras: int, size: int) -> dict[str, Layer]:
+def find_layers(model: Model, channels: int, metadata: int, size: int) -> dict[str, Layer]:
     """All layers that give a map of more than one place, by name, in the order in which they are passed.
 
     Modules that are called more than once in a pass, as a shared activation is, have no one output and are left out.
 
     Args:
         model: in any mode; it is the same afterwards.
-        channels, extras, size: of its input: channels, width of the second input, side in pixels.
+        channels, metadata, size: of its input: channels, width of the metadata, side in pixels.
     """
-    outputs, logits = _passed(model, channels, extras, size)
+    outputs, logits = _passed(model, channels, metadata, size)
     shapes: dict[str, tuple[Form, int, int]] = {}
     form: Form = "channels first"
     for name, output in outputs.items():
@@ -105,7 +105,7 @@ def chosen_layers(layers: dict[str, Layer], names: Sequence[str] | None) -> list
     return [layers[name] for name in dict.fromkeys(names)]
 
 
-def _passed(model: Model, channels: int, extras: int, size: int) -> tuple[dict[str, Tensor], Tensor]:
+def _passed(model: Model, channels: int, metadata: int, size: int) -> tuple[dict[str, Tensor], Tensor]:
     """What each module gives for two images of noise, with a graph, and the logits."""
     outputs: dict[str, Tensor] = {}
     several: set[str] = set()
@@ -132,7 +132,7 @@ def _passed(model: Model, channels: int, extras: int, size: int) -> tuple[dict[s
     try:
         with torch.enable_grad():
             # Not `network(...)`: hooks would break a compiled network into pieces, each compiled anew.
-            output = network.eval().forward(images, torch.zeros(2, extras, device=device))
+            output = network.eval().forward(images, torch.zeros(2, metadata, device=device))
             logits = model.logits(output)
     finally:
         network.train(was_training)

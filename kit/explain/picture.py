@@ -4,18 +4,39 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
+import cv2
 import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from kit.data.images import resize
-from kit.explain.explain import Explained, heat, overlay
+from kit.explain.explain import Explained
 
 SIDE = 192  # of a picture in the grid, and the least of one in a file of its own; pixels
 GAP, MARGIN = 6, 14
 HEADING, LINE, TEXT = 20, 19, 13
 WIDEST = 2000  # of the grid
 INK = (40, 40, 40)
+WEIGHT = 0.5  # of the map's colours in an overlay
+
+
+def overlay(image: np.ndarray, map: np.ndarray) -> np.ndarray:
+    """A map's colours over its image: blue is cold, red is hot.
+
+    Args:
+        image: HxWx3 uint8.
+        map: HxW in 0..1.
+
+    Returns:
+        HxWx3 uint8, RGB.
+    """
+    return cv2.addWeighted(image, 1 - WEIGHT, heat(map), WEIGHT, 0)
+
+
+def heat(map: np.ndarray) -> np.ndarray:
+    """The colours of a map (HxW in 0..1) alone: HxWx3 uint8, RGB, from blue over green to red."""
+    levels = np.rint(np.clip(map, 0, 1) * 255).astype(np.uint8)
+    return cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
 
 
 def tile(explained: Explained, side: int) -> np.ndarray:

@@ -94,7 +94,7 @@ class Plugins:
         from typer.main import get_command_name
 
         owners = {command.name: BUILT_IN for command in app.registered_commands}
-        for implementation in sorted(self.manager.hook.kit_commands.get_hookimpls(), key=lambda one: one.plugin_name):
+        for implementation in sorted(self.manager.hook.kit_commands.get_hookimpls(), key=_built_in_first):
             key, own = implementation.plugin_name, Typer()
             try:
                 implementation.function(*[own] * len(implementation.argnames))
@@ -113,6 +113,11 @@ class Plugins:
     def mark_broken(self, key: str, reason: str) -> None:
         """Keep why a registered plugin can't be used."""
         self._records[key] = replace(self._records[key], error=reason)
+
+
+def _built_in_first(implementation: pluggy.HookImpl) -> tuple[bool, str]:
+    """Sort key: no distribution takes the name of a built-in command by standing before it in the alphabet."""
+    return not implementation.plugin_name.startswith(f"{BUILT_IN}:"), implementation.plugin_name
 
 
 def _reason(error: BaseException) -> str:

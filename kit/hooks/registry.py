@@ -34,7 +34,7 @@ class Clash:
         )
 
 
-class Shelf(Generic[S]):
+class Specs(Generic[S]):
     """The specs of one kind."""
 
     def __init__(self, plugins: Plugins, kind: str, hook: str, type_: type[S]) -> None:
@@ -92,51 +92,51 @@ class Registry:
 
     def __init__(self, plugins: Plugins | None = None) -> None:
         self.plugins = load_plugins() if plugins is None else plugins
-        self._shelves: dict[str, Shelf[Any]] = {}
+        self._specs: dict[str, Specs[Any]] = {}
 
-    def _shelf(self, kind: str, hook: str, type_: type[S]) -> Shelf[S]:
-        if kind not in self._shelves:
-            self._shelves[kind] = Shelf(self.plugins, kind, hook, type_)
-        return self._shelves[kind]
+    def _of(self, kind: str, hook: str, type_: type[S]) -> Specs[S]:
+        if kind not in self._specs:
+            self._specs[kind] = Specs(self.plugins, kind, hook, type_)
+        return self._specs[kind]
 
     @property
-    def competitions(self) -> Shelf[Competition]:
+    def competitions(self) -> Specs[Competition]:
         """Competitions, found by name, alias or slug."""
-        return self._shelf("competition", "kit_competitions", Competition)
+        return self._of("competition", "kit_competitions", Competition)
 
     @property
-    def datasets(self) -> Shelf[DatasetSpec]:
+    def datasets(self) -> Specs[DatasetSpec]:
         """Datasets."""
-        return self._shelf("dataset", "kit_datasets", DatasetSpec)
+        return self._of("dataset", "kit_datasets", DatasetSpec)
 
     @property
-    def models(self) -> Shelf[ModelSpec]:
+    def models(self) -> Specs[ModelSpec]:
         """Networks."""
-        return self._shelf("model", "kit_models", ModelSpec)
+        return self._of("model", "kit_models", ModelSpec)
 
     @property
-    def losses(self) -> Shelf[LossSpec]:
+    def losses(self) -> Specs[LossSpec]:
         """Losses."""
-        return self._shelf("loss", "kit_losses", LossSpec)
+        return self._of("loss", "kit_losses", LossSpec)
 
     @property
-    def submissions(self) -> Shelf[SubmissionSpec]:
+    def submissions(self) -> Specs[SubmissionSpec]:
         """Submission formats."""
-        return self._shelf("submission", "kit_submissions", SubmissionSpec)
+        return self._of("submission", "kit_submissions", SubmissionSpec)
 
     @property
-    def metrics(self) -> Shelf[MetricSpec]:
+    def metrics(self) -> Specs[MetricSpec]:
         """Metrics."""
-        return self._shelf("metric", "kit_metrics", MetricSpec)
+        return self._of("metric", "kit_metrics", MetricSpec)
 
     @property
-    def trackers(self) -> Shelf[TrackerSpec]:
+    def trackers(self) -> Specs[TrackerSpec]:
         """Trackers."""
-        return self._shelf("tracker", "kit_trackers", TrackerSpec)
+        return self._of("tracker", "kit_trackers", TrackerSpec)
 
     def problems(self) -> tuple[list[Plugin], list[Clash]]:
         """Ask every hook, then give all plugins (the broken with their reason) and all clashes of names."""
-        shelves = (
+        kinds = (
             self.competitions,
             self.datasets,
             self.models,
@@ -145,4 +145,4 @@ class Registry:
             self.metrics,
             self.trackers,
         )
-        return self.plugins.records, [clash for shelf in shelves for clash in shelf.clashes.values()]
+        return self.plugins.records, [clash for specs in kinds for clash in specs.clashes.values()]

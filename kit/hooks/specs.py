@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from kit.data.index import Index
     from kit.scoring.predictions import Predictions
 
-Task = Literal["binary", "multiclass", "multilabel"]
-TASKS: tuple[Task, ...] = ("binary", "multiclass", "multilabel")
+# Each is an object in `kit.task`.
+TaskName = Literal["binary", "multiclass", "multilabel"]
+TASK_NAMES: tuple[TaskName, ...] = ("binary", "multiclass", "multilabel")
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,14 @@ class Competition:
         url: its page.
         facts: what `kit info` prints besides: counts, bytes, medals.
         defaults: values of `TrainConfig` for the real data.
-        sample_defaults: values that replace those for the synthetic miniature.
+        miniature_defaults: values that replace those for the synthetic miniature.
         epoch_metrics: names of further metrics that each validation computes.
     """
 
     name: str
     title: str
     slug: str
-    task: Task
+    task: TaskName
     metric: str
     dataset: str
     submission: str
@@ -59,12 +60,12 @@ class Competition:
     url: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    sample_defaults: Mapping[str, Any] = field(default_factory=dict)
+    miniature_defaults: Mapping[str, Any] = field(default_factory=dict)
     epoch_metrics: tuple[str, ...] = ("accuracy",)
 
     def __post_init__(self) -> None:
-        if self.task not in TASKS:
-            raise ValueError(f"task {self.task!r} of competition {self.name!r} is none of {', '.join(TASKS)}")
+        if self.task not in TASK_NAMES:
+            raise ValueError(f"task {self.task!r} of competition {self.name!r} is none of {', '.join(TASK_NAMES)}")
 
     @classmethod
     def from_toml(cls, path: Path) -> "Competition":
@@ -98,13 +99,13 @@ class DatasetSpec:
         groups: a file of groups that the person gives (`kit folds --group FILE`) -> {id: group}; by default a csv
             whose first column is the id and whose last is the group.
         figures: pictures for `kit explore` beside the general ones.
-        sample: writes a synthetic miniature in the real layout: (folder, seed).
+        miniature: writes a synthetic miniature in the real layout: (folder, seed).
         likeness: the files of one sample -> HxW uint8, the picture by which near-duplicates are told; where given,
             `kit folds` keeps near-duplicates in one fold without being asked. By default `picture` in grey.
         statistics: (index, frame) -> mean and standard deviation of each row's channels, nxC of pixels in 0..1, where
             the data brings them (`--set normalize=plate`); None where it does not: they are measured.
-        extra: (csv or folder that a person gives with `--extra`, index) -> rows like `index.train`, for the training
-            part of every fold. Names of files are absolute or relative to the index's root.
+        external: (csv or folder given with `--external`, index) -> rows like `index.train`, from which all folds learn.
+            Names of files are absolute or relative to the index's root.
         any_size: images may be of unlike sizes; otherwise `kit check` takes that for a fault.
     """
 
@@ -115,9 +116,9 @@ class DatasetSpec:
     composite: Callable[["np.ndarray"], "np.ndarray"] | None = None
     groups: Callable[[Path], Mapping[str, str]] | None = None
     figures: Callable[["Index"], Iterable[Picture]] | None = None
-    sample: Callable[[Path, int], None] | None = None
+    miniature: Callable[[Path, int], None] | None = None
     likeness: Callable[[tuple[Path, ...]], "np.ndarray"] | None = None
-    extra: Callable[[Path, "Index"], "pd.DataFrame"] | None = None
+    external: Callable[[Path, "Index"], "pd.DataFrame"] | None = None
     statistics: Callable[["Index", "pd.DataFrame"], "tuple[np.ndarray, np.ndarray] | None"] | None = None
     any_size: bool = False
 
@@ -137,7 +138,7 @@ class ModelRequest:
         channels: input channels; a pretrained stem is widened to them.
         outputs: number of logits.
         head: name of the head, see `kit.model.network.HEADS`.
-        extras: width of the second input (metadata), 0 for none.
+        metadata: number of metadata columns, 0 for none.
         pretrained: start from pretrained weights; raise `KitError` when they can't be had.
     """
 
@@ -145,7 +146,7 @@ class ModelRequest:
     channels: int
     outputs: int
     head: str
-    extras: int
+    metadata: int
     pretrained: bool
 
 
@@ -155,7 +156,7 @@ class ModelSpec:
 
     Args:
         name: unique; a trailing `/*` makes it a family.
-        build: request -> module whose `forward(images, extras)` takes float images BxCxHxW and extras BxE (or None)
+        build: request -> module whose `forward(images, metadata)` takes float images BxCxHxW and metadata BxE (or None)
             and gives `kit.model.network.Output(logits BxK, embedding BxD)`.
         description: half a line for lists.
         mean: the mean a channel, of pixels in 0..1, by which its pretrained weights want images normalised.
@@ -206,7 +207,7 @@ class LossSpec:
 
     name: str
     build: Callable[[LossRequest], "nn.Module"]
-    tasks: tuple[Task, ...] = TASKS
+    tasks: tuple[TaskName, ...] = TASK_NAMES
     description: str = ""
 
 
@@ -226,8 +227,8 @@ class SubmissionSpec:
         name: unique.
         write: (predictions, index, path): writes the csv, rows in the order that the competition wants.
         check: (path of the csv, folder of the data) -> findings; reads nothing but the csv and the sample submission.
-        postprocess: predictions, of test or training ids, and index -> predictions (plate assignment); applied before
-            `write`, and scored by `kit evaluate`, where the person asks for it (`--plates`).
+        postprocess: predictions, of test or training ids, and index -> predictions; applied before
+            `write`, and scored by `kit evaluate`, where the person asks for it (`--postprocess`).
         grade: (path of the csv, path of the published truth) -> numbers by name, the official score first
             (`kit grade`).
     """
@@ -250,13 +251,19 @@ class MetricSpec:
             numbers, prediction nxK; multilabel: target and prediction nxK. Predictions are probabilities.
         tasks: the tasks it fits.
         label: how tables call it.
+        decision: which rule `kit thresholds` tunes for it, where it judges answers and not ranks: `thresholds` (a
+            multi-label task: from which probability on a class is given) or `weights` (a multiclass task: by what each
+            class's probability is multiplied). None: it judges probabilities as they are.
+        beta: weight of recall when thresholds are searched, class by class, by F-beta.
     """
 
     name: str
     higher_is_better: bool
     compute: Callable[["np.ndarray", "np.ndarray"], float]
-    tasks: tuple[Task, ...] = TASKS
+    tasks: tuple[TaskName, ...] = TASK_NAMES
     label: str = ""
+    decision: Literal["thresholds", "weights"] | None = None
+    beta: float = 1.0
 
 
 class Tracker(Protocol):
@@ -302,6 +309,3 @@ class TrackerSpec:
     name: str
     open: Callable[[Path, int], Tracker]
     check: Callable[[], None] | None = None
-
-
-Spec = Competition | DatasetSpec | ModelSpec | LossSpec | SubmissionSpec | MetricSpec | TrackerSpec

@@ -32,17 +32,17 @@ def forward(
     batch_size: int,
     views: Sequence[View] = (),
     has_targets: bool = True,
-    give: Callable[[Output], Tensor] | None = None,
+    output_of: Callable[[Output], Tensor] | None = None,
     after_batch: Callable[[int], None] = lambda images: None,
 ) -> Forward:
-    """Run a model over all samples of a loader, averaging over `views` of each what `give` takes of its output: BxK
+    """Run a model over all samples of a loader and average over `views` what `output_of` takes of its output (BxK): the
     probabilities by default. Without views it is the image itself.
 
     Several processes share the samples, and each gets the result of all. The network is in eval mode inside and in its
     earlier mode again afterwards. The loss is that of the first view. `after_batch` is called with the number of images
     done; what it raises ends the pass.
     """
-    give = give or model.probabilities
+    output_of = output_of or model.probabilities
     was_training = model.network.training
     model.network.eval()
     device = model.runtime.device
@@ -56,11 +56,11 @@ def forward(
             count = len(batch.rows)
             images = torch.cat([view(batch.images) for view in views]) if views else batch.images
             with model.runtime.autocast():
-                output = model.network(images, batch.extras.repeat(count_views, 1))
+                output = model.network(images, batch.metadata.repeat(count_views, 1))
                 if has_targets:
                     first = Output(output.logits[:count], output.embedding[:count])
                     loss_sum += model.loss(first, batch) * count
-            share = give(output).unflatten(0, (count_views, count)).mean(0)
+            share = output_of(output).unflatten(0, (count_views, count)).mean(0)
             if not done:
                 # On the device, since fetching each batch would wait for it; in one piece, since many small ones
                 # between the large ones of the network would keep the memory from being given back.
@@ -78,21 +78,21 @@ def forward_views(
     model: Model,
     samples: Sequence[tuple[Scale, Samples]],
     config: TrainConfig,
-    give: Callable[[Output], Tensor] | None = None,
+    output_of: Callable[[Output], Tensor] | None = None,
     after_batch: Callable[[int], None] = lambda images: None,
 ) -> np.ndarray:
-    """The mean over all views at all scales of what `give` takes of a model's output, nxK float64.
+    """The mean over all views at all scales of what `output_of` takes of a model's output, nxK float64.
 
     Args:
         model: of one fold.
         samples: the same ones at each scale.
         config: of the run.
-        give, after_batch: as those of `forward`.
+        output_of, after_batch: as those of `forward`.
     """
     counts = [max(1, len(scale.views)) for scale, _ in samples]
     total: np.ndarray = np.zeros(())
     for count, (scale, some) in zip(counts, samples, strict=True):
         loader = Loader(some, None, config.workers, model.runtime.device, model.normalize)
-        found = forward(model, loader, config.batch_size * 2, scale.views, False, give, after_batch)
+        found = forward(model, loader, config.batch_size * 2, scale.views, False, output_of, after_batch)
         total = total + found.probabilities.astype(np.float64) * (count / sum(counts))
     return total

@@ -33,7 +33,9 @@ class Centres:
     @classmethod
     def of(cls, model: Model, learned: Loader, classes: int, batch_size: int) -> "Centres":
         """The centres of a multiclass task from the samples that the network has learned from, not augmented."""
-        found = torch.from_numpy(forward(model, learned, batch_size, has_targets=False, give=embedding).probabilities)
+        found = torch.from_numpy(
+            forward(model, learned, batch_size, has_targets=False, output_of=embedding).probabilities
+        )
         target = torch.tensor(learned.samples.targets)
         sums = torch.zeros(classes, found.shape[1]).index_add_(0, target, found)
         known = torch.bincount(target, minlength=classes) > 0

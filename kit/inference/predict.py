@@ -7,14 +7,12 @@ import numpy as np
 import pandas as pd
 
 from kit.console import Console
-from kit.data.folds import folds_of_run
 from kit.data.index import Index, rows_of
-from kit.data.store import Store
+from kit.data.open_run import OpenRun
 from kit.errors import KitError
-from kit.hooks.registry import Registry
 from kit.inference.forward import forward_views
+from kit.inference.load import load_fold
 from kit.inference.nearest import Centres
-from kit.inference.trained import index_of, load_fold, no_trained_fold, store_of_run, trained_fold, trained_folds
 from kit.inference.views import Scale, scaled_samples
 from kit.pixels.batches import Loader
 from kit.pixels.samples import samples_of
@@ -23,8 +21,7 @@ from kit.scoring.predictions import Predictions
 
 
 def predict_test(
-    registry: Registry,
-    run: Run,
+    opened: OpenRun,
     scales: Sequence[Scale],
     console: Console,
     nearest: bool = False,
@@ -33,8 +30,7 @@ def predict_test(
     """Predict every test id and save `test.npz` into the run.
 
     Args:
-        registry: where the network's builder is found.
-        run: with at least one trained fold.
+        opened: a run with at least one trained fold.
         scales: the views that are averaged, each counting the same.
         console: for progress.
         only_fold: by the network of this fold alone.
@@ -43,29 +39,27 @@ def predict_test(
     Returns:
         The document of `kit predict --json`.
     """
-    config, folds = run.config, _folds(run, only_fold, console)
-    store = store_of_run(registry, run)
-    index = index_of(store, config)
-    rows = _rows(run, store, index, nearest)
-    _warn_of_same_inputs(index, console)
+    run, config, store, index = opened.run, opened.config, opened.store, opened.index
+    folds, rows = _folds(run, only_fold, console), _rows(opened, nearest)
+    _warn_of_same_metadata(index, console)
 
     tests = [(scale, scaled_samples(store, index, "test", config, scale, console)(rows)) for scale in scales]
     views = sum(len(scale.views) for scale in scales)
     of_train = samples_of(store, index, "train", config, console) if nearest else None
-    train, fold_of_row = rows_of(index.train, config.only), folds_of_run(run).of(index.train)
+    train, fold_of_row = rows_of(index.train, config.only), opened.folds.of(index.train)
     fold_of_row = fold_of_row[index.train.index.get_indexer(train.index)]
     total, held_out = np.zeros((len(rows), index.outputs), np.float64), []
     with console.progress(f"predict {len(folds)} folds x {views} views", len(rows) * len(folds) * len(scales)) as bar:
         for fold in folds:
-            model = load_fold(registry, store, run, index, fold)
-            give = None
+            model = load_fold(opened, fold)
+            output_of = None
             if of_train is not None:
                 learned, judged = train[fold_of_row != fold], train[fold_of_row == fold]
                 loader = Loader(of_train(learned), None, config.workers, model.runtime.device, model.normalize)
-                give = Centres.of(model, loader, index.outputs, config.batch_size * 2).probabilities
-                own = forward_views(model, [(Scale(config.size, ()), of_train(judged))], config, give)
+                output_of = Centres.of(model, loader, index.outputs, config.batch_size * 2).probabilities
+                own = forward_views(model, [(Scale(config.size, ()), of_train(judged))], config, output_of)
                 held_out.append(Predictions(judged["id"].to_numpy(), index.output_names, own.astype(np.float32)))
-            total += forward_views(model, tests, config, give, bar.advance)
+            total += forward_views(model, tests, config, output_of, bar.advance)
     values = (total / len(folds)).astype(np.float32)
     predictions = Predictions(rows["id"].to_numpy(), index.output_names, values).mean_by_id()
     with run.writing("test.npz") as path:
@@ -77,48 +71,45 @@ def predict_test(
         "sides": [scale.side for scale in scales],
     }
     if nearest:
-        facts["nearest"] = _score(registry, store, index, held_out)
+        facts["nearest"] = _score(opened, held_out)
     run.update(predictions=facts)
     return {"run": run.id, "path": str(run.path / "test.npz"), **facts}
 
 
 def _folds(run: Run, only_fold: int | None, console: Console) -> list[int]:
-    folds = trained_folds(run)
-    if not folds:
-        raise no_trained_fold(run)
+    folds = run.need_network()
     if only_fold is not None:
-        return [trained_fold(run, only_fold)]
+        return [run.trained_fold(only_fold)]
     if len(folds) < run.config.folds:
         console.warn(f"{len(folds)} of {run.config.folds} folds are trained: the mean is over these")
     return folds
 
 
-def _rows(run: Run, store: Store, index: Index, nearest: bool) -> pd.DataFrame:
+def _rows(opened: OpenRun, nearest: bool) -> pd.DataFrame:
     """The test rows that a run predicts; none, and classes by distance where there are no classes, are a `KitError`."""
-    name = store.competition.name
+    run, index, name = opened.run, opened.index, opened.competition.name
     if not len(index.test):
-        raise KitError(f"{store.root} has no test images: kit check {name}")
-    if nearest and index.task != "multiclass":
-        raise KitError(f"{name} is a {index.task} task, which has no nearest class: leave --nearest out")
+        raise KitError(f"{opened.store.root} has no test images: kit check {name}")
+    if nearest and not index.task.softmax:
+        raise KitError(f"{name} is a {index.task} task, which has no nearest class: drop --nearest")
     rows = rows_of(index.test, run.config.only)
     if not len(rows):
         raise KitError(f"no test image has {run.config.only}: run {run.id} has nothing to predict")
     return rows
 
 
-def _warn_of_same_inputs(index: Index, console: Console) -> None:
-    """Say so where the network gets further inputs that tell nothing of the test images."""
-    of_train, of_test = (index.extra_inputs(frame) for frame in (index.train, index.test))
+def _warn_of_same_metadata(index: Index, console: Console) -> None:
+    """Say so where the network gets metadata that tells nothing of the test images."""
+    of_train, of_test = (index.metadata_of(frame) for frame in (index.train, index.test))
     if len(of_test) > 1 and (of_test == of_test[0]).all() and not (of_train == of_train[0]).all():
         console.warn(
-            "the further inputs are the same for all test images, so they are taken for unknown: is their "
-            "metadata there? a run without inputs may do better"
+            "the metadata is the same for all test images, so it counts as unknown: is the file with it there? "
+            "a run without metadata may do better"
         )
 
 
-def _score(registry: Registry, store: Store, index: Index, held_out: list[Predictions]) -> dict[str, Any]:
+def _score(opened: OpenRun, held_out: list[Predictions]) -> dict[str, Any]:
     """The competition's metric of the nearest class on the validation images, to set beside the run's own score."""
     ids, values = np.concatenate([part.ids for part in held_out]), np.concatenate([part.values for part in held_out])
-    means = Predictions(ids, index.output_names, values).mean_by_id()
-    metric = registry.metrics.get(store.competition.metric)
-    return {"metric": metric.name, "value": metric.compute(index.targets_of(means.ids), means.values)}
+    means = Predictions(ids, opened.index.output_names, values).mean_by_id()
+    return {"metric": opened.metric.name, "value": opened.score(opened.index.targets_of(means.ids), means.values)}

@@ -16,7 +16,7 @@ from kit.config import TrainConfig, validate
 from kit.console import Console
 from kit.data.index import Index
 from kit.data.store import Store
-from kit.pixels.pack import Part
+from kit.pixels.pack import Split
 from kit.pixels.samples import Samples, samples_of
 
 View = Callable[[Tensor], Tensor]
@@ -66,10 +66,10 @@ def views_of(config: TrainConfig, tta: int | None = None, scales: str | None = N
 
 
 def scaled_samples(
-    store: Store, index: Index, part: Part, config: TrainConfig, scale: Scale, console: Console
+    store: Store, index: Index, split: Split, config: TrainConfig, scale: Scale, console: Console
 ) -> Callable[[pd.DataFrame], Samples]:
     """As `samples_of`, at the side of a scale."""
-    return samples_of(store, index, part, config.model_copy(update={"size": scale.side, "sizes": ()}), console)
+    return samples_of(store, index, split, config.model_copy(update={"size": scale.side, "sizes": ()}), console)
 
 
 def _views(side: int, size: int, flips: int) -> Iterator[View]:

@@ -12,7 +12,7 @@ from kit.console import Console
 from kit.errors import BAD_INPUT, CREDENTIALS, NETWORK, KitError, nearest
 from kit.hooks.specs import Competition
 from kit.kaggle.credentials import Credential, find_credentials, none_found, signed_in
-from kit.kaggle.retry import TRIES, Fault, Patience, TimedAdapter, asked_wait, reason
+from kit.kaggle.retry import TRIES, Fault, Retry, TimedAdapter, asked_wait, reason
 
 try:
     from kagglesdk.competitions.types import competition_api_service as competition_types
@@ -143,7 +143,7 @@ class Kaggle:
         """Send one request until it is answered; a credential that is refused makes room for the next one."""
         if self._credential is None and not self._is_dataset:
             raise none_found(f"{self.competition.name} on Kaggle")
-        patience = Patience("Kaggle", self.console, tries)
+        retries = Retry("Kaggle", self.console, tries)
         while True:
             refusal, fault = None, None
             try:
@@ -156,7 +156,7 @@ class Kaggle:
                 refusal = error  # judged below, lest its text shows as the context of what is raised
             except requests.RequestException as error:
                 # Whoever has no network should hear of it at once; a line that worked may come back.
-                fault = Fault(reason(error), lasting=not self._reached and patience.failed >= FIRST_TRIES - 1)
+                fault = Fault(reason(error), lasting=not self._reached and retries.failed >= FIRST_TRIES - 1)
             except Fault as error:
                 fault = error
             if refusal is not None:
@@ -165,7 +165,7 @@ class Kaggle:
                 continue
             if once and not fault.undone:
                 raise fault
-            patience.pause(fault)
+            retries.pause(fault)
 
     def _send(self, method: str, fields: dict[str, Any]) -> "_Answer":
         owner, _, name = self.slug.rpartition("/")

@@ -105,7 +105,7 @@ def _undamaged(arrive: Callable[[], T], path: Path, console: Console) -> T:
 def _is_there(store: Store, console: Console) -> bool:
     """Whether nothing is to do; data of another origin is a `KitError`."""
     name, note = store.competition.name, store.note
-    if store.is_whole and store.origin != "sample":
+    if store.is_whole and store.origin != "miniature":
         missing = missing_files(store)
         if not missing:
             return True

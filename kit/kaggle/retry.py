@@ -33,7 +33,7 @@ class Fault(Exception):
         self.text, self.wait, self.lasting, self.undone = text, wait, lasting, undone
 
 
-class Patience:
+class Retry:
     """Growing pauses between tries, from half a second to 30; any progress starts them anew.
 
     Args:

@@ -13,7 +13,7 @@ from kit.errors import CREDENTIALS, INTERRUPTED, NETWORK, KitError
 from kit.files import sha256
 from kit.kaggle import retry
 from kit.kaggle.client import Kaggle
-from kit.kaggle.retry import Fault, Patience, asked_wait, open_session, reason
+from kit.kaggle.retry import Fault, Retry, asked_wait, open_session, reason
 from kit.kaggle.submissions import MARK, Submission, describe, enter, entries, listing, moment, reference, runs_of
 from kit.submission.write import CheckedCsv
 
@@ -23,7 +23,7 @@ LOOKS = (0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 @dataclass(frozen=True)
-class Standing:
+class Quota:
     """What may be sent now.
 
     Args:
@@ -43,7 +43,7 @@ class Standing:
     deadline: datetime | None
 
     @classmethod
-    def ask(cls, kaggle: Kaggle, console: Console) -> "Standing":
+    def ask(cls, kaggle: Kaggle, console: Console) -> "Quota":
         """Ask Kaggle; a server that can't say is a warning, a competition that takes nothing a `KitError`."""
         facts = _asked(kaggle, "GetCompetition") or {}
         page = kaggle.competition.url or kaggle.slug
@@ -116,12 +116,12 @@ def send(kaggle: Kaggle, csv: CheckedCsv, message: str, agree: Callable[[str], N
     """
     digest = sha256(csv.path)
     before = listing(kaggle, EARLIER_PAGES)
-    standing = Standing.ask(kaggle, console)
-    standing.say(console)
+    quota = Quota.ask(kaggle, console)
+    quota.say(console)
     for each in _same_bytes(csv.competition.name, digest, before):
         score = "" if each.public is None else f", public score {each.public:g}"
         console.warn(f"the same bytes were sent before: {each.ref}, {each.date[:16]}, {each.status}{score}")
-    if standing.left == 1:
+    if quota.left == 1:
         agree("this uses the last submission of today")
     token = _upload(kaggle, csv.path, console)
     ref = _create(kaggle, token, describe(message, digest), {each.ref for each in before}, console)
@@ -130,7 +130,7 @@ def send(kaggle: Kaggle, csv: CheckedCsv, message: str, agree: Callable[[str], N
     sent = Submission(ref, now, "PENDING", None, None, message, csv.path.name, "", digest[:MARK])
     if csv.run is not None:
         enter(csv.run, sent, digest)
-    return Sent(sent, digest, None if standing.left is None else standing.left - 1, standing.deadline is not None)
+    return Sent(sent, digest, None if quota.left is None else quota.left - 1, quota.deadline is not None)
 
 
 def _asked(kaggle: Kaggle, method: str) -> dict[str, Any] | None:
@@ -162,7 +162,7 @@ def _same_bytes(competition: str, digest: str, before: list[Submission]) -> list
 
 def _upload(kaggle: Kaggle, path: Path, console: Console) -> str:
     """Bring the bytes to Kaggle's storage, which counts as nothing yet, and give the token by which it knows them."""
-    tries, status = Patience("the upload", console), path.stat()
+    tries, status = Retry("the upload", console), path.stat()
     with open_session() as session:
         while True:
             # Each try has an address of its own, so that half an earlier one is nobody's trouble.

@@ -22,7 +22,7 @@ from kit.console import Console
 from kit.errors import DISK, NETWORK, KitError
 from kit.files import read_json, write_json
 from kit.kaggle.connections import LEAST_SPLIT, UNKNOWN, Hash, Lanes, Part, Window, new_map, read_map
-from kit.kaggle.retry import Fault, Patience, asked_wait, open_session, reason
+from kit.kaggle.retry import Fault, Retry, asked_wait, open_session, reason
 
 HASHED_AT_ONCE = 16 << 20  # bytes; less would wake this thread for every chunk
 PROOFS = 3  # times that a file may arrive with another MD5
@@ -61,7 +61,7 @@ class Transfer:
         self.sign, self.path, self.what, self.console = sign, path, what, console
         self.part_path = path.with_name(path.name + ".part")
         self.note_path, self.map_path = (path.with_name(path.name + end) for end in (".part.json", ".part.map"))
-        self.patience = Patience(what, console)
+        self.retries = Retry(what, console)
         self.session = open_session()
         self.session.headers["Accept-Encoding"] = "identity"
         self.address, self.address_lock = "", threading.Lock()
@@ -97,7 +97,7 @@ class Transfer:
             except Changed:
                 self._forget()
             except Fault as fault:
-                self.patience.pause(fault)
+                self.retries.pause(fault)
 
     def run(self) -> None:
         """Fetch all that is missing, prove it, and put it in its place."""
@@ -161,10 +161,10 @@ class Transfer:
                     progress.advance(self.done - progress.done, note)
                     if self.done > self.most:
                         self.most = self.done
-                        self.patience.progress()
+                        self.retries.progress()
                     if fault is not None:
                         lanes.narrow()
-                        self.patience.pause(fault)
+                        self.retries.pause(fault)
                     elif window.over(self.done) and self.left > LEAST_SPLIT and self.ranges:
                         lanes.widen(window.rate)
                     if hashing and behind:

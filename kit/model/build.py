@@ -2,7 +2,6 @@
 
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,9 +18,7 @@ from kit.model.losses import build_loss, loss_terms, predicting_logits
 from kit.model.network import Output
 from kit.pixels.batches import Normalize
 from kit.pixels.statistics import channel_statistics
-
-if TYPE_CHECKING:
-    from kit.hooks.specs import Task
+from kit.task import Task
 
 
 @dataclass(frozen=True)
@@ -32,16 +29,15 @@ class Model:
     loss: nn.Module
     normalize: Normalize
     runtime: Runtime
-    task: "Task"
+    task: Task
 
     def logits(self, output: Output) -> Tensor:
         """The logits that predict: the loss's own classifier where it has one, otherwise the network's."""
         return predicting_logits(self.loss, output).float()
 
     def probabilities(self, output: Output) -> Tensor:
-        """Softmax for a multiclass task, sigmoid otherwise; BxK."""
-        logits = self.logits(output)
-        return logits.softmax(1) if self.task == "multiclass" else logits.sigmoid()
+        """The probabilities of an output, BxK."""
+        return self.task.probabilities(self.logits(output))
 
 
 def seed_everything(*seed: int) -> None:
@@ -52,7 +48,7 @@ def seed_everything(*seed: int) -> None:
     random.seed(number)
 
 
-def statistics(
+def normalization_of(
     config: TrainConfig, registry: Registry, dataset: DatasetSpec, index: Index, console: Console
 ) -> dict[str, list[float]]:
     """Mean and standard deviation a channel: given, or measured on the training images (`data`), else the network's own
@@ -83,8 +79,8 @@ def build_model(
     pretrained: bool,
 ) -> Model:
     """A new network and loss for one fold, on the chosen device."""
-    terms = loss_terms(config.loss, registry, index.task)
-    request = ModelRequest(config.model, dataset.channels, index.outputs, config.head, len(index.extras), pretrained)
+    terms = loss_terms(config.loss, registry, index.task.name)
+    request = ModelRequest(config.model, dataset.channels, index.outputs, config.head, len(index.metadata), pretrained)
     runtime = Runtime.choose(config.amp)
     network = registry.models.get(config.model).build(request)
     memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
@@ -101,9 +97,9 @@ def build_model(
 def _probe(network: nn.Module, size: int, request: ModelRequest, runtime: Runtime) -> int:
     """Pass two black images through a new network: the width of its embedding, and whether its shapes are right."""
     images = torch.zeros(2, request.channels, size, size, device=runtime.device)
-    extras = torch.zeros(2, request.extras, device=runtime.device)
+    metadata = torch.zeros(2, request.metadata, device=runtime.device)
     try:
-        output = network.eval()(images, extras)
+        output = network.eval()(images, metadata)
     except (AssertionError, RuntimeError, ValueError) as error:
         raise KitError(f"{request.name} can't take {size} px images: {error}: give another --size or --model") from None
     network.train()

@@ -24,23 +24,33 @@ class Checkpoints:
         path = folder / "checkpoint.json"
         self.content: dict[str, Any] = read_json(path) if path.is_file() else {}
 
-    def write(self, weights: dict[str, Tensor], state: dict[str, Tensor], progress: Any, keep: int = 1) -> None:
+    def write(
+        self,
+        weights: dict[str, Tensor],
+        tensors: dict[str, Tensor],
+        state: dict[str, Any],
+        *,
+        step: int,
+        best: bool,
+        keep: int = 1,
+    ) -> None:
         """Save what predicts and what training goes on from.
 
         Args:
             weights: of the network and loss that predict.
-            state: of the optimiser, and of the network itself where an average of it predicts.
-            progress: JSON: the step, and at which step the weights were best (these, if it is this one).
+            tensors: of the optimiser, and of the network itself where an average of it predicts.
+            state: JSON, the rest of what training goes on from.
+            step: since the start.
+            best: whether these weights are the best so far.
             keep: how many of the newest weights are kept beside the best.
         """
-        step = progress["step"]
         entry = {"step": step, "weights": self._save(f"weights-{step:08d}", weights)}
         older = [kept for kept in self.content.get("kept", []) if kept["step"] != step]
         self.content = {
-            "last": {**entry, "state": self._save(f"state-{step:08d}", state)},
-            "best": entry if progress["best"]["step"] == step else self.content.get("best"),
+            "last": {**entry, "state": self._save(f"state-{step:08d}", tensors)},
+            "best": entry if best else self.content.get("best"),
             "kept": [*older, entry][-keep:],
-            "progress": progress,
+            "state": state,
         }
         write_json(self.folder / "checkpoint.json", self.content)
         self._sweep()

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +12,6 @@ from kit.hooks.specs import LossRequest, LossSpec
 from kit.model.network import Output
 from kit.pixels.batches import Batch
 
-if TYPE_CHECKING:
-    from kit.hooks.specs import Task
-
 
 @dataclass(frozen=True)
 class Term:
@@ -25,7 +21,7 @@ class Term:
     spec: LossSpec
 
 
-def loss_terms(text: str, registry: Registry, task: "Task") -> list[Term]:
+def loss_terms(text: str, registry: Registry, task: str) -> list[Term]:
     """Read the configuration's `loss`: names joined by `+`, each with a weight before it (`0.8*`) or without (1).
 
     Malformed sums, unknown names and losses that don't fit the task are a `KitError`.

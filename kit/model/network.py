@@ -20,34 +20,34 @@ class Output(NamedTuple):
 
 
 class LinearHead(nn.Module):
-    """Global average pooling, the extra inputs beside the pooled features, one linear layer.
+    """Global average pooling, the metadata beside the pooled features, one linear layer.
 
-    The embedding is what that layer sees, of width F + E: a margin loss on it sees the extra inputs too.
+    The embedding is what that layer sees, of width F + E: a margin loss on it sees the metadata too.
     """
 
-    def __init__(self, features: int, outputs: int, extras: int) -> None:
+    def __init__(self, features: int, outputs: int, metadata: int) -> None:
         super().__init__()
-        self.classifier = nn.Linear(features + extras, outputs)
+        self.classifier = nn.Linear(features + metadata, outputs)
 
-    def forward(self, features: Tensor, extras: Tensor | None) -> Output:
-        """Feature map BxFxhxw, or already pooled BxF, and extras BxE -> output."""
-        embedding = _beside(features.mean((2, 3)) if features.ndim == 4 else features, extras)
+    def forward(self, features: Tensor, metadata: Tensor | None) -> Output:
+        """Feature map BxFxhxw, or already pooled BxF, and metadata BxE -> output."""
+        embedding = _beside(features.mean((2, 3)) if features.ndim == 4 else features, metadata)
         return Output(self.classifier(embedding), embedding)
 
 
 class ConcatPoolHead(nn.Module):
     """fastai's head (Howard and Gugger 2020): maximum and average pooling side by side, one hidden layer of 512.
 
-    BN, dropout .25, linear 512, ReLU, BN, dropout .5, linear; both linear layers without bias, as there. The extra
+    BN, dropout .25, linear 512, ReLU, BN, dropout .5, linear; both linear layers without bias, as there. The external
     inputs stand beside the pooled features. The embedding is the 512 features after the second BN: the logits are made
     from it alone, a margin loss on it trains the hidden layer, and BN centres it, so that angles use the whole sphere.
     """
 
     WIDTH = 512
 
-    def __init__(self, features: int, outputs: int, extras: int) -> None:
+    def __init__(self, features: int, outputs: int, metadata: int) -> None:
         super().__init__()
-        pooled = 2 * features + extras
+        pooled = 2 * features + metadata
         self.hidden = nn.Sequential(
             nn.BatchNorm1d(pooled),
             nn.Dropout(0.25),
@@ -57,17 +57,17 @@ class ConcatPoolHead(nn.Module):
         )
         self.classifier = nn.Sequential(nn.Dropout(0.5), nn.Linear(self.WIDTH, outputs, bias=False))
 
-    def forward(self, features: Tensor, extras: Tensor | None) -> Output:
-        """Feature map BxFxhxw and extras BxE -> output; pooled features or tokens are a `KitError`."""
+    def forward(self, features: Tensor, metadata: Tensor | None) -> Output:
+        """Feature map BxFxhxw and metadata BxE -> output; pooled features or tokens are a `KitError`."""
         if features.ndim != 4:
             raise KitError("head concat_pool needs a feature map, which this network does not give: --set head=linear")
         pooled = torch.cat([features.amax((2, 3)), features.mean((2, 3))], 1)
-        embedding = self.hidden(_beside(pooled, extras))
+        embedding = self.hidden(_beside(pooled, metadata))
         return Output(self.classifier(embedding), embedding)
 
 
-def _beside(features: Tensor, extras: Tensor | None) -> Tensor:
-    return features if extras is None else torch.cat([features, extras], 1)
+def _beside(features: Tensor, metadata: Tensor | None) -> Tensor:
+    return features if metadata is None else torch.cat([features, metadata], 1)
 
 
 HEADS: dict[str, type[LinearHead] | type[ConcatPoolHead]] = {"linear": LinearHead, "concat_pool": ConcatPoolHead}
@@ -81,20 +81,20 @@ class Network(nn.Module):
         features: F.
         outputs: number of logits K.
         head: a name of `HEADS`.
-        extras: width E of the second input; 0 for none.
+        metadata: width E of the metadata; 0 for none.
     """
 
-    def __init__(self, body: nn.Module, features: int, outputs: int, head: str, extras: int) -> None:
+    def __init__(self, body: nn.Module, features: int, outputs: int, head: str, metadata: int) -> None:
         super().__init__()
         if head not in HEADS:
             raise KitError(f"no head is called {head!r}: {nearest(head, list(HEADS))}")
         self.body = body
-        self.head = HEADS[head](features, outputs, extras)
-        self.takes_extras = extras > 0
+        self.head = HEADS[head](features, outputs, metadata)
+        self.takes_metadata = metadata > 0
 
-    def forward(self, images: Tensor, extras: Tensor | None = None) -> Output:
-        """Normalised images BxCxHxW, extras BxE -> logits BxK and embedding."""
-        return self.head(self.body(images), extras if self.takes_extras else None)
+    def forward(self, images: Tensor, metadata: Tensor | None = None) -> Output:
+        """Normalised images BxCxHxW, metadata BxE -> logits BxK and embedding."""
+        return self.head(self.body(images), metadata if self.takes_metadata else None)
 
 
 def widen_stem(body: nn.Module, channels: int, layers: Sequence[str] = ()) -> None:

@@ -21,11 +21,11 @@ Plan = Sequence[tuple[np.ndarray, np.ndarray]]
 
 
 class Batch(NamedTuple):
-    """Images (normalised float32 BxCxHxW), targets and extras BxE on the device; the rows they are of."""
+    """Images (normalised float32 BxCxHxW), targets and metadata BxE on the device; the rows they are of."""
 
     images: Tensor
     target: Tensor
-    extras: Tensor
+    metadata: Tensor
     rows: Tensor
 
 
@@ -96,8 +96,8 @@ class Loader:
         if self._out.shape[1:] != shape[1:] or len(self._out) < len(places):
             self._out = torch.empty(shape)
         out = self._out[: len(places)]
-        levels = self.samples.levels
-        mean, std = self._own if levels is None else (levels.mean[rows], levels.std[rows])
+        statistics = self.samples.statistics
+        mean, std = self._own if statistics is None else (statistics.mean[rows], statistics.std[rows])
         return warp_normalized(pixels, places, steps, size, mean, std, out)
 
     def _copy(
@@ -126,8 +126,8 @@ class Loader:
             for part in (images, steps):
                 if part is not None:
                     part.record_stream(now)
-        levels = self.samples.levels
-        own = () if levels is None else (self._moved(levels.mean[rows]), self._moved(levels.std[rows]))
+        statistics = self.samples.statistics
+        own = () if statistics is None else (self._moved(statistics.mean[rows]), self._moved(statistics.std[rows]))
         return self._batch(rows, self.normalize(self._warp(images, steps), *own))
 
     def _moved(self, values: np.ndarray) -> Tensor:
@@ -135,8 +135,8 @@ class Loader:
         return (tensor.pin_memory() if self.device.type == "cuda" else tensor).to(self.device, non_blocking=True)
 
     def _batch(self, rows: np.ndarray, images: Tensor) -> Batch:
-        target, extras = (self._moved(part[rows]) for part in (self.samples.targets, self.samples.extras))
-        return Batch(images, target, extras, torch.from_numpy(rows))
+        target, metadata = (self._moved(part[rows]) for part in (self.samples.targets, self.samples.metadata))
+        return Batch(images, target, metadata, torch.from_numpy(rows))
 
 
 class _Reading:
@@ -186,7 +186,7 @@ def training_plan(
     seed: tuple[int, ...],
     accumulate: int = 1,
     weights: np.ndarray | None = None,
-    least: int = 2,
+    min_rows: int = 2,
 ) -> list[list[tuple[np.ndarray, np.ndarray]]]:
     """An epoch: for each step its batches of (rows, seeds of their augmentation), `accumulate` of them or fewer.
 
@@ -198,11 +198,11 @@ def training_plan(
     order = random.permutation(count) if weights is None else random.choice(count, count, p=weights)
     seeds = random.integers(0, 2**31, count)
     edges = list(range(0, count, batch_size * accumulate))
-    if len(edges) > 1 and count - edges[-1] < least:
+    if len(edges) > 1 and count - edges[-1] < min_rows:
         edges.pop()
     plan = []
     for start, end in zip(edges, [*edges[1:], count], strict=True):
-        parts = max(1, min(accumulate, -(-(end - start) // batch_size), (end - start) // least))
+        parts = max(1, min(accumulate, -(-(end - start) // batch_size), (end - start) // min_rows))
         plan.append(
             list(zip(np.array_split(order[start:end], parts), np.array_split(seeds[start:end], parts), strict=True))
         )

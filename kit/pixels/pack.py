@@ -1,7 +1,7 @@
-"""Packed pixels: every image of a part decoded once into one memory-mapped file of uint8, for all that reads images.
+"""Packed pixels: every image of a split decoded once into one memory-mapped file of uint8, for all that reads images.
 
-A pack lies in `<data>/.kit/packed/` as `<dataset>-<part>-<size>-<key>.pixels`, N x size x size x C bytes and nothing
-else, with a manifest `.json` beside it. Its key tells by what it was made: competition, dataset, part, size, kit's
+A pack lies in `<data>/.kit/packed/` as `<dataset>-<split>-<size>-<key>.pixels`, N x size x size x C bytes and nothing
+else, with a manifest `.json` beside it. Its key tells by what it was made: competition, dataset, split, size, kit's
 format, the pixels that the dataset's reading gives for three samples, and name, length and time of change of every
 file. Files are told by these and not by their content, because reading 7.8 GB takes minutes and asking 220,025 files
 for their length takes half a second; what keeps both while its content changes is not noticed.
@@ -38,25 +38,25 @@ from kit.data.store import Store
 from kit.errors import DISK, INTERRUPTED, KitError
 from kit.files import read_json, write_bytes, write_json
 from kit.hooks.specs import DatasetSpec
-from kit.pixels.pack_workers import Crew, Job, Layout, MixedSizesError, read_sample
+from kit.pixels.pack_workers import Job, Layout, MixedSizesError, Workers, read_sample
 
 FORMAT = 1
-Part = Literal["train", "test", "extra", "controls"]
+Split = Literal["train", "test", "external", "controls"]
 
 
-def frame_of(index: Index, part: Part) -> pd.DataFrame:
-    """The rows of a part of the index."""
-    frame: pd.DataFrame = getattr(index, part)
+def frame_of(index: Index, split: Split) -> pd.DataFrame:
+    """The rows of a split of the index."""
+    frame: pd.DataFrame = getattr(index, split)
     return frame
 
 
 @dataclass(frozen=True)
 class Packed:
-    """The pixels of all rows of a part of the index, in their order.
+    """The pixels of all rows of a split of the index, in their order.
 
     Args:
         path: the file of pixels.
-        part: of the index.
+        split: of the index.
         layout: number of images, side and channels. The side is the one that was asked for, or the native one where
             all images are square, of one size and smaller: enlarged pixels would take space and say nothing, and the
             warp of the augmentation enlarges in the same step.
@@ -65,7 +65,7 @@ class Packed:
     """
 
     path: Path
-    part: Part
+    split: Split
     layout: Layout
     digest: str
     images_per_second: float | None = None
@@ -78,7 +78,7 @@ class Packed:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """To another process goes the path, not the pixels."""
-        return Packed, (self.path, self.part, self.layout, self.digest, self.images_per_second)
+        return Packed, (self.path, self.split, self.layout, self.digest, self.images_per_second)
 
     @property
     def count(self) -> int:
@@ -91,15 +91,15 @@ class Packed:
         return self.layout.size
 
 
-def packed(store: Store, index: Index, part: Part, size: int, console: Console, workers: int | None = None) -> Packed:
-    """The pack of a part: opened where it is there, otherwise made by `workers` processes (None: one a core).
+def packed(store: Store, index: Index, split: Split, size: int, console: Console, workers: int | None = None) -> Packed:
+    """The pack of a split: opened where it is there, otherwise made by `workers` processes (None: one a core).
 
     It goes on where an interrupted call stopped. Another process that makes the same is waited for.
 
     Raises:
         KitError: an image can't be read, the disk is too small or can't be written, or Ctrl-C.
     """
-    wanted = _Wanted.of(store, index, part, size)
+    wanted = _Wanted.of(store, index, split, size)
     found = wanted.find()
     if found is not None:
         return found
@@ -108,31 +108,31 @@ def packed(store: Store, index: Index, part: Part, size: int, console: Console, 
 
 
 def packs_for(
-    store: Store, index: Index, part: Part, config: TrainConfig, sizes: Iterable[int], console: Console
+    store: Store, index: Index, split: Split, config: TrainConfig, sizes: Iterable[int], console: Console
 ) -> dict[int, Packed]:
     """The packs that serve these sizes, made where they aren't there; none where the configuration wants none."""
-    return {size: packed(store, index, part, size, console) for size in sorted(set(sizes))} if config.pack else {}
+    return {size: packed(store, index, split, size, console) for size in sorted(set(sizes))} if config.pack else {}
 
 
-def find_packed(store: Store, index: Index, part: Part, size: int) -> Packed | None:
-    """The whole pack of a part that fits its files as they are now; None where there is none."""
-    return _Wanted.of(store, index, part, size).find()
+def find_packed(store: Store, index: Index, split: Split, size: int) -> Packed | None:
+    """The whole pack of a split that fits its files as they are now; None where there is none."""
+    return _Wanted.of(store, index, split, size).find()
 
 
 def mend_packed(
-    store: Store, index: Index, part: Part, size: int, console: Console, workers: int | None = None
+    store: Store, index: Index, split: Split, size: int, console: Console, workers: int | None = None
 ) -> list[range]:
     """Read a whole pack against its checksums; make again, and return, the rows of each damaged chunk."""
-    wanted = _Wanted.of(store, index, part, size)
+    wanted = _Wanted.of(store, index, split, size)
     with wanted.lock(console):
         plan = next((plan for plan in wanted.plans() if plan.find() is not None), None)
         if plan is None:
             raise KitError(
-                f"no whole pack of {part} at {size} px fits the data: kit pack {store.competition.name} makes it"
+                f"no whole pack of {split} at {size} px fits the data: kit pack {store.competition.name} makes it"
             )
         noted = dict(enumerate(read_json(plan.file("json"))["checksums"]))
-        with Crew(plan.job(plan.file("pixels")), workers) as crew:
-            good = _still_good(crew, noted, plan, console)
+        with Workers(plan.job(plan.file("pixels")), workers) as pool:
+            good = _still_good(pool, noted, plan, console)
         damaged = [plan.layout.rows(chunk) for chunk in noted if chunk not in good]
         if damaged:
             _write_journal(plan, good)
@@ -148,7 +148,7 @@ class _Wanted:
     Args:
         competition: slug.
         dataset: how samples are read.
-        part: of the index.
+        split: of the index.
         size: the side that is asked for.
         root: the folder to which names of files are relative.
         files: of each row.
@@ -159,7 +159,7 @@ class _Wanted:
 
     competition: str
     dataset: DatasetSpec
-    part: Part
+    split: Split
     size: int
     root: Path
     files: ExtensionArray
@@ -168,10 +168,12 @@ class _Wanted:
     sources: str
 
     @classmethod
-    def of(cls, store: Store, index: Index, part: Part, size: int) -> "_Wanted":
-        frame = frame_of(index, part)
+    def of(cls, store: Store, index: Index, split: Split, size: int) -> "_Wanted":
+        frame = frame_of(index, split)
         if not len(frame):
-            raise KitError(f"{store.competition.name} has no {part} images to pack: kit check {store.competition.name}")
+            raise KitError(
+                f"{store.competition.name} has no {split} images to pack: kit check {store.competition.name}"
+            )
         files, dataset = frame["files"].array, store.dataset
         probes = [read_sample(dataset, index.root, files[row]) for row in (0, len(files) // 2, -1)]
         height, width = probes[0].shape[:2]
@@ -181,7 +183,7 @@ class _Wanted:
         _hash_states(digest, index.root, files)
         folder, native = store.root / ".kit" / "packed", height if height == width else 0
         slug = store.competition.slug
-        return cls(slug, dataset, part, size, index.root, files, folder, native, digest.hexdigest())
+        return cls(slug, dataset, split, size, index.root, files, folder, native, digest.hexdigest())
 
     def plans(self) -> list["_Plan"]:
         """What may be made: at the native size where that is smaller, and at the size that is asked for."""
@@ -193,13 +195,13 @@ class _Wanted:
 
     @contextlib.contextmanager
     def lock(self, console: Console) -> Iterator[None]:
-        """Let one process at a time make the packs of a part.
+        """Let one process at a time make the packs of a split.
 
         Worker processes inherit the lock, so that it lasts until the last of them, too, has left the file alone.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            file = (self.folder / f"{self.dataset.name}-{self.part}.lock").open("a")
+            file = (self.folder / f"{self.dataset.name}-{self.split}.lock").open("a")
         except OSError as error:
             raise KitError(
                 f"{self.folder} can't be written ({error.strerror}): make it writable, or have the data elsewhere by "
@@ -210,7 +212,7 @@ class _Wanted:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                console.say(f"pack {self.part}: another process makes it: waiting for it")
+                console.say(f"pack {self.split}: another process makes it: waiting for it")
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
@@ -229,12 +231,12 @@ class _Plan:
     @cached_property
     def key(self) -> str:
         wanted = self.wanted
-        told = [FORMAT, wanted.competition, wanted.dataset.name, wanted.dataset.channels, wanted.part, self.size]
+        told = [FORMAT, wanted.competition, wanted.dataset.name, wanted.dataset.channels, wanted.split, self.size]
         return hashlib.sha256(json.dumps([*told, wanted.sources]).encode()).hexdigest()
 
     @property
     def prefix(self) -> str:
-        return f"{self.wanted.dataset.name}-{self.wanted.part}-{self.size}-"
+        return f"{self.wanted.dataset.name}-{self.wanted.split}-{self.size}-"
 
     def file(self, ending: str) -> Path:
         return self.wanted.folder / f"{self.prefix}{self.key[:8]}.{ending}"
@@ -251,7 +253,7 @@ class _Plan:
         manifest = read_json(note)
         if manifest.get("key") != self.key or len(manifest.get("checksums", ())) != self.layout.chunks:
             return None
-        return Packed(path, self.wanted.part, self.layout, manifest["digest"])
+        return Packed(path, self.wanted.split, self.layout, manifest["digest"])
 
     def outdated(self) -> list[Path]:
         """The files of packs of the same name whose sources have changed since, finished or not."""
@@ -283,36 +285,36 @@ def _make(wanted: _Wanted, console: Console, workers: int | None) -> Packed:
         except MixedSizesError:
             plan.file("part").unlink()
             plan.file("journal").unlink()
-            console.say(f"pack {wanted.part}: not all images are of {plan.size} px: all are brought to {asked.size}")
+            console.say(f"pack {wanted.split}: not all images are of {plan.size} px: all are brought to {asked.size}")
     return _write(asked, console, workers)
 
 
 def _write(plan: _Plan, console: Console, workers: int | None) -> Packed:
     """Decode what is missing, and give the pack its name."""
-    part, layout, target = plan.wanted.part, plan.layout, plan.file("part")
+    split, layout, target = plan.wanted.split, plan.layout, plan.file("part")
     console.say(
-        f"pack {part}: {layout.count:,} images at {layout.size} px, {in_bytes(layout.bytes)} in {target.parent}"
+        f"pack {split}: {layout.count:,} images at {layout.size} px, {in_bytes(layout.bytes)} in {target.parent}"
     )
     _check_space(plan)
     try:
         with target.open("ab") as file:
             file.truncate(layout.bytes)
-        with Crew(plan.job(target), workers) as crew:
-            done = _read_journal(plan, crew, console)
+        with Workers(plan.job(target), workers) as pool:
+            done = _read_journal(plan, pool, console)
             missing = [chunk for chunk in range(layout.chunks) if chunk not in done]
             start = sum(len(layout.rows(chunk)) for chunk in done)
             files = plan.wanted.files
             with (
                 plan.file("journal").open("a", encoding="ascii", buffering=1) as journal,
-                console.progress(f"packing {part}", layout.count, start=start) as bar,
+                console.progress(f"packing {split}", layout.count, start=start) as bar,
             ):
-                for chunk, crc in crew.fill(missing, lambda rows: files[rows.start : rows.stop].tolist()):
+                for chunk, crc in pool.fill(missing, lambda rows: files[rows.start : rows.stop].tolist()):
                     journal.write(f"{chunk} {crc}\n")
                     done[chunk] = crc
                     bar.advance(len(layout.rows(chunk)))
                 rate = bar.rate()
     except KeyboardInterrupt:
-        raise KitError(f"packing {part} was interrupted: the same command goes on there", INTERRUPTED) from None
+        raise KitError(f"packing {split} was interrupted: the same command goes on there", INTERRUPTED) from None
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -330,14 +332,14 @@ def _check_space(plan: _Plan) -> None:
     if needed > free:
         outdated = [path.name for path in plan.outdated() if path.suffix == ".pixels"]
         raise KitError(
-            f"pack {plan.wanted.part} at {plan.size} px needs {in_bytes(needed)}, {in_bytes(free)} are free in "
+            f"pack {plan.wanted.split} at {plan.size} px needs {in_bytes(needed)}, {in_bytes(free)} are free in "
             f"{target.parent}: free some, {f'remove the outdated {outdated[0]} there, ' if outdated else ''}"
             "give a smaller --size, or train with --set pack=false",
             DISK,
         )
 
 
-def _read_journal(plan: _Plan, crew: Crew, console: Console) -> dict[int, int]:
+def _read_journal(plan: _Plan, pool: Workers, console: Console) -> dict[int, int]:
     """The chunks that an interrupted call has left, with their CRC-32, as far as the disk really holds them.
 
     A kill loses nothing that was written, but a power cut may have kept the journal and lost pixels.
@@ -346,7 +348,7 @@ def _read_journal(plan: _Plan, crew: Crew, console: Console) -> dict[int, int]:
     text = journal.read_text(encoding="ascii", errors="replace") if journal.is_file() else ""
     lines = [match for line in text.splitlines(keepends=True) if (match := re.fullmatch(r"(\d+) (\d+)\n", line))]
     noted = {int(line[1]): int(line[2]) for line in lines if int(line[1]) < plan.layout.chunks}
-    good = _still_good(crew, noted, plan, console) if noted else {}
+    good = _still_good(pool, noted, plan, console) if noted else {}
     _write_journal(plan, good)
     return good
 
@@ -355,11 +357,11 @@ def _write_journal(plan: _Plan, done: dict[int, int]) -> None:
     write_bytes(plan.file("journal"), "".join(f"{chunk} {crc}\n" for chunk, crc in done.items()).encode())
 
 
-def _still_good(crew: Crew, noted: dict[int, int], plan: _Plan, console: Console) -> dict[int, int]:
+def _still_good(pool: Workers, noted: dict[int, int], plan: _Plan, console: Console) -> dict[int, int]:
     """Those chunks whose bytes are still what was noted."""
     good = {}
-    with console.progress(f"checking {plan.wanted.part}", sum(len(plan.layout.rows(chunk)) for chunk in noted)) as bar:
-        for chunk, crc in crew.sums(noted):
+    with console.progress(f"checking {plan.wanted.split}", sum(len(plan.layout.rows(chunk)) for chunk in noted)) as bar:
+        for chunk, crc in pool.sums(noted):
             if crc == noted[chunk]:
                 good[chunk] = crc
             bar.advance(len(plan.layout.rows(chunk)))
@@ -377,7 +379,7 @@ def _finish(plan: _Plan, checksums: list[int], rate: float, console: Console) ->
         "format": FORMAT,
         "competition": wanted.competition,
         "dataset": wanted.dataset.name,
-        "part": wanted.part,
+        "split": wanted.split,
         "size": layout.size,
         "channels": layout.channels,
         "count": layout.count,
@@ -393,5 +395,5 @@ def _finish(plan: _Plan, checksums: list[int], rate: float, console: Console) ->
     for path in plan.outdated():
         path.unlink()
         if path.suffix == ".pixels":
-            console.say(f"pack {wanted.part}: removed the outdated {path.name}")
-    return Packed(plan.file("pixels"), wanted.part, layout, digest, rate)
+            console.say(f"pack {wanted.split}: removed the outdated {path.name}")
+    return Packed(plan.file("pixels"), wanted.split, layout, digest, rate)

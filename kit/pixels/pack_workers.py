@@ -100,7 +100,7 @@ def read_sample(dataset: DatasetSpec, root: Path, files: Files) -> np.ndarray:
     return image
 
 
-class Crew:
+class Workers:
     """Worker processes for one job; used as a context manager.
 
     Whatever ends the block, they end with it: within one image. If this process is killed they end within a second.
@@ -110,7 +110,7 @@ class Crew:
         self.job, self.workers = job, workers or cores()
         self._stop = mmap.mmap(-1, 1)
 
-    def __enter__(self) -> "Crew":
+    def __enter__(self) -> "Workers":
         self._pool = ProcessPoolExecutor(
             self.workers,
             mp_context=multiprocessing.get_context("fork"),

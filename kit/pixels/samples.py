@@ -14,9 +14,9 @@ from kit.data.images import resize
 from kit.data.index import Index
 from kit.data.store import Store
 from kit.hooks.specs import DatasetSpec
-from kit.pixels.pack import Packed, Part, packs_for
+from kit.pixels.pack import Packed, Split, packs_for
 from kit.pixels.pack_workers import read_sample
-from kit.pixels.statistics import Levels, row_levels
+from kit.pixels.statistics import ChannelStatistics, row_statistics
 from kit.pixels.warp import gather
 
 
@@ -27,25 +27,25 @@ class Samples:
     Args:
         root: the folder to which `files` are relative.
         files: names of the files of each sample: the array of the index's column.
-        targets, extras: as the index gives them.
+        targets, metadata: as the index gives them.
         dataset: how a sample's files are read.
         size: side in pixels.
-        packs: packed pixels of the whole part by the size they serve.
-        places: row of each sample in the packs; of an extra sample -1 - row in `extra_packs`.
-        extra_packs: packed pixels of the extra samples by the size they serve.
-        levels: mean and standard deviation of each sample's channels by which it is normalised; None: the run's.
+        packs: packed pixels of the whole split by the size they serve.
+        places: row of each sample in the packs; of an external sample -1 - row in `external_packs`.
+        external_packs: packed pixels of the external samples by the size they serve.
+        statistics: mean and standard deviation of each sample's channels by which it is normalised; None: the run's.
     """
 
     root: Path
     files: ExtensionArray | np.ndarray
     targets: np.ndarray
-    extras: np.ndarray
+    metadata: np.ndarray
     dataset: DatasetSpec
     size: int
     packs: Mapping[int, Packed] = field(default_factory=dict)
     places: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
-    extra_packs: Mapping[int, Packed] = field(default_factory=dict)
-    levels: Levels | None = None
+    external_packs: Mapping[int, Packed] = field(default_factory=dict)
+    statistics: ChannelStatistics | None = None
 
     @classmethod
     def of(
@@ -55,32 +55,36 @@ class Samples:
         dataset: DatasetSpec,
         size: int,
         packs: Mapping[int, Packed] | None = None,
-        levels: Levels | None = None,
+        statistics: ChannelStatistics | None = None,
     ) -> "Samples":
-        """The rows of `frame`, a part of the index's frame; rows without a target (the test part) get zeros."""
+        """The rows of `frame`, a split of the index's frame; rows without a target (the test split) get zeros."""
         targets = index.targets(frame) if "target" in frame else np.zeros((len(frame), 0), np.float32)
         whole = index.train if "target" in frame else index.test
         places = whole.index.get_indexer(frame.index)
         files = frame["files"].array
-        own = None if levels is None else levels.of(places)
-        extras = index.extra_inputs(frame)
-        return cls(index.root, files, targets, extras, dataset, size, packs or {}, places, levels=own)
+        own = None if statistics is None else statistics.of(places)
+        metadata = index.metadata_of(frame)
+        return cls(index.root, files, targets, metadata, dataset, size, packs or {}, places, statistics=own)
 
-    def with_extra(
-        self, index: Index, frame: pd.DataFrame, packs: Mapping[int, Packed], levels: Levels | None = None
+    def with_external(
+        self,
+        index: Index,
+        frame: pd.DataFrame,
+        packs: Mapping[int, Packed],
+        statistics: ChannelStatistics | None = None,
     ) -> "Samples":
-        """The same samples and behind them the rows of `frame`, a part of the index's extra samples."""
+        """The same samples and behind them the rows of `frame`, a split of the index's external samples."""
         if not len(frame):
             return self
-        places = index.extra.index.get_indexer(frame.index)
+        places = index.external.index.get_indexer(frame.index)
         return replace(
             self,
             files=np.concatenate([np.asarray(self.files), np.asarray(frame["files"])]),
             targets=np.concatenate([self.targets, index.targets(frame)]),
-            extras=np.concatenate([self.extras, index.extra_inputs(frame)]),
+            metadata=np.concatenate([self.metadata, index.metadata_of(frame)]),
             places=np.concatenate([self.places, -1 - places]),
-            extra_packs=packs,
-            levels=self.levels and levels and self.levels.followed_by(levels.of(places)),
+            external_packs=packs,
+            statistics=self.statistics and statistics and self.statistics.followed_by(statistics.of(places)),
         )
 
     def __len__(self) -> int:
@@ -96,13 +100,13 @@ class Samples:
         if self.pack is None:
             raise ValueError(f"there are no packed pixels of {self.size} px")
         pixels, places = self.pack.pixels, self.places[rows]
-        extra = places < 0
-        if not extra.any():
+        external = places < 0
+        if not external.any():
             return pixels, places
         both = np.empty((len(rows), *pixels.shape[1:]), np.uint8)
-        both[~extra] = gather(pixels, places[~extra])
-        further = self.extra_packs[self.size].pixels
-        for row in np.flatnonzero(extra):
+        both[~external] = gather(pixels, places[~external])
+        further = self.external_packs[self.size].pixels
+        for row in np.flatnonzero(external):
             both[row] = resize(np.asarray(further[-1 - places[row]]), both.shape[1])
         return both, np.arange(len(rows))
 
@@ -115,20 +119,20 @@ class Samples:
 
 
 def samples_of(
-    store: Store, index: Index, part: Part, config: TrainConfig, console: Console, sizes: Sequence[int] = ()
+    store: Store, index: Index, split: Split, config: TrainConfig, console: Console, sizes: Sequence[int] = ()
 ) -> Callable[[pd.DataFrame], Samples]:
-    """Rows of one part of the index -> samples as a configuration wants them: packed and normalised.
+    """Rows of one split of the index -> samples as a configuration wants them: packed and normalised.
 
-    Packs and statistics of the whole part are looked for, or made, once, here.
+    Packs and statistics of the whole split are looked for, or made, once, here.
 
     Args:
         store: of the data.
         index: of that store.
-        part: to which the rows belong; not `extra`.
+        split: to which the rows belong; not `external`.
         config: its size is the samples'.
         console: for the progress of packing.
         sizes: further sides that will be asked for.
     """
-    packs = packs_for(store, index, part, config, (config.size, *sizes), console)
-    levels = row_levels(store, index, part, config, console)
-    return lambda frame: Samples.of(index, frame, store.dataset, config.size, packs, levels)
+    packs = packs_for(store, index, split, config, (config.size, *sizes), console)
+    statistics = row_statistics(store, index, split, config, console)
+    return lambda frame: Samples.of(index, frame, store.dataset, config.size, packs, statistics)

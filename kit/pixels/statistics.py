@@ -20,7 +20,7 @@ from kit.data.store import Store
 from kit.errors import KitError
 from kit.files import atomic
 from kit.hooks.specs import DatasetSpec
-from kit.pixels.pack import Packed, Part, frame_of, packs_for
+from kit.pixels.pack import Packed, Split, frame_of, packs_for
 from kit.pixels.pack_workers import read_sample
 
 IMAGES = 1000
@@ -32,19 +32,19 @@ BLOCK_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
-class Levels:
+class ChannelStatistics:
     """Mean and standard deviation of each image's channels, float32 nxC, of pixels in 0..1."""
 
     mean: np.ndarray
     std: np.ndarray
 
-    def of(self, rows: np.ndarray) -> "Levels":
+    def of(self, rows: np.ndarray) -> "ChannelStatistics":
         """Those of some images."""
-        return Levels(self.mean[rows], self.std[rows])
+        return ChannelStatistics(self.mean[rows], self.std[rows])
 
-    def followed_by(self, other: "Levels") -> "Levels":
+    def followed_by(self, other: "ChannelStatistics") -> "ChannelStatistics":
         """Those of these images and then of others."""
-        return Levels(np.concatenate([self.mean, other.mean]), np.concatenate([self.std, other.std]))
+        return ChannelStatistics(np.concatenate([self.mean, other.mean]), np.concatenate([self.std, other.std]))
 
 
 def channel_statistics(dataset: DatasetSpec, index: Index, console: Console) -> tuple[list[float], list[float]]:
@@ -73,29 +73,33 @@ def channel_statistics(dataset: DatasetSpec, index: Index, console: Console) -> 
 
 def check_normalize(index: Index, way: str) -> None:
     """Refuse a way to normalise that this index knows nothing of."""
-    columns = [name for name in index.train if name not in ("id", "files", "target", "group", "sample", *index.extras)]
+    columns = [
+        name for name in index.train if name not in ("id", "files", "target", "group", "sample", *index.metadata)
+    ]
     known = [CHANNELS, IMAGE, *([CONTROL] if len(index.controls) else []), *columns]
     if way not in known:
         raise KitError(f"normalize = {way!r} is none of {', '.join(known)}: --set normalize=NAME")
 
 
-def row_levels(store: Store, index: Index, part: Part, config: TrainConfig, console: Console) -> Levels | None:
-    """By what each image of a part is normalised; None: all by the run's mean and standard deviation.
+def row_statistics(
+    store: Store, index: Index, split: Split, config: TrainConfig, console: Console
+) -> ChannelStatistics | None:
+    """By what each image of a split is normalised; None: all by the run's mean and standard deviation.
 
     Statistics are those that the dataset brings (`DatasetSpec.statistics`) or else those of the pixels at the size of
-    the configuration. What belongs together is taken together from all parts of the index.
+    the configuration. What belongs together is taken together from all splits of the index.
     """
     way = config.normalize
     if way == CHANNELS:
         return None
     if way == IMAGE:
-        return _levels(*_moments(store, index, part, config, console))
-    frame, column = frame_of(index, part), PLATE if way == CONTROL else way
+        return _statistics(*_moments(store, index, split, config, console))
+    frame, column = frame_of(index, split), PLATE if way == CONTROL else way
     wanted = set(frame[column])
     keys: list[np.ndarray] = []
     moments: list[tuple[np.ndarray, np.ndarray]] = []
-    parts: tuple[Part, ...] = ("controls",) if way == CONTROL else ("train", "test", "controls")
-    for other in parts:
+    splits: tuple[Split, ...] = ("controls",) if way == CONTROL else ("train", "test", "controls")
+    for other in splits:
         rows = frame_of(index, other)
         useful = rows[column].isin(wanted).to_numpy() if column in rows else np.zeros(len(rows), bool)
         if way == CONTROL:
@@ -116,31 +120,31 @@ def row_levels(store: Store, index: Index, part: Part, config: TrainConfig, cons
     sums = [np.zeros((len(known), store.dataset.channels)) for _ in range(2)]
     for total, values in zip(sums, zip(*moments, strict=True), strict=True):
         np.add.at(total, codes, np.concatenate(values))
-    return _levels(sums[0] / counts, sums[1] / counts).of(number)
+    return _statistics(sums[0] / counts, sums[1] / counts).of(number)
 
 
-def _levels(mean: np.ndarray, square: np.ndarray) -> Levels:
+def _statistics(mean: np.ndarray, square: np.ndarray) -> ChannelStatistics:
     deviation = np.sqrt(np.maximum(square - mean**2, SMALLEST**2))
-    return Levels(mean.astype(np.float32), deviation.astype(np.float32))
+    return ChannelStatistics(mean.astype(np.float32), deviation.astype(np.float32))
 
 
 def _moments(
-    store: Store, index: Index, part: Part, config: TrainConfig, console: Console
+    store: Store, index: Index, split: Split, config: TrainConfig, console: Console
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and mean square of each image's channels, of pixels in 0..1, nxC; kept beside the data once measured."""
     if store.dataset.statistics is not None:
-        brought = store.dataset.statistics(index, frame_of(index, part))
+        brought = store.dataset.statistics(index, frame_of(index, split))
         if brought is not None:
             return brought[0], brought[1] ** 2 + brought[0] ** 2
-    pack = packs_for(store, index, part, config, (config.size,), console).get(config.size)
+    pack = packs_for(store, index, split, config, (config.size,), console).get(config.size)
     if pack is None:
-        return _measured(_read(store, index, part, config.size), len(frame_of(index, part)), part, console)
+        return _measured(_read(store, index, split, config.size), len(frame_of(index, split)), split, console)
     name = hashlib.sha256(pack.digest.encode()).hexdigest()[:16]
-    path = store.root / ".kit" / f"levels-{store.dataset.name}-{part}-{pack.size}-{name}.npy"
+    path = store.root / ".kit" / f"statistics-{store.dataset.name}-{split}-{pack.size}-{name}.npy"
     if not path.is_file():
-        for old in path.parent.glob(f"levels-{store.dataset.name}-{part}-{pack.size}-*.npy"):
+        for old in path.parent.glob(f"statistics-{store.dataset.name}-{split}-{pack.size}-*.npy"):
             old.unlink()
-        found = np.stack(_measured(_blocks(pack), pack.count, part, console))
+        found = np.stack(_measured(_blocks(pack), pack.count, split, console))
         with atomic(path) as temporary, temporary.open("wb") as file:
             np.save(file, found)
     mean, square = np.load(path, allow_pickle=False)
@@ -153,14 +157,14 @@ def _blocks(pack: Packed) -> Iterator[np.ndarray]:
         yield np.asarray(pack.pixels[start : start + step])
 
 
-def _read(store: Store, index: Index, part: Part, size: int) -> Iterator[np.ndarray]:
-    for files in frame_of(index, part)["files"]:
+def _read(store: Store, index: Index, split: Split, size: int) -> Iterator[np.ndarray]:
+    for files in frame_of(index, split)["files"]:
         yield resize(read_sample(store.dataset, index.root, files), size)[None]
 
 
-def _measured(blocks: Iterable[np.ndarray], count: int, part: str, console: Console) -> tuple[np.ndarray, np.ndarray]:
+def _measured(blocks: Iterable[np.ndarray], count: int, split: str, console: Console) -> tuple[np.ndarray, np.ndarray]:
     means, squares = [], []
-    with console.progress(f"levels of {part}", count) as bar:
+    with console.progress(f"statistics of {split}", count) as bar:
         for block in blocks:
             sums, square = _sums(block)
             area = block.shape[1] * block.shape[2]

@@ -1,7 +1,8 @@
-"""For `DatasetSpec.index` and `DatasetSpec.extra`: the index, tables of the raw data, names of many files."""
+"""For `DatasetSpec.index` and `DatasetSpec.external`: the index, tables of the raw data, names of many files."""
 
 from kit.data.external import table_of
 from kit.data.file_names import FileNames
 from kit.data.index import Index, read_table
+from kit.task import BINARY, MULTICLASS, MULTILABEL
 
-__all__ = ["FileNames", "Index", "read_table", "table_of"]
+__all__ = ["BINARY", "MULTICLASS", "MULTILABEL", "FileNames", "Index", "read_table", "table_of"]

@@ -1,7 +1,7 @@
 """For `MetricSpec.compute`: what several metrics are made of."""
 
-from kit.decision.thresholds import cross_fitted
+from kit.decision.thresholds import nested_f1
 from kit.scoring.metrics import macro_f1, mean_recall
-from kit.scoring.ranking import sample_losses
+from kit.task import BINARY, MULTICLASS, MULTILABEL
 
-__all__ = ["cross_fitted", "macro_f1", "mean_recall", "sample_losses"]
+__all__ = ["BINARY", "MULTICLASS", "MULTILABEL", "macro_f1", "mean_recall", "nested_f1"]

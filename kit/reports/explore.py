@@ -8,7 +8,7 @@ import numpy as np
 
 from kit.console import Console
 from kit.data.images import resize
-from kit.data.index import Index, multi_hot
+from kit.data.index import Index
 from kit.hooks.specs import DatasetSpec, Picture
 from kit.reports import figures
 
@@ -67,7 +67,7 @@ def _pictures(dataset: DatasetSpec, index: Index, console: Console) -> Iterator[
 def _general(dataset: DatasetSpec, index: Index, console: Console) -> Iterator[Picture]:
     yield _grid(dataset, index, console)
     yield _frequency(index)
-    if index.task == "multilabel":
+    if not index.task.single_label:
         labels = index.targets(index.train.drop_duplicates("id"))
         yield _per_image(labels)
         yield _correlation(index, labels)
@@ -117,7 +117,7 @@ def _frequency(index: Index) -> Picture:
     if len(counts) > BARS:
         text = f"Training ids in each of the {len(counts)} classes"
         return Picture("label-frequency", text, figures.ranked(list(counts.values()), text, "ids"))
-    several = "; an id may have several labels" if index.task == "multilabel" else ""
+    several = "" if index.task.single_label else "; an id may have several labels"
     text = f"How often each label occurs among {ids:,} training ids{several}"
     names, numbers = list(counts), list(counts.values())
     return Picture("label-frequency", text, figures.bars(names, numbers, ids, text, "training ids"))
@@ -218,12 +218,8 @@ def _draw(index: Index) -> dict[int, np.ndarray]:
 
 def _rows_of(index: Index) -> dict[int, np.ndarray]:
     """Training rows of each class that has any."""
-    if index.task == "multilabel":
-        member = multi_hot(index.train["target"].tolist(), len(index.classes)) > 0
-        found = {number: np.flatnonzero(member[:, number]) for number in range(len(index.classes))}
-    else:
-        targets = index.train["target"].to_numpy()
-        found = {number: np.flatnonzero(targets == number) for number in range(len(index.classes))}
+    hot = index.task.one_hot(index.targets(index.train), len(index.classes))
+    found = {number: np.flatnonzero(hot[:, number]) for number in range(len(index.classes))}
     return {number: rows for number, rows in found.items() if len(rows)}
 
 

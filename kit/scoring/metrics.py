@@ -1,48 +1,38 @@
 """Scores: the competition's metric, its interval, and the table of `kit evaluate`."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from kit.console import Console
 from kit.hooks.specs import MetricSpec
-
-if TYPE_CHECKING:
-    from kit.hooks.specs import Task
-
-Metric = Callable[[np.ndarray, np.ndarray], float]
+from kit.task import Task
 
 
-def flat(task: "Task", values: np.ndarray) -> np.ndarray:
-    """Targets or probabilities in the shape that metrics take: a binary task's nx1 becomes n."""
-    return values[:, 0] if task == "binary" and values.ndim == 2 else values
-
-
-def f1_by_class(target: np.ndarray, decided: np.ndarray) -> np.ndarray:
+def f1_by_class(target: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """F1 of each class, K, from nxK truth values; 0 for a class that neither stands there nor is given."""
-    hits = np.count_nonzero(target & decided, axis=0)
-    total = np.count_nonzero(target, axis=0) + np.count_nonzero(decided, axis=0)
+    hits = np.count_nonzero(target & predicted, axis=0)
+    total = np.count_nonzero(target, axis=0) + np.count_nonzero(predicted, axis=0)
     result: np.ndarray = 2 * hits / np.maximum(total, 1)
     return result
 
 
-def macro_f1(target: np.ndarray, decided: np.ndarray) -> float:
+def macro_f1(target: np.ndarray, predicted: np.ndarray) -> float:
     """The mean of `f1_by_class`."""
-    return float(f1_by_class(target, decided).mean())
+    return float(f1_by_class(target, predicted).mean())
 
 
-def recall_by_class(target: np.ndarray, answers: np.ndarray, classes: int) -> np.ndarray:
+def recall_by_class(target: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """The share of each class's rows that are answered right, K, from class numbers n; NaN for one without rows."""
     total = np.bincount(target, minlength=classes)
-    right = np.bincount(target[answers == target], minlength=classes)
+    right = np.bincount(target[predicted == target], minlength=classes)
     result: np.ndarray = np.where(total > 0, right / np.maximum(total, 1), np.nan)
     return result
 
 
-def mean_recall(target: np.ndarray, answers: np.ndarray) -> float:
+def mean_recall(target: np.ndarray, predicted: np.ndarray) -> float:
     """Balanced accuracy of class numbers n: the mean recall of the classes that occur."""
-    return float(np.nanmean(recall_by_class(target, answers, int(target.max()) + 1)))
+    return float(np.nanmean(recall_by_class(target, predicted, int(target.max()) + 1)))
 
 
 def bootstrap_interval(
@@ -96,14 +86,8 @@ def score_with_interval(
     }
 
 
-def cut_at(task: "Task", prediction: np.ndarray, threshold: float) -> np.ndarray:
-    """The answers to probabilities: the likeliest class (multiclass), otherwise whether they reach the threshold."""
-    decided: np.ndarray = prediction.argmax(1) if task == "multiclass" else prediction >= threshold
-    return decided
-
-
 def classification_table(
-    task: "Task", classes: tuple[str, ...], target: np.ndarray, prediction: np.ndarray, decided: np.ndarray, beta: float
+    task: Task, classes: tuple[str, ...], target: np.ndarray, prediction: np.ndarray, predicted: np.ndarray, beta: float
 ) -> dict[str, Any]:
     """Accuracy, precision, recall, F1, F-beta, the report by class and the confusion matrix, by scikit-learn.
 
@@ -114,49 +98,48 @@ def classification_table(
         task: of the competition.
         classes: names, two for a binary task.
         target, prediction: as metrics take them (`MetricSpec`).
-        decided: the answers, as `cut_at` or a decision rule gives them.
+        predicted: the predicted classes, as `Task.predicted` or a decision rule gives them.
         beta: weight of recall in F-beta.
     """
     from sklearn import metrics
 
-    labels = np.arange(2 if task == "binary" else len(classes))
-    if task != "multiclass":
-        target, decided = target.astype(np.int64), decided.astype(np.int64)
-    average = "binary" if task == "binary" else "macro"
-    common: dict[str, Any] = {"average": average, "zero_division": 0}
-    if task != "binary":
+    labels = np.arange(len(classes))
+    if not task.softmax:
+        target, predicted = target.astype(np.int64), predicted.astype(np.int64)
+    positive_alone = task.average == "binary"
+    common: dict[str, Any] = {"average": task.average, "zero_division": 0}
+    if not positive_alone:
         common["labels"] = labels
     table: dict[str, Any] = {
-        "accuracy": metrics.accuracy_score(target, decided),
-        "precision": metrics.precision_score(target, decided, **common),
-        "recall": metrics.recall_score(target, decided, **common),
-        "f1": metrics.f1_score(target, decided, **common),
-        f"f{beta:g}": metrics.fbeta_score(target, decided, beta=beta, **common),
+        "accuracy": metrics.accuracy_score(target, predicted),
+        "precision": metrics.precision_score(target, predicted, **common),
+        "recall": metrics.recall_score(target, predicted, **common),
+        "f1": metrics.f1_score(target, predicted, **common),
+        f"f{beta:g}": metrics.fbeta_score(target, predicted, beta=beta, **common),
     }
-    if task == "binary":
+    if positive_alone:
         table["sensitivity"] = table["recall"]
-        table["specificity"] = metrics.recall_score(target, decided, pos_label=0, zero_division=0)
+        table["specificity"] = metrics.recall_score(target, predicted, pos_label=0, zero_division=0)
+    hot, shares = task.one_hot(target, len(classes)), task.by_class(prediction)
+    areas = _areas(hot, shares)
     report = metrics.classification_report(
-        target, decided, labels=labels, target_names=list(classes), output_dict=True, zero_division=0
+        target, predicted, labels=labels, target_names=list(classes), output_dict=True, zero_division=0
     )
-    for name, area in zip(classes, _areas(task, target, prediction, len(classes)), strict=True):
+    for name, area in zip(classes, areas, strict=True):
         report[name]["auc"] = float(area) if np.isfinite(area) else None
     table["report"] = report
-    if task == "multilabel":
-        table["confusion"] = metrics.multilabel_confusion_matrix(target, decided).tolist()
-        table["label_confusion"] = label_confusion(target > 0, decided > 0).tolist()
+    if not task.single_label:
+        table["confusion"] = metrics.multilabel_confusion_matrix(target, predicted).tolist()
+        table["label_confusion"] = label_confusion(target > 0, predicted > 0).tolist()
     else:
-        table["confusion"] = metrics.confusion_matrix(target, decided, labels=labels).tolist()
+        table["confusion"] = metrics.confusion_matrix(target, predicted, labels=labels).tolist()
     return table
 
 
-def _areas(task: "Task", target: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
+def _areas(hot: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     """Area under the ROC curve of each class against the rest, from ranks (Mann and Whitney); NaN where undefined."""
     from scipy.stats import rankdata
 
-    if task == "binary":
-        target, prediction = np.column_stack([1 - target, target]), np.column_stack([1 - prediction, prediction])
-    hot = target > 0 if target.ndim == 2 else target[:, None] == np.arange(classes)
     positives = hot.sum(0)
     ranks = np.where(hot, rankdata(prediction, axis=0), 0).sum(0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -164,10 +147,10 @@ def _areas(task: "Task", target: np.ndarray, prediction: np.ndarray, classes: in
     return areas
 
 
-def label_confusion(target: np.ndarray, decided: np.ndarray) -> np.ndarray:
+def label_confusion(target: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """KxK counts from nxK truth values: off the diagonal rows whose label i was missed and label j given wrongly; on it
     rows whose label was found."""
-    missed, wrong, found = target & ~decided, decided & ~target, target & decided
+    missed, wrong, found = target & ~predicted, predicted & ~target, target & predicted
     matrix: np.ndarray = missed.T.astype(np.int64) @ wrong.astype(np.int64)
     np.fill_diagonal(matrix, found.sum(0))
     return matrix

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from kit.errors import KitError
+from kit.run import Run
 
 
 @dataclass(frozen=True)
@@ -17,14 +18,14 @@ class Predictions:
         ids: n ids as text; best an array of objects, which shares the index's texts.
         classes: K names; a binary task has one, the positive class.
         values: float32 nxK in 0..1.
-        cuts: of a multi-label task, K: from which probability on a class is given; None: 0.5. Not saved with the rest:
-            `kit thresholds` keeps them.
+        thresholds: of a multi-label task, K: from which probability on a class is predicted; None: 0.5. Not saved with
+            the rest: `kit thresholds` keeps them.
     """
 
     ids: np.ndarray
     classes: tuple[str, ...]
     values: np.ndarray
-    cuts: np.ndarray | None = None
+    thresholds: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.values.shape != (len(self.ids), len(self.classes)):
@@ -67,17 +68,26 @@ class Predictions:
             raise KitError(f"{(rows < 0).sum()} ids have no prediction, the first is {first}: kit predict makes them")
         return replace(self, ids=np.asarray(ids, dtype=object), values=self.values[rows])
 
-    def decided(self) -> np.ndarray:
-        """The classes that each row is given, nxK of truth values; at least one a row."""
-        return decide(self.values, np.full(len(self.classes), 0.5) if self.cuts is None else self.cuts)
+    def predicted(self) -> np.ndarray:
+        """The classes predicted for each row, nxK of truth values; at least one per row."""
+        thresholds = np.full(len(self.classes), 0.5) if self.thresholds is None else self.thresholds
+        return at_thresholds(self.values, thresholds)
 
 
-def decide(values: np.ndarray, cuts: np.ndarray) -> np.ndarray:
-    """Probabilities nxK from their K cuts on; a row that reaches none gets its most probable class."""
-    decided: np.ndarray = values >= cuts
-    empty = np.flatnonzero(~decided.any(1))
-    decided[empty, values[empty].argmax(1)] = True
-    return decided
+def out_of_fold(run: Run, fold: int | None = None) -> Predictions:
+    """Join the out-of-fold predictions of all trained folds of a run, finished or not, or read those of one fold."""
+    folds = run.need_network() if fold is None else [run.trained_fold(fold)]
+    parts = [Predictions.load(run.reading(f"fold-{number}/oof.npz")) for number in folds]
+    ids, values = (np.concatenate(several) for several in zip(*((p.ids, p.values) for p in parts), strict=True))
+    return Predictions(ids, parts[0].classes, values)
+
+
+def at_thresholds(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Cut probabilities nxK at K thresholds; a row that reaches none gets its most probable class."""
+    predicted: np.ndarray = values >= thresholds
+    empty = np.flatnonzero(~predicted.any(1))
+    predicted[empty, values[empty].argmax(1)] = True
+    return predicted
 
 
 def _encoded(ids: np.ndarray) -> np.ndarray:

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.data.index import Index
+from kit.data.open_run import OpenRun
 from kit.data.store import Store
-from kit.decision.tune import has_rule, with_rule
+from kit.decision.apply import with_rule
+from kit.decision.tune import has_rule
 from kit.errors import KitError
 from kit.files import sha256
 from kit.hooks.registry import Registry
 from kit.hooks.specs import Competition, Finding
-from kit.inference.trained import store_of_run
 from kit.run import Run, all_runs
 from kit.scoring.predictions import Predictions
 
@@ -39,34 +39,33 @@ class CheckedCsv:
         return not any(finding.level == "error" for finding in self.findings)
 
 
-def postprocessed(registry: Registry, store: Store, predictions: Predictions, index: Index) -> Predictions:
-    """Predictions after what the competition knows besides (plates); a `KitError` where it knows nothing."""
-    step = registry.submissions.get(store.competition.submission).postprocess
+def postprocessed(opened: OpenRun, predictions: Predictions) -> Predictions:
+    """Apply the competition's own post-processing; a `KitError` where it has none."""
+    step = opened.submission.postprocess
     if step is None:
-        raise KitError(f"{store.competition.name} has no post-processing: leave --plates out")
-    return step(predictions, index)
+        raise KitError(f"{opened.competition.name} has no post-processing: drop --postprocess")
+    return step(predictions, opened.index)
 
 
-def write_submission(registry: Registry, run: Run, plates: bool = False) -> CheckedCsv:
+def write_submission(registry: Registry, run: Run, postprocess: bool = False) -> CheckedCsv:
     """Write `submission.csv` into a run and check it against the sample submission alone.
 
-    With `plates` the competition's post-processing comes first.
+    With `postprocess` the competition's post-processing comes first.
     """
     if not run.has("test.npz"):
         raise KitError(f"run {run.id} has no predictions: kit predict {run.id}")
-    store = store_of_run(registry, run)
-    spec = registry.submissions.get(store.competition.submission)
-    predictions, index = with_rule(run, Predictions.load(run.reading("test.npz"))), store.index()
-    if plates:
-        predictions = postprocessed(registry, store, predictions, index)
+    opened = OpenRun(registry, run)
+    predictions = with_rule(run, Predictions.load(run.reading("test.npz")))
+    if postprocess:
+        predictions = postprocessed(opened, predictions)
     with run.writing("submission.csv") as path:
-        spec.write(predictions, index, path)
+        opened.submission.write(predictions, opened.index, path)
     path = run.reading("submission.csv")
-    findings = spec.check(path, store.root)
-    if has_rule(store.competition) and not run.record.get("decision"):
-        plain = "every class is cut at 0.5" if index.task == "multilabel" else "the largest probability answers"
+    findings = opened.submission.check(path, opened.store.root)
+    if has_rule(opened.competition.task, opened.metric) and not run.record.get("decision"):
+        plain = "the largest probability decides" if opened.index.task.softmax else "every class is cut at 0.5"
         findings.append(Finding("warning", f"{plain}: kit thresholds {run.id} tunes that"))
-    return CheckedCsv(store.competition, path, findings, run, run.record["origin"])
+    return CheckedCsv(opened.competition, path, findings, run, run.record["origin"])
 
 
 def check_file(registry: Registry, competition: str, path: Path) -> CheckedCsv:

@@ -25,16 +25,16 @@ from kit.data.store import Store
 from kit.data.verify import cores
 from kit.hooks.registry import Registry
 from kit.hooks.specs import Competition, DatasetSpec
-from kit.model.build import Model, build_model, seed_everything, statistics
+from kit.model.build import Model, build_model, normalization_of, seed_everything
 from kit.pixels.augment import make_augment
 from kit.pixels.batches import Augment, Batch, Loader, Plan, training_plan
 from kit.pixels.pack import Packed, find_packed
-from kit.pixels.pack_workers import Crew, Job, Layout, read_sample
+from kit.pixels.pack_workers import Job, Layout, Workers, read_sample
 from kit.pixels.samples import Samples
 from kit.pixels.warp import DeviceWarp, draw, gather
+from kit.task import BINARY
 from kit.training.advice import STAGES, Bench, Rates
-from kit.training.mix import mix
-from kit.training.optim import make_optimizer
+from kit.training.stepper import Stepper
 
 FILES = 512  # synthetic images, or as many of a competition's as are read
 PACK_BYTES = 1 << 28  # what the part that is packed may take in the temporary folder
@@ -52,7 +52,7 @@ def synthetic(folder: Path, size: int) -> Store:
         grain = random.integers(0, 12, (size, size, 3)).astype(np.uint8)
         cv2.imwrite(str(folder / name), cv2.add(image, grain))
     rows = pd.DataFrame({"id": names, "files": [(name,) for name in names], "target": np.arange(FILES) % 2})
-    index = Index(folder, "binary", ("no", "yes"), rows, rows.iloc[:0])
+    index = Index(folder, BINARY, ("no", "yes"), rows, rows.iloc[:0])
     dataset = DatasetSpec("synthetic", 3, lambda root: index, lambda files: read_rgb(files[0]))
     return Store(nowhere(), dataset, folder)
 
@@ -75,10 +75,10 @@ def nowhere() -> Competition:
 def measure(registry: Registry, store: Store, config: TrainConfig, seconds: float, console: Console) -> Bench:
     """Measure every stage for about `seconds` each. Writes into a temporary folder alone."""
     known = store.competition.kaggle != "none"
-    index = (store.index() if known else store.dataset.index(store.root)).with_inputs(config.inputs)
+    index = (store.index() if known else store.dataset.index(store.root)).with_metadata(config.metadata)
     rates: Rates = dict.fromkeys(STAGES)
     seed_everything(config.seed, 0)
-    normalization = statistics(config, registry, store.dataset, index, console)
+    normalization = normalization_of(config, registry, store.dataset, index, console)
     # The numbers do not depend on the weights, and nothing is to be downloaded.
     model = build_model(config, registry, store.dataset, index, normalization, pretrained=False)
     with (
@@ -139,9 +139,9 @@ def _pack(dataset: DatasetSpec, root: Path, rows: pd.DataFrame, size: int, image
     files, path = [rows["files"].iloc[number % len(rows)] for number in range(count)], folder / "pixels"
     path.touch()
     os.truncate(path, layout.bytes)
-    with Crew(Job(path, layout, root, dataset), None) as crew:
+    with Workers(Job(path, layout, root, dataset), None) as pool:
         began = time.perf_counter()
-        for _ in crew.fill(range(layout.chunks), lambda part: files[part.start : part.stop]):
+        for _ in pool.fill(range(layout.chunks), lambda part: files[part.start : part.stop]):
             pass
         seconds = time.perf_counter() - began
     return Packed(path, "train", layout, "", count / seconds)
@@ -207,13 +207,10 @@ class _Work:
     """The stages from packed pixels on; each method returns images a second."""
 
     def __init__(self, config: TrainConfig, model: Model, samples: Samples, index: Index, seconds: float) -> None:
-        self.config, self.model, self.samples, self.classes = config, model, samples, len(index.classes)
+        self.config, self.model, self.samples = config, model, samples
         self.seconds, self.device = seconds, model.runtime.device
         self.steps: Augment | None = make_augment(config, Path())
-        self.optimizer = make_optimizer(config, model.network, model.loss)
-        self.scaler = model.runtime.scaler()
-        for group in self.optimizer.param_groups:
-            group["lr"] = 0.0  # a thousand steps on one batch would lead to numbers that are slow to work with
+        self.stepper = Stepper(config, model, len(index.classes))
         self.loader = Loader(samples, self.steps, config.workers, self.device, model.normalize)
         # Memory of a loader is used again for its next batch.
         self.batch = Batch(*(part.clone() for part in next(self._batches())))
@@ -296,20 +293,15 @@ class _Work:
 
         def one() -> int:
             with torch.inference_mode(), self.model.runtime.autocast():
-                self.model.network(self.batch.images, self.batch.extras)
+                self.model.network(self.batch.images, self.batch.metadata)
             return len(self.batch.rows)
 
         return self.timed(one)
 
     def step(self, raw: Batch) -> int:
         """One step of training."""
-        batch = mix(self.config, raw, self.classes)
-        with self.model.runtime.autocast():
-            loss = self.model.loss(self.model.network(batch.images, batch.extras), batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
+        # At a rate of 0: a thousand steps on one batch would lead to numbers that are slow to work with.
+        self.stepper.step(iter([raw]), 1, len(raw.rows), rate=0.0)
         return len(raw.rows)
 
     def train(self) -> float:

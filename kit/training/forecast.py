@@ -1,7 +1,5 @@
 """What a run will take, said after its first twenty batches."""
 
-from collections.abc import Callable
-
 from kit.console import Console, duration, size
 
 AFTER_STEPS = 20
@@ -15,16 +13,19 @@ class Forecast:
     Args:
         train_images: training images still to come, all epochs and folds together.
         valid_images: validation images still to come, likewise.
-        disk: bytes that the run will hold at its end.
+        weights: how many copies of the weights the run will hold on the disk at its end.
+        console: where the estimate goes.
     """
 
-    def __init__(self, train_images: int, valid_images: int, disk: Callable[[], int], console: Console) -> None:
+    def __init__(self, train_images: int, valid_images: int, weights: int, console: Console) -> None:
         self.images = train_images + valid_images * VALIDATION_COST
-        self.disk, self.console = disk, console
+        self.weights, self.console = weights, console
+        self.weight_bytes = 0  # of one copy; known once a network is built
         self.steps = 0
 
     def after_step(self, rate: float) -> None:
         """Called after every step with the rate in images/s."""
         self.steps += 1
         if self.steps == AFTER_STEPS:
-            self.console.say(f"estimated: {duration(self.images / rate)} in all, {size(self.disk())} on disk")
+            disk = size(self.weights * self.weight_bytes)
+            self.console.say(f"estimated: {duration(self.images / rate)} in all, {disk} on disk")

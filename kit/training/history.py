@@ -13,20 +13,19 @@ FORMATS = {"epoch": "g", "lr": ".1e", "seconds": ".1f", "images/s": ".1f"}
 
 
 class History:
-    """Rows of numbers by column name."""
+    """A csv of numbers by column name, and the same rows on the screen."""
 
     def __init__(self, path: Path, console: Console) -> None:
         self.path, self.console = path, console
-        self.rows: list[dict[str, float | None]] = []
         self._headed = False
 
-    def add(self, row: dict[str, float]) -> None:
-        """Append a row, write the csv anew, print the row."""
-        self.rows = [*self.rows, {name: value if math.isfinite(value) else None for name, value in row.items()}]
+    def add(self, rows: list[dict[str, float | None]], row: dict[str, float]) -> list[dict[str, float | None]]:
+        """Append a row to those so far, write the csv anew, print the row; return all of them, None for NaN."""
+        rows = [*rows, {name: value if math.isfinite(value) else None for name, value in row.items()}]
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, list(row), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(self.rows)
+        writer.writerows(rows)
         if is_main():
             write_bytes(self.path, buffer.getvalue().encode())
         if not self._headed:
@@ -34,3 +33,12 @@ class History:
             self._headed = True
         cells = (format(value, FORMATS.get(name, ".4f")) for name, value in row.items())
         self.console.say("".join(f"{cell:>12}" for cell in cells))
+        return rows
+
+
+def train_seconds(path: Path) -> float:
+    """Seconds of training that a fold's history.csv tells of, without validation."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    # Seconds count from the start of an epoch, so the row at its end has them all.
+    return sum({row["epoch"]: float(row["seconds"] or 0) for row in rows if float(row["epoch"]).is_integer()}.values())

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -23,6 +24,7 @@ class Interrupt:
     def __init__(self, advice: str) -> None:
         self.advice = advice
         self.requested = False
+        self.on_stop: Callable[[], None] | None = None  # saves what there is, before `check` raises
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupt":
@@ -39,6 +41,8 @@ class Interrupt:
     def check(self) -> None:
         """Raise when the person has asked to stop; several processes ask each other, so all of them must call it."""
         if any_of(self.requested):
+            if self.on_stop is not None:
+                self.on_stop()
             raise Interrupted(f"interrupted; everything so far is saved: {self.advice} goes on", INTERRUPTED)
 
     def __exit__(

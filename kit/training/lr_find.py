@@ -12,13 +12,12 @@ from kit.data.folds import Folds
 from kit.data.store import Store
 from kit.errors import KitError
 from kit.hooks.registry import Registry
-from kit.inference.trained import index_of
-from kit.model.build import build_model, seed_everything, statistics
+from kit.model.build import build_model, normalization_of, seed_everything
 from kit.pixels.augment import make_augment
 from kit.pixels.batches import Loader, training_plan
 from kit.pixels.samples import samples_of
-from kit.training.mix import mix
-from kit.training.optim import freeze_body, make_optimizer
+from kit.training.optim import freeze_body
+from kit.training.stepper import Stepper
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
 SMOOTHING = 0.95
@@ -37,13 +36,13 @@ class RangeTest:
 
 def find_rate(registry: Registry, store: Store, config: TrainConfig, folds: Folds, console: Console) -> RangeTest:
     """Train the first fold's network on up to 100 batches with a rate that grows from 1e-7 to 10."""
-    index = index_of(store, config)
+    index = store.index().with_metadata(config.metadata)
     seed_everything(config.seed, 0)
-    normalization = statistics(config, registry, store.dataset, index, console)
+    normalization = normalization_of(config, registry, store.dataset, index, console)
     model = build_model(config, registry, store.dataset, index, normalization, config.pretrained)
     if config.freeze_epochs:
         freeze_body(model.network, True)
-    optimizer = make_optimizer(config, model.network, model.loss)
+    stepper = Stepper(config, model, len(index.classes))
     rows = index.train[folds.of(index.train) != 0]
     first = config.model_copy(update={"size": config.sizes[0] if config.sizes else config.size})
     samples = samples_of(store, index, "train", first, console)(rows)
@@ -57,15 +56,9 @@ def find_rate(registry: Registry, store: Store, config: TrainConfig, folds: Fold
     with console.progress("learning rates", len(plan), "steps") as bar:
         for step, batch in enumerate(loader.batches(plan)):
             rate = LOWEST * (HIGHEST / LOWEST) ** (step / (STEPS - 1))
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group["scale"]
-            batch = mix(config, batch, len(index.classes))
-            with model.runtime.autocast():
-                loss = model.loss(model.network(batch.images, batch.extras), batch)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            average = SMOOTHING * average + (1 - SMOOTHING) * float(loss.detach())
+            images = len(batch.rows)
+            loss = float(stepper.step(iter([batch]), 1, images, rate)) / images
+            average = SMOOTHING * average + (1 - SMOOTHING) * loss
             smoothed = average / (1 - SMOOTHING ** (step + 1))
             if not math.isfinite(smoothed) or (losses and smoothed > DIVERGED * min(losses)):
                 break

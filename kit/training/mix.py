@@ -11,23 +11,23 @@ from kit.pixels.batches import Batch
 
 
 def mix(config: TrainConfig, batch: Batch, classes: int) -> Batch:
-    """Mix a batch with a shuffled copy of itself, by the configured way; without one it stays as it is.
+    """Mix a batch with a shuffled copy of itself, by the configured method; without one it stays as it is.
 
     Mixup (Zhang et al. 2018) adds images in the shares p and 1 - p, p from Beta(alpha, alpha). CutMix (Yun et al.
     2019) pastes a box of the share 1 - p of the area. With both configured, each batch takes one of them by chance.
     The targets become float shares: BxK (multiclass class numbers as one-hot rows).
     """
-    ways = [way for way, alpha in ((mixup, config.mixup), (cutmix, config.cutmix)) if alpha > 0]
-    if not ways:
+    methods = [method for method, alpha in ((mixup, config.mixup), (cutmix, config.cutmix)) if alpha > 0]
+    if not methods:
         return batch
-    way = ways[int(torch.randint(len(ways), ()))]
-    alpha = torch.tensor(config.mixup if way is mixup else config.cutmix)
+    method = methods[int(torch.randint(len(methods), ()))]
+    alpha = torch.tensor(config.mixup if method is mixup else config.cutmix)
     share = float(torch.distributions.Beta(alpha, alpha).sample())
     order = torch.randperm(len(batch.rows)).to(batch.images.device)
     target = batch.target if batch.target.is_floating_point() else functional.one_hot(batch.target, classes).float()
-    images, share = way(batch.images, batch.images[order], share)
-    extras = batch.extras * share + batch.extras[order] * (1 - share)
-    return Batch(images, target * share + target[order] * (1 - share), extras, batch.rows)
+    images, share = method(batch.images, batch.images[order], share)
+    metadata = batch.metadata * share + batch.metadata[order] * (1 - share)
+    return Batch(images, target * share + target[order] * (1 - share), metadata, batch.rows)
 
 
 def mixup(images: Tensor, others: Tensor, share: float) -> tuple[Tensor, float]:

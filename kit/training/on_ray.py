@@ -21,19 +21,17 @@ from typing import Any
 import torch
 
 from kit import __version__
-from kit.console import Console, Waiting, duration
-from kit.data.folds import folds_of_run
+from kit.console import Console, Waiting, duration, logged_text
 from kit.data.index import Index
-from kit.data.store import Store
+from kit.data.open_run import OpenRun
 from kit.errors import DISK, KitError
 from kit.hooks.registry import Registry
-from kit.inference.trained import store_of_run
 from kit.model.checkpoint import Checkpoints
 from kit.paths import data_root
-from kit.pixels.pack import packs_for
+from kit.pixels.pack import Split, packs_for
 from kit.run import Run
 from kit.training.interrupt import Interrupt
-from kit.training.start import index_of_run
+from kit.training.start import training_index
 from kit.training.train import fold_result, forecast_of, train_one
 
 # How often a fold is tried again after its worker has died; a lack of memory is tried again without end by Ray itself.
@@ -65,9 +63,8 @@ def _import_ray(own: bool) -> Any:
 
 
 def train_on_ray(
-    store: Store,
+    opened: OpenRun,
     index: Index,
-    run: Run,
     missing: list[int],
     interrupt: Interrupt,
     console: Console,
@@ -80,9 +77,8 @@ def train_on_ray(
     A fold takes as many cores as this process has threads (OMP_NUM_THREADS sets them), or its GPUs' share of them.
 
     Args:
-        store: the data.
-        index: of the data.
-        run: the run; its folder lies where all nodes see it.
+        opened: the run; its folder lies where all nodes see it.
+        index: of its data, with external images.
         missing: the folds to train.
         interrupt: looked at while the tasks run; on a stop each fold saves a checkpoint.
         console: where progress goes.
@@ -95,9 +91,11 @@ def train_on_ray(
     """
     if not missing:
         return
+    run, store = opened.run, opened.store
     # Decoded once, here, so that the workers only open it.
-    for part in ("train", "extra") if len(index.extra) else ("train",):
-        packs_for(store, index, part, run.config, (run.config.size, *run.config.sizes), console)
+    splits: tuple[Split, ...] = ("train", "external") if len(index.external) else ("train",)
+    for split in splits:
+        packs_for(store, index, split, run.config, (run.config.size, *run.config.sizes), console)
     gpus = float(torch.cuda.is_available()) if gpus_per_fold is None else gpus_per_fold
     threads = _threads(gpus)
     with _connected(address or os.environ.get("RAY_ADDRESS") or "local", threads, gpus, console) as ray:
@@ -117,7 +115,7 @@ def train_on_ray(
                     _tell(logs, tasks, waiting, console)
                     for each in done:
                         fold = tasks.pop(each)
-                        run.record["weight_bytes"] = _outcome(ray, each, fold, run)
+                        _end(ray, each, fold, run)
                         _say_result(run, fold, console)
                     interrupt.check()
         except BaseException:
@@ -202,7 +200,7 @@ class _Log:
             content = file.read()
         whole = content[: content.rfind(b"\n") + 1]
         self.offset += len(whole)
-        lines = [line[len("2026-01-01 12:00:00+00:00 ") :] for line in whole.decode(errors="replace").splitlines()]
+        lines = [logged_text(line) for line in whole.decode(errors="replace").splitlines()]
         about = [line for line in lines if line.startswith(f"fold {self.fold} ")]
         self.state = about[-1] if about else self.state
         return [line for line in about if line.startswith(f"fold {self.fold} of ")]
@@ -225,11 +223,11 @@ def _say_result(run: Run, fold: int, console: Console) -> None:
     console.say(f"fold {fold}: {result['metric']} {score} after {duration(result['seconds'])} on {result['device']}")
 
 
-def _outcome(ray: Any, done: Any, fold: int, run: Run) -> int:
-    """The size of the fold's weights in bytes; whatever ended the task otherwise is raised."""
+def _end(ray: Any, done: Any, fold: int, run: Run) -> None:
+    """Raise whatever ended the task of a fold, unless it is the fold's end."""
     again = f"kit train --resume {run.id} --on ray goes on from its checkpoint"
     try:
-        outcome = ray.get(done)
+        failure = ray.get(done)
     except ray.exceptions.RayTaskError as error:
         if "failed to import" in str(error) or "No module named 'kit" in str(error):
             raise KitError("a worker can't import kit: install the same competition-kit on every node") from None
@@ -240,10 +238,8 @@ def _outcome(ray: Any, done: Any, fold: int, run: Run) -> int:
             f"the worker of fold {fold} died {RETRIES + 1} times ({type(error).__name__}), see "
             f"{run.fold_dir(fold) / 'log.txt'}: {again}"
         ) from None
-    if "error" in outcome:
-        raise KitError(outcome["error"], outcome["code"], tuple(outcome["ways"]))
-    weight_bytes: int = outcome["weight_bytes"]
-    return weight_bytes
+    if failure is not None:
+        raise KitError(failure["text"], failure["code"], tuple(failure["ways"]))
 
 
 def _stop(ray: Any, tasks: list[Any], console: Console) -> None:
@@ -258,17 +254,18 @@ def _stop(ray: Any, tasks: list[Any], console: Console) -> None:
 _SHARED = "KIT_DATA and KIT_RUNS must lie on a file system that all nodes see at the same paths"
 
 
-def _task(path: str, fold: int, threads: int, gpus: float, versions: str, command: list[str]) -> dict[str, Any]:
-    """Runs on a worker. A `KitError` is handed back as its words, anything else is Ray's to report."""
+def _task(path: str, fold: int, threads: int, gpus: float, versions: str, command: list[str]) -> dict[str, Any] | None:
+    """Train a fold on a worker. A `KitError` is handed back as its words, anything else is Ray's to report."""
     try:
-        return {"weight_bytes": _train(Path(path), fold, threads, gpus, versions, command)}
+        _train(Path(path), fold, threads, gpus, versions, command)
     except KitError as error:
-        return {"error": str(error), "code": error.code, "ways": error.ways}
+        return {"text": str(error), "code": error.code, "ways": error.ways}
     except OSError as error:
-        return {"error": f"{error}: check that path on {platform.node()}", "code": DISK, "ways": ()}
+        return {"text": f"{error}: check that path on {platform.node()}", "code": DISK, "ways": ()}
+    return None
 
 
-def _train(path: Path, fold: int, threads: int, gpus: float, versions: str, command: list[str]) -> int:
+def _train(path: Path, fold: int, threads: int, gpus: float, versions: str, command: list[str]) -> None:
     """What a run in turn does for one fold."""
     node = platform.node()
     for folder in (path, data_root()):
@@ -285,18 +282,14 @@ def _train(path: Path, fold: int, threads: int, gpus: float, versions: str, comm
     with _only_here(run, fold), console.log_to(run.fold_dir(fold) / "log.txt"):
         if fold_result(run, fold) is None:
             content = Checkpoints(run.fold_dir(fold)).content
-            start = f"from step {content['progress']['step']}" if content else "from the start"
+            start = f"from step {content['state']['step']}" if content else "from the start"
             console.say(
                 f"fold {fold} of {run.config.folds}: on {node}, process {os.getpid()}, threads: {threads}, {start}"
             )
             with Interrupt(f"kit train --resume {run.id}") as interrupt:
-                store = store_of_run(registry, run)
-                index = index_of_run(store, run.config, console)
-                fold_of_row = folds_of_run(run).of(index.train)
-                forecast = forecast_of(run.config, run, [fold], fold_of_row, len(index.extra), console)
-                train_one(registry, store, run, index, fold, fold_of_row, forecast, interrupt, console)
-    weight_bytes: int = run.record.get("weight_bytes", 0)
-    return weight_bytes
+                opened = OpenRun(registry, run)
+                index = training_index(opened.store, run.config, console)
+                train_one(opened, index, fold, forecast_of(opened, index, [fold], console), interrupt, console)
 
 
 @contextlib.contextmanager

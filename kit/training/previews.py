@@ -2,13 +2,12 @@
 
 import numpy as np
 
-from kit.data.index import label_text
-from kit.hooks.specs import Preview, Task
+from kit.hooks.specs import Preview
 from kit.inference.forward import Forward
 from kit.pixels.samples import Samples
+from kit.task import Task
 
 COUNT = 16
-THRESHOLD = 0.5
 
 
 def previews(samples: Samples, result: Forward, task: Task, classes: tuple[str, ...]) -> list[Preview]:
@@ -17,13 +16,13 @@ def previews(samples: Samples, result: Forward, task: Task, classes: tuple[str, 
     Args:
         samples: the validation part.
         result: what a network gave for it, row by row.
-        task: binary, multiclass or multilabel.
+        task: of the competition.
         classes: names of all classes (two for a binary task).
     """
     return [
         Preview(
             samples.dataset.picture(samples.image(row)),
-            f"label {label_text(task, classes, result.targets[row])}\n"
+            f"label {task.label_text(classes, result.targets[row])}\n"
             f"predicted {_predicted(result.probabilities[row], task, classes)}",
         )
         for row in range(min(COUNT, len(samples)))
@@ -31,9 +30,6 @@ def previews(samples: Samples, result: Forward, task: Task, classes: tuple[str, 
 
 
 def _predicted(probabilities: np.ndarray, task: Task, classes: tuple[str, ...]) -> str:
-    """The classes at or above one half for a multilabel task, surest first; otherwise the likeliest class."""
-    if task == "multilabel":
-        chosen = [number for number in np.argsort(-probabilities) if probabilities[number] >= THRESHOLD]
-        return ", ".join(f"{classes[number]} {probabilities[number]:.2f}" for number in chosen) or "none"
-    shares = np.array([1 - probabilities[0], probabilities[0]]) if task == "binary" else probabilities
-    return f"{classes[int(shares.argmax())]} {shares.max():.2f}"
+    """The predicted classes with their probabilities, the likeliest first."""
+    shares = task.by_class(probabilities[None])[0]
+    return ", ".join(f"{classes[number]} {shares[number]:.2f}" for number in task.predicted_numbers(shares))

@@ -10,16 +10,15 @@ import numpy as np
 
 from kit.config import TrainConfig
 from kit.console import Console
-from kit.data.external import left_out, save_left_out, with_extra
+from kit.data.external import left_out, save_left_out, with_external
 from kit.data.folds import Folds, groups_spanning_folds, new_folds, save_folds, saved_folds
 from kit.data.index import Index, rows_of
 from kit.data.store import Store
 from kit.errors import KitError, nearest
 from kit.hooks.registry import Registry
 from kit.hooks.specs import Competition, MetricSpec
-from kit.inference.trained import index_of, trained_folds
 from kit.model import distributed
-from kit.model.build import build_model, statistics
+from kit.model.build import build_model, normalization_of
 from kit.pixels.augment import load_pipeline
 from kit.pixels.statistics import check_normalize
 from kit.run import Run, find_run
@@ -56,14 +55,14 @@ def start_run(
             f"{distributed.world_size()} processes can't share {config.batch_size} images: "
             f"--batch-size {2 * distributed.world_size()} or more"
         )
-    index = index_of(store, config)
+    index = store.index().with_metadata(config.metadata)
     check_normalize(index, config.normalize)
     for what, names in index.missing.items():
         if names:
             console.warn(f"{len(names)} {what}, e.g. {names[0]}: left out (kit check {store.competition.name})")
     folds = folds_for(store, index, config.folds, console)
-    config, index, extra_out, planned = _settled(store, index, folds, config, only_fold, console)
-    normalization = statistics(config, registry, store.dataset, index, console)
+    config, index, external_out, planned = _settled(store, index, folds, config, only_fold, console)
+    normalization = normalization_of(config, registry, store.dataset, index, console)
     for name in config.trackers:
         tracker = registry.trackers.get(name)
         if tracker.check is not None:
@@ -86,7 +85,9 @@ def start_run(
             "normalization": normalization,
             "folds": folds.facts,
             "planned": planned,
-            "extra": {"ids": len(index.extra), "left_out": extra_out.sum(0).tolist()} if len(index.extra) else None,
+            "external": {"ids": len(index.external), "left_out": external_out.sum(0).tolist()}
+            if len(index.external)
+            else None,
             "left_out": {what: len(names) for what, names in index.missing.items()},
             "versions": {name: version(name) for name in ("torch", "torchvision", "timm", "albumentations", "numpy")}
             | {"python": platform.python_version()},
@@ -94,8 +95,8 @@ def start_run(
     )
     with run.writing("folds.csv") as path:
         path.write_bytes(folds.csv())
-    if len(index.extra):
-        save_left_out(run, index, extra_out)
+    if len(index.external):
+        save_left_out(run, index, external_out)
     if pipeline is not None:
         with run.writing(PIPELINE) as path:
             shutil.copyfile(pipeline, path)
@@ -105,17 +106,17 @@ def start_run(
 def _settled(
     store: Store, index: Index, folds: Folds, config: TrainConfig, only_fold: int | None, console: Console
 ) -> tuple[TrainConfig, Index, np.ndarray, list[int]]:
-    """The configuration with whole paths, the index with extra samples, which of them are left out of which fold, and
+    """The configuration with whole paths, the index with external images, which of them are left out of which fold, and
     the folds to train."""
-    extra_out = np.zeros((len(index.extra), folds.count), bool)
-    if config.extra is not None:
-        path = Path(config.extra).absolute()
-        config = config.model_copy(update={"extra": str(path)})
-        own, index = len(index.extra), with_extra(store, index, path, console)
-        extra_out = left_out(store, index, folds, console)
+    external_out = np.zeros((len(index.external), folds.count), bool)
+    if config.external is not None:
+        path = Path(config.external).absolute()
+        config = config.model_copy(update={"external": str(path)})
+        own, index = len(index.external), with_external(store, index, path, console)
+        external_out = left_out(store, index, folds, console)
         console.say(
-            f"extra: {len(index.extra) - own} images from {config.extra}; near-duplicates of "
-            f"validation images, left out by fold: {', '.join(map(str, extra_out.sum(0)))}"
+            f"external: {len(index.external) - own} images from {config.external}; near-duplicates of "
+            f"validation images, left out by fold: {', '.join(map(str, external_out.sum(0)))}"
         )
     chosen = rows_of(index.train, config.only)
     if not len(chosen):
@@ -129,13 +130,13 @@ def _settled(
     if config.init is not None:
         start = _start_of(config, folds, index, planned)
         config = config.model_copy(update={"init": str(start.path.absolute())})
-    return config, index, extra_out, planned
+    return config, index, external_out, planned
 
 
-def index_of_run(store: Store, config: TrainConfig, console: Console) -> Index:
-    """The index from which a run of this configuration learns, with its extra samples."""
-    index = index_of(store, config)
-    return index if config.extra is None else with_extra(store, index, Path(config.extra), console)
+def training_index(store: Store, config: TrainConfig, console: Console) -> Index:
+    """The index from which a run of this configuration learns, with its external images."""
+    index = store.index().with_metadata(config.metadata)
+    return index if config.external is None else with_external(store, index, Path(config.external), console)
 
 
 def _start_of(config: TrainConfig, folds: Folds, index: Index, planned: list[int]) -> Run:
@@ -146,12 +147,12 @@ def _start_of(config: TrainConfig, folds: Folds, index: Index, planned: list[int
             f"init = {start.id}: it was trained on other folds or classes: "
             f"kit train {config.competition} --folds {config.folds} makes one to start with"
         )
-    if untrained := sorted(set(planned) - set(trained_folds(start))):
+    if untrained := sorted(set(planned) - set(start.trained_folds)):
         raise KitError(f"init = {start.id}: its fold {untrained[0]} is not trained: kit train --resume {start.id}")
-    if (start.config.model, start.config.head, start.config.inputs) != (config.model, config.head, config.inputs):
+    if (start.config.model, start.config.head, start.config.metadata) != (config.model, config.head, config.metadata):
         raise KitError(
             f"init = {start.id} is {start.config.model} with head {start.config.head}: --model, head and "
-            "inputs must be the same"
+            "metadata must be the same"
         )
     return start
 

@@ -1,13 +1,86 @@
-"""The part of a step that several processes do together: the loss of a batch, and gradients that all of them share."""
+"""One optimisation step, for training, `kit lr-find` and `kit bench` alike."""
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from kit.config import TrainConfig
 from kit.model import distributed
 from kit.model.build import Model
 from kit.pixels.batches import Batch
+from kit.training.mix import mix
+from kit.training.optim import make_optimizer
+
+
+class Stepper:
+    """Forward, backward, clip and update; mixing, mixed precision and several processes included.
+
+    `loss_sum` is the sum of loss times images over all steps since it was last reset, of this process's images, on the
+    device: reading it waits for the device.
+
+    Args:
+        config: of the run.
+        model: what learns; its loss may have weights of its own.
+        classes: number of classes C, for targets that are mixed.
+    """
+
+    def __init__(self, config: TrainConfig, model: Model, classes: int) -> None:
+        self.config, self.model, self.classes = config, model, classes
+        self.optimizer = make_optimizer(config, model.network, model.loss)
+        self.scaler = model.runtime.scaler()
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=model.runtime.device)
+        self.learning: list[nn.Parameter] = [*model.network.parameters(), *model.loss.parameters()]
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Settle which gradients the processes average; call it again when other weights are frozen."""
+        self._module: nn.Module = _Loss(self.model)
+        if distributed.world_size() > 1:
+            # A margin loss has a classifier of its own and leaves the network's without a gradient.
+            unused = any(True for _ in self.model.loss.parameters())
+            self._module = DistributedDataParallel(self._module, find_unused_parameters=unused)
+
+    def step(self, batches: Iterator[Batch], count: int, images: int, rate: float) -> Tensor:
+        """Take one step.
+
+        Args:
+            batches: gives the step's batches, each valid until the next one is asked for.
+            count: how many of them.
+            images: in all of them, over all processes.
+            rate: the schedule's learning rate; each group of parameters takes its share of it.
+
+        Returns:
+            The sum of loss times images of this process's share, a scalar on the device.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["scale"]
+        total = torch.zeros_like(self.loss_sum)
+        for number in range(count):
+            batch = mix(self.config, next(batches), self.classes)
+            with self._accumulating(number + 1 < count):
+                with self.model.runtime.autocast():
+                    loss: Tensor = self._module(batch) * (len(batch.rows) / images)
+                if number == 0:
+                    self.optimizer.zero_grad(set_to_none=True)
+                # The gradients of several processes are averaged; their shares of the loss add up.
+                self.scaler.scale(loss * distributed.world_size()).backward()
+            total += loss.detach().double() * images
+        if self.config.clip is not None:
+            self.scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.learning, self.config.clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.loss_sum += total
+        return total
+
+    def _accumulating(self, more: bool) -> AbstractContextManager[object]:
+        """Average gradients over the processes only with the last batch of a step."""
+        if more and isinstance(self._module, DistributedDataParallel):
+            return self._module.no_sync()
+        return nullcontext()
 
 
 class _Loss(nn.Module):
@@ -19,33 +92,5 @@ class _Loss(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """The mean loss of a batch."""
-        loss: Tensor = self.loss(self.network(batch.images, batch.extras), batch)
+        loss: Tensor = self.loss(self.network(batch.images, batch.metadata), batch)
         return loss
-
-
-class Stepper:
-    """Calls network and loss; among several processes backward leaves the mean of their gradients in each of them."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
-
-    @classmethod
-    def of(cls, model: Model) -> "Stepper":
-        """To be made anew when other weights are frozen: what is averaged is settled here."""
-        module = _Loss(model)
-        if distributed.world_size() == 1:
-            return cls(module)
-        # A margin loss has a classifier of its own and leaves the network's without a gradient.
-        unused = any(True for _ in model.loss.parameters())
-        return cls(DistributedDataParallel(module, find_unused_parameters=unused))
-
-    def __call__(self, batch: Batch) -> Tensor:
-        """The mean loss of a batch."""
-        loss: Tensor = self.module(batch)
-        return loss
-
-    def accumulating(self, more: bool) -> AbstractContextManager[object]:
-        """Where more batches of the same step follow, gradients are averaged only with the last of them."""
-        if more and isinstance(self.module, DistributedDataParallel):
-            return self.module.no_sync()
-        return nullcontext()

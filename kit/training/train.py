@@ -12,83 +12,81 @@ import torch
 
 from kit.config import TrainConfig
 from kit.console import Console
-from kit.data.external import extra_rows
-from kit.data.folds import Folds, folds_of_run
+from kit.data.external import external_rows
 from kit.data.index import Index, rows_of
-from kit.data.store import Store
+from kit.data.open_run import OpenRun
 from kit.files import read_json, write_json
-from kit.hooks.registry import Registry
-from kit.hooks.specs import MetricSpec
-from kit.inference.trained import out_of_fold
+from kit.hooks.specs import MetricSpec, Tracker
 from kit.model import distributed
-from kit.model.build import build_model, seed_everything
+from kit.model.build import Model, build_model, seed_everything
 from kit.model.checkpoint import Checkpoints, unpack_modules
 from kit.pixels.augment import make_augment
 from kit.pixels.pack import packs_for
-from kit.pixels.samples import samples_of
-from kit.pixels.statistics import row_levels
+from kit.pixels.samples import Samples, samples_of
+from kit.pixels.statistics import row_statistics
 from kit.run import Run
-from kit.scoring.metrics import flat, score_with_interval
-from kit.scoring.predictions import Predictions
+from kit.scoring.metrics import score_with_interval
+from kit.scoring.predictions import Predictions, out_of_fold
 from kit.training.forecast import Forecast
-from kit.training.history import History
+from kit.training.history import train_seconds
 from kit.training.interrupt import Interrupt, Interrupted, InUnison
-from kit.training.loop import FoldJob, train_fold
-from kit.training.start import epoch_metrics, index_of_run, valid_fold
+from kit.training.job import FoldJob
+from kit.training.loop import train_fold
+from kit.training.start import epoch_metrics, training_index, valid_fold
 
-Elsewhere = Callable[[Store, Index, Run, list[int], Interrupt, Console], None]
+# (run with its data, index with external images, folds to train, interrupt, console): trains them elsewhere.
+TrainFolds = Callable[[OpenRun, Index, list[int], Interrupt, Console], None]
 
 
 def train(
-    registry: Registry,
-    store: Store,
-    run: Run,
-    only_fold: int | None,
-    console: Console,
-    elsewhere: Elsewhere | None = None,
+    opened: OpenRun, only_fold: int | None, console: Console, train_folds: TrainFolds | None = None
 ) -> dict[str, Any]:
     """Train the folds of a run that are not yet trained; `only_fold` adds one to the plan of a resumed run.
 
-    `elsewhere` trains them in another way than here in turn (`kit.training.on_ray`).
+    `train_folds` trains them in another way than here in turn (`kit.training.on_ray`).
 
     Returns:
         The document of `kit train --json`.
     """
-    config = run.config
-    index = index_of_run(store, config, console)
-    first = distributed.is_main()
+    run, config = opened.run, opened.config
+    index = training_index(opened.store, config, console)
+    main = distributed.is_main()
     with ExitStack() as held:
-        if first:
+        if main:
             held.enter_context(run.lock())
             held.enter_context(console.log_to(run.path / "log.txt"))
         planned, missing = distributed.on_main(lambda: _plan(run, config, only_fold))
-        folds = folds_of_run(run)
-        fold_of_row = folds.of(index.train)
-        forecast = forecast_of(config, run, missing, fold_of_row, len(index.extra), console)
         try:
             with Interrupt(f"kit train --resume {run.id}") as interrupt:
-                if elsewhere is not None:
-                    elsewhere(store, index, run, missing, interrupt, console)
-                for fold in missing if elsewhere is None else ():
-                    console.say(f"fold {fold} of {config.folds}")
-                    train_one(registry, store, run, index, fold, fold_of_row, forecast, interrupt, console)
+                if train_folds is not None:
+                    train_folds(opened, index, missing, interrupt, console)
+                else:
+                    train_in_turn(opened, index, missing, interrupt, console)
         except BaseException as error:
-            if first:
+            if main:
                 run.update(state="interrupted" if isinstance(error, (Interrupted, KeyboardInterrupt)) else "failed")
-            if isinstance(error, InUnison) and not first:
+            if isinstance(error, InUnison) and not main:
                 raise SystemExit(error.code) from None
             if isinstance(error, RuntimeError) and distributed.lost(error):
                 advice = f"kit train --resume {run.id} goes on at its last checkpoint"
                 raise distributed.gone(advice, run.path / ".lost") from None
             raise
-        if not first:
+        if not main:
             return {}
-        score = _close(run, index, folds, registry.metrics.get(store.competition.metric), console)
+        score = _close(opened, index, console)
         # A rule was made from fewer folds, if there is one.
         run.update(state="finished", score=score, decision=None)
         results = {str(fold): fold_result(run, fold) or {} for fold in planned}
         _say_score(score, [result["score"] for result in results.values()], console)
     return {"run": run.id, "path": str(run.path), "score": score, "folds": results}
+
+
+def train_in_turn(opened: OpenRun, index: Index, folds: list[int], interrupt: Interrupt, console: Console) -> None:
+    """Train folds of a run one after another in this process."""
+    forecast = forecast_of(opened, index, folds, console)
+    for fold in folds:
+        console.say(f"fold {fold} of {opened.config.folds}")
+        train_one(opened, index, fold, forecast, interrupt, console)
 
 
 def _plan(run: Run, config: TrainConfig, only_fold: int | None) -> tuple[list[int], list[int]]:
@@ -115,85 +113,83 @@ def fold_result(run: Run, fold: int) -> dict[str, Any] | None:
     return result
 
 
-def forecast_of(
-    config: TrainConfig, run: Run, missing: list[int], fold_of_row: np.ndarray, extra: int, console: Console
-) -> Forecast:
+def forecast_of(opened: OpenRun, index: Index, folds: list[int], console: Console) -> Forecast:
     """What training these folds will take, said once it is known."""
-    valid = sum(int((fold_of_row == fold).sum()) for fold in missing)
-    train_images = sum(int((fold_of_row != fold).sum()) + extra for fold in missing)
-
-    def disk() -> int:
-        # The newest weights, the best, two moments of the optimiser, and the network beside its average.
-        return (
-            (config.keep + 3 + (config.ema is not None))
-            * run.record.get("weight_bytes", 0)
-            * len(run.record["planned"])
-        )
-
-    return Forecast(train_images * config.epochs, valid * config.epochs, disk, console)
+    config, fold_of_row = opened.config, opened.folds.of(index.train)
+    valid = sum(int((fold_of_row == fold).sum()) for fold in folds)
+    train = sum(int((fold_of_row != fold).sum()) + len(index.external) for fold in folds)
+    # The newest weights, the best, two moments of the optimiser, and the network beside its average.
+    copies = (config.keep + 3 + (config.ema is not None)) * len(opened.run.record["planned"])
+    return Forecast(train * config.epochs, valid * config.epochs, copies, console)
 
 
 def train_one(
-    registry: Registry,
-    store: Store,
-    run: Run,
-    index: Index,
-    fold: int,
-    fold_of_row: np.ndarray,
-    forecast: Forecast,
-    interrupt: Interrupt,
-    console: Console,
+    opened: OpenRun, index: Index, fold: int, forecast: Forecast, interrupt: Interrupt, console: Console
 ) -> None:
-    """One fold: a new model, its own checkpoints, its out-of-fold predictions and result."""
-    config, dataset = run.config, store.dataset
-    began = time.monotonic()
-    seed_everything(config.seed, fold)
+    """Train one fold: a new model, its own checkpoints, its out-of-fold predictions and result."""
+    run, config, registry, began = opened.run, opened.config, opened.registry, time.monotonic()
     checkpoints = Checkpoints(run.fold_dir(fold))
-    fresh = not checkpoints.content
-    pretrained = config.pretrained and fresh and config.init is None
-    model = build_model(config, registry, dataset, index, run.record["normalization"], pretrained)
-    if config.init is not None and fresh:
-        start = Run.open(Path(config.init))
-        unpack_modules(Checkpoints(start.fold_dir(fold)).weights(start.config.checkpoint), model.network, model.loss)
-    run.record["weight_bytes"] = sum(p.numel() * p.element_size() for p in model.network.state_dict().values())
-    parts = (index.train[fold_of_row != fold], index.train[fold_of_row == fold], extra_rows(run, index, fold))
-    *rows, further = (rows_of(part, config.only) for part in parts)
-    train, valid = map(samples_of(store, index, "train", config, console, config.sizes), rows)
-    if len(further):
-        packs = packs_for(store, index, "extra", config, (config.size, *config.sizes), console)
-        train = train.with_extra(index, further, packs, row_levels(store, index, "extra", config, console))
-    job = FoldJob(
-        config=config,
-        fold=fold,
-        model=model,
-        train=train,
-        valid=valid,
-        augment=make_augment(config, run.path),
-        metrics=epoch_metrics(registry, store.competition),
-        checkpoints=checkpoints,
-        history=History(run.fold_dir(fold) / "history.csv", console),
-        trackers=[],
-        classes=index.classes,
-        forecast=forecast,
-    )
-    with ExitStack() as opened:
+    model = _model(opened, index, fold, checkpoints)
+    forecast.weight_bytes = sum(p.numel() * p.element_size() for p in model.network.state_dict().values())
+    train, valid, valid_ids = _samples(opened, index, fold, console)
+    with ExitStack() as stack:
+        trackers: list[Tracker] = []
         for name in config.trackers if distributed.is_main() else ():
-            job.trackers.append(registry.trackers.get(name).open(run.path, fold))
-            opened.callback(job.trackers[-1].close)
+            trackers.append(registry.trackers.get(name).open(run.path, fold))
+            stack.callback(trackers[-1].close)
+        job = FoldJob(
+            config=config,
+            fold=fold,
+            model=model,
+            train=train,
+            valid=valid,
+            augment=make_augment(config, run.path),
+            metrics=epoch_metrics(registry, opened.competition),
+            checkpoints=checkpoints,
+            history=run.fold_dir(fold) / "history.csv",
+            trackers=tuple(trackers),
+            classes=index.classes,
+            forecast=forecast,
+        )
         result = train_fold(job, interrupt, console)
     if not distributed.is_main():
         return
-    predictions = Predictions(rows[1]["id"].to_numpy(), index.output_names, result.probabilities).mean_by_id()
+    predictions = Predictions(valid_ids, index.output_names, result.probabilities).mean_by_id()
     with run.writing(f"fold-{fold}/oof.npz") as path:
         predictions.save(path)
-    metric = registry.metrics.get(store.competition.metric)
-    write_json(run.fold_dir(fold) / "result.json", _result(job, index, predictions, metric, time.monotonic() - began))
+    score = opened.score(index.targets_of(predictions.ids), predictions.values)
+    write_json(run.fold_dir(fold) / "result.json", _result(job, opened.metric, score, time.monotonic() - began))
 
 
-def _result(job: FoldJob, index: Index, predictions: Predictions, metric: MetricSpec, seconds: float) -> dict[str, Any]:
+def _model(opened: OpenRun, index: Index, fold: int, checkpoints: Checkpoints) -> Model:
+    """A network for a fold, with the weights of the run that it starts from, if any; a checkpoint's come later."""
+    config, fresh = opened.config, not checkpoints.content
+    seed_everything(config.seed, fold)
+    pretrained = config.pretrained and fresh and config.init is None
+    normalization = opened.run.record["normalization"]
+    model = build_model(config, opened.registry, opened.store.dataset, index, normalization, pretrained)
+    if config.init is not None and fresh:
+        start = Run.open(Path(config.init))
+        unpack_modules(Checkpoints(start.fold_dir(fold)).weights(start.config.checkpoint), model.network, model.loss)
+    return model
+
+
+def _samples(opened: OpenRun, index: Index, fold: int, console: Console) -> tuple[Samples, Samples, np.ndarray]:
+    """What a fold learns from, what judges it, and the ids of the latter."""
+    config, store, fold_of_row = opened.config, opened.store, opened.folds.of(index.train)
+    train_rows, valid_rows = (
+        rows_of(index.train[own], config.only) for own in (fold_of_row != fold, fold_of_row == fold)
+    )
+    external = rows_of(external_rows(opened.run, index, fold), config.only)
+    train, valid = map(samples_of(store, index, "train", config, console, config.sizes), (train_rows, valid_rows))
+    if len(external):
+        packs = packs_for(store, index, "external", config, (config.size, *config.sizes), console)
+        train = train.with_external(index, external, packs, row_statistics(store, index, "external", config, console))
+    return train, valid, valid_rows["id"].to_numpy()
+
+
+def _result(job: FoldJob, metric: MetricSpec, score: float, seconds: float) -> dict[str, Any]:
     """What `result.json` says of a finished fold."""
-    target = index.targets_of(predictions.ids)
-    score = metric.compute(flat(index.task, target), flat(index.task, predictions.values))
     return {
         "metric": metric.name,
         "score": score if np.isfinite(score) else None,
@@ -201,23 +197,22 @@ def _result(job: FoldJob, index: Index, predictions: Predictions, metric: Metric
         "epochs": job.config.epochs,
         "train_images": len(job.train),
         "valid_images": len(job.valid),
-        # Seconds count from the start of an epoch, so its last row has them all.
-        "train_seconds": sum(r["seconds"] or 0 for r in job.history.rows if r["epoch"] == int(r["epoch"] or 0)),
+        "train_seconds": train_seconds(job.history),
         "seconds": seconds,
         "device": str(job.model.runtime),
         "threads": torch.get_num_threads(),
-        "processes": distributed.world_size(),
+        "world_size": distributed.world_size(),
         "command": sys.argv,
     }
 
 
-def _close(run: Run, index: Index, folds: Folds, metric: MetricSpec, console: Console) -> dict[str, Any]:
+def _close(opened: OpenRun, index: Index, console: Console) -> dict[str, Any]:
     """Join the folds' out-of-fold predictions, in the order of the index, and score them with an interval."""
-    joined = out_of_fold(run)
+    joined, folds, task = out_of_fold(opened.run), opened.folds, index.task
     frame = index.train.drop_duplicates("id")
     frame = frame[frame["id"].isin(set(joined.ids))]
     joined = joined.reorder(frame["id"].to_numpy())
-    with run.writing("oof.npz") as path:
+    with opened.run.writing("oof.npz") as path:
         joined.save(path)
-    target, prediction = flat(index.task, index.targets(frame)), flat(index.task, joined.values)
-    return score_with_interval(metric, target, prediction, folds.groups(frame), folds.grouped_by, console)
+    target, prediction = task.flat(index.targets(frame)), task.flat(joined.values)
+    return score_with_interval(opened.metric, target, prediction, folds.groups(frame), folds.grouped_by, console)

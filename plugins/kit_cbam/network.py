@@ -81,7 +81,7 @@ def resnet50_cbam(request: ModelRequest) -> nn.Module:
     _open_gates(network)
     body, features = body_of(network)
     widen_stem(body, request.channels)
-    return Network(body, features, request.outputs, request.head, request.extras)
+    return Network(body, features, request.outputs, request.head, request.metadata)
 
 
 def _open_gates(network: nn.Module) -> None:

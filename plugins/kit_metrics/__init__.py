@@ -59,9 +59,16 @@ def kit_metrics() -> list[MetricSpec]:
     return [
         MetricSpec("roc_auc", True, _roc_auc, label="AUC"),
         MetricSpec("accuracy", True, _accuracy, label="accuracy"),
-        MetricSpec("macro_f1", True, _macro_f1, label="F1"),
+        MetricSpec("macro_f1", True, _macro_f1, label="F1", decision="thresholds"),
         MetricSpec("macro_f1_tuned", True, _macro_f1_tuned, ("multilabel",), label="F1 tuned"),
-        MetricSpec("balanced_accuracy", True, _balanced_accuracy, ("binary", "multiclass"), label="balanced"),
+        MetricSpec(
+            "balanced_accuracy",
+            True,
+            _balanced_accuracy,
+            ("binary", "multiclass"),
+            label="balanced",
+            decision="weights",
+        ),
         MetricSpec("log_loss", False, _log_loss, label="log loss"),
         *(_top(k) for k in (2, 3, 5)),
     ]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from kit.plugin import metrics
-from kit.plugin.metrics import cross_fitted, sample_losses
+from kit.plugin.metrics import MULTICLASS, MULTILABEL, nested_f1
 
 
 def roc_auc(target: np.ndarray, prediction: np.ndarray) -> float:
@@ -40,7 +40,7 @@ def macro_f1(target: np.ndarray, prediction: np.ndarray) -> float:
 
 def macro_f1_tuned(target: np.ndarray, prediction: np.ndarray) -> float:
     """Macro F1 with thresholds a class, each third of the rows cut by what the other two give; nxK both."""
-    return cross_fitted(target, prediction, np.arange(len(target)) % 3, "per-class")
+    return nested_f1(target, prediction, np.arange(len(target)) % 3, "per-class")
 
 
 def balanced_accuracy(target: np.ndarray, prediction: np.ndarray) -> float:
@@ -54,8 +54,8 @@ def balanced_accuracy(target: np.ndarray, prediction: np.ndarray) -> float:
 
 def log_loss(target: np.ndarray, prediction: np.ndarray) -> float:
     """Mean cross-entropy in nats, of a multi-label task over all cells; probabilities below 1e-7 count as that."""
-    several = target.ndim < prediction.ndim
-    return float(sample_losses("multiclass" if several else "multilabel", target, prediction).mean())
+    task = MULTICLASS if target.ndim < prediction.ndim else MULTILABEL
+    return float(task.losses(target, prediction).mean())
 
 
 def top_k_accuracy(target: np.ndarray, prediction: np.ndarray, k: int) -> float:

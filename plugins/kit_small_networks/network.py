@@ -22,7 +22,7 @@ def small_cnn(request: ModelRequest) -> nn.Module:
     for width in WIDTHS:
         layers += [*_convolution(channels, width, 4, 2, 1), *_convolution(width, width, 3, 1, 1)]
         channels = width
-    return Network(nn.Sequential(*layers), channels, request.outputs, request.head, request.extras)
+    return Network(nn.Sequential(*layers), channels, request.outputs, request.head, request.metadata)
 
 
 def coord_cnn(request: ModelRequest) -> nn.Module:
@@ -39,7 +39,7 @@ def coord_cnn(request: ModelRequest) -> nn.Module:
         layers += [*_convolution(channels, width, first[0], 2, first[1])]
         layers += [*_convolution(width, width, second[0], 1, second[1])]
         channels = width
-    return Network(nn.Sequential(*layers), channels, request.outputs, request.head, request.extras)
+    return Network(nn.Sequential(*layers), channels, request.outputs, request.head, request.metadata)
 
 
 class FromCentre(nn.Module):

@@ -23,7 +23,7 @@ def efficientnet_lite0(request: ModelRequest) -> nn.Module:
         network.load_state_dict(_by_position(torch.load(_lite0_file(), weights_only=True), network))
     network.reset_classifier(0, "")
     widen_stem(network, request.channels)
-    return Network(network, network.num_features, request.outputs, request.head, request.extras)
+    return Network(network, network.num_features, request.outputs, request.head, request.metadata)
 
 
 def _lite0_file() -> Path:
@@ -82,7 +82,7 @@ def timm_network(request: ModelRequest) -> nn.Module:
     widen_stem(network, request.channels, [stems] if isinstance(stems, str) else stems)
     mapped = request.head == "concat_pool" or _averages(network)
     body = _FeatureMap(network, request.name) if mapped else network
-    return Network(body, network.head_hidden_size, request.outputs, request.head, request.extras)
+    return Network(body, network.head_hidden_size, request.outputs, request.head, request.metadata)
 
 
 class _FeatureMap(nn.Module):

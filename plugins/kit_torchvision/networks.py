@@ -23,7 +23,7 @@ def build(request: ModelRequest) -> nn.Module:
         network.load_state_dict(weights(request.name))
     body, features = body_of(network)
     widen_stem(body, request.channels)
-    return Network(body, features, request.outputs, request.head, request.extras)
+    return Network(body, features, request.outputs, request.head, request.metadata)
 
 
 def body_of(network: nn.Module) -> tuple[nn.Module, int]:

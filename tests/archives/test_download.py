@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from helpers.leaf_store import contents, read_index
-from kit.archives.unpack import Arrival, from_archives, from_sample
+from kit.archives.unpack import Arrival, from_archives, from_miniature
 from kit.console import Console
 from kit.data.store import Store, data_state
 from kit.errors import KitError
@@ -22,7 +22,7 @@ ARCHIVE = {"train.csv": b"id,label\na,0\nb,1\n", "train/a": b"AAAA", "train/b": 
 SAMPLE = {"train.csv", "train/x", "train/y", ".kit/truth.csv"}
 
 
-def write_sample(root: Path, seed: int) -> None:
+def write_miniature(root: Path, seed: int) -> None:
     for name, text in (
         ("train.csv", "id,label\nx,0\ny,1\n"),
         ("train/x", f"{seed}"),
@@ -36,7 +36,7 @@ def write_sample(root: Path, seed: int) -> None:
 @pytest.fixture
 def store(tmp_path):
     facts = Competition("leaves", "Leaves", "leaves", "binary", "roc_auc", "leaves", "leaves")
-    dataset = DatasetSpec("leaves", 3, index=read_index, read=lambda files: None, sample=write_sample)
+    dataset = DatasetSpec("leaves", 3, index=read_index, read=lambda files: None, miniature=write_miniature)
     return Store(facts, dataset, tmp_path / "data" / "leaves")
 
 
@@ -87,24 +87,24 @@ def test_a_second_call_does_nothing_and_a_lost_file_is_brought_back(store, archi
 
 
 def test_a_sample_arrives_once_whatever_seed_is_meant(store):
-    assert from_sample(store, None, False) == Arrival("seed 0", 4, 0, 0, 2, 1)
+    assert from_miniature(store, None, False) == Arrival("seed 0", 4, 0, 0, 2, 1)
     assert (store.root / ".kit/truth.csv").is_file()
-    assert from_sample(store, None, False) is None
-    assert from_sample(store, 0, False) is None
+    assert from_miniature(store, None, False) is None
+    assert from_miniature(store, 0, False) is None
     with pytest.raises(KitError, match=r"seed 0.*--force"):
-        from_sample(store, 3, False)
-    assert from_sample(store, 3, True) == Arrival("seed 3", 4, 0, 0, 2, 1)
+        from_miniature(store, 3, False)
+    assert from_miniature(store, 3, True) == Arrival("seed 3", 4, 0, 0, 2, 1)
     assert (store.root / "train/x").read_text() == "3"
-    assert from_sample(store, None, False) is None
-    assert store.is_sample
+    assert from_miniature(store, None, False) is None
+    assert store.is_miniature
 
 
-@pytest.mark.parametrize("first", ["sample", "archive"])
+@pytest.mark.parametrize("first", ["miniature", "archive"])
 def test_other_data_is_refused_and_forced(store, archive, first):
     def bring(which, force):
-        return from_sample(store, None, force) if which == "sample" else unpack(store, archive, force)
+        return from_miniature(store, None, force) if which == "miniature" else unpack(store, archive, force)
 
-    second = "archive" if first == "sample" else "sample"
+    second = "archive" if first == "miniature" else "miniature"
     bring(first, False)
     (store.root / ".kit/folds").mkdir()
     (store.root / ".kit/folds/5.csv").write_text("made from the earlier data")
@@ -116,12 +116,12 @@ def test_other_data_is_refused_and_forced(store, archive, first):
     assert contents(store) == before
     assert store.origin == first
     arrival = bring(second, True)
-    assert arrival.removed == (2 if first == "sample" else 3)
+    assert arrival.removed == (2 if first == "miniature" else 3)
     assert store.origin == second
     expected = set(ARCHIVE) if second == "archive" else {name for name in SAMPLE if not name.startswith(".kit/")}
     assert set(contents(store)) == {*expected, "wsi.csv", "train/notes"}
     assert not (store.root / ".kit/folds").exists()
-    assert (store.root / ".kit/truth.csv").exists() == (second == "sample")
+    assert (store.root / ".kit/truth.csv").exists() == (second == "miniature")
 
 
 def test_another_archive_of_the_same_competition_is_other_data(store, archive, tmp_path):
@@ -135,7 +135,7 @@ def test_another_archive_of_the_same_competition_is_other_data(store, archive, t
 def test_files_that_kit_did_not_write_are_not_overwritten(store, archive):
     store.root.mkdir(parents=True)
     (store.root / "train.csv").write_text("my own work\n")
-    for bring in (lambda force: unpack(store, archive, force), lambda force: from_sample(store, None, force)):
+    for bring in (lambda force: unpack(store, archive, force), lambda force: from_miniature(store, None, force)):
         with pytest.raises(KitError, match=r"train\.csv is there and not kit's"):
             bring(False)
     assert contents(store) == {"train.csv": b"my own work\n"}
@@ -173,7 +173,7 @@ def test_data_without_training_images_is_refused(store, tmp_path):
 
 
 def test_a_forged_list_of_files_removes_nothing_outside(store, archive, tmp_path):
-    from_sample(store, None, False)
+    from_miniature(store, None, False)
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "precious").write_text("x")
@@ -193,13 +193,13 @@ def test_a_second_process_is_refused(store, archive):
 
 
 def test_too_little_space_changes_nothing(store, archive, monkeypatch):
-    from_sample(store, None, False)
+    from_miniature(store, None, False)
     before = contents(store)
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=0))
     with pytest.raises(KitError, match="are free"):
         unpack(store, archive, force=True)
     assert contents(store) == before
-    assert store.is_sample
+    assert store.is_miniature
 
 
 UNPACK = """
@@ -262,10 +262,10 @@ def test_killed_while_other_data_is_replaced(store, archive, monkeypatch):
 
     monkeypatch.setattr(arrival, "_remove", killed)
     with pytest.raises(KeyboardInterrupt):
-        from_sample(store, None, True)
+        from_miniature(store, None, True)
     monkeypatch.undo()
     assert data_state(store.root) == "incomplete"
-    from_sample(store, None, False)
+    from_miniature(store, None, False)
     assert set(contents(store)) == {"train.csv", "train/x", "train/y"}
 
 
@@ -276,19 +276,19 @@ def state(kit) -> str:
 
 
 def test_command_line(kit, tmp_path, monkeypatch):
-    kit("download", "histo", "--from", "a.zip", "--sample", code=2)
+    kit("download", "histo", "--from", "a.zip", "--miniature", code=2)
     kit("download", "histo", "--from", "absent.zip", code=2)
     assert state(kit) == "absent"
     assert not (tmp_path / "data").exists()
-    first = kit("download", "histo", "--sample", "--json").json
-    assert (first["train"], first["test"], first["changed"], first["origin"]) == (240, 60, True, "sample")
-    assert kit("download", "histo", "--sample", "--json").json["changed"] is False
-    assert "nothing to do" in kit("download", "histo", "--sample").out
-    assert state(kit) == "sample"
+    first = kit("download", "histo", "--miniature", "--json").json
+    assert (first["train"], first["test"], first["changed"], first["origin"]) == (240, 60, True, "miniature")
+    assert kit("download", "histo", "--miniature", "--json").json["changed"] is False
+    assert "nothing to do" in kit("download", "histo", "--miniature").out
+    assert state(kit) == "miniature"
     data = kit("info", "histo", "--json").json["data"]
-    assert (data["state"], data["train_ids"], data["test_ids"]) == ("sample", 240, 60)
+    assert (data["state"], data["train_ids"], data["test_ids"]) == ("miniature", 240, 60)
     assert "240" in kit("info", "histo").out
-    assert "--force" in kit("download", "histo", "--sample", "--seed", "5", code=2).err
+    assert "--force" in kit("download", "histo", "--miniature", "--seed", "5", code=2).err
     assert json.loads(kit("download", "nothing", "--json", code=2).out)["code"] == 2
 
 
@@ -297,8 +297,8 @@ def test_the_real_archive(kit, archives, tmp_path):
     done = kit("download", "histo", "--from", path, "--json").json
     assert (done["written"], done["train"], done["test"], done["origin"]) == (3617, 3015, 600, "archive")
     assert kit("download", "histo", "--from", path, "--json").json["changed"] is False
-    assert "--force" in kit("download", "histo", "--sample", code=2).err
-    done = kit("download", "histo", "--sample", "--force", "--json").json
+    assert "--force" in kit("download", "histo", "--miniature", code=2).err
+    done = kit("download", "histo", "--miniature", "--force", "--json").json
     assert done["removed"] == 3615
     wrong = kit(
         "download", "histo", "--force", "--from", archives / "human-protein-atlas-image-classification.zip", code=2

@@ -11,7 +11,7 @@ import pytest
 
 from helpers.leaf_store import contents, read_index
 from kit.archives.archive import DamagedArchive
-from kit.archives.unpack import add_files, from_archives, from_sample, lock, missing_files, unpack
+from kit.archives.unpack import add_files, from_archives, from_miniature, lock, missing_files, unpack
 from kit.console import Console
 from kit.data.store import Store, data_state
 from kit.errors import KitError
@@ -37,7 +37,7 @@ def seven(files: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def write_sample(root: Path, seed: int) -> None:
+def write_miniature(root: Path, seed: int) -> None:
     (root / "train").mkdir()
     (root / "train.csv").write_text("id,label\nx,0\ny,1\n")
     for name in ("x", "y"):
@@ -47,7 +47,7 @@ def write_sample(root: Path, seed: int) -> None:
 @pytest.fixture
 def store(tmp_path):
     facts = Competition("leaves", "Leaves", "leaves", "binary", "roc_auc", "leaves", "leaves")
-    dataset = DatasetSpec("leaves", 3, index=read_index, read=lambda files: None, sample=write_sample)
+    dataset = DatasetSpec("leaves", 3, index=read_index, read=lambda files: None, miniature=write_miniature)
     return Store(facts, dataset, tmp_path / "data" / "leaves")
 
 
@@ -131,14 +131,14 @@ HOSTILE = [
 
 @pytest.mark.parametrize(("files", "why"), HOSTILE)
 def test_hostile_inner_archives_change_nothing(store, bring, tmp_path, files, why):
-    from_sample(store, None, False)
+    from_miniature(store, None, False)
     before = contents(store)
     with pytest.raises(KitError, match=why) as caught:
         bring(files, force=True)
     assert "\n" not in str(caught.value)
     assert contents(store) == before
     assert not (store.root / ".kit/nested").exists()
-    assert store.is_sample
+    assert store.is_miniature
     assert {path.name for path in tmp_path.iterdir()} == {"data", "leaves.zip"}
     assert bring({"train.zip": packed({"a": b"1"})}, force=True) == {"train/a": b"1"}
 
@@ -249,7 +249,7 @@ def test_killed_at_every_rename_and_gone_on_with(store, bring, monkeypatch):
     inner = {f"{number}": os.urandom(50) for number in range(6)}
     files = {"a.zip": packed(inner), "b.zip": packed({"c.zip": packed({"x": b"1"}), "d": b"2"}), "e": b"3"}
     expected = {**{f"a/{name}": content for name, content in inner.items()}, "b/c/x": b"1", "b/d": b"2", "e": b"3"}
-    from_sample(store, None, False)
+    from_miniature(store, None, False)
     (store.root / "own").write_bytes(b"mine")
     replace, unlink = os.replace, Path.unlink
 
@@ -327,7 +327,7 @@ def test_single_files_and_then_the_rest(store, tmp_path):
 
 
 def test_single_files_do_not_mix_with_a_sample(store, tmp_path):
-    from_sample(store, None, False)
+    from_miniature(store, None, False)
     (tmp_path / "x").write_bytes(b"1")
     with pytest.raises(KitError, match=r"sample.*--force"), lock(store):
         add_files(store, {"a": tmp_path / "x"}, False, "kaggle", "leaves")

@@ -1,4 +1,4 @@
-"""HAM10000's data: every layout in which it lies on disks, lesions, metadata, extra images."""
+"""HAM10000's data: every layout in which it lies on disks, lesions, metadata, external images."""
 
 import shutil
 import zipfile
@@ -117,8 +117,8 @@ def test_the_second_input_is_age_sex_and_site(root):
     image(root / "ISIC2018_Task3_Test_Input" / "ISIC_0034524.jpg")
     image(root / "ISIC2018_Task3_Test_Input" / "ISIC_0034525.jpg")
     found = index(root)
-    table = found.train.set_index("id")[list(found.extras)]
-    assert len(found.extras) == 2 + 2 + 14
+    table = found.train.set_index("id")[list(found.metadata)]
+    assert len(found.metadata) == 2 + 2 + 14
     assert table.loc["ISIC_0000003"][lambda row: row != 0].to_dict() == {
         "input_age": 1.0,
         "input_age_known": 1.0,
@@ -127,11 +127,11 @@ def test_the_second_input_is_age_sex_and_site(root):
     }
     assert not table.loc["ISIC_0000002"].any()
     assert table.loc["ISIC_0000004"]["input_lower_extremity"] == 1
-    assert not found.test[list(found.extras)].to_numpy().any()
+    assert not found.test[list(found.metadata)].to_numpy().any()
     (root / "ISIC2018_Task3_Test_Metadata.csv").write_text(
         "image_id,age,sex,localization\nISIC_0034525,30,female,face\n"
     )
-    known = index(root).test.set_index("id")[list(found.extras)]
+    known = index(root).test.set_index("id")[list(found.metadata)]
     assert known.loc["ISIC_0034525"][lambda row: row != 0].to_dict() == {
         "input_age": -1.0,
         "input_age_known": 1.0,
@@ -146,26 +146,26 @@ def test_extra_images_come_in_both_published_forms(root, tmp_path):
     image(root / "ISIC2018_Task3_Test_Input" / f"{TESTS[0]}.jpg")
     found, more = index(root), tmp_path / "more"
     image(more / "input" / "ISIC_0034321.jpg")
-    from kit_ham10000.dataset import extra
+    from kit_ham10000.dataset import external
 
     (more / "truth.csv").parent.mkdir(exist_ok=True)
     (more / "truth.csv").write_text(
         f"image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_0034321,0,0,1,0,0,0,0\n{TESTS[0]},.1,.2,.1,.1,.1,.3,.1\n"
     )
-    frame = extra(more, found)
+    frame = external(more, found)
     assert frame["id"].tolist() == ["ISIC_0034321", TESTS[0]]
     assert [CLASSES[number] for number in frame["target"]] == ["bcc", "df"]
     assert all((root / files[0]).is_file() for files in frame["files"])
     (more / "truth.csv").write_text("image_id,dx,age,sex,localization\nISIC_0034321,bcc,70,male,back\n")
-    frame = extra(more / "truth.csv", found)
-    assert set(found.extras) <= set(frame)
+    frame = external(more / "truth.csv", found)
+    assert set(found.metadata) <= set(frame)
     assert frame["input_age"].tolist() == [1.0]
     (more / "truth.csv").write_text("image_id,dx\nISIC_0000009,bcc\n")
     with pytest.raises(KitError, match="1 of 1 ids have no image"):
-        extra(more, found)
+        external(more, found)
     (more / "other.csv").touch()
     with pytest.raises(KitError, match="holds 2 csv files"):
-        extra(more, found)
+        external(more, found)
 
 
 def zipped(path: Path, folder: Path, prefix: str = "") -> Path:

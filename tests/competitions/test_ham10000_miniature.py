@@ -22,7 +22,7 @@ FACTS = ["dx", "dx_type", "age", "sex", "localization"]
 def miniature(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample of seed 0; tests only read it."""
     root = tmp_path_factory.mktemp("ham10000")
-    sample.write_sample(root, 0)
+    sample.write_miniature(root, 0)
     return root
 
 
@@ -175,7 +175,7 @@ def test_the_truth_is_that_of_the_images(miniature: Path, metadata: pd.DataFrame
 
 
 def test_folds_have_three_lesions_of_each_kind_and_a_random_split_leaks(kit: Callable[..., Any]) -> None:
-    kit("download", "ham10000", "--sample")
+    kit("download", "ham10000", "--miniature")
     from kit.data.store import Store
     from kit.hooks.registry import Registry
 

@@ -31,7 +31,7 @@ def spec() -> Any:
 def miniature(spec: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample of seed 0; tests only read it."""
     root = tmp_path_factory.mktemp("miniature")
-    spec.sample(root, 0)
+    spec.miniature(root, 0)
     return root
 
 
@@ -51,7 +51,7 @@ def faults(index: Any) -> dict[str, tuple[str, ...]]:
 
 
 def test_its_facts_are_complete_and_its_defaults_resolve() -> None:
-    from kit.config import resolve
+    from kit.resolve import resolve
 
     registry = Registry()
     for name in ("histopathology", "histo", "histopathologic-cancer-detection"):
@@ -212,8 +212,8 @@ def test_equal_seeds_give_equal_bytes(spec: Any, miniature: Path, tmp_path: Path
     def content(root: Path) -> dict[str, bytes]:
         return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
-    spec.sample(tmp_path / "again", 0)
-    spec.sample(tmp_path / "other", 1)
+    spec.miniature(tmp_path / "again", 0)
+    spec.miniature(tmp_path / "other", 1)
     assert content(tmp_path / "again") == content(miniature)
     assert not set(content(tmp_path / "other")) & {name for name in content(miniature) if name.endswith(".tif")}
 
@@ -297,6 +297,6 @@ def test_check_passes_the_miniature(spec: Any, kit: Callable[..., Any], tmp_path
     from kit.data.store import Store
 
     store = Store.of(Registry(), "histo")
-    spec.sample(store.root, 3)
-    store.set_origin("sample", "seed 3")
+    spec.miniature(store.root, 3)
+    store.set_origin("miniature", "seed 3")
     assert kit("check", "histo", "--json").json["ok"] is True

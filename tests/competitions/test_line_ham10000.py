@@ -8,13 +8,13 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from kit.scoring.predictions import Predictions
-from kit_ham10000.sample import test_truth as truth_of_sample
+from kit_ham10000.miniature import test_truth as truth_of_sample
 
 NAME = "skin-cancer-mnist-ham10000"
 
 
 def test_the_line_with_json_everywhere(kit, tmp_path):
-    assert kit("download", "ham", "--sample", "--json").json["origin"] == "sample"
+    assert kit("download", "ham", "--miniature", "--json").json["origin"] == "miniature"
     checked = kit("check", "ham10000", "--json").json
     assert checked["ok"]
     assert "of a random 5-fold split" in checked["checks"][0]["result"]
@@ -29,12 +29,12 @@ def test_the_line_with_json_everywhere(kit, tmp_path):
     } <= pictures
     folds = kit("folds", "ham10000", "--folds", 3, "--verify", "--json").json
     assert (folds["grouped_by"], folds["groups_spanning_folds"]) == ("lesion", 0)
-    trained = kit("train", "ham10000", "--folds", 3, "--epochs", 4, "--set", "inputs=true", "--json").json
+    trained = kit("train", "ham10000", "--folds", 3, "--epochs", 4, "--set", "metadata=true", "--json").json
     run = Path(trained["path"])
     header = (run / "fold-0" / "history.csv").read_text().splitlines()[0].split(",")
     assert {"balanced", "accuracy", "F1", "AUC", "top 2", "log loss"} <= set(header)
     warned = kit("predict", "--tta", 2, "--scales", "1,1.25")
-    assert "further inputs" in warned.err, "the test images have no metadata"
+    assert "metadata" in warned.err, "the test images have no metadata"
     first = kit("submit", "--dry-run", "--json").json
     assert (first["valid"], [finding["level"] for finding in first["findings"]]) == (True, ["warning"])
     tuned = kit("thresholds", "--json").json

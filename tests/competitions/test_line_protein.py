@@ -18,7 +18,7 @@ def test_the_line_with_json_everywhere(kit, tmp_path, monkeypatch):
     for name, value in (("TRAIN", 150), ("TEST", 12), ("TWINS", 4), ("LEAST", {"train": 3, "test": 0})):
         monkeypatch.setattr(sample, name, value)
     data = tmp_path / "data" / NAME
-    assert kit("download", "hpa", "--sample", "--json").json["train"] == 150
+    assert kit("download", "hpa", "--miniature", "--json").json["train"] == 150
     assert kit("check", "protein", "--json").json["ok"]
     pictures = {Path(row["path"]).stem for row in kit("explore", "protein", "--json").json["pictures"]}
     assert {"rgby-panels", "label-frequency", "labels-per-image", "label-correlation", "rarest-classes"} <= pictures
@@ -57,7 +57,7 @@ def test_the_line_with_json_everywhere(kit, tmp_path, monkeypatch):
 
 def test_thresholds_need_a_multilabel_run_and_a_known_method(kit):
     assert "no run of a multi-label task" in kit("thresholds", code=2).err
-    kit("download", "histo", "--sample")
+    kit("download", "histo", "--miniature")
     run = kit("train", "histo", "--folds", 2, "--epochs", 1, "--size", 32, "--json").json["run"]
     assert "have no thresholds to tune" in kit("thresholds", run, code=2).err
     assert "did you mean share" in kit("thresholds", "--method", "shares", code=2).err
@@ -67,7 +67,7 @@ def test_thresholds_need_a_multilabel_run_and_a_known_method(kit):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_judged_line(kit, tmp_path, seed):
     """Issue 6: macro F1 out-of-fold at least 0.5, and above what one threshold of 0.5 gives."""
-    kit("download", "protein", "--sample", "--seed", seed)
+    kit("download", "protein", "--miniature", "--seed", seed)
     kit("explore", "protein")
     kit("folds", "protein", "--folds", 3, "--verify")
     trained = kit("train", "protein", "--folds", 3, "--json").json

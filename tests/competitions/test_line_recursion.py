@@ -12,7 +12,7 @@ NAME = "recursion-cellular-image-classification"
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_judged_line(kit, tmp_path, seed):
     """A random split flatters by at least .15; masking and assignment raise accuracy at least 1.5 times."""
-    kit("download", "recursion", "--sample", "--seed", seed)
+    kit("download", "recursion", "--miniature", "--seed", seed)
     kit("explore", "recursion")
     assert kit("folds", "recursion", "--folds", 3, "--verify", "--json").json["groups_spanning_folds"] == 0
     by_experiment = kit("train", "recursion", "--folds", 3, "--json").json["score"]["value"]

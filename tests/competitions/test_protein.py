@@ -1,4 +1,4 @@
-"""The competition protein: index, reading, extra data, submission; on files made here and on the real ones."""
+"""The competition protein: index, reading, external data, submission; on files made here and on the real ones."""
 
 import zipfile
 from pathlib import Path
@@ -196,7 +196,7 @@ def test_extra_data_is_found_beside_its_csv_and_among_the_test_images(spec, tmp_
     make(folder, {"e1": "3 4", "e2": "27"}, None, "jpg")
     (folder / "train.csv").write_text("Id,Target\ne2,27\ny,0 25\ne1,3 4\n")
     for path in (folder, folder / "train.csv"):
-        rows = spec.extra(path, index)
+        rows = spec.external(path, index)
         assert rows["id"].tolist() == ["e2", "y", "e1"]
         assert rows["target"].tolist() == [(27,), (0, 25), (3, 4)]
         assert rows["files"].iat[1] == tuple(f"test/y_{colour}.png" for colour in COLOURS)
@@ -209,10 +209,10 @@ def test_extra_data_is_found_beside_its_csv_and_among_the_test_images(spec, tmp_
     ):
         (folder / "train.csv").write_text(text)
         with pytest.raises(KitError, match=message):
-            spec.extra(folder, index)
+            spec.external(folder, index)
     (folder / "more.csv").touch()
     with pytest.raises(KitError, match=r"holds 2 csv files \(more\.csv, train\.csv\)"):
-        spec.extra(folder, index)
+        spec.external(folder, index)
 
 
 def predictions(ids: list[str], rows: list[dict[int, float]], cuts: np.ndarray | None = None) -> Predictions:

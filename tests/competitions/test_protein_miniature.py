@@ -89,7 +89,7 @@ def test_the_label_sets_are_the_real_ones(archives):
 
 
 def test_it_has_the_real_layout(few, tmp_path):
-    sample.write_sample(tmp_path, 0)
+    sample.write_miniature(tmp_path, 0)
     names = sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("."))
     assert names == ["sample_submission.csv", "test", "train", "train.csv"]
     index = kit_protein.kit_datasets()[0].index(tmp_path)
@@ -114,7 +114,7 @@ def test_the_full_size_is_within_the_limit():
 
 
 def test_twins_are_near_duplicates_of_equal_labels(few, tmp_path):
-    sample.write_sample(tmp_path, 3)
+    sample.write_miniature(tmp_path, 3)
     spec = kit_protein.kit_datasets()[0]
     index = spec.index(tmp_path)
     hashed = np.array([perceptual_hash(spec.likeness(files)) for files in index.paths(index.train)])

@@ -45,7 +45,7 @@ def test_a_sample_is_a_site_and_an_id_a_well(tmp_path):
     assert len(index.test) == 16
     assert sorted(set(index.controls["sirna"])) == ["UNTREATED", "sirna_50"]
     assert index.controls["negative"].sum() == len(index.controls) / 2 == 32
-    inputs = index.extra_inputs(index.train)
+    inputs = index.metadata_of(index.train)
     assert inputs.sum(1).tolist() == [1] * 48
     assert (inputs[:, 0] == index.train["cell_type"].eq("HEPG2")).all()
 
@@ -55,7 +55,7 @@ def test_controls_are_further_classes_where_wanted(tmp_path):
     assert index.classes[4:] == ("UNTREATED", "sirna_50")
     assert len(index.train) == 48
     # Controls of test experiments too: they are known there as well.
-    assert (len(index.extra), set(index.extra["target"])) == (64, {4, 5})
+    assert (len(index.external), set(index.external["target"])) == (64, {4, 5})
     assert min(index.class_counts().values()) > 0
     assert spec().index(tmp_path / "d").outputs == 4
 
@@ -184,7 +184,7 @@ def test_the_check_finds(tmp_path, change, message):
 def test_pseudo_labels_are_extra_data(tmp_path):
     index = spec().index(write(tmp_path / "d"))
     (tmp_path / "p.csv").write_text("id_code,sirna\nRPE-03_1_B03,sirna_7\nHEPG2-03_2_D10,sirna_3\n")
-    rows = spec().extra(tmp_path / "p.csv", index)
+    rows = spec().external(tmp_path / "p.csv", index)
     assert rows["id"].tolist() == ["HEPG2-03_2_D10"] * 2 + ["RPE-03_1_B03"] * 2
     assert [index.classes[number] for number in rows["target"]] == ["sirna_3"] * 2 + ["sirna_7"] * 2
     for text, message in (
@@ -193,7 +193,7 @@ def test_pseudo_labels_are_extra_data(tmp_path):
     ):
         (tmp_path / "p.csv").write_text(f"id_code,sirna\n{text}\n")
         with pytest.raises(KitError, match=message):
-            spec().extra(tmp_path / "p.csv", index)
+            spec().external(tmp_path / "p.csv", index)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ def miniature(tmp_path_factory):
     root = tmp_path_factory.mktemp("recursion")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sample, "TEST", {"HEPG2": 1, "HUVEC": 0, "RPE": 0, "U2OS": 0})
-        sample.write_sample(root, 0)
+        sample.write_miniature(root, 0)
     return root
 
 

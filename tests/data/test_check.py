@@ -95,8 +95,8 @@ def test_labels_without_an_image(store: Store) -> None:
 
 
 def test_images_without_a_label(store: Store) -> None:
-    write_image(store.root / "train" / "extra.tif", 77)
-    assert wrong(store) == {"images in train/ that train_labels.csv lacks": ("extra",)}
+    write_image(store.root / "train" / "external.tif", 77)
+    assert wrong(store) == {"images in train/ that train_labels.csv lacks": ("external",)}
 
 
 def test_a_test_image_that_is_not_there_and_one_that_is_too_many(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""`--extra`: further training images go into training parts alone, and no near-duplicate of a validation image does."""
+"""`--external`: further training images go into training parts alone, and no near-duplicate of a validation image does."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ import torch
 
 from kit.config import TrainConfig, resolve
 from kit.console import Console
-from kit.data.external import extra_rows, left_out, with_extra
+from kit.data.external import external_rows, left_out, with_external
 from kit.data.folds import folds_of_run
 from kit.data.store import Store
 from kit.errors import KitError
@@ -58,7 +58,7 @@ def write(folder: Path, images: dict[str, np.ndarray]) -> None:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Any:
-    """Eighteen training and four test images; extra are two new ones, one like a training image, and a test image."""
+    """Eighteen training and four test images; external are two new ones, one like a training image, and a test image."""
     store = Store.of(Registry(), "protein")
     write(store.root / "train", {f"t{n:02d}": field(n, 40) for n in range(18)})
     write(store.root / "test", {f"x{n}": field(50 + n, 40) for n in range(4)})
@@ -67,37 +67,37 @@ def data(tmp_path: Path) -> Any:
     (store.root / "sample_submission.csv").write_text("Id,Predicted\nx0,0\nx1,0\nx2,0\nx3,0\n")
     store.set_origin("archive", "made here")
     brighter = np.clip(field(7, 36).astype(int) + 9, 0, 255).astype(np.uint8)
-    write(tmp_path / "extra" / "images", {"e0": field(90, 48), "e1": brighter, "e2": field(92, 48)})
-    (tmp_path / "extra" / "more.csv").write_text("Id,Target\ne0,5\nx3,6 7\ne1,0\ne2,8\n")
-    return SimpleNamespace(store=store, extra=tmp_path / "extra")
+    write(tmp_path / "external" / "images", {"e0": field(90, 48), "e1": brighter, "e2": field(92, 48)})
+    (tmp_path / "external" / "more.csv").write_text("Id,Target\ne0,5\nx3,6 7\ne1,0\ne2,8\n")
+    return SimpleNamespace(store=store, external=tmp_path / "external")
 
 
 def test_only_what_is_like_a_validation_image_is_left_out_and_only_there(data, kit):
-    trained = kit("train", "protein", *COMMON, "--extra", data.extra, "--json").json
+    trained = kit("train", "protein", *COMMON, "--external", data.external, "--json").json
     run = find_run(trained["run"])
     folds = folds_of_run(run)
     own = int(folds.table.set_index("id")["fold"]["t07"])
-    index = with_extra(data.store, data.store.index(), data.extra, QUIET)
-    assert index.extra["id"].tolist() == ["e0", "x3", "e1", "e2"]
+    index = with_external(data.store, data.store.index(), data.external, QUIET)
+    assert index.external["id"].tolist() == ["e0", "x3", "e1", "e2"]
     expected = np.zeros((4, 3), bool)
     expected[2, own] = True
     assert (left_out(data.store, index, folds, QUIET) == expected).all()
-    assert run.record["extra"] == {"ids": 4, "left_out": expected.sum(0).tolist()}
+    assert run.record["external"] == {"ids": 4, "left_out": expected.sum(0).tolist()}
     for fold in range(3):
-        rows = extra_rows(run, index, fold)["id"].tolist()
+        rows = external_rows(run, index, fold)["id"].tolist()
         assert rows == (["e0", "x3", "e2"] if fold == own else ["e0", "x3", "e1", "e2"])
         assert trained["folds"][str(fold)]["train_images"] == 12 + len(rows)
         assert trained["folds"][str(fold)]["valid_images"] == 6
     # What is predicted out of fold, and scored, is the competition's own data alone.
     assert trained["score"]["ids"] == 18
-    assert run.config.extra == str(data.extra)
+    assert run.config.external == str(data.external)
     assert kit("evaluate", "--json").json["difference"] < 1e-6
 
 
 def test_it_changes_what_is_learned_and_repeats(data, kit):
     runs = [
         find_run(kit("train", "protein", *COMMON, "--fold", 0, *more, "--json").json["run"])
-        for more in ((), ("--extra", data.extra), ("--extra", data.extra / "more.csv"))
+        for more in ((), ("--external", data.external), ("--external", data.external / "more.csv"))
     ]
     without, one, again = [(run.path / "fold-0" / "oof.npz").read_bytes() for run in runs]
     assert without != one
@@ -105,21 +105,21 @@ def test_it_changes_what_is_learned_and_repeats(data, kit):
 
 
 def test_a_stopped_run_takes_the_same_again_and_nothing_else(data, kit):
-    run = find_run(kit("train", "protein", *COMMON, "--fold", 0, "--extra", data.extra, "--json").json["run"])
+    run = find_run(kit("train", "protein", *COMMON, "--fold", 0, "--external", data.external, "--json").json["run"])
     kit("train", "--resume", run.id, "--fold", 1)
-    (data.extra / "more.csv").write_text("Id,Target\ne0,5\n")
+    (data.external / "more.csv").write_text("Id,Target\ne0,5\n")
     done = kit("train", "--resume", run.id, "--fold", 2, code=2)
     assert f"is not what run {run.id} began with" in done.err
 
 
 def test_packed_and_read_from_files_are_the_same_pixels(data):
-    index = with_extra(data.store, data.store.index(), data.extra, QUIET)
+    index = with_external(data.store, data.store.index(), data.external, QUIET)
     config = TrainConfig(competition="protein", dataset="protein", loss="bce", size=24)
     packs = packs_for(data.store, index, "train", config, [24], QUIET)
-    further = packs_for(data.store, index, "extra", config, [24], QUIET)
-    rows, extra = index.train.iloc[[3, 5]], index.extra.iloc[[3, 0]]
-    own = Samples.of(index, rows, data.store.dataset, 24, packs).with_extra(index, extra, further)
-    plain = Samples.of(index, rows, data.store.dataset, 24).with_extra(index, extra, {})
+    further = packs_for(data.store, index, "external", config, [24], QUIET)
+    rows, external = index.train.iloc[[3, 5]], index.external.iloc[[3, 0]]
+    own = Samples.of(index, rows, data.store.dataset, 24, packs).with_external(index, external, further)
+    plain = Samples.of(index, rows, data.store.dataset, 24).with_external(index, external, {})
     assert len(own) == 4
     for row, image in enumerate((field(3, 40), field(5, 40), field(92, 48), field(90, 48))):
         expected = cv2.resize(image, (24, 24), interpolation=cv2.INTER_AREA)
@@ -138,11 +138,11 @@ def test_packed_and_read_from_files_are_the_same_pixels(data):
 def test_smaller_extra_images_are_enlarged_to_the_packs_side(data, tmp_path):
     write(tmp_path / "small" / "images", {"s0": field(3, 20)})
     (tmp_path / "small" / "s.csv").write_text("Id,Target\ns0,1\n")
-    index = with_extra(data.store, data.store.index(), tmp_path / "small", QUIET)
+    index = with_external(data.store, data.store.index(), tmp_path / "small", QUIET)
     config = TrainConfig(competition="protein", dataset="protein", loss="bce", size=32)
-    packs = [packs_for(data.store, index, part, config, [32], QUIET) for part in ("train", "extra")]
+    packs = [packs_for(data.store, index, part, config, [32], QUIET) for part in ("train", "external")]
     samples = Samples.of(index, index.train.iloc[:1], data.store.dataset, 32, packs[0])
-    samples = samples.with_extra(index, index.extra, packs[1])
+    samples = samples.with_external(index, index.external, packs[1])
     pixels, places = samples.stored(np.array([1, 0]))
     assert pixels.shape[1:] == (32, 32, 4)
     np.testing.assert_array_equal(pixels[places[0]], cv2.resize(field(3, 20), (32, 32)))
@@ -152,14 +152,14 @@ def test_what_can_not_be_used_is_refused_before_a_run_exists(data, kit, tmp_path
     def refused(*arguments: object) -> str:
         return str(kit("train", *arguments, code=2).err)
 
-    assert "no extra training data at" in refused("protein", "--extra", tmp_path / "nowhere")
-    (data.extra / "more.csv").write_text("Id,Target\nt01,5\n")
-    assert "all 1 ids are training ids of protein already" in refused("protein", "--extra", data.extra)
-    (data.extra / "more.csv").write_text("Id,Target\nt01,5\ne0,5\n")
-    index = with_extra(data.store, data.store.index(), data.extra, QUIET)
-    assert index.extra["id"].tolist() == ["e0"]
-    kit("download", "histo", "--sample")
-    assert "takes no extra training data" in refused("histo", "--extra", data.extra)
+    assert "no external training data at" in refused("protein", "--external", tmp_path / "nowhere")
+    (data.external / "more.csv").write_text("Id,Target\nt01,5\n")
+    assert "all 1 ids are training ids of protein already" in refused("protein", "--external", data.external)
+    (data.external / "more.csv").write_text("Id,Target\nt01,5\ne0,5\n")
+    index = with_external(data.store, data.store.index(), data.external, QUIET)
+    assert index.external["id"].tolist() == ["e0"]
+    kit("download", "histo", "--miniature")
+    assert "takes no external training data" in refused("histo", "--external", data.external)
     assert not (tmp_path / "runs").exists()
 
 
@@ -208,11 +208,11 @@ def test_folds_that_leak_are_told(data, kit, monkeypatch):
 
 
 def test_extra_that_changed_is_a_kit_error(data):
-    run: Any = SimpleNamespace(id="r", config=SimpleNamespace(extra="e"), reading=lambda name: data.extra / "old.csv")
-    (data.extra / "old.csv").write_text("id,left_out_of\ne0,1\n")
-    index = with_extra(data.store, data.store.index(), data.extra / "more.csv", QUIET)
+    run: Any = SimpleNamespace(id="r", config=SimpleNamespace(external="e"), reading=lambda name: data.external / "old.csv")
+    (data.external / "old.csv").write_text("id,left_out_of\ne0,1\n")
+    index = with_external(data.store, data.store.index(), data.external / "more.csv", QUIET)
     with pytest.raises(KitError, match="restore it"):
-        extra_rows(run, index, 0)
+        external_rows(run, index, 0)
 
 
 @pytest.mark.parametrize("loss", ["bce", "focal", "focal+lovasz", "soft_f1"])

@@ -111,7 +111,7 @@ def test_too_many_folds_are_refused():
 
 
 def test_the_command_groups_by_a_file_and_training_takes_its_folds(kit, tmp_path):
-    kit("download", "histo", "--sample")
+    kit("download", "histo", "--miniature")
     labels = pd.read_csv(tmp_path / "data/histopathologic-cancer-detection/train_labels.csv")
     slides = tmp_path / "slides.csv"
     labels.assign(wsi=[f"patient_{n % 20}" for n in range(len(labels))])[["id", "wsi"]].to_csv(slides, index=False)

@@ -1,15 +1,22 @@
 """The decision rule for balanced accuracy: class weights, held against scikit-learn and against trying all."""
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from kit.decision.thresholds import best_method
-from kit.decision.weights import WEIGHINGS, Weights, _best_weight, _searched, fit, tune
+from kit.decision.rule import best_method
+from kit.decision.weights import METHODS, ClassWeights, _best_weight, _searched, fit
+from kit.decision.weights import tune as tune_for
 from kit.scoring.metrics import mean_recall, recall_by_class
 from kit.scoring.predictions import Predictions
+
+
+def tune(target, values, folds):
+    """By balanced accuracy."""
+    return tune_for(target, values, folds, partial(mean_recall, target))
 
 
 def skewed(count: int = 600, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -40,9 +47,9 @@ def test_dividing_exact_posteriors_by_the_share_is_the_rule_of_equal_costs():
     weighted = rule.weighted(values)
     assert np.allclose(weighted.sum(1), 1)
     by_hand = [max(range(3), key=lambda k: row[k] / np.mean(target == k)) for row in values[:500]]
-    assert rule.decided(values)[:500].tolist() == by_hand
+    assert rule.predicted(values)[:500].tolist() == by_hand
     plain, divided = (
-        mean_recall(target, fit(method, target, values).decided(values)) for method in ("largest", "prior")
+        mean_recall(target, fit(method, target, values).predicted(values)) for method in ("largest", "prior")
     )
     assert divided > plain + 0.1
     power = fit("power", target, values)
@@ -78,7 +85,7 @@ def test_the_search_ends_where_no_single_weight_gains():
     start = fit("power", target, values)
     weights = _searched(target, values, np.asarray(start.weights))
     reached = mean_recall(target, (values * weights).argmax(1))
-    assert reached >= mean_recall(target, start.decided(values))
+    assert reached >= mean_recall(target, start.predicted(values))
     for k, factor in itertools.product(range(3), np.geomspace(0.3, 3, 50)):
         tried = weights.copy()
         tried[k] *= factor
@@ -93,33 +100,33 @@ def test_the_nested_estimate_is_made_without_the_part_that_it_judges():
     target, values = skewed(300, 5)
     parts = np.arange(300) % 3
     tuned = tune(target, values, parts)
-    assert list(tuned) == list(WEIGHINGS)
+    assert list(tuned) == list(METHODS)
     for method, way in tuned.items():
         answers = np.zeros(300, int)
         for part in range(3):
             own = parts == part
-            answers[own] = fit(method, target[~own], values[~own]).decided(values[own])
-        assert np.array_equal(way.decided, answers)
+            answers[own] = fit(method, target[~own], values[~own]).predicted(values[own])
+        assert np.array_equal(way.predicted, answers)
         assert way.estimate == pytest.approx(balanced_accuracy_score(target, answers))
-        assert way.fitted == pytest.approx(balanced_accuracy_score(target, way.rule.decided(values)))
+        assert way.fitted == pytest.approx(balanced_accuracy_score(target, way.rule.predicted(values)))
     assert tuned["weights"].fitted >= tuned["power"].fitted
     assert tuned[best_method(tuned)].estimate == max(way.estimate for way in tuned.values())
     changed = target.copy()
     changed[parts == 0] = (changed[parts == 0] + 1) % 3
-    assert tune(changed, values, parts)["weights"].part_rules[0] == tuned["weights"].part_rules[0]
+    assert tune(changed, values, parts)["weights"].fold_rules[0] == tuned["weights"].fold_rules[0]
 
 
 def test_a_class_that_does_not_occur_keeps_a_finite_weight():
     target, values = skewed(100)
     target[target == 2] = 1
-    for method in WEIGHINGS:
+    for method in METHODS:
         assert np.isfinite(fit(method, target, values).weights).all()
 
 
 def test_a_rule_is_written_and_read_and_applied():
-    rule = Weights("power", (0.5, 2.0), 0.75)
-    assert Weights.of_document(rule.document()) == rule
+    rule = ClassWeights("power", (0.5, 2.0), 0.75)
+    assert ClassWeights.of_document(rule.document()) == rule
     predictions = Predictions(np.array(["a", "b"], object), ("x", "y"), np.array([[0.9, 0.1], [0.7, 0.3]], np.float32))
     applied = rule.applied(predictions)
     assert np.allclose(applied.values, [[0.45 / 0.65, 0.2 / 0.65], [0.35 / 0.95, 0.6 / 0.95]])
-    assert applied.values.argmax(1).tolist() == rule.decided(predictions.values).tolist() == [0, 1]
+    assert applied.values.argmax(1).tolist() == rule.predicted(predictions.values).tolist() == [0, 1]

@@ -9,10 +9,11 @@ from scipy.stats import gmean
 from sklearn.metrics import f1_score, roc_auc_score
 
 from helpers.blend_runs import ROWS, TESTS, World, estimates, read
-from kit.decision.thresholds import cross_fitted
+from kit.decision.thresholds import nested_f1
 from kit.ensemble.blend import METHODS, best, combine, fit_weights, logit_mean, ranked
 from kit.hooks.specs import MetricSpec
 from kit.run import Run
+from kit.task import BINARY, MULTICLASS, MULTILABEL
 
 # Each way against its definition.
 
@@ -33,9 +34,9 @@ def test_the_mean_of_ranks_does_not_see_how_a_fold_is_calibrated():
     random = np.random.default_rng(1)
     one, two, together = random.random((60, 1)), random.random((60, 1)), np.arange(60) % 3
     harsher = np.where(together[:, None] == 1, one**4, one)
-    before = combine("rank", [one, two], "binary", together, np.zeros(2))
-    assert np.array_equal(before, combine("rank", [harsher, two], "binary", together, np.zeros(2)))
-    assert not np.allclose(before, combine("rank", [harsher, two], "binary", together * 0, np.zeros(2)))
+    before = combine("rank", [one, two], BINARY, together, np.zeros(2))
+    assert np.array_equal(before, combine("rank", [harsher, two], BINARY, together, np.zeros(2)))
+    assert not np.allclose(before, combine("rank", [harsher, two], BINARY, together * 0, np.zeros(2)))
 
 
 def test_the_mean_of_logits():
@@ -43,9 +44,9 @@ def test_the_mean_of_logits():
     values = [random.random((50, 3)).astype(np.float32) for _ in range(3)]
     values[0][:2] = [[0, 1, 0.5], [1, 1, 1]]
     clipped = np.clip(np.asarray(values, np.float64), 1e-6, 1 - 1e-6)
-    assert logit_mean(values, "multilabel") == pytest.approx(expit(logit(clipped).mean(0)), rel=1e-9)
+    assert logit_mean(values, MULTILABEL) == pytest.approx(expit(logit(clipped).mean(0)), rel=1e-9)
     several = gmean(clipped, axis=0)
-    assert logit_mean(values, "multiclass") == pytest.approx(several / several.sum(1, keepdims=True), rel=1e-9)
+    assert logit_mean(values, MULTICLASS) == pytest.approx(several / several.sum(1, keepdims=True), rel=1e-9)
 
 
 def test_weights_are_those_of_nnls_and_nested_without_their_part():
@@ -93,7 +94,7 @@ def test_members_that_know_nothing_do_not_raise_the_nested_estimate():
         values = [random.random((60, 1)) for _ in range(12)]
         nested, everything = fit_weights(target, values, parts)
         for weights, scores in ((everything, fitted), (nested[parts], honest)):
-            scores.append(roc_auc_score(target, combine("weights", values, "binary", parts, weights)))
+            scores.append(roc_auc_score(target, combine("weights", values, BINARY, parts, weights)))
     assert np.mean(fitted) > 0.6
     assert np.mean(honest) < 0.53
 
@@ -196,15 +197,15 @@ def test_macro_f1_is_estimated_with_thresholds(kit, monkeypatch, tmp_path):
     a, b = world.run(2.5, 1), world.run(3.0, 2)
     document = kit("blend", a.id, b.id, "--method", "rank", "--json").json
     found = estimates(document)
-    assert found[a.id] == cross_fitted(world.target, world.values(2.5, 1)[0], world.fold, "per-class")
+    assert found[a.id] == nested_f1(world.target, world.values(2.5, 1)[0], world.fold, "per-class")
     oof = read(document["run"], "oof.npz", tmp_path / "runs").values
-    assert found["rank"] == cross_fitted(world.target, oof, world.fold, "per-class")
+    assert found["rank"] == nested_f1(world.target, oof, world.fold, "per-class")
     assert found["rank"] != pytest.approx(f1_score(world.target, oof >= 0.5, average="macro", zero_division=0))
     score = document["score"]
     assert (score["metric"], score["value"]) == ("macro_f1", found["rank"])
     assert score["low"] < score["value"] < score["high"]
     out = kit("blend", a.id, b.id).out
-    assert "macro F1 with thresholds for each class, nested" in out
+    assert "macro_f1 with thresholds per class, nested" in out
     assert "next: kit thresholds" in out
 
 
@@ -216,7 +217,7 @@ def test_with_one_fold_the_parts_are_drawn(kit, monkeypatch):
     assert document["score"]["ids"] == len(rows)
     values = [world.values(3.0, seed)[0][rows] for seed in (1, 2)]
     everything = fit_weights(world.target[rows], values, np.zeros(len(rows), int))[1]
-    fitted = roc_auc_score(world.target[rows], combine("weights", values, "binary", rows, everything))
+    fitted = roc_auc_score(world.target[rows], combine("weights", values, BINARY, rows, everything))
     assert estimates(document)["weights"] != fitted
     assert [row["folds"] for row in kit("runs", "--json").json["runs"]][-1] == "1/3"
 
@@ -248,7 +249,7 @@ def test_people_see_the_table_and_where_nothing_is_gained(kit, monkeypatch):
 
 
 def test_the_line_with_a_blend_in_it(kit, tmp_path):
-    kit("download", "histo", "--sample")
+    kit("download", "histo", "--miniature")
     for seed in (0, 1):
         run = kit("train", "histo", "--folds", 2, "--epochs", 1, "--size", 32, "--seed", seed, "--json").json["run"]
         kit("predict", run)

@@ -15,7 +15,7 @@ from kit.model.losses import WeightedSum
 from kit.model.network import Network
 from kit.pixels.batches import Batch
 
-SIZE, CLASSES, EXTRAS = 64, 3, 2
+SIZE, CLASSES, METADATA = 64, 3, 2
 IMAGES = 3
 
 
@@ -25,15 +25,15 @@ def frozen(model: Model) -> Model:
     return model
 
 
-def batch_of(size: int = SIZE, channels: int = 4, extras: int = EXTRAS) -> Batch:
+def batch_of(size: int = SIZE, channels: int = 4, metadata: int = METADATA) -> Batch:
     noise = torch.Generator().manual_seed(1)
     images = torch.randn(IMAGES, channels, size, size, generator=noise)
-    return Batch(images, torch.zeros(IMAGES), torch.randn(IMAGES, extras, generator=noise), torch.arange(IMAGES))
+    return Batch(images, torch.zeros(IMAGES), torch.randn(IMAGES, metadata, generator=noise), torch.arange(IMAGES))
 
 
 def maps_of(model: Model, names: list[str] | None, method: str, batch: Batch, classes: list[int]) -> dict[str, Tensor]:
     channels, size = batch.images.shape[1], batch.images.shape[2]
-    found = find_layers(model, channels, batch.extras.shape[1], size)
+    found = find_layers(model, channels, batch.metadata.shape[1], size)
     layers = [cam_layer(model, found, names)] if method == "cam" else chosen_layers(found, names)
     return raw_maps(frozen(model), layers, method, batch, lambda shares: np.array(classes))[2]
 
@@ -41,12 +41,12 @@ def maps_of(model: Model, names: list[str] | None, method: str, batch: Batch, cl
 def by_captum(model: Model, name: str, batch: Batch, classes: list[int], sign: float = 1) -> Tensor:
     from captum.attr import LayerGradCam
 
-    def forward(images: Tensor, extras: Tensor) -> Tensor:
-        return sign * model.logits(model.network(images, extras))
+    def forward(images: Tensor, metadata: Tensor) -> Tensor:
+        return sign * model.logits(model.network(images, metadata))
 
     model.network.requires_grad_(True)
     layer = LayerGradCam(forward, model.network.get_submodule(name))
-    given = layer.attribute(batch.images.clone(), classes, batch.extras, relu_attributions=True)
+    given = layer.attribute(batch.images.clone(), classes, batch.metadata, relu_attributions=True)
     return given[:, 0].detach()
 
 
@@ -66,7 +66,7 @@ def close(ours: Tensor, theirs: Tensor) -> None:
     ],
 )
 def test_gradcam_of_several_layers_in_one_pass_is_that_of_captum(network, names):
-    model, batch, classes = build(network, 4, CLASSES, EXTRAS), batch_of(), [0, 2, 1]
+    model, batch, classes = build(network, 4, CLASSES, METADATA), batch_of(), [0, 2, 1]
     ours = maps_of(model, names, "gradcam", batch, classes)
     assert list(ours) == names
     for name in names:
@@ -75,7 +75,7 @@ def test_gradcam_of_several_layers_in_one_pass_is_that_of_captum(network, names)
 
 @pytest.mark.parametrize(("number", "sign"), [(1, 1), (0, -1)])
 def test_of_a_binary_task_what_speaks_against_the_one_class_speaks_for_the_other(number, sign):
-    model = model_of(build("small_cnn", 4, 1, EXTRAS).network, "binary")
+    model = model_of(build("small_cnn", 4, 1, METADATA).network, "binary")
     batch = batch_of()
     ours = maps_of(model, ["body.23"], "gradcam", batch, [number] * IMAGES)["body.23"]
     close(ours, by_captum(model, "body.23", batch, [0] * IMAGES, sign))
@@ -84,10 +84,10 @@ def test_of_a_binary_task_what_speaks_against_the_one_class_speaks_for_the_other
 def test_the_probabilities_are_those_of_prediction():
     batch = batch_of()
     for task, outputs in (("binary", 1), ("multiclass", CLASSES), ("multilabel", CLASSES)):
-        model = frozen(model_of(build("small_cnn", 4, outputs, EXTRAS).network, task))
-        layers = chosen_layers(find_layers(model, 4, EXTRAS, SIZE), None)
+        model = frozen(model_of(build("small_cnn", 4, outputs, METADATA).network, task))
+        layers = chosen_layers(find_layers(model, 4, METADATA, SIZE), None)
         shares, classes, _ = raw_maps(model, layers, "gradcam", batch, lambda shares: shares.argmin(1))
-        expected = model.probabilities(model.network(batch.images, batch.extras)).numpy()
+        expected = model.probabilities(model.network(batch.images, batch.metadata)).numpy()
         np.testing.assert_allclose(shares[:, -outputs:], expected, atol=1e-6)
         assert (classes == shares.argmin(1)).all()
         if task == "binary":
@@ -99,8 +99,8 @@ def test_a_loss_with_its_own_classifier_is_what_is_explained(weighted):
     from kit_losses.margins import ArcFace
 
     torch.manual_seed(0)
-    margin = ArcFace(160 + EXTRAS, CLASSES, 0.5, 30)
-    plain = build("small_cnn", 4, CLASSES, EXTRAS).network
+    margin = ArcFace(160 + METADATA, CLASSES, 0.5, 30)
+    plain = build("small_cnn", 4, CLASSES, METADATA).network
     loss = WeightedSum([nn.Identity(), margin], [0.2, 0.8]) if weighted else margin
     model, batch, classes = model_of(plain, "multiclass", loss), batch_of(), [2, 0, 1]
     ours = maps_of(model, ["body.23"], "gradcam", batch, classes)["body.23"]
@@ -114,7 +114,7 @@ def in_float64(name: str, model: Model, batch: Batch, classes: list[int]) -> tup
     kept: list[Tensor] = []
     network = model.network.double().requires_grad_(True)
     hook = network.get_submodule(name).register_forward_hook(lambda module, given, output: kept.append(output))
-    logits = network(batch.images.double(), batch.extras.double()).logits
+    logits = network(batch.images.double(), batch.metadata.double()).logits
     hook.remove()
     kept[0].retain_grad()
     logits[range(IMAGES), classes].sum().backward()
@@ -126,7 +126,7 @@ def in_float64(name: str, model: Model, batch: Batch, classes: list[int]) -> tup
 @pytest.mark.parametrize("method", list(BY_GRADIENT))
 def test_maps_are_those_of_the_papers_in_float64(method, name):
     """body.18 is a convolution, whose output has both signs; body.16 a batch norm before a ReLU in place."""
-    model, batch, classes = build("small_cnn", 4, CLASSES, EXTRAS), batch_of(), [1, 0, 2]
+    model, batch, classes = build("small_cnn", 4, CLASSES, METADATA), batch_of(), [1, 0, 2]
     ours = maps_of(model, [name], method, batch, classes)[name]
     if name == "body.16":  # a hook of torch's own would see what the ReLU makes of it
         model.network.body[17] = nn.ReLU()
@@ -148,7 +148,7 @@ def test_maps_are_those_of_the_papers_in_float64(method, name):
 
 def test_maps_of_tokens_are_those_of_their_places():
     """timm's tokens are the class token, then the places row by row."""
-    model, batch, classes = build(VIT, 4, CLASSES, EXTRAS), batch_of(224), [1, 0, 2]
+    model, batch, classes = build(VIT, 4, CLASSES, METADATA), batch_of(224), [1, 0, 2]
     ours = maps_of(model, ["body.blocks.10"], "gradcam", batch, classes)["body.blocks.10"]
     a, g = (values[:, 1:] for values in in_float64("body.blocks.10", model, batch, classes))
     expected = np.maximum(np.einsum("bk,bnk->bn", g.mean(1), a), 0).reshape(IMAGES, 14, 14)
@@ -156,14 +156,14 @@ def test_maps_of_tokens_are_those_of_their_places():
 
 
 def test_cam_is_the_last_map_by_the_weights_of_the_class_and_equals_gradcam():
-    model, batch, classes = build("small_cnn", 4, CLASSES, EXTRAS), batch_of(), [1, 0, 2]
+    model, batch, classes = build("small_cnn", 4, CLASSES, METADATA), batch_of(), [1, 0, 2]
     cam = maps_of(model, None, "cam", batch, classes)["body"]
     with torch.no_grad():
         features = model.network.body.double()(batch.images.double())
     model.network.float()
-    # Behind the 160 features stand the extras.
+    # Behind the 160 features stand the metadata.
     weights = model.network.head.classifier.weight[classes, :160].double()
-    assert model.network.head.classifier.weight.shape[1] == 160 + EXTRAS
+    assert model.network.head.classifier.weight.shape[1] == 160 + METADATA
     close(cam.double(), torch.einsum("bk,bkij->bij", weights, features).relu())
     # The gradient of the mean is the weight over the number of places (Selvaraju et al. 2017, section 3.1).
     gradcam = maps_of(model, ["body"], "gradcam", batch, classes)["body"]
@@ -171,7 +171,7 @@ def test_cam_is_the_last_map_by_the_weights_of_the_class_and_equals_gradcam():
 
 
 def test_cam_of_the_negative_class_has_the_weights_turned_round():
-    model = model_of(build("small_cnn", 4, 1, EXTRAS).network, "binary")
+    model = model_of(build("small_cnn", 4, 1, METADATA).network, "binary")
     batch = batch_of()
     positive, negative = (maps_of(model, None, "cam", batch, [number] * IMAGES)["body"] for number in (1, 0))
     with torch.no_grad():
@@ -201,14 +201,14 @@ def test_cam_says_where_it_cannot_be():
 def test_a_head_with_a_maximum_is_explained_too():
     torch.manual_seed(0)
     body = nn.Sequential(nn.Conv2d(4, 8, 4, 4), nn.ReLU(), nn.Conv2d(8, 6, 3))
-    model = model_of(Network(body, 6, CLASSES, "concat_pool", EXTRAS).eval())
+    model = model_of(Network(body, 6, CLASSES, "concat_pool", METADATA).eval())
     ours = maps_of(model, ["body.1"], "gradcam", batch_of(), [0, 1, 2])["body.1"]
     close(ours, by_captum(model, "body.1", batch_of(), [0, 1, 2]))
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_pass_leaves_nothing_behind(method):
-    model, batch = build("small_cnn", 4, CLASSES, EXTRAS), batch_of()
+    model, batch = build("small_cnn", 4, CLASSES, METADATA), batch_of()
     for values in maps_of(model, None, method, batch, [0, 1, 2]).values():
         assert not values.requires_grad
     assert all(parameter.grad is None for parameter in model.network.parameters())
@@ -219,7 +219,7 @@ def test_a_pass_leaves_nothing_behind(method):
 
 def test_what_lies_before_the_first_layer_keeps_no_graph():
     """Memory and time go into what stands behind the layer alone."""
-    model, batch = build("small_cnn", 4, CLASSES, EXTRAS), batch_of()
+    model, batch = build("small_cnn", 4, CLASSES, METADATA), batch_of()
     kept = []
     model.network.body[12].register_forward_hook(lambda module, given, output: kept.append(output.requires_grad))
     model.network.body[18].register_forward_hook(lambda module, given, output: kept.append(output.requires_grad))

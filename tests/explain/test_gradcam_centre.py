@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
+from kit.data.open_run import OpenRun
 from kit.explain.explain import explain_run, layers_of_run
 from kit.hooks.registry import Registry
-from kit.inference.trained import out_of_fold
 from kit.run import Run
+from kit.scoring.predictions import out_of_fold
 
 CENTRE = slice(24, 72)  # 48x48 of 96x96
 STRIDE = 16
@@ -17,12 +18,12 @@ def test_the_heat_of_right_positives_lies_in_the_centre(kit):
     """Issue 9: at least 70 % of the mass, at the stride-16 layers, by the miniature's own defaults; 25 % if uniform."""
     from kit.console import Console
 
-    kit("download", "histo", "--sample")
+    kit("download", "histo", "--miniature")
     run = Run.open(Path(kit("train", "histo", "--fold", 0, "--json").json["path"]))
-    registry, console = Registry(), Console(silent=True)
-    layers = [layer.name for layer in layers_of_run(registry, run).values() if layer.listed and layer.stride == STRIDE]
+    opened, console = OpenRun(Registry(), run), Console(silent=True)
+    layers = [layer.name for layer in layers_of_run(opened).values() if layer.listed and layer.stride == STRIDE]
     assert len(layers) >= 2
-    explained = explain_run(registry, run, list(out_of_fold(run).ids), layers, console=console)
+    explained = explain_run(opened, list(out_of_fold(run).ids), layers, console=console)
     right = [one.maps for one in explained if one.label == one.predicted == one.explained == "tumor"]
     assert len(right) >= 28, "of 32"
     for layer in layers:

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from helpers.training_runs import begin, go
-from kit.archives.unpack import from_sample
+from kit.archives.unpack import from_miniature
 from kit.console import Console
 from kit.data.folds import folds_of_run
+from kit.data.open_run import OpenRun
 from kit.data.store import Store
 from kit.errors import KitError
 from kit.explain.explain import Explained, explain_run, heat, overlay
 from kit.explain.picture import GAP, HEADING, MARGIN, SIDE, grid, tile
 from kit.explain.write import write_explained
 from kit.hooks.registry import Registry
-from kit.inference.trained import index_of, trained_folds
 from kit.run import Run, all_runs
 from kit.scoring.predictions import Predictions
 
@@ -27,18 +27,18 @@ SILENT = Console(silent=True)
 
 def trained(name: str, *settings: str, only_fold: int | None = None) -> Run:
     store = Store.of(Registry(), name)
-    from_sample(store, None, False)
+    from_miniature(store, None, False)
     run = begin(store, "epochs=1", *settings, only_fold=only_fold)
     go(store, run, only_fold)
     return Run.open(run.path)
 
 
 def explained(run: Run, ids: list[str], **options: object) -> list[Explained]:
-    return list(explain_run(Registry(), run, ids, **options, console=SILENT))
+    return list(explain_run(OpenRun(Registry(), run), ids, **options, console=SILENT))
 
 
 def index_for(run: Run):
-    return index_of(Store.of(Registry(), run.config.competition), run.config)
+    return OpenRun(Registry(), run).index
 
 
 @pytest.fixture(scope="module")
@@ -131,9 +131,9 @@ def test_a_run_of_one_fold_explains_what_that_fold_judged(kit):
 
 
 def test_six_channels_two_images_an_id_and_a_second_input(kit):
-    run = trained("recursion", "inputs=true", "loss=0.2*cross_entropy+0.8*arcface")
+    run = trained("recursion", "metadata=true", "loss=0.2*cross_entropy+0.8*arcface")
     index = index_for(run)
-    assert index.extras
+    assert index.metadata
     oof = Predictions.load(run.reading("oof.npz"))
     ids = list(oof.ids[:4])
     found = explained(run, ids)
@@ -302,7 +302,7 @@ def test_memory_does_not_grow_over_a_thousand_images():
     assert len(ids) == 300
 
     def once() -> None:
-        for one in explain_run(Registry(), run, ids, fold=0, console=SILENT):
+        for one in explain_run(OpenRun(Registry(), run), ids, fold=0, console=SILENT):
             assert one.maps["body.24"].max() <= 1
 
     once()
@@ -314,4 +314,4 @@ def test_memory_does_not_grow_over_a_thousand_images():
 
 def test_every_trained_fold_of_the_run_is_used(run):
     ids = index_for(run).train["id"].tolist()
-    assert {one.fold for one in explained(run, ids)} == set(trained_folds(run))
+    assert {one.fold for one in explained(run, ids)} == set(run.trained_folds)

@@ -37,16 +37,16 @@ FAMILY = {
 }
 
 
-def check_is_explained(name: str, size: int, channels: int = 4, extras: int = 2) -> None:
+def check_is_explained(name: str, size: int, channels: int = 4, metadata: int = 2) -> None:
     """Some layers are found, the default ones give maps of their size, and no two images have the same."""
-    model = build(name, channels, extras=extras)
-    found = find_layers(model, channels, extras, size)
+    model = build(name, channels, metadata=metadata)
+    found = find_layers(model, channels, metadata, size)
     default = default_layers(found)
     assert 1 <= len(default) <= 2
     assert all(layer.listed and layer.reaches and layer.height > 1 for layer in candidates(found))
     assert {layer.stride for layer in default} & {8, 16, 32}
     model.network.eval().requires_grad_(False)
-    images, second = torch.randn(2, channels, size, size), torch.zeros(2, extras)
+    images, second = torch.randn(2, channels, size, size), torch.zeros(2, metadata)
     batch = Batch(images, torch.zeros(2), second, torch.arange(2))
     shares, classes, maps = raw_maps(model, candidates(found), "layercam", batch, lambda shares: shares.argmax(1))
     assert shares.shape == (2, 3)
@@ -176,7 +176,7 @@ def test_a_network_of_any_make_is_left_as_it_was():
             super().__init__()
             self.map, self.classifier = nn.Conv2d(3, 6, 4, 4), nn.Linear(6, 2)
 
-        def forward(self, images: Tensor, extras: Tensor | None = None) -> Output:
+        def forward(self, images: Tensor, metadata: Tensor | None = None) -> Output:
             embedding = self.map(images).mean((2, 3))
             return Output(self.classifier(embedding), embedding)
 

@@ -38,10 +38,9 @@ class World:
         self.target = self.index.targets(train)
         self.hot = np.eye(3)[self.target] if task == "multiclass" else self.target
         self.fold = random.permutation(np.arange(ROWS) % 3)
-        self.store = SimpleNamespace(
-            competition=SimpleNamespace(name="leaves", metric=METRIC[task]), index=lambda: self.index
-        )
-        monkeypatch.setattr("kit.ensemble.blend.store_of_run", lambda registry, run: self.store)
+        facts = SimpleNamespace(name="leaves", task=task, metric=METRIC[task])
+        self.store = SimpleNamespace(competition=facts, index=lambda: self.index, origin="miniature")
+        monkeypatch.setattr("kit.data.open_run.Store.of", lambda *names: self.store)
 
     def values(self, noise: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Out-of-fold and test probabilities that are the better the less noise there is."""
@@ -61,7 +60,7 @@ class World:
         run = Run.create(
             validate({**config, "seed": seed}),
             {
-                "origin": "sample",
+                "origin": "miniature",
                 "classes": list(self.index.classes),
                 "planned": [0, 1, 2],
                 "folds": {"count": 3, "seed": 0, "grouped_by": "", "digest": folds.digest},

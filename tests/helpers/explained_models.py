@@ -16,7 +16,7 @@ def model_of(network: nn.Module, task: str = "multiclass", loss: nn.Module | Non
     return Model(network, loss or nn.Module(), Normalize([0], [1]), Runtime(torch.device("cpu"), None), task)
 
 
-def build(name: str, channels: int = 3, outputs: int = 3, extras: int = 0) -> Model:
+def build(name: str, channels: int = 3, outputs: int = 3, metadata: int = 0) -> Model:
     torch.manual_seed(0)
-    request = ModelRequest(name, channels, outputs, "linear", extras, pretrained=False)
+    request = ModelRequest(name, channels, outputs, "linear", metadata, pretrained=False)
     return model_of(Registry().models.get(name).build(request))

@@ -55,13 +55,14 @@ class Leaves:
             dataset=spec,
             index=lambda: self.index,
             note={"digest": "d1"},
+            origin="miniature",
         )
-        monkeypatch.setattr("kit.reports.page.document.store_of_run", lambda registry, run: self.store)
+        monkeypatch.setattr("kit.data.open_run.Store.of", lambda *names: self.store)
 
     def values(self, noise: float) -> np.ndarray:
         """Probabilities nxK that are the better the less noise there is."""
         logits = 4 * (self.hot - 0.5) + noise * self.random.normal(size=self.hot.shape)
-        if self.index.task != "multiclass":
+        if self.index.task.name != "multiclass":
             return expit(logits).astype(np.float32)
         powers = np.exp(2 * logits)
         return (powers / powers.sum(1, keepdims=True)).astype(np.float32)
@@ -75,7 +76,7 @@ class Leaves:
         run = Run.create(
             validate(config),
             {
-                "origin": "sample",
+                "origin": "miniature",
                 "classes": list(self.index.classes),
                 "planned": [0, 1, 2],
                 "folds": folds.facts,

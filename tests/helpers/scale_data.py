@@ -61,7 +61,7 @@ def predicted(test: int) -> Run:
 
 def drawn(paths: list[Path]) -> None:
     """Patches of 96 px that look real, each under many names: 28 kB of disk a name would be 8 GB."""
-    from kit_histopathology.sample import draw_patch
+    from kit_histopathology.miniature import draw_patch
 
     originals = []
     for number, path in enumerate(paths[:DRAWN]):

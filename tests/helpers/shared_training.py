@@ -47,7 +47,7 @@ class Plain(nn.Module):
         self.head = nn.Module()
         self.head.classifier = nn.Linear(6, 1)
 
-    def forward(self, images: torch.Tensor, extras: torch.Tensor | None) -> Output:
+    def forward(self, images: torch.Tensor, metadata: torch.Tensor | None) -> Output:
         embedding = self.body(images)
         return Output(self.head.classifier(embedding), embedding)
 

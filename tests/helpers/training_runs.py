@@ -2,11 +2,12 @@
 
 import hashlib
 
-from kit.config import resolve
 from kit.console import Console
+from kit.data.open_run import OpenRun
 from kit.data.store import Store
 from kit.hooks.registry import Registry
 from kit.model.checkpoint import Checkpoints
+from kit.resolve import resolve
 from kit.run import Run
 from kit.training.start import start_run
 from kit.training.train import train
@@ -20,7 +21,7 @@ def begin(store: Store, *settings: str, only_fold: int | None = None) -> Run:
 
 
 def go(store: Store, run: Run, only_fold: int | None = None) -> dict:
-    return train(Registry(), store, Run.open(run.path), only_fold, Console(json=True))
+    return train(OpenRun(Registry(), Run.open(run.path)), only_fold, Console(json=True))
 
 
 def learned(run: Run) -> dict[str, str]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from kit.console import Console
-from kit.data.split_plan import Arguments
 from kit.errors import KitError
+from kit_split_files.plan import Arguments
 
 CONSOLE = Console(json=True)
 TREE = {
@@ -32,7 +32,7 @@ def make(root: Path, files: dict[str, bytes] | int = 10) -> Path:
 
 
 def contents(root: Path) -> dict[str, bytes | None]:
-    """Every file with its bytes, and every folder."""
+    """Return every file with its bytes, and every folder with None."""
     return {path.relative_to(root).as_posix(): None if path.is_dir() else path.read_bytes() for path in root.rglob("*")}
 
 

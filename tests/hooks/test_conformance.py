@@ -62,7 +62,7 @@ def test_a_plugin_that_names_what_is_not_there():
 
 
 def _ignore_seed(root, seed):
-    DATASET.sample(root, 0)
+    DATASET.miniature(root, 0)
 
 
 def _shuffled(root):
@@ -78,8 +78,8 @@ def _same_ids(root):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sample": None}, "no sample"),
-        ({"sample": _ignore_seed}, "same bytes for another seed"),
+        ({"miniature": None}, "no sample"),
+        ({"miniature": _ignore_seed}, "same bytes for another seed"),
         ({"index": _shuffled}, "differs from call to call"),
         ({"index": _same_ids}, "in train and in test"),
         ({"channels": 4}, "not uint8 HxWx4"),
@@ -93,7 +93,7 @@ def test_broken_datasets_are_found(tmp_path, change, message):
 
 
 def _network(request, outputs=None):
-    return Network(nn.Conv2d(request.channels, 4, 3), 4, outputs or request.outputs, request.head, request.extras)
+    return Network(nn.Conv2d(request.channels, 4, 3), 4, outputs or request.outputs, request.head, request.metadata)
 
 
 class _Tuple(nn.Module):
@@ -101,13 +101,13 @@ class _Tuple(nn.Module):
         super().__init__()
         self.inner = _network(request)
 
-    def forward(self, images, extras):
-        return tuple(self.inner(images, extras))
+    def forward(self, images, metadata):
+        return tuple(self.inner(images, metadata))
 
 
 class _Mixing(_Tuple):
-    def forward(self, images, extras):
-        return self.inner(images - images.mean(0), extras)
+    def forward(self, images, metadata):
+        return self.inner(images - images.mean(0), metadata)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,15 @@
 """Plugins as real distributions: a broken one stops nothing but itself, and clashes name both sides."""
 
+import importlib
+import json
 import tomllib
 
 import pytest
 
 from helpers import ROOT
-from helpers.distributions import Environment, write_project
+from helpers.distributions import Environment, write_documented_project, write_project
+from kit.cli.app import make_app
+from kit.hooks.manager import Plugins
 
 HEALTHY = '''
 from kit.plugin import ModelSpec, hookimpl
@@ -130,3 +134,12 @@ def test_built_ins_alone_are_in_order(kit):
     assert {plugin["name"] for plugin in document["plugins"]} == BUILT_IN
     assert document["clashes"] == []
     assert all(plugin["error"] is None for plugin in document["plugins"])
+
+
+def test_the_documented_command(tmp_path, monkeypatch, capsys):
+    project = write_documented_project(tmp_path / "project")
+    monkeypatch.syspath_prepend(project)
+    plugins = Plugins()
+    plugins.add(importlib.import_module("kit_count"), "count", "kit-count", "1.0")
+    make_app(plugins)(["count-files", str(project), "--json"], standalone_mode=False)
+    assert json.loads(capsys.readouterr().out) == {"folder": str(project), "files": len(list(project.glob("*.*")))}

@@ -23,9 +23,9 @@ def test_its_own_tests_pass(stranger):
 
 def test_the_whole_line(stranger, tmp_path):
     environment, _ = stranger
-    assert environment.kit_json("download", "leaves", "--sample")["train"] == 60
+    assert environment.kit_json("download", "leaves", "--miniature")["train"] == 60
     listed = {row["name"]: row for row in environment.kit_json("list")["competitions"]}
-    assert listed["leaves"]["data"] == "sample"
+    assert listed["leaves"]["data"] == "miniature"
     assert listed["histopathology"]["data"] == "absent"
     environment.kit("check", "leaves")
     environment.kit("folds", "leaves", "--folds", "2")

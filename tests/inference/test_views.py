@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from kit.config import resolve
 from kit.errors import KitError
 from kit.hooks.registry import Registry
 from kit.inference.views import corners, flip, views_of
+from kit.resolve import resolve
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_predictions_are_the_mean_of_all_views_at_all_scales(kit):
     """A run predicted at two scales is the weighted mean of predictions at each."""
     from kit.scoring.predictions import Predictions
 
-    kit("download", "histo", "--sample")
+    kit("download", "histo", "--miniature")
     run = kit("train", "histo", "--folds", 3, "--fold", 0, "--epochs", 1, "--json").json
     values = {}
     for scales in ("1", "1.25", "1,1.25"):

@@ -24,10 +24,10 @@ SLUG = "histopathologic-cancer-detection"
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory) -> Path:
     """A small archive in the layout of the competition."""
-    from kit_histopathology.sample import write_sample
+    from kit_histopathology.miniature import write_miniature
 
     folder = tmp_path_factory.mktemp("kaggle")
-    write_sample(folder / "files", 0)
+    write_miniature(folder / "files", 0)
     path = folder / "small.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         for source in sorted((folder / "files").rglob("*")):
@@ -104,7 +104,7 @@ def test_force_fetches_anew(kit, server, data, archive):
 
 
 def test_other_data_is_refused_before_anything_is_fetched(kit, server, data):
-    kit("download", "histo", "--sample")
+    kit("download", "histo", "--miniature")
     assert re.search(r"holds other data \(sample, seed 0\): --force replaces it", kit("download", "histo", code=2).err)
     assert server.requests == []
     assert kit("download", "histo", "--force", "--json").json["origin"] == "kaggle"
@@ -191,7 +191,8 @@ def test_dest_is_linked(kit, server, data, tmp_path, archive):
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--sample", "--only", "x"), ("--seed", 3), ("--sample", "--keep"), ("--from", "x.zip", "--sample")]
+    "arguments",
+    [("--miniature", "--only", "x"), ("--seed", 3), ("--miniature", "--keep"), ("--from", "x.zip", "--miniature")],
 )
 def test_options_that_do_not_go_together(kit, server, arguments):
     assert kit("download", "histo", *arguments, code=2).err.startswith("error: --")

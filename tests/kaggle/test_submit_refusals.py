@@ -111,11 +111,11 @@ def test_a_dry_run_asks_nobody(kit, server, run):
 
 
 def test_a_sample_is_never_sent(kit, server, run, tmp_path):
-    sample = make_run(seed=3, origin="sample")
+    sample = make_run(seed=3, origin="miniature")
     assert "trained on a sample, which is never sent" in kit("submit", sample.id, code=2).err
     origin = tmp_path / "data" / SLUG / ".kit" / "origin.json"
     kept = origin.read_text()
-    origin.write_text(kept.replace("archive", "sample"))
+    origin.write_text(kept.replace("archive", "miniature"))
     kit("submit", sample.id, "--dry-run")
     assert "checked against a sample" in kit("submit", "histo", "--file", csv_of(sample), code=2).err
     origin.write_text(kept)

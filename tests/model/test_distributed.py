@@ -99,7 +99,7 @@ def test_two_processes_learn_what_one_learns(tmp_path, name):
 
 @pytest.fixture
 def sample(kit, tmp_path) -> dict[str, str]:
-    kit("download", "histo", "--sample")
+    kit("download", "histo", "--miniature")
     return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 

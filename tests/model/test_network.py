@@ -22,9 +22,9 @@ SWIN = "timm/swin_tiny_patch4_window7_224"
 
 
 def request(
-    name: str, channels: int = 3, outputs: int = 2, extras: int = 0, pretrained: bool = False, head: str = "linear"
+    name: str, channels: int = 3, outputs: int = 2, metadata: int = 0, pretrained: bool = False, head: str = "linear"
 ) -> ModelRequest:
-    return ModelRequest(name, channels, outputs, head, extras, pretrained)
+    return ModelRequest(name, channels, outputs, head, metadata, pretrained)
 
 
 def build(name: str, **options: object) -> nn.Module:
@@ -106,7 +106,7 @@ def test_a_torchvision_body_is_the_original_up_to_its_pooling(name):
 
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize(
-    ("name", "channels", "outputs", "extras"),
+    ("name", "channels", "outputs", "metadata"),
     [
         ("small_cnn", 3, 1, 0),
         ("coord_cnn", 6, 5, 4),
@@ -119,13 +119,13 @@ def test_a_torchvision_body_is_the_original_up_to_its_pooling(name):
         ("timm/mobilenetv3_small_050", 6, 2, 0),
     ],
 )
-def test_registered_networks_give_logits_and_an_embedding(name, channels, outputs, extras, head):
-    check_forward_and_backward(name, channels, outputs, extras, head)
+def test_registered_networks_give_logits_and_an_embedding(name, channels, outputs, metadata, head):
+    check_forward_and_backward(name, channels, outputs, metadata, head)
 
 
-def check_forward_and_backward(name, channels, outputs, extras, head, size=64):
-    network = build(name, channels=channels, outputs=outputs, extras=extras, head=head)
-    output = network(torch.randn(3, channels, size, size), torch.randn(3, extras))
+def check_forward_and_backward(name, channels, outputs, metadata, head, size=64):
+    network = build(name, channels=channels, outputs=outputs, metadata=metadata, head=head)
+    output = network(torch.randn(3, channels, size, size), torch.randn(3, metadata))
     assert output.logits.shape == (3, outputs)
     assert output.embedding.ndim == 2
     torch.testing.assert_close(network.eval().head.classifier(output.embedding).shape, output.logits.shape)
@@ -144,9 +144,9 @@ def test_every_registered_network_takes_three_four_and_six_channels(name, head):
 
 @pytest.mark.parametrize("head", HEADS)
 def test_the_second_input_reaches_the_logits_and_the_embedding(head):
-    network = Network(nn.Conv2d(3, 4, 1), 4, 2, head, extras=3).eval()
+    network = Network(nn.Conv2d(3, 4, 1), 4, 2, head, metadata=3).eval()
     images = torch.randn(2, 3, 8, 8)
-    without, given = (network(images, extras) for extras in (torch.zeros(2, 3), torch.ones(2, 3)))
+    without, given = (network(images, metadata) for metadata in (torch.zeros(2, 3), torch.ones(2, 3)))
     assert not torch.equal(without.logits, given.logits)
     assert not torch.equal(without.embedding, given.embedding)
 

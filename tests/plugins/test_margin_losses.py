@@ -8,23 +8,24 @@ import torch
 from PIL import Image
 
 from helpers.loss_cases import cost, margin_loss
-from kit.archives.unpack import from_sample
-from kit.config import resolve
+from kit.archives.unpack import from_miniature
 from kit.console import Console
 from kit.data.images import read_rgb
 from kit.data.index import Index, read_table
+from kit.data.open_run import OpenRun
 from kit.data.store import Store
 from kit.errors import KitError
 from kit.hooks.manager import load_plugins
 from kit.hooks.registry import Registry
 from kit.inference.evaluate import evaluate
+from kit.inference.load import load_fold
 from kit.inference.predict import predict_test
-from kit.inference.trained import load_fold
 from kit.inference.views import views_of
 from kit.model.build import build_model, seed_everything
 from kit.model.checkpoint import Checkpoints
 from kit.model.network import Output
 from kit.plugin import Competition, DatasetSpec, hookimpl
+from kit.resolve import resolve
 from kit.run import Run
 from kit.scoring.predictions import Predictions
 from kit.training.interrupt import Interrupt
@@ -50,7 +51,7 @@ class Tints:
 
     @hookimpl
     def kit_datasets(self):
-        return [DatasetSpec("tints", 3, self.index, lambda files: read_rgb(files[0]), sample=self.sample)]
+        return [DatasetSpec("tints", 3, self.index, lambda files: read_rgb(files[0]), miniature=self.miniature)]
 
     def index(self, root):
         train, test = (
@@ -81,7 +82,7 @@ def registry() -> Registry:
 @pytest.fixture
 def store(registry) -> Store:
     store = Store.of(registry, "tints")
-    from_sample(store, 0, force=False)
+    from_miniature(store, 0, force=False)
     return store
 
 
@@ -108,8 +109,8 @@ def test_the_classifier_of_a_loss_is_trained_saved_resumed_and_predicts(
     registry, store, monkeypatch, loss, centres, predicts
 ):
     run = begin(registry, store, loss)
-    assert train(registry, store, run, None, QUIET)["score"]["value"] > 0.9
-    assert evaluate(registry, run, None, 0.5, 2.0, QUIET)["difference"] == 0
+    assert train(OpenRun(registry, run), None, QUIET)["score"]["value"] > 0.9
+    assert evaluate(OpenRun(registry, run), None, 0.5, 2.0, QUIET)["difference"] == 0
 
     # Trained and saved.
     index, config = store.index(), run.config
@@ -121,12 +122,12 @@ def test_the_classifier_of_a_loss_is_trained_saved_resumed_and_predicts(
     assert (torch.nn.functional.cosine_similarity(saved, before) < 0.999).all()
 
     # Predicts, or leaves it to the network.
-    model = load_fold(registry, store, run, index, 0)
+    model = load_fold(OpenRun(registry, run), 0)
     output = Output(torch.randn(4, 3), torch.randn(4, 160))
     cosine = torch.nn.functional.cosine_similarity(output.embedding[:, None], saved[None], dim=2)
     wanted = 30 * cosine if predicts else output.logits
     torch.testing.assert_close(model.probabilities(output), wanted.softmax(1), rtol=1e-4, atol=1e-6)
-    predict_test(registry, run, views_of(run.config, 1), QUIET)
+    predict_test(OpenRun(registry, run), views_of(run.config, 1), QUIET)
     predicted = Predictions.load(run.reading("test.npz"))
     truth = index.test.set_index("id")["tint"][predicted.ids]
     assert (np.array(TINTS)[predicted.values.argmax(1)] == truth).mean() > 0.9
@@ -142,9 +143,9 @@ def test_the_classifier_of_a_loss_is_trained_saved_resumed_and_predicts(
 
     monkeypatch.setattr(Interrupt, "check", stop_at_the_tenth)
     with pytest.raises(KitError, match="--resume"):
-        train(registry, store, stopped, None, QUIET)
+        train(OpenRun(registry, stopped), None, QUIET)
     monkeypatch.setattr(Interrupt, "check", check)
-    train(registry, store, Run.open(stopped.path), None, QUIET)
+    train(OpenRun(registry, Run.open(stopped.path)), None, QUIET)
     assert learned(stopped) == learned(run)
 
 

@@ -1,4 +1,4 @@
-"""Splits are equal, survive a kill at any moment, and merge to the tree that they came from, byte for byte."""
+"""Splits are equal, survive a kill at any moment, and merge to the tree they came from, byte for byte."""
 
 import hashlib
 import json
@@ -16,11 +16,10 @@ from pathlib import Path
 import pytest
 
 from helpers.trees import CONSOLE, TREE, arguments, contents, make, refusal
-from kit.data import split_files
-from kit.data.merge_files import merge
-from kit.data.split_files import list_prefix, split
-from kit.data.split_plan import find_plan, part_sizes
 from kit.errors import BAD_INPUT
+from kit_split_files.merge import merge_files
+from kit_split_files.plan import find_plan, split_sizes
+from kit_split_files.split import PLACE, list_prefix, split_files
 
 
 @pytest.fixture(autouse=True)
@@ -28,13 +27,13 @@ def no_waiting_for_the_disk(monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda file: None)
 
 
-# How many in each part
+# How many files in each split
 
 
 def test_the_count_of_histopathology_is_divided_as_its_original_did():
-    assert part_sizes(220_025, 3385, None) == [3385] * 65
-    assert part_sizes(220_025, 3000, None) == [3385] * 65
-    assert part_sizes(220_025, None, 65) == [3385] * 65
+    assert split_sizes(220_025, 3385, None) == [3385] * 65
+    assert split_sizes(220_025, 3000, None) == [3385] * 65
+    assert split_sizes(220_025, None, 65) == [3385] * 65
 
 
 @pytest.mark.parametrize(
@@ -53,26 +52,26 @@ def test_the_count_of_histopathology_is_divided_as_its_original_did():
         (3, 1, [1] * 3),
     ],
 )
-def test_files_a_directory(count, per_dir, sizes):
-    assert part_sizes(count, per_dir, None) == sizes
+def test_files_per_directory(count, per_dir, sizes):
+    assert split_sizes(count, per_dir, None) == sizes
 
 
-def test_parts_differ_by_one_at_most_and_hold_all():
+def test_splits_differ_by_at_most_one_and_hold_all():
     for count in [*range(1, 80), 997, 1000, 57_458]:
         for asked in (1, 2, 3, 7, 10, 64):
-            sizes = part_sizes(count, asked, None)
+            sizes = split_sizes(count, asked, None)
             assert sum(sizes) == count
             assert max(sizes) - min(sizes) <= 1
             assert max(sizes) <= 2 * asked
             assert min(sizes) * 2 >= min(asked, count) or len(set(sizes)) == 2
             if asked <= count:
-                sizes = part_sizes(count, None, asked)
+                sizes = split_sizes(count, None, asked)
                 assert (sum(sizes), len(sizes)) == (count, asked)
                 assert max(sizes) - min(sizes) <= 1
-    assert "give --parts 3 at most" in refusal(lambda: part_sizes(3, None, 4))
+    assert "give --parts 3 or fewer" in refusal(lambda: split_sizes(3, None, 4))
 
 
-# What stands there
+# What is on disk
 
 
 @pytest.mark.parametrize("mode", ["copy", "link", "move"])
@@ -80,32 +79,32 @@ def test_split_and_merge(tmp_path, mode):
     source, target, again = make(tmp_path / "source", TREE), tmp_path / "target", tmp_path / "again"
     (source / "nothing" / "here").mkdir(parents=True)
     before = contents(source)
-    done = split(arguments(source, mode), target, CONSOLE)
+    done = split_files(arguments(source, mode), target, CONSOLE)
     assert done.placed == done.plan.count == len(TREE)
     assert sorted(path.name for path in target.iterdir()) == ["00", "01", "02", "manifest.jsonl"]
-    parts = [{k: v for k, v in contents(target / name).items() if v is not None} for name in ("00", "01", "02")]
-    assert [len(part) for part in parts] == [3, 2, 2]
-    assert {name: data for part in parts for name, data in part.items()} == TREE
+    splits = [{k: v for k, v in contents(target / name).items() if v is not None} for name in ("00", "01", "02")]
+    assert [len(split) for split in splits] == [3, 2, 2]
+    assert {name: data for split in splits for name, data in split.items()} == TREE
     inodes = {path.stat().st_ino for path in source.rglob("*") if path.is_file()}
     shared = {path.stat().st_ino for path in target.rglob("*.t*") if path.is_file()}
     assert (inodes == shared) == (mode == "link")
     assert len(inodes) == (0 if mode == "move" else len(TREE))
     if mode == "move":
-        assert merge(target, None, CONSOLE).restored == len(TREE)
+        assert merge_files(target, None, CONSOLE).restored == len(TREE)
         assert contents(source) == before
         assert not target.exists()
     else:
-        assert merge(target, again, CONSOLE).restored == len(TREE)
+        assert merge_files(target, again, CONSOLE).restored == len(TREE)
         assert contents(source) == contents(again) == before
-        assert merge(target, None, CONSOLE).restored == merge(target, again, CONSOLE).restored == 0
+        assert merge_files(target, None, CONSOLE).restored == merge_files(target, again, CONSOLE).restored == 0
         (source / "a.tif").unlink()
-        assert merge(target, None, CONSOLE).restored == 1
+        assert merge_files(target, None, CONSOLE).restored == 1
         assert contents(source) == before
 
 
 def test_names_are_padded_everywhere(tmp_path):
     source, target = make(tmp_path / "source", 101), tmp_path / "target"
-    split(arguments(source, "link", parts=101, zip=True, lists=True), target, CONSOLE)
+    split_files(arguments(source, "link", parts=101, zip=True, lists=True), target, CONSOLE)
     names = [f"{number:03d}" for number in range(101)]
     folders = [target, target / "lists"]
     assert sorted(path.name for path in target.iterdir() if path.is_dir()) == [*names, "lists"]
@@ -115,18 +114,18 @@ def test_names_are_padded_everywhere(tmp_path):
 
 def test_manifest(tmp_path):
     source, target = make(tmp_path / "source"), tmp_path / "target"
-    split(arguments(source, "copy"), target, CONSOLE)
-    head, *parts = map(json.loads, (target / "manifest.jsonl").read_text().splitlines())
+    split_files(arguments(source, "copy"), target, CONSOLE)
+    head, *splits = map(json.loads, (target / "manifest.jsonl").read_text().splitlines())
     assert (head["count"], head["parts"]) == (10, 3)
     assert head["arguments"]["source"] == str(source)
     assert head["arguments"]["mode"] == "copy"
-    assert parts[2] == {"part": "02", "count": 3, "files": ["0007.tif", "0008.tif", "0009.tif"], "sizes": [1, 1, 1]}
+    assert splits[2] == {"part": "02", "count": 3, "files": ["0007.tif", "0008.tif", "0009.tif"], "sizes": [1, 1, 1]}
 
 
 def test_lists_and_the_prefix_of_another_machine(tmp_path):
     source, target, other = make(tmp_path / "source"), tmp_path / "target", tmp_path / "other"
-    split(arguments(source, "link", lists=True), target, CONSOLE)
-    split(arguments(source, "link", lists=True, prefix_map=f"{tmp_path}=/content/drive/"), other, CONSOLE)
+    split_files(arguments(source, "link", lists=True), target, CONSOLE)
+    split_files(arguments(source, "link", lists=True, prefix_map=f"{tmp_path}=/content/drive/"), other, CONSOLE)
     assert sorted(path.name for path in (target / "lists").iterdir()) == ["00.txt", "01.txt", "02.txt", "all.txt"]
     lines = (target / "lists" / "all.txt").read_text().splitlines()
     assert [Path(line).read_bytes() for line in lines] == [str(number).encode() for number in range(10)]
@@ -137,14 +136,14 @@ def test_lists_and_the_prefix_of_another_machine(tmp_path):
 
 def test_prefix_maps(tmp_path, monkeypatch):
     def prefix(value: str | None, lists: bool = True) -> str:
-        return list_prefix(arguments(tmp_path, lists=lists, prefix_map=value), Path("/disk/data/parts"))
+        return list_prefix(arguments(tmp_path, lists=lists, prefix_map=value), Path("/disk/data/splits"))
 
     monkeypatch.chdir(tmp_path)
-    assert prefix(None) == "/disk/data/parts"
-    assert prefix("/disk=/content") == prefix("/disk/=/content/") == "/content/data/parts"
-    assert prefix("/disk/data/parts=parts") == "parts"
-    assert prefix("/=gs://bucket") == "gs://bucket/disk/data/parts"
-    assert prefix("/disk/data=D:/a=b") == "D:/a=b/parts"
+    assert prefix(None) == "/disk/data/splits"
+    assert prefix("/disk=/content") == prefix("/disk/=/content/") == "/content/data/splits"
+    assert prefix("/disk/data/splits=splits") == "splits"
+    assert prefix("/=gs://bucket") == "gs://bucket/disk/data/splits"
+    assert prefix("/disk/data=D:/a=b") == "D:/a=b/splits"
     assert "no path begins with /disk/da:" in refusal(lambda: prefix("/disk/da=/x"))
     for wrong in ("/disk", "=/content", "/disk="):
         assert "is not OLD=NEW" in refusal(lambda wrong=wrong: prefix(wrong))
@@ -153,7 +152,7 @@ def test_prefix_maps(tmp_path, monkeypatch):
 
 def test_zips_and_their_checksums(tmp_path):
     source, target, other = make(tmp_path / "source", TREE), tmp_path / "target", tmp_path / "other"
-    split(arguments(source, zip=True), target, CONSOLE)
+    split_files(arguments(source, zip=True), target, CONSOLE)
     unpacked = tmp_path / "unpacked"
     for name in ("00", "01", "02"):
         with zipfile.ZipFile(target / f"{name}.zip") as archive:
@@ -170,20 +169,22 @@ def test_zips_and_their_checksums(tmp_path):
         subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=target, check=True, capture_output=True)
     os.utime(source / "a.tif", (0, 0))
     (source / "b.tif").chmod(0o600)
-    split(arguments(source, "move", zip=True), other, CONSOLE)
-    assert (target / "SHA256SUMS").read_bytes() == (other / "SHA256SUMS").read_bytes(), "equal files, other archives"
+    split_files(arguments(source, "move", zip=True), other, CONSOLE)
+    assert (target / "SHA256SUMS").read_bytes() == (other / "SHA256SUMS").read_bytes(), (
+        "equal files, different archives"
+    )
     (other / "01.zip").unlink()
-    split(arguments(source, "move", zip=True), other, CONSOLE)
+    split_files(arguments(source, "move", zip=True), other, CONSOLE)
     assert (target / "01.zip").read_bytes() == (other / "01.zip").read_bytes()
-    merge(other, None, CONSOLE)
+    merge_files(other, None, CONSOLE)
     assert not other.exists()
 
 
 def test_suffix(tmp_path):
     source, target = make(tmp_path / "source", TREE), tmp_path / "target"
-    split(arguments(source, "move", suffix=".tif"), target, CONSOLE)
+    split_files(arguments(source, "move", suffix=".tif"), target, CONSOLE)
     assert [name for name, data in contents(source).items() if data is not None] == ["notes.txt"]
-    merge(target, None, CONSOLE)
+    merge_files(target, None, CONSOLE)
     assert {name: data for name, data in contents(source).items() if data is not None} == TREE
 
 
@@ -191,7 +192,7 @@ def test_a_tree_is_walked_once(tmp_path, monkeypatch):
     source, target = make(tmp_path / "source", 500), tmp_path / "target"
     walked, scandir = [], os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: walked.append(Path(path)) or scandir(path))
-    split(arguments(source, "link"), target, CONSOLE)
+    split_files(arguments(source, "link"), target, CONSOLE)
     assert walked == [source, *(target / name for name in ("00", "01", "02"))]
 
 
@@ -199,9 +200,9 @@ def test_a_tree_is_walked_once(tmp_path, monkeypatch):
 
 
 def killed(work: Callable[[], object], moment: int) -> bool:
-    """Run `work` in a process of its own that kills itself at its n-th change of the disk; False when it ended before.
+    """Run `work` in a process that kills itself at its n-th change of the disk; return False if it ended before that.
 
-    A copy that is killed has written half of the file.
+    A killed copy has written half of the file.
     """
     child = os.fork()
     if child == 0:
@@ -231,18 +232,18 @@ def killed(work: Callable[[], object], moment: int) -> bool:
                 setattr(os, name, counted(getattr(os, name)))
             shutil.copyfile = counted(shutil.copyfile, half_copy)
             Path.write_bytes = counted(Path.write_bytes, half_write)
-            split_files.PLACE.update(copy=shutil.copyfile, link=os.link, move=os.rename)
+            PLACE.update(copy=shutil.copyfile, link=os.link, move=os.rename)
             work()
         except BaseException:
             os._exit(1)
         os._exit(0)
     status = os.waitpid(child, 0)[1]
-    assert status in (0, signal.SIGKILL), "the child has failed"
+    assert status in (0, signal.SIGKILL), "the child failed"
     return status != 0
 
 
 def finished(root: Path) -> dict[str, bytes | None]:
-    """What stands there, without the folder that differs from test to test."""
+    """Return what is in a folder, without the path that differs from test to test."""
     return {
         name: data if data is None else data.replace(bytes(root.parent), b"") for name, data in contents(root).items()
     }
@@ -251,7 +252,7 @@ def finished(root: Path) -> dict[str, bytes | None]:
 @pytest.mark.parametrize("mode", ["copy", "link", "move"])
 def test_killed_at_every_step_a_split_ends_in_the_same_state(tmp_path, mode):
     def work(folder: Path) -> None:
-        split(arguments(folder / "source", mode, suffix=".tif", lists=True, zip=True), folder / "target", CONSOLE)
+        split_files(arguments(folder / "source", mode, suffix=".tif", lists=True, zip=True), folder / "target", CONSOLE)
 
     def fresh(name: str) -> Path:
         make(tmp_path / name / "source", TREE)
@@ -260,7 +261,7 @@ def test_killed_at_every_step_a_split_ends_in_the_same_state(tmp_path, mode):
     whole = fresh("whole")
     work(whole)
     expected = finished(whole / "target"), contents(whole / "source")
-    # The archives hold no paths of this machine, so their checksums are the same everywhere.
+    # Archives hold no paths of this machine, so their checksums are the same everywhere.
     for moment in range(1, 1000):
         folder = fresh(str(moment))
         if not killed(partial(work, folder), moment):
@@ -270,7 +271,7 @@ def test_killed_at_every_step_a_split_ends_in_the_same_state(tmp_path, mode):
         assert (finished(folder / "target"), contents(folder / "source")) == expected
         again = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
         work(folder)
-        assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == again, "a repeated call has written"
+        assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == again, "a repeated call wrote something"
     assert moment > 30
 
 
@@ -279,14 +280,14 @@ def test_killed_at_every_step_a_merge_ends_in_the_same_state(tmp_path, mode):
     for moment in range(1, 1000):
         folder = tmp_path / str(moment)
         source, target = make(folder / "source", TREE), folder / "target"
-        split(arguments(source, mode, lists=True, zip=True), target, CONSOLE)
+        split_files(arguments(source, mode, lists=True, zip=True), target, CONSOLE)
         root = None if mode == "move" else folder / "restored"
-        ended = not killed(partial(merge, target, root, CONSOLE), moment)
+        ended = not killed(partial(merge_files, target, root, CONSOLE), moment)
         if find_plan(target) is not None:
-            merge(target, root, CONSOLE)
+            merge_files(target, root, CONSOLE)
         assert {name: data for name, data in contents(root or source).items() if data is not None} == TREE
         if mode == "move":
-            # Killed in the very last step it leaves an empty folder.
+            # Killed in the very last step, it leaves an empty folder.
             assert not target.exists() or list(target.iterdir()) == []
         if ended:
             break
@@ -296,9 +297,9 @@ def test_killed_at_every_step_a_merge_ends_in_the_same_state(tmp_path, mode):
 def test_a_killed_move_is_undone_by_merge(tmp_path):
     for moment in (5, 8, 11):
         source, target = make(tmp_path / str(moment) / "source"), tmp_path / str(moment) / "target"
-        assert killed(partial(split, arguments(source, "move"), target, CONSOLE), moment)
-        assert "brings it back to" in refusal(partial(merge, target, tmp_path / "other", CONSOLE))
-        merge(target, None, CONSOLE)
+        assert killed(partial(split_files, arguments(source, "move"), target, CONSOLE), moment)
+        assert "brings them back to" in refusal(partial(merge_files, target, tmp_path / "other", CONSOLE))
+        merge_files(target, None, CONSOLE)
         assert len(contents(source)) == 10
         assert not target.exists()
 
@@ -306,7 +307,7 @@ def test_a_killed_move_is_undone_by_merge(tmp_path):
 def test_a_real_kill_of_the_real_command(tmp_path):
     source = make(tmp_path / "source", 400)
     whole = tmp_path / "whole" / "target"
-    split(arguments(source, parts=9, zip=True, lists=True), whole, CONSOLE)
+    split_files(arguments(source, parts=9, zip=True, lists=True), whole, CONSOLE)
     for sign in ("unfinished.jsonl", "05", "03.zip"):
         target = tmp_path / sign.replace("/", "-") / "target"
         words = ["split-files", source, target, "--parts", 9, "--zip", "--lists"]
@@ -315,51 +316,63 @@ def test_a_real_kill_of_the_real_command(tmp_path):
             while process.poll() is None and not (target / sign).exists():
                 time.sleep(0.001)
             process.kill()
-        split(arguments(source, parts=9, zip=True, lists=True), target, CONSOLE)
+        split_files(arguments(source, parts=9, zip=True, lists=True), target, CONSOLE)
         assert finished(target) == finished(whole)
 
 
 # The command line
 
 
+def test_the_plugin_brings_the_commands(kit):
+    plugins = {plugin["name"]: plugin for plugin in kit("plugins", "--json").json["plugins"]}
+    assert plugins["split-files"]["hooks"] == ["kit_commands"]
+    listed = kit("--help").out
+    for name in ("split-files", "merge-files"):
+        assert f"\n  {name} " in listed
+        for flag in ("--help", "-h"):
+            shown = kit(name, flag).out
+            assert f"  Example:\n      kit {name} " in shown
+            assert "--json" in shown
+
+
 def test_the_commands(tmp_path, kit, monkeypatch):
     make(tmp_path / "train", TREE)
     monkeypatch.chdir(tmp_path)
     done = kit(
-        "split-files", "train", "parts", "--per-dir", 3, "--suffix", "tif", "--link", "--zip", "--lists", "--json"
+        "split-files", "train", "splits", "--per-dir", 3, "--suffix", "tif", "--link", "--zip", "--lists", "--json"
     )
     assert done.json["files"] == done.json["placed"] == 6
     assert done.json["counts"] == [3, 3]
-    assert done.json["parts"] == ["00", "01"]
+    assert done.json["splits"] == ["00", "01"]
     assert Path(done.json["checksums"]).is_file()
     done = kit(
-        "split-files", tmp_path / "train", "parts", "--per-dir", 3, "--suffix", ".tif", "--link", "--zip", "--lists"
+        "split-files", tmp_path / "train", "splits", "--per-dir", 3, "--suffix", ".tif", "--link", "--zip", "--lists"
     )
     assert "0 files linked, 6 were there already" in done.out
     assert "6 files in 2 directories, 3 in each" in done.out
-    assert kit("merge-files", "parts", "again", "--json").json["restored"] == 6
+    assert kit("merge-files", "splits", "again", "--json").json["restored"] == 6
     assert contents(tmp_path / "again").items() <= contents(tmp_path / "train").items()
-    assert "the same bytes" in kit("merge-files", "parts").out
+    assert "the same bytes" in kit("merge-files", "splits").out
 
 
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("train", "parts"), "give one of --per-dir N and --parts K"),
-        (("train", "parts", "--per-dir", 2, "--parts", 3), "give one of --per-dir N and --parts K"),
-        (("train", "parts", "--parts", 0), "greater than or equal to 1"),
-        (("train", "parts", "--parts", 11), "10 files don't fill 11 parts: give --parts 10 at most"),
-        (("train", "parts", "--parts", 3, "--copy", "--move"), "exclude each other"),
-        (("train", "parts", "--parts", 3, "--suffix", ".png"), "give --suffix one of .tif (10)"),
-        (("train", "train/parts", "--parts", 3), "lies in"),
+        (("train", "splits"), "give one of --per-dir N and --parts K"),
+        (("train", "splits", "--per-dir", 2, "--parts", 3), "give one of --per-dir N and --parts K"),
+        (("train", "splits", "--parts", 0), "greater than or equal to 1"),
+        (("train", "splits", "--parts", 11), "10 files can't fill 11 splits: give --parts 10 or fewer"),
+        (("train", "splits", "--parts", 3, "--copy", "--move"), "exclude each other"),
+        (("train", "splits", "--parts", 3, "--suffix", ".png"), "give --suffix one of .tif (10)"),
+        (("train", "train/splits", "--parts", 3), "lies in"),
         (("train", "train", "--parts", 3), "lies in"),
         (("train", "train/../train/x/y", "--parts", 3), "lies in"),
         (("train", ".", "--parts", 3), "holds other things"),
-        (("train", "file", "--parts", 3), "file is no folder"),
-        (("absent", "parts", "--parts", 3), "absent is no folder"),
-        (("file", "parts", "--parts", 3), "file is no folder"),
-        (("empty", "parts", "--parts", 3), "holds no files"),
-        (("train", "parts", "--parts", 3, "--prefix-map", "/=/x"), "add --lists"),
+        (("train", "file", "--parts", 3), "file is not a folder"),
+        (("absent", "splits", "--parts", 3), "absent is not a folder"),
+        (("file", "splits", "--parts", 3), "file is not a folder"),
+        (("empty", "splits", "--parts", 3), "holds no files"),
+        (("train", "splits", "--parts", 3, "--prefix-map", "/=/x"), "add --lists"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(tmp_path, kit, monkeypatch, words, expected):

@@ -1,4 +1,4 @@
-"""What a split or a merge refuses, in one line, without touching what is not its own."""
+"""Splits and merges refuse, in one line, without touching foreign files."""
 
 import contextlib
 import errno
@@ -7,15 +7,18 @@ import random
 import shutil
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from helpers.trees import CONSOLE, arguments, contents, make, refusal
-from kit.data import split_files
-from kit.data.merge_files import merge
-from kit.data.split_files import split
-from kit.data.split_plan import Arguments, find_plan, locked, scan
+from kit.cli.app import make_app
 from kit.errors import DISK, KitError
+from kit.hooks.manager import load_plugins
+from kit.plugin import hookimpl
+from kit_split_files.merge import merge_files
+from kit_split_files.plan import Arguments, find_plan, locked, scan
+from kit_split_files.split import PLACE, split_files
 
 
 @pytest.fixture(autouse=True)
@@ -23,9 +26,9 @@ def no_waiting_for_the_disk(monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda file: None)
 
 
-def test_other_arguments_over_a_split(tmp_path):
+def test_other_arguments_over_splits(tmp_path):
     source, target = make(tmp_path / "source"), tmp_path / "target"
-    split(arguments(source, "link", suffix=".tif"), target, CONSOLE)
+    split_files(arguments(source, "link", suffix=".tif"), target, CONSOLE)
     before = contents(target)
     others = (
         arguments(source, "copy", suffix=".tif"),
@@ -35,42 +38,42 @@ def test_other_arguments_over_a_split(tmp_path):
         arguments(make(tmp_path / "elsewhere"), "link", suffix=".tif"),
     )
     for other in others:
-        message = refusal(lambda other=other: split(other, target, CONSOLE))
-        assert f"kit split-files {source} {target} --link --parts 3 --suffix .tif goes on" in message
+        message = refusal(lambda other=other: split_files(other, target, CONSOLE))
+        assert f"kit split-files {source} {target} --link --parts 3 --suffix .tif resumes them" in message
         assert f"rm -r {target}" in message
     assert contents(target) == before
 
 
 def test_a_tree_that_has_changed(tmp_path):
     source, target = make(tmp_path / "source"), tmp_path / "target"
-    split(arguments(source), target, CONSOLE)
+    split_files(arguments(source), target, CONSOLE)
     make(source, {"new.tif": b""})
-    assert "1 new files, 0 gone, such as new.tif" in refusal(lambda: split(arguments(source), target, CONSOLE))
+    assert "1 new files, 0 gone, such as new.tif" in refusal(lambda: split_files(arguments(source), target, CONSOLE))
     (source / "new.tif").rename(tmp_path / "new.tif")
     (source / "0003.tif").unlink()
-    assert "0 new files, 1 gone" in refusal(lambda: split(arguments(source), target, CONSOLE))
-    merge(target, None, CONSOLE)
-    assert split(arguments(source), target, CONSOLE).placed == 0
+    assert "0 new files, 1 gone" in refusal(lambda: split_files(arguments(source), target, CONSOLE))
+    merge_files(target, None, CONSOLE)
+    assert split_files(arguments(source), target, CONSOLE).placed == 0
 
 
 @pytest.mark.parametrize("mode", ["copy", "link", "move"])
-def test_parts_that_were_changed(tmp_path, mode):
+def test_changed_splits(tmp_path, mode):
     source, target = make(tmp_path / "source"), tmp_path / "target"
-    split(arguments(source, mode), target, CONSOLE)
+    split_files(arguments(source, mode), target, CONSOLE)
     make(target, {"02/stranger": b"mine"})
     assert "holds 4 files instead of 3 (such as stranger)" in refusal(
-        lambda: split(arguments(source, mode), target, CONSOLE)
+        lambda: split_files(arguments(source, mode), target, CONSOLE)
     )
     (target / "02/stranger").unlink()
     if mode == "move":
         make(source, {"0008.tif": b"other"})
     else:
         (target / "02/0008.tif").unlink()
-        assert split(arguments(source, mode), target, CONSOLE).placed == 1
+        assert split_files(arguments(source, mode), target, CONSOLE).placed == 1
         (target / "02/0008.tif").unlink()
         make(target, {"02/0008.tif": b"other"})
     assert "02/0008.tif is not the file that kit put" in refusal(
-        lambda: split(arguments(source, mode), target, CONSOLE)
+        lambda: split_files(arguments(source, mode), target, CONSOLE)
     )
     assert (target / "02/0008.tif").read_bytes() == (b"8" if mode == "move" else b"other")
 
@@ -78,52 +81,54 @@ def test_parts_that_were_changed(tmp_path, mode):
 def test_what_is_not_kits_stays(tmp_path):
     source, target = make(tmp_path / "source"), tmp_path / "target"
     make(target, {"diary.txt": b"dear"})
-    assert "holds other things (diary.txt)" in refusal(lambda: split(arguments(source), target, CONSOLE))
+    assert "holds other things (diary.txt)" in refusal(lambda: split_files(arguments(source), target, CONSOLE))
     (target / "diary.txt").unlink()
-    split(arguments(source, "move", zip=True, lists=True), target, CONSOLE)
+    split_files(arguments(source, "move", zip=True, lists=True), target, CONSOLE)
     mine = {"diary.txt": b"dear", "00/mine.txt": b"mine", "lists/mine.txt": b"mine"}
     make(target, mine)
-    merge(target, None, CONSOLE)
+    merge_files(target, None, CONSOLE)
     assert {name: data for name, data in contents(target).items() if data is not None} == mine
 
 
 def test_merge_refuses_to_overwrite_and_to_lose(tmp_path):
     source, target = make(tmp_path / "source"), tmp_path / "target"
-    split(arguments(source), target, CONSOLE)
+    split_files(arguments(source), target, CONSOLE)
     make(source, {"0005.tif": b"other"})
-    assert "0005.tif is there and differs" in refusal(lambda: merge(target, None, CONSOLE))
+    assert "0005.tif exists and differs" in refusal(lambda: merge_files(target, None, CONSOLE))
     (target / "01/0005.tif").write_bytes(b"")
-    assert "01/0005.tif has 0 bytes, not 1" in refusal(lambda: merge(target, tmp_path / "again", CONSOLE))
+    assert "01/0005.tif has 0 bytes, not 1" in refusal(lambda: merge_files(target, tmp_path / "again", CONSOLE))
     (target / "01/0005.tif").unlink()
-    assert "01 lacks 1 of 3 files, such as 0005.tif" in refusal(lambda: merge(target, tmp_path / "again", CONSOLE))
+    assert "01 lacks 1 of 3 files, such as 0005.tif" in refusal(
+        lambda: merge_files(target, tmp_path / "again", CONSOLE)
+    )
     assert not (tmp_path / "again").exists()
-    assert "lies in the split" in refusal(lambda: merge(target, target / "tree", CONSOLE))
-    assert "holds no split" in refusal(lambda: merge(source, None, CONSOLE))
+    assert "the folder of the splits" in refusal(lambda: merge_files(target, target / "tree", CONSOLE))
+    assert "holds no splits" in refusal(lambda: merge_files(source, None, CONSOLE))
     (target / "manifest.jsonl").rename(target / "unfinished.jsonl")
-    assert "is an unfinished split" in refusal(lambda: merge(target, tmp_path / "again", CONSOLE))
+    assert "are unfinished" in refusal(lambda: merge_files(target, tmp_path / "again", CONSOLE))
 
 
 def test_merge_on_another_machine_asks_where_to(tmp_path):
     source, target = make(tmp_path / "there" / "source"), tmp_path / "target"
-    split(arguments(source), target, CONSOLE)
+    split_files(arguments(source), target, CONSOLE)
     shutil.rmtree(tmp_path / "there")
     target.rename(tmp_path / "carried")
     assert f"kit merge-files {tmp_path / 'carried'} TARGET" in refusal(
-        lambda: merge(tmp_path / "carried", None, CONSOLE)
+        lambda: merge_files(tmp_path / "carried", None, CONSOLE)
     )
-    assert merge(tmp_path / "carried", tmp_path / "here", CONSOLE).restored == 10
+    assert merge_files(tmp_path / "carried", tmp_path / "here", CONSOLE).restored == 10
 
 
 def test_a_damaged_or_hostile_manifest(tmp_path):
     source, target = make(tmp_path / "source"), tmp_path / "target"
-    split(arguments(source), target, CONSOLE)
+    split_files(arguments(source), target, CONSOLE)
     path = target / "manifest.jsonl"
     text, chance = path.read_text(), random.Random(0)
     changes = [("0003.tif", "../3.tif"), ("0003.tif", "/etc/x"), ('"02"', '".."'), ('"mode"', '"mood"')]
     changes += [('"count": 10', '"count": 9'), (text, ""), (text, "[]"), (text[-40:], "")]
     for old, new in changes:
         path.write_text(text.replace(old, new))
-        assert "is damaged" in refusal(lambda: merge(target, tmp_path / "again", CONSOLE))
+        assert "is damaged" in refusal(lambda: merge_files(target, tmp_path / "again", CONSOLE))
     for _ in range(100):
         at = chance.randrange(len(text))
         path.write_text(text[:at] + chance.choice('{}[]",:x0') + text[at + 1 :])
@@ -134,10 +139,12 @@ def test_a_damaged_or_hostile_manifest(tmp_path):
 def test_links_and_odd_names(tmp_path):
     source, target = make(tmp_path / "source"), tmp_path / "target"
     (source / "link").symlink_to(tmp_path)
-    assert "link is a link or a device" in refusal(lambda: split(arguments(source, suffix=".tif"), target, CONSOLE))
+    assert "link is a link or a device" in refusal(
+        lambda: split_files(arguments(source, suffix=".tif"), target, CONSOLE)
+    )
     (source / "link").unlink()
     (source / "link").symlink_to(source / "0001.tif")
-    assert "link is a link or a device" in refusal(lambda: split(arguments(source), target, CONSOLE))
+    assert "link is a link or a device" in refusal(lambda: split_files(arguments(source), target, CONSOLE))
     assert scan(source, ".tif", sizes=False)[0].keys() == {f"{number:04d}.tif" for number in range(10)}
     (source / "link").unlink()
     for odd in (b"two\nlines", b"latin \xe4"):
@@ -145,7 +152,7 @@ def test_links_and_odd_names(tmp_path):
         path.write_bytes(b"")
         for suffix in (None, path.name[-1:]):
             assert "rename that file" in refusal(
-                partial(split, arguments(source, parts=1, suffix=suffix), target, CONSOLE)
+                partial(split_files, arguments(source, parts=1, suffix=suffix), target, CONSOLE)
             )
         path.unlink()
     assert not target.exists()
@@ -158,31 +165,46 @@ def test_other_file_systems(tmp_path, monkeypatch):
         raise OSError(errno.EXDEV, "Invalid cross-device link")
 
     for mode, mend in (("link", f"rm -r {target}"), ("move", f"kit merge-files {target}")):
-        monkeypatch.setitem(split_files.PLACE, mode, impossible)
-        assert f"{mend}, then use --copy" in refusal(lambda mode=mode: split(arguments(source, mode), target, CONSOLE))
+        monkeypatch.setitem(PLACE, mode, impossible)
+        assert f"{mend}, then use --copy" in refusal(
+            lambda mode=mode: split_files(arguments(source, mode), target, CONSOLE)
+        )
         shutil.rmtree(target)
     memory = Path("/dev/shm")
     if memory.is_dir() and os.stat(memory).st_dev != os.stat(tmp_path).st_dev:
-        message = refusal(lambda: split(arguments(source, "link"), memory / tmp_path.name, CONSOLE))
+        message = refusal(lambda: split_files(arguments(source, "link"), memory / tmp_path.name, CONSOLE))
         assert "works within one file system" in message
         assert not (memory / tmp_path.name).exists()
 
 
-def test_a_full_disk_is_told_and_the_same_call_goes_on(tmp_path, kit, monkeypatch):
+def test_a_full_disk_is_reported_and_the_same_call_resumes(tmp_path, kit, monkeypatch):
     source, target = make(tmp_path / "source"), tmp_path / "target"
 
     def full(*names):
         raise OSError(errno.ENOSPC, "No space left on device", str(target))
 
     with monkeypatch.context() as patch:
-        patch.setitem(split_files.PLACE, "copy", full)
+        patch.setitem(PLACE, "copy", full)
         assert "free some space there" in kit("split-files", source, target, "--parts", 2, code=DISK).err
     assert kit("split-files", source, target, "--parts", 2, "--json").json["placed"] == 10
 
 
 def test_two_at_once(tmp_path):
     source, target = make(tmp_path / "source"), tmp_path / "target"
-    split(arguments(source), target, CONSOLE)
+    split_files(arguments(source), target, CONSOLE)
     with locked(target):
-        assert "another kit works in" in refusal(lambda: split(arguments(source), target, CONSOLE))
-        assert "another kit works in" in refusal(lambda: merge(target, None, CONSOLE))
+        assert "another kit is working in" in refusal(lambda: split_files(arguments(source), target, CONSOLE))
+        assert "another kit is working in" in refusal(lambda: merge_files(target, None, CONSOLE))
+
+
+def test_no_stranger_takes_a_name_of_the_plugin():
+    @hookimpl
+    def kit_commands(app):
+        app.command("split-files")(print)
+
+    plugins = load_plugins()
+    plugins.add(SimpleNamespace(kit_commands=kit_commands), "thief", "a-stranger", "1.0")
+    make_app(plugins)
+    errors = {plugin.name: plugin.error for plugin in plugins.records}
+    assert "the command 'split-files' is brought by competition-kit already" in errors["thief"]
+    assert errors["split-files"] is None

@@ -207,7 +207,6 @@ def test_several_runs_are_compared(kit, leaves, tmp_path):
 
 def test_a_run_without_networks_says_why_it_has_no_gallery(kit, leaves, monkeypatch):
     run = leaves.run(leaves.values(2.0))
-    monkeypatch.setattr("kit.explain.explain.store_of_run", lambda registry, run: leaves.store)
     run.update(planned=[], blend={"method": "mean", "members": [{"name": "one"}, {"name": "two"}]})
     kit("report", run.id)
     gallery = report_of(run)["gallery"]
@@ -217,7 +216,6 @@ def test_a_run_without_networks_says_why_it_has_no_gallery(kit, leaves, monkeypa
 
 def test_the_rule_that_has_not_seen_a_fold_decides_it(kit, tmp_path, monkeypatch):
     leaves = Leaves("multilabel", list("abc"), 200, tmp_path, monkeypatch)
-    monkeypatch.setattr("kit.decision.tune.store_of_run", lambda registry, run: leaves.store)
     values = leaves.values(3.0)
     run = leaves.run(values)
     kit("thresholds", run.id, "--method", "one")

@@ -17,7 +17,7 @@ BASE = {"competition": "histopathology", "dataset": "histopathology", "loss": "b
 
 def make(scores: dict[int, float], digest: str = "d" * 64, seconds: tuple[float, ...] = (60, 180), **config) -> Run:
     """A run with the files that training writes: two epochs a fold, validated in the middle of the first too."""
-    run = Run.create(validate({**BASE, **config}), {"origin": "sample", "folds": {"digest": digest}, "planned": []})
+    run = Run.create(validate({**BASE, **config}), {"origin": "miniature", "folds": {"digest": digest}, "planned": []})
     for fold, score in scores.items():
         history = History(run.fold_dir(fold) / "history.csv", Console(json=True))
         for epoch, spent in ((0.5, seconds[0] / 2), (1.0, seconds[0]), (2.0, seconds[1])):
@@ -167,7 +167,7 @@ def test_the_cells_of_the_log(kit, tmp_path):
     assert first == [
         full.id,
         date,
-        "sample",
+        "miniature",
         "efficientnet_lite0",
         "64, 128",
         "32 x 4",

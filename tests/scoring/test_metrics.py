@@ -7,7 +7,8 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from kit.console import Console
 from kit.hooks.registry import Registry
-from kit.scoring.metrics import bootstrap_interval, classification_table, cut_at, label_confusion
+from kit.scoring.metrics import bootstrap_interval, classification_table, label_confusion
+from kit.task import BINARY, MULTICLASS, MULTILABEL
 from kit_metrics.classification import accuracy, balanced_accuracy, log_loss, macro_f1, roc_auc, top_k_accuracy
 
 
@@ -72,26 +73,26 @@ def test_copies_in_a_group_do_not_narrow_the_interval():
 def test_the_table_of_a_binary_task_by_hand():
     target = np.array([1, 1, 1, 0, 0, 0, 0, 0])
     prediction = np.array([0.9, 0.8, 0.2, 0.7, 0.1, 0.1, 0.1, 0.1])
-    table = classification_table("binary", ("no", "yes"), target, prediction, cut_at("binary", prediction, 0.5), 2.0)
+    table = classification_table(BINARY, ("no", "yes"), target, prediction, BINARY.predicted(prediction, 0.5), 2.0)
     precision, recall = 2 / 3, 2 / 3
     assert table["confusion"] == [[4, 1], [1, 2]]
     assert table["accuracy"] == 0.75
     assert (table["precision"], table["sensitivity"], table["specificity"]) == pytest.approx((precision, recall, 0.8))
     assert table["f2"] == pytest.approx(5 * precision * recall / (4 * precision + recall))
-    low = cut_at("binary", prediction, 0.15)
-    assert classification_table("binary", ("no", "yes"), target, prediction, low, 2.0)["sensitivity"] == 1
+    low = BINARY.predicted(prediction, 0.15)
+    assert classification_table(BINARY, ("no", "yes"), target, prediction, low, 2.0)["sensitivity"] == 1
     assert table["report"]["yes"]["auc"] == table["report"]["no"]["auc"] == pytest.approx(14 / 15)
 
 
 def test_the_table_knows_multiclass_and_multilabel():
     prediction = np.eye(3)[[0, 1, 1]]
-    decided = cut_at("multiclass", prediction, 0.5)
-    table = classification_table("multiclass", ("a", "b", "c"), np.array([0, 1, 2]), prediction, decided, 1.0)
+    predicted = MULTICLASS.predicted(prediction, 0.5)
+    table = classification_table(MULTICLASS, ("a", "b", "c"), np.array([0, 1, 2]), prediction, predicted, 1.0)
     assert table["accuracy"] == pytest.approx(2 / 3)
     assert table["report"]["c"]["recall"] == 0
     target, prediction = np.array([[1, 0], [1, 1]]), np.array([[0.9, 0.9], [0.1, 0.6]])
-    decided = cut_at("multilabel", prediction, 0.5)
-    table = classification_table("multilabel", ("a", "b"), target, prediction, decided, 1.0)
+    predicted = MULTILABEL.predicted(prediction, 0.5)
+    table = classification_table(MULTILABEL, ("a", "b"), target, prediction, predicted, 1.0)
     assert table["confusion"] == [[[0, 0], [1, 1]], [[0, 1], [0, 1]]]
     # Of the second row a was missed while b was right; b was found once, and given wrongly beside a found a.
     assert table["label_confusion"] == [[1, 0], [0, 1]]
@@ -101,16 +102,16 @@ def test_the_table_knows_multiclass_and_multilabel():
 def test_areas_are_those_of_scikit_learn():
     random = np.random.default_rng(3)
     target, prediction = random.integers(0, 4, 300), np.round(random.random((300, 4)), 1)
-    decided = cut_at("multiclass", prediction, 0.5)
-    report = classification_table("multiclass", tuple("abcd"), target, prediction, decided, 1.0)["report"]
+    predicted = MULTICLASS.predicted(prediction, 0.5)
+    report = classification_table(MULTICLASS, tuple("abcd"), target, prediction, predicted, 1.0)["report"]
     for number, name in enumerate("abcd"):
         assert report[name]["auc"] == pytest.approx(roc_auc_score(target == number, prediction[:, number]), abs=1e-12)
 
 
 def test_labels_given_in_place_of_others_are_counted():
     target = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 1]]) > 0
-    decided = np.array([[1, 0, 1], [0, 1, 1], [0, 0, 1]]) > 0
-    assert label_confusion(target, decided).tolist() == [[1, 1, 1], [0, 0, 1], [0, 0, 1]]
+    predicted = np.array([[1, 0, 1], [0, 1, 1], [0, 0, 1]]) > 0
+    assert label_confusion(target, predicted).tolist() == [[1, 1, 1], [0, 0, 1], [0, 0, 1]]
 
 
 def test_further_metrics_are_those_of_scikit_learn():

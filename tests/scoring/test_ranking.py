@@ -5,9 +5,9 @@ import pytest
 
 from helpers.training_runs import begin, go
 from kit.errors import KitError
-from kit.inference.trained import index_of, out_of_fold
-from kit.scoring.predictions import Predictions
-from kit.scoring.ranking import ranked, ranked_ids, sample_losses, uncertainty
+from kit.scoring.predictions import Predictions, out_of_fold
+from kit.scoring.ranking import ranked, ranked_ids
+from kit.task import BINARY, MULTICLASS, MULTILABEL, TASKS
 
 RANDOM = np.random.default_rng(0)
 
@@ -21,7 +21,7 @@ def test_losses_of_a_multiclass_task_are_those_of_scikit_learn():
 
     target, values = RANDOM.integers(0, 5, 40), dirichlet(40, 5)
     one_by_one = [log_loss(target[[row]], values[[row]], labels=range(5)) for row in range(40)]
-    losses = sample_losses("multiclass", target, values)
+    losses = MULTICLASS.losses(target, values)
     np.testing.assert_allclose(losses, one_by_one, rtol=1e-5)
     assert losses.dtype == np.float64
 
@@ -33,16 +33,16 @@ def test_losses_of_a_binary_task_are_those_of_scikit_learn(flat):
     target, values = RANDOM.integers(0, 2, 40), RANDOM.random(40, np.float32)
     one_by_one = [log_loss(target[[row]], values[[row]], labels=[0, 1]) for row in range(40)]
     shaped = (target, values) if flat else (target[:, None].astype(np.float32), values[:, None])
-    np.testing.assert_allclose(sample_losses("binary", *shaped), one_by_one, rtol=1e-5)
+    np.testing.assert_allclose(BINARY.losses(*shaped), one_by_one, rtol=1e-5)
 
 
 def test_the_loss_of_a_multilabel_task_is_the_mean_over_its_classes():
     target, values = np.array([[1, 0, 0, 1]], np.float32), np.array([[0.5, 0.5, 0.25, 0.125]])
-    assert sample_losses("multilabel", target, values) == pytest.approx([(1 + 1 + np.log2(4 / 3) + 3) * np.log(2) / 4])
+    assert MULTILABEL.losses(target, values) == pytest.approx([(1 + 1 + np.log2(4 / 3) + 3) * np.log(2) / 4])
 
 
 def test_what_is_wrong_for_certain_has_a_finite_loss_and_what_is_right_none():
-    losses = sample_losses("binary", np.array([1, 0, 1]), np.array([0, 1, 1], np.float32))
+    losses = BINARY.losses(np.array([1, 0, 1]), np.array([0, 1, 1], np.float32))
     np.testing.assert_allclose(losses, [7 * np.log(10)] * 2 + [0], atol=1e-6)
 
 
@@ -53,40 +53,40 @@ def test_uncertainty_is_the_loss_that_the_network_expects(task):
     expected = np.zeros(2)
     if task == "multiclass":
         for number in range(3):
-            expected += values[:, number] * sample_losses(task, np.full(2, number), values)
+            expected += values[:, number] * TASKS[task].losses(np.full(2, number), values)
     else:
         for hot in np.ndindex(*[2] * values.shape[1]):
             target = np.tile(np.array(hot, np.float32), (2, 1))
-            expected += np.where(target > 0, values, 1 - values).prod(1) * sample_losses(task, target, values)
-    np.testing.assert_allclose(uncertainty(task, values), expected, rtol=1e-5)
+            expected += np.where(target > 0, values, 1 - values).prod(1) * TASKS[task].losses(target, values)
+    np.testing.assert_allclose(TASKS[task].entropy(values), expected, rtol=1e-5)
 
 
 def test_orders_by_loss_and_by_entropy():
     target, values = np.array([1, 1, 0, 0, 1]), np.array([0.9, 0.1, 0.2, 0.6, 0.9])
-    assert ranked("binary", target, values, "worst", 3).tolist() == [1, 3, 2]
+    assert ranked(BINARY, target, values, "worst", 3).tolist() == [1, 3, 2]
     # Of equals the earlier one comes first.
-    assert ranked("binary", target, values, "best", 3).tolist() == [0, 4, 2]
-    assert ranked("binary", target, values, "uncertain", 9).tolist() == [3, 2, 0, 1, 4]
+    assert ranked(BINARY, target, values, "best", 3).tolist() == [0, 4, 2]
+    assert ranked(BINARY, target, values, "uncertain", 9).tolist() == [3, 2, 0, 1, 4]
 
 
 def test_per_class_gives_the_surest_of_each_label():
     target, values = np.array([1, 1, 0, 0, 1]), np.array([0.9, 0.1, 0.2, 0.6, 0.95])
-    assert ranked("binary", target[:, None], values[:, None], "per-class", 2).tolist() == [2, 3, 4, 0]
+    assert ranked(BINARY, target[:, None], values[:, None], "per-class", 2).tolist() == [2, 3, 4, 0]
     values = np.array([[0.6, 0.4, 0], [0.9, 0.1, 0], [0.2, 0.3, 0.5]])
-    assert ranked("multiclass", np.array([0, 0, 2]), values, "per-class", 1).tolist() == [1, 2]
+    assert ranked(MULTICLASS, np.array([0, 0, 2]), values, "per-class", 1).tolist() == [1, 2]
 
 
 def test_a_row_of_several_labels_comes_once():
     target = np.array([[1, 1, 0], [0, 1, 0], [1, 0, 0]], np.float32)
     values = np.array([[0.9, 0.8, 0], [0.9, 0.7, 0], [0.5, 0.9, 0]])
-    assert ranked("multilabel", target, values, "per-class", 2).tolist() == [0, 2, 1]
+    assert ranked(MULTILABEL, target, values, "per-class", 2).tolist() == [0, 2, 1]
 
 
 def test_ids_are_ranked_by_what_a_run_said_of_images_it_had_not_seen(store):
     run = go_on(begin(store, "epochs=1"), store)
-    index = index_of(store, run.config)
+    index = store.index()
     oof = Predictions.load(run.reading("oof.npz"))
-    loss = dict(zip(oof.ids, sample_losses("binary", index.targets_of(oof.ids), oof.values), strict=True))
+    loss = dict(zip(oof.ids, BINARY.losses(index.targets_of(oof.ids), oof.values), strict=True))
     worst = ranked_ids(run, index, "worst", 20)
     assert worst == sorted(loss, key=lambda id_: -loss[id_])[:20]
     assert ranked_ids(run, index, "best", 240) == sorted(loss, key=lambda id_: loss[id_])

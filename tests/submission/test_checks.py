@@ -109,7 +109,7 @@ def test_an_unknown_id_is_named_and_so_is_the_one_in_whose_place_it_stands(sampl
     ]
 
 
-@pytest.mark.parametrize("header", ["label,id", "Id,Label", "id,label,extra", "id", "id;label"])
+@pytest.mark.parametrize("header", ["label,id", "Id,Label", "id,label,external", "id", "id;label"])
 def test_a_wrong_header(sample: Path, header: str) -> None:
     columns = header.count(",") + 1
     [(level, text)] = check(sample, [tuple(["x"] * columns)], header)

@@ -21,7 +21,7 @@ from kit.model.network import Output
 from kit.pixels.batches import Loader, Normalize
 from kit.pixels.pack import packs_for
 from kit.pixels.samples import samples_of
-from kit.pixels.statistics import row_levels
+from kit.pixels.statistics import row_statistics
 from kit.run import find_run
 from kit.scoring.predictions import Predictions
 
@@ -71,7 +71,7 @@ def test_each_image_is_normalised_by_what_belongs_to_it(store, pack):
     index = store.index()
     everything = [index.train, index.test, index.controls]
     for way, part in (("image", "train"), ("plate", "train"), ("experiment", "test"), ("control", "train")):
-        levels = row_levels(store, index, part, settings(way, pack), QUIET)
+        statistics = row_statistics(store, index, part, settings(way, pack), QUIET)
         frame = getattr(index, part)
         for place in (0, 7, len(frame) - 1):
             row = frame.iloc[place]
@@ -82,9 +82,9 @@ def test_each_image_is_normalised_by_what_belongs_to_it(store, pack):
             else:
                 own = [each[each[way] == row[way]] for each in everything]
             mean, std = moments(store, pd.concat(own))
-            np.testing.assert_allclose(levels.mean[place], mean, atol=1e-6)
-            np.testing.assert_allclose(levels.std[place], std, atol=1e-6)
-    assert row_levels(store, index, "train", settings("channels"), QUIET) is None
+            np.testing.assert_allclose(statistics.mean[place], mean, atol=1e-6)
+            np.testing.assert_allclose(statistics.std[place], std, atol=1e-6)
+    assert row_statistics(store, index, "train", settings("channels"), QUIET) is None
 
 
 def test_the_batches_are_the_formula_in_float64_on_both_paths(store):
@@ -105,10 +105,10 @@ def test_the_batches_are_the_formula_in_float64_on_both_paths(store):
 
 def test_levels_are_measured_once_and_kept(store, monkeypatch):
     index = store.index()
-    first = row_levels(store, index, "train", settings("plate"), QUIET)
+    first = row_statistics(store, index, "train", settings("plate"), QUIET)
     packs_for(store, index, "train", settings("plate"), [16], QUIET)
     monkeypatch.setattr("kit.pixels.statistics._measured", lambda *_: pytest.fail("measured again"))
-    again = row_levels(store, index, "train", settings("plate"), QUIET)
+    again = row_statistics(store, index, "train", settings("plate"), QUIET)
     np.testing.assert_array_equal(first.mean, again.mean)
 
 
@@ -116,7 +116,7 @@ def test_a_plate_without_a_negative_control_is_named(store):
     for path in (store.root / "train/RPE-02/Plate1").glob("B02_*"):
         path.unlink()
     with pytest.raises(KitError, match="1 plates have no image of a negative control, the first is RPE-02_1"):
-        row_levels(store, store.index(), "train", settings("control"), QUIET)
+        row_statistics(store, store.index(), "train", settings("control"), QUIET)
 
 
 def test_unknown_ways_and_rows_are_refused_before_a_run_exists(store, kit, tmp_path):
@@ -133,7 +133,9 @@ def test_unknown_ways_and_rows_are_refused_before_a_run_exists(store, kit, tmp_p
 
 def test_the_whole_path_from_a_common_network_to_one_joined_run(store, kit):
     """Common network with the cell type as input, fine-tuned for each cell type, joined, corrected by the plates."""
-    common = kit("train", "recursion", *COMMON, "--set", "inputs=true", "--set", "normalize=experiment", "--json").json
+    common = kit(
+        "train", "recursion", *COMMON, "--set", "metadata=true", "--set", "normalize=experiment", "--json"
+    ).json
     assert common["score"]["ids"] == 24
     parts = []
     for name in ("HEPG2", "HUVEC", "RPE"):
@@ -142,7 +144,7 @@ def test_the_whole_path_from_a_common_network_to_one_joined_run(store, kit):
             "recursion",
             *COMMON,
             "--set",
-            "inputs=true",
+            "metadata=true",
             "--set",
             "normalize=experiment",
             "--set",
@@ -213,7 +215,7 @@ def test_plates_and_the_nearest_class_are_scored_beside_the_network(store, kit):
     assert "by the nearest class" in kit("predict", "--nearest").out
     plain = kit("submit", run["run"], "--dry-run", "--json").json
     assert plain["valid"]
-    kit("download", "histo", "--sample")
+    kit("download", "histo", "--miniature")
     histo = kit("train", "histo", "--folds", 2, "--epochs", 1, "--size", 32, "--json").json["run"]
     kit("predict", histo)
     assert "has no post-processing: leave --plates out" in kit("submit", histo, "--plates", "--dry-run", code=2).err
@@ -246,8 +248,8 @@ def test_pseudo_labels_go_from_one_run_into_the_next(store, kit, tmp_path):
     for id_, row in zip(test.ids, test.values, strict=True):
         if id_ in given:
             assert given[id_] == test.classes[row.argmax()]
-    following = find_run(kit("train", "recursion", *COMMON, "--extra", tmp_path / "sure.csv", "--json").json["run"])
-    assert following.record["extra"]["ids"] == 2 * done["ids"]
+    following = find_run(kit("train", "recursion", *COMMON, "--external", tmp_path / "sure.csv", "--json").json["run"])
+    assert following.record["external"]["ids"] == 2 * done["ids"]
     assert "pseudo-labels.csv" in kit("pseudo-label", run, "--min-confidence", 0.2, "--plates").out
 
 

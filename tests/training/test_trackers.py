@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from kit.console import Console
+from kit.data.open_run import OpenRun
 from kit.files import read_json
 from kit.inference.forward import Forward
 from kit.model.checkpoint import Checkpoints
@@ -27,7 +28,7 @@ TRACKED = (*QUICK, "--set", "trackers=tensorboard", "--set", "validate_every=5")
 
 @pytest.fixture
 def sample(kit):
-    kit("download", "histo", "--sample")
+    kit("download", "histo", "--miniature")
 
 
 def events(run: Path):
@@ -127,10 +128,10 @@ class Images(Numbers):
 
 
 def test_images_go_to_those_that_take_them(sample):
-    from kit.config import resolve
     from kit.data.store import Store
     from kit.hooks.manager import load_plugins
     from kit.hooks.registry import Registry
+    from kit.resolve import resolve
     from kit.training.start import start_run
     from kit.training.train import train
 
@@ -148,7 +149,7 @@ def test_images_go_to_those_that_take_them(sample):
     settings = ["size=32", "epochs=2", "folds=2", "batch_size=16", "trackers=numbers,images"]
     config, sources = resolve(store.competition, True, settings=settings)
     run = start_run(registry, store, config, sources, 0, Console(json=True))
-    train(registry, store, run, None, Console(json=True))
+    train(OpenRun(registry, run), None, Console(json=True))
     assert not isinstance(opened["numbers"], ImageTracker)
     assert opened["numbers"].received == [8, 16, "closed"]
     first, early, last, late, closed = opened["images"].received

@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from helpers.training_runs import QUICK, begin, go, learned, read_history
-from kit.config import resolve
 from kit.console import Console
+from kit.data.open_run import OpenRun
 from kit.errors import KitError
 from kit.hooks.registry import Registry
 from kit.model.checkpoint import Checkpoints
+from kit.resolve import resolve
 from kit.run import Run
 from kit.scoring.predictions import Predictions
 from kit.training import loop
@@ -54,7 +55,7 @@ def test_accumulated_gradients_are_those_of_the_large_batch(store):
         def kit_models(self):
             def build(request):
                 body = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.GELU(), nn.Conv2d(8, 8, 2, 2), nn.GELU())
-                return Network(body, 8, request.outputs, request.head, request.extras)
+                return Network(body, 8, request.outputs, request.head, request.metadata)
 
             return [ModelSpec("plain", build)]
 
@@ -66,7 +67,7 @@ def test_accumulated_gradients_are_those_of_the_large_batch(store):
         settings = [*QUICK, "model=plain", "optimizer=sgd", f"batch_size={batch_size}", f"accumulate={accumulate}"]
         config, sources = resolve(store.competition, True, settings=settings)
         run = start_run(registry, store, config, sources, 0, Console(json=True))
-        train(registry, store, run, None, Console(json=True))
+        train(OpenRun(registry, run), None, Console(json=True))
         weights.append(Checkpoints(run.fold_dir(0)).weights("last"))
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value, rtol=1e-4, atol=1e-6)
@@ -247,7 +248,7 @@ def test_trackers_receive_every_validation(store, monkeypatch):
     registry = Registry(plugins)
     config, sources = resolve(store.competition, True, settings=[*QUICK, "trackers=memory"])
     run = start_run(registry, store, config, sources, 0, Console(json=True))
-    train(registry, store, run, None, Console(json=True))
+    train(OpenRun(registry, run), None, Console(json=True))
     assert [step for step, _ in received] == [8, 16, -1]
     assert received[1][1]["AUC"] == read_history(run, 0)[1]["AUC"]
 

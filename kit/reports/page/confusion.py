@@ -48,17 +48,17 @@ def confusion(scored: Scored) -> dict[str, Any]:
 
 def _counts(scored: Scored) -> np.ndarray:
     """KxK."""
-    if scored.task == "multilabel":
-        return label_confusion(scored.truth, scored.decided)
+    if not scored.task.single_label:
+        return label_confusion(scored.truth, scored.predicted)
     classes = len(scored.classes)
-    codes = scored.truth.argmax(1) * classes + scored.decided.argmax(1)
+    codes = scored.truth.argmax(1) * classes + scored.predicted.argmax(1)
     return np.bincount(codes, minlength=classes**2).reshape(classes, classes)
 
 
 def _members(scored: Scored, row: int, column: int) -> np.ndarray:
     """Which ids a cell counts, n truth values."""
-    truth, decided = scored.truth, scored.decided
+    truth, decided = scored.truth, scored.predicted
     members: np.ndarray = truth[:, row] & decided[:, column]
-    if scored.task == "multilabel" and row != column:
+    if not scored.task.single_label and row != column:
         members &= ~decided[:, row] & ~truth[:, column]
     return members

@@ -8,10 +8,8 @@ import numpy as np
 
 from kit import __version__
 from kit.console import Console, jsonable
-from kit.data.index import Index
-from kit.data.store import Store
+from kit.data.open_run import OpenRun
 from kit.hooks.registry import Registry
-from kit.inference.trained import index_of, store_of_run
 from kit.reports.page import record
 from kit.reports.page.confusion import confusion
 from kit.reports.page.curves import Ranked, calibration, class_curve, curves_of, macro_roc
@@ -22,6 +20,7 @@ from kit.reports.page.suspects import find_suspects
 from kit.reports.runs import compare
 from kit.run import Run
 from kit.scoring.metrics import f1_by_class
+from kit.task import HALF
 
 TOP = 24  # losses
 SUSPECTS = 48
@@ -31,59 +30,51 @@ NAMED = 6  # classes of an image that are named with their probabilities
 
 @dataclass(frozen=True)
 class Subject:
-    """A run with its data and its out-of-fold predictions beside the truth."""
+    """A run with its data, and its out-of-fold predictions beside the truth."""
 
-    run: Run
-    store: Store
-    index: Index
+    opened: OpenRun
     scored: Scored
 
 
 def subjects_of(registry: Registry, runs: Sequence[Run], console: Console) -> list[Subject]:
     """Read what runs and their data hold; what does not fit together is a `KitError`."""
-    subjects = []
     with console.waiting("reading"):
-        for run in runs:
-            store = store_of_run(registry, run)
-            index = index_of(store, run.config)
-            subjects.append(Subject(run, store, index, score_run(run, index)))
-    return subjects
+        opened = [OpenRun(registry, run) for run in runs]
+        return [Subject(each, score_run(each)) for each in opened]
 
 
-def document_of(registry: Registry, subjects: Sequence[Subject], console: Console) -> dict[str, Any]:
+def document_of(subjects: Sequence[Subject], console: Console) -> dict[str, Any]:
     """The document without its galleries."""
-    reports = [_report(registry, subject, console) for subject in subjects]
-    comparison = compare([subject.run for subject in subjects]) if len(subjects) > 1 else None
+    reports = [_report(subject, console) for subject in subjects]
+    comparison = compare([subject.opened.run for subject in subjects]) if len(subjects) > 1 else None
     found: dict[str, Any] = jsonable({"kit": __version__, "runs": reports, "comparison": comparison})
     return found
 
 
-def with_pictures(
-    registry: Registry, subjects: Sequence[Subject], document: dict[str, Any], console: Console
-) -> list[dict[str, Any]]:
+def with_pictures(subjects: Sequence[Subject], document: dict[str, Any], console: Console) -> list[dict[str, Any]]:
     """Add each run's gallery to the document and give its pictures: `thumbnails` by id, `gallery` image by image."""
     pictures = []
     for subject, report in zip(subjects, document["runs"], strict=True):
-        report["gallery"], shown = gallery(registry, subject.run, subject.scored, console)
-        dataset, budget = subject.store.dataset, BUDGET // len(subjects)
-        small = thumbnails(dataset, subject.index, in_order(report), budget, console)
+        report["gallery"], shown = gallery(subject.opened, subject.scored, console)
+        dataset, budget = subject.opened.store.dataset, BUDGET // len(subjects)
+        small = thumbnails(dataset, subject.opened.index, in_order(report), budget, console)
         pictures.append({"thumbnails": small, "gallery": shown})
     return pictures
 
 
-def _report(registry: Registry, subject: Subject, console: Console) -> dict[str, Any]:
+def _report(subject: Subject, console: Console) -> dict[str, Any]:
     """Everything about one run but its gallery."""
-    run, store, index, scored = subject.run, subject.store, subject.index, subject.scored
-    metric = registry.metrics.get(store.competition.metric)
+    opened, scored = subject.opened, subject.scored
+    run, metric = opened.run, opened.metric
     curves = _curves(scored, console)
     with console.waiting("classes, confusion, suspects"):
         by_class, calibrated = _by_class(scored, curves["classes"]), _calibration(scored)
         confused, suspects = confusion(scored), _suspects(scored)
     report = {
         "run": run.id,
-        "competition": store.competition.name,
-        "title": store.competition.title,
-        "task": scored.task,
+        "competition": opened.competition.name,
+        "title": opened.competition.title,
+        "task": scored.task.name,
         "classes": scored.classes,
         "ids": len(scored.ids),
         "metric": {
@@ -103,9 +94,9 @@ def _report(registry: Registry, subject: Subject, console: Console) -> dict[str,
         "calibration": calibrated,
         "top_losses": scored.ids[np.argsort(-scored.losses, kind="stable")[:TOP]].tolist(),
         "suspects": suspects,
-        "data": record.data(run, store, index),
+        "data": record.data(opened),
         "configuration": record.configuration(run),
-        "provenance": record.provenance(run, store),
+        "provenance": record.provenance(opened),
     }
     report["samples"] = {id_: _sample(scored, id_) for id_ in dict.fromkeys(in_order(report))}
     return report
@@ -139,13 +130,13 @@ def _curves(scored: Scored, console: Console) -> dict[str, Any]:
 
 
 def _point(scored: Scored, number: int) -> dict[str, float | int | None]:
-    """Where the run's answers stand on the curves of a class; `cut` is their threshold, None where the likeliest class
-    is the answer."""
-    truth, given = scored.truth[:, number], scored.decided[:, number]
+    """Where the run's answers stand on the curves of a class; `threshold` is None where the likeliest class
+    is predicted."""
+    truth, given = scored.truth[:, number], scored.predicted[:, number]
     hits = int((truth & given).sum())
-    binary = 0.5 if scored.task == "binary" else None
+    threshold = None if scored.task.softmax else HALF
     return {
-        "cut": binary if scored.cuts is None else float(scored.cuts[number]),
+        "threshold": threshold if scored.thresholds is None else float(scored.thresholds[number]),
         "true": hits,
         "false": int(given.sum()) - hits,
     }
@@ -153,12 +144,12 @@ def _point(scored: Scored, number: int) -> dict[str, float | int | None]:
 
 def _by_class(scored: Scored, curves: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Support, precision, recall, specificity and F1 of the answers by class, and the areas under its curves."""
-    support, given = scored.truth.sum(0), scored.decided.sum(0)
-    hits = (scored.truth & scored.decided).sum(0)
+    support, given = scored.truth.sum(0), scored.predicted.sum(0)
+    hits = (scored.truth & scored.predicted).sum(0)
     others = len(scored.ids) - support
     areas = {curve["class"]: curve for curve in curves}
-    if scored.task == "binary":
-        areas[0] = class_curve(scored.truth[:, 0], scored.probabilities[:, 0], np.array([]), 2)
+    for number in set(range(len(scored.classes))) - set(areas):  # the negative class of a binary task
+        areas[number] = class_curve(scored.truth[:, number], scored.probabilities[:, number], np.array([]), 2)
     return [
         {
             "class": number,
@@ -170,9 +161,9 @@ def _by_class(scored: Scored, curves: list[dict[str, Any]]) -> list[dict[str, An
             "f1": float(f1),
             "auc": areas[number]["auc"],
             "average_precision": areas[number]["average_precision"],
-            "cut": None if scored.cuts is None else float(scored.cuts[number]),
+            "threshold": None if scored.thresholds is None else float(scored.thresholds[number]),
         }
-        for number, f1 in enumerate(f1_by_class(scored.truth, scored.decided))
+        for number, f1 in enumerate(f1_by_class(scored.truth, scored.predicted))
     ]
 
 
@@ -188,13 +179,13 @@ def _mean(values: Any) -> float | None:
 def _calibration(scored: Scored) -> dict[str, Any]:
     """Of a binary task the positive class's probability, of a multi-label one every label's, of several classes that of
     the likeliest."""
-    if scored.task == "multiclass":
+    if scored.task.softmax:
         answer = scored.probabilities.argmax(1)
         rows = np.arange(len(answer))
         return {"of": "answer", **calibration(scored.probabilities[rows, answer], scored.truth[rows, answer])}
     shown = scored.scored_classes
     values, truth = scored.probabilities[:, shown].reshape(-1), scored.truth[:, shown].reshape(-1)
-    return {"of": "positive" if scored.task == "binary" else "labels", **calibration(values, truth)}
+    return {"of": "positive" if scored.task.single_label else "labels", **calibration(values, truth)}
 
 
 def _summary(scored: Scored, by_class: list[dict[str, Any]], ece: float) -> dict[str, float | None]:
@@ -216,7 +207,7 @@ def _suspects(scored: Scored) -> dict[str, Any]:
     found = find_suspects(scored.task, scored.truth, scored.probabilities)
     return {
         "count": len(found),
-        "of": scored.truth.size if scored.task == "multilabel" else len(scored.ids),
+        "of": len(scored.ids) if scored.task.single_label else scored.truth.size,
         "shown": [
             {
                 "id": str(scored.ids[row]),
@@ -235,7 +226,7 @@ def _sample(scored: Scored, id_: str) -> dict[str, Any]:
     row = scored.row_of[id_]
     return {
         "truth": _named(scored, row, scored.truth[row]),
-        "answer": _named(scored, row, scored.decided[row]),
+        "answer": _named(scored, row, scored.predicted[row]),
         "loss": float(scored.losses[row]),
         "fold": int(scored.fold[row]),
     }

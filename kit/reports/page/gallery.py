@@ -5,27 +5,27 @@ from typing import Any
 import numpy as np
 
 from kit.console import Console
+from kit.data.open_run import OpenRun
 from kit.errors import KitError
-from kit.hooks.registry import Registry
 from kit.reports.page.pictures import address, shrunk
 from kit.reports.page.scored import Scored
-from kit.run import Run
 
 EACH = 6  # wrong ones, and right ones
 SIDE = 192  # pixels
 
 
-def gallery(registry: Registry, run: Run, scored: Scored, console: Console) -> tuple[dict[str, Any], list[list[str]]]:
+def gallery(opened: OpenRun, scored: Scored, console: Console) -> tuple[dict[str, Any], list[list[str]]]:
     """What the page says of each explained image, and its pictures: the image, then one overlay a layer.
 
     A run without a network to explain (a blend) has no images and says `why`.
     """
     # Torch is only needed here.
-    from kit.explain.explain import explain_run, overlay
+    from kit.explain.explain import explain_run
+    from kit.explain.picture import overlay
 
     wanted = picked(scored)
     try:
-        found = {explained.id: explained for explained in explain_run(registry, run, wanted, console=console)}
+        found = {explained.id: explained for explained in explain_run(opened, wanted, console=console)}
     except KitError as error:
         return {"why": str(error), "images": []}, []
     images, pictures = [], []

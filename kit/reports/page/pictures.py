@@ -13,7 +13,6 @@ from kit.console import Console
 from kit.data.index import Index
 from kit.errors import KitError
 from kit.hooks.specs import DatasetSpec
-from kit.reports.page.scored import frame_of
 
 SIDE = 128  # the longest, pixels; smaller images are not enlarged
 QUALITY = 80  # of JPEG
@@ -26,7 +25,7 @@ def thumbnails(dataset: DatasetSpec, index: Index, ids: Iterable[str], budget: i
     An image that can't be read is left out with a warning.
     """
     wanted = list(dict.fromkeys(ids))
-    paths = index.paths(frame_of(index, np.array(wanted, object)))
+    paths = index.paths(index.rows_of_ids(np.array(wanted, object)))
     found: dict[str, str] = {}
     broken, used = 0, 0
     with console.progress("thumbnails", len(wanted)) as bar:

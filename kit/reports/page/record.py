@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from kit.config import describe
-from kit.data.folds import folds_of_run
 from kit.data.index import Index
+from kit.data.open_run import OpenRun
 from kit.data.store import Store
 from kit.errors import KitError
 from kit.files import read_json
@@ -65,8 +65,9 @@ def configuration(run: Run) -> list[dict[str, Any]]:
     ]
 
 
-def provenance(run: Run, store: Store) -> dict[str, Any]:
+def provenance(opened: OpenRun) -> dict[str, Any]:
     """Versions, seeds, digests, time and place."""
+    run, store = opened.run, opened.store
     results, record = fold_results(run), run.record
     manifest = read_json(run.path / "manifest.json")
     commands = {" ".join(result["command"]) for result in results.values() if "command" in result}
@@ -87,9 +88,9 @@ def provenance(run: Run, store: Store) -> dict[str, Any]:
     }
 
 
-def data(run: Run, store: Store, index: Index) -> dict[str, Any]:
+def data(opened: OpenRun) -> dict[str, Any]:
     """What there was to learn from: numbers of ids, images and groups, and the ids of each class."""
-    table = folds_of_run(run).table
+    run, store, index, table = opened.run, opened.store, opened.index, opened.folds.table
     groups = int(table["group"].nunique()) if "group" in table else 0
     shape = _shape(store, index)
     return {
@@ -103,8 +104,8 @@ def data(run: Run, store: Store, index: Index) -> dict[str, Any]:
         "groups": groups,
         "fold_ids": np.bincount(table["fold"]).tolist(),
         "left_out": run.record.get("left_out", {}),
-        "extra_ids": (run.record.get("extra") or {}).get("ids", 0),
-        "extras": list(index.extras),
+        "external_ids": (run.record.get("external") or {}).get("ids", 0),
+        "metadata": list(index.metadata),
         "normalization": run.record.get("normalization"),
         "class_counts": list(index.class_counts().values()),
     }

@@ -15,8 +15,8 @@ from kit.run import Run
 def write_report(registry: Registry, runs: Sequence[Run], folder: Path, console: Console) -> dict[str, Any]:
     """Write `report.html` and `report.json` into a folder, and give the document; whatever stood there is replaced."""
     subjects = subjects_of(registry, runs, console)
-    document = document_of(registry, subjects, console)
-    pictures = with_pictures(registry, subjects, document, console)
+    document = document_of(subjects, console)
+    pictures = with_pictures(subjects, document, console)
     html = page(document, pictures).encode()
     write_bytes(folder / "report.json", compact(document).encode())
     write_bytes(folder / "report.html", html)

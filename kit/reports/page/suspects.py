@@ -5,15 +5,12 @@ makes up for classes of which the network is never sure). Of the classes that co
 to be; where that is not its label, the label is a suspect. The predictions must be out-of-fold.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-if TYPE_CHECKING:
-    from kit.hooks.specs import Task
+from kit.task import Task
 
 
-def find_suspects(task: "Task", truth: np.ndarray, probabilities: np.ndarray) -> list[tuple[int, int, int, float]]:
+def find_suspects(task: Task, truth: np.ndarray, probabilities: np.ndarray) -> list[tuple[int, int, int, float]]:
     """The suspects, the surest first: row, class that is in question, class that it seems to be, margin.
 
     The margin is the probability of what it seems to be less that of the label. Of a multi-label task each label is a
@@ -25,7 +22,7 @@ def find_suspects(task: "Task", truth: np.ndarray, probabilities: np.ndarray) ->
         probabilities: nxK; two columns for a binary task.
     """
     found = []
-    if task == "multilabel":
+    if not task.single_label:
         for label in range(truth.shape[1]):
             yes, says = truth[:, label].astype(int), probabilities[:, label].astype(np.float64)
             rows, _, margin = _suspects(yes, np.column_stack([1 - says, says]))

@@ -14,7 +14,7 @@ const dataSection = (report) => {
   const { data } = report;
   const first = data.first_image;
   const absent = Object.entries(data.left_out).filter(([, number]) => number).map(([what, number]) => `${count(number)} ${what}`).join(", ");
-  const origins = { sample: "synthetic miniature", archive: "archive", kaggle: "Kaggle" };
+  const origins = { miniature: "synthetic miniature", archive: "archive", kaggle: "Kaggle" };
   return section("data", "Data", null, h("div", { class: "grid" }, facts([
     ["competition", report.competition],
     ["origin", origins[data.origin] || data.origin],
@@ -25,8 +25,8 @@ const dataSection = (report) => {
     ["first training image", first ? `${first.width} x ${first.height} pixels, ${first.channels} channels` : null],
     ["ids a fold", data.fold_ids.map(count).join(", ")],
     ["kept together by", data.grouped_by ? `${data.grouped_by}: ${some(data.groups, "known group")}` : "nothing"],
-    ["further training ids", data.extra_ids ? count(data.extra_ids) : null],
-    ["extra inputs", data.extras.length ? data.extras.join(", ") : null],
+    ["further training ids", data.external_ids ? count(data.external_ids) : null],
+    ["metadata", data.metadata.length ? data.metadata.join(", ") : null],
     ["left out", absent || null],
   ]), bars(report)));
 };

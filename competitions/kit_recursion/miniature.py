@@ -106,7 +106,7 @@ class Library:
         return cls(names, effects, rng.uniform(0.6, 1.4, (len(CELL_TYPES), count, len(KNOBS))))
 
 
-def write_sample(root: Path, seed: int) -> None:
+def write_miniature(root: Path, seed: int) -> None:
     """Write 12 training and 4 test experiments with their csv files to `root`; equal seeds give equal bytes.
 
     The truth of the test wells goes to `.kit/sample_test_labels.csv`, outside the real layout.

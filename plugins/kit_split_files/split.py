@@ -1,4 +1,4 @@
-"""Files into equal numbered directories; killed at any moment, the same call ends in the same state."""
+"""Split a tree of files into equally full, numbered directories; after a kill, the same call ends in the same state."""
 
 import errno
 import filecmp
@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.console import Console
-from kit.data.split_plan import (
+from kit.errors import KitError
+from kit.plugin.commands import Console
+from kit.plugin.files import atomic, sha256, write_bytes
+from kit_split_files.plan import (
     LEFTOVER,
     LISTS,
     MANIFEST,
@@ -25,39 +27,37 @@ from kit.data.split_plan import (
     make_plan,
     scan,
 )
-from kit.errors import KitError
-from kit.files import atomic, sha256, write_bytes
 
-BATCH = 500  # files between two steps of the progress bar
+BATCH = 500  # files between two updates of the progress bar
 PLACE: dict[str, Callable[[str, str], object]] = {"copy": shutil.copyfile, "link": os.link, "move": os.rename}
-# Other file systems, read-only ones, and those that know no hard links.
+# Other file systems, read-only ones, and those without hard links.
 IMPOSSIBLE = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can hold: equal files give equal archives
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold: equal files give equal archives
 
 
 @dataclass(frozen=True)
-class Split:
-    """What came of it.
+class SplitResult:
+    """The result of a call.
 
     Args:
-        plan: which file stands in which part.
-        placed: files placed by this call; the others were there already.
+        plan: which file is in which split.
+        placed: number of files placed by this call; the others were there already.
     """
 
     plan: Plan
     placed: int
 
 
-def split(arguments: Arguments, target: Path, console: Console) -> Split:
-    """Bring the files of a tree into equal numbered directories. Started again after a kill, it goes on.
+def split_files(arguments: Arguments, target: Path, console: Console) -> SplitResult:
+    """Place the files of a tree in equally full, numbered directories, resuming a killed call.
 
     Args:
         arguments: what to do; `source` must be absolute.
-        target: the folder of the split: new, empty, or with an earlier call of the same arguments.
+        target: the folder for the splits: new, empty, or begun by an earlier call with the same arguments.
         console: shows the progress.
 
     Raises:
-        KitError: the places, the arguments or what is there already don't fit, or the tree has changed since.
+        KitError: the folders, the arguments or the existing files don't fit, or the tree has changed since.
     """
     prefix = list_prefix(arguments, target)
     _refuse_places(Path(arguments.source), target, arguments.mode)
@@ -73,7 +73,7 @@ def split(arguments: Arguments, target: Path, console: Console) -> Split:
     with locked(target):
         if found is None:
             if find_plan(target) is not None:
-                raise KitError(f"another kit has just split into {target}: give the same command again")
+                raise KitError(f"another kit has just split into {target}: run the same command again")
             plan.write(target / UNFINISHED)
         placed = _place_all(plan, target, found is not None, finished, console)
         _check(plan, target)
@@ -83,21 +83,21 @@ def split(arguments: Arguments, target: Path, console: Console) -> Split:
             _write_zips(plan, target, console)
         if not finished:
             os.replace(target / UNFINISHED, target / MANIFEST)
-    return Split(plan, placed)
+    return SplitResult(plan, placed)
 
 
 def list_prefix(arguments: Arguments, target: Path) -> str:
-    """How the paths in the lists begin: the folder of the split, or what `OLD=NEW` makes of it.
+    """Return how the paths in the lists begin: with the folder of the splits, or what `OLD=NEW` makes of it.
 
     Raises:
-        KitError: the map is not `OLD=NEW`, doesn't concern the folder, or there are no lists.
+        KitError: the map is not `OLD=NEW`, doesn't match the folder, or no lists are written.
     """
     own = os.path.abspath(target)
     if arguments.prefix_map is None:
         return own
     old, _, new = arguments.prefix_map.partition("=")
     if not arguments.lists:
-        raise KitError("--prefix-map rewrites the path lists: add --lists")
+        raise KitError("--prefix-map rewrites the lists of paths: add --lists")
     if not old or not new:
         raise KitError(f"--prefix-map {arguments.prefix_map!r} is not OLD=NEW: give {own}=NEW")
     old = os.path.abspath(old).rstrip("/")
@@ -108,43 +108,45 @@ def list_prefix(arguments: Arguments, target: Path) -> str:
 
 def _refuse_places(source: Path, target: Path, mode: str) -> None:
     if not source.is_dir():
-        raise KitError(f"{source} is no folder: give the one that holds the files")
+        raise KitError(f"{source} is not a folder: give the folder that holds the files")
     if target.exists() and not target.is_dir():
-        raise KitError(f"{target} is no folder: give another DST")
+        raise KitError(f"{target} is not a folder: give another DST")
     whole, inside = source.resolve(), target.resolve()
     if whole == inside or whole in inside.parents:
-        raise KitError(f"{target} lies in {source}, which is to be split: give a DST outside of it")
+        raise KitError(f"{target} lies in {source}, the folder to split: give a DST outside it")
     there = next(folder for folder in (inside, *inside.parents) if folder.exists())
     if mode != "copy" and whole.stat().st_dev != there.stat().st_dev:
-        raise KitError(f"--{mode} works within one file system, and {target} is on another than {source}: use --copy")
+        raise KitError(
+            f"--{mode} works within one file system, and {target} is on a different one from {source}: use --copy"
+        )
 
 
 def _refuse_strangers(target: Path) -> None:
-    """A folder without a split must be empty but for what the very first write of a killed call has left."""
+    """Refuse a folder without a plan unless it holds only what a killed call left of its first write."""
     own = [path for path in target.iterdir() if not LEFTOVER.fullmatch(path.name)] if target.exists() else []
     if own:
-        raise KitError(f"{target} holds other things ({own[0].name}) and no split: give a new folder as DST")
+        raise KitError(f"{target} holds other things ({own[0].name}) and no splits: give a new folder as DST")
 
 
 def _refuse_other(before: Arguments, now: Arguments, target: Path) -> None:
     if before != now:
         raise KitError(
-            f"{target} holds a split with other arguments: {before.command(target)} goes on with it, "
-            f"{_undo(before, target)} undoes it, or give another DST"
+            f"{target} holds splits made with other arguments: {before.command(target)} resumes them, "
+            f"{_undo(before, target)} undoes them, or give another DST"
         )
 
 
 def _refuse_changed(plan: Plan, target: Path) -> None:
-    """A tree that isn't the one that was divided would end in a split that lacks files."""
+    """Refuse a tree that has changed since it was planned: the splits would lack files."""
     source, mode = Path(plan.arguments.source), plan.arguments.mode
     now = scan(source, plan.arguments.suffix, sizes=False)[0].keys()
-    before = {name for part in plan.parts for name in part.files}
+    before = {name for split in plan.splits for name in split.files}
     new, gone = now - before, set() if mode == "move" else before - now
     if new or gone:
         what = f"{len(new):,} new files, {len(gone):,} gone, such as {min(new | gone)}"
         raise KitError(
-            f"{source} has changed since {target} was begun ({what}): bring it back as it was, "
-            f"or {_undo(plan.arguments, target)} and split it anew"
+            f"{source} has changed since {target} was begun ({what}): restore it as it was, "
+            f"or run {_undo(plan.arguments, target)} and split it again"
         )
 
 
@@ -153,23 +155,23 @@ def _undo(arguments: Arguments, target: Path) -> str:
 
 
 def _place_all(plan: Plan, target: Path, resumed: bool, finished: bool, console: Console) -> int:
-    """Copy, link or move every file that is not in its part yet; how many that were."""
+    """Copy, link or move every missing file into its split; return how many were missing."""
     source, mode, placed = plan.arguments.source, plan.arguments.mode, 0
     place = PLACE[mode]
     with console.progress(mode, plan.count, "files") as progress:
-        for part in plan.parts:
-            there = scan(target / part.name, None, sizes=False)[0] if resumed else {}
-            for folder in folders_of(part.files):
-                (target / part.name / folder).mkdir(parents=True, exist_ok=True)
-            ours = os.path.join(target, part.name)
-            for files in _batches(part.files):
+        for split in plan.splits:
+            there = scan(target / split.name, None, sizes=False)[0] if resumed else {}
+            for folder in folders_of(split.files):
+                (target / split.name / folder).mkdir(parents=True, exist_ok=True)
+            ours = os.path.join(target, split.name)
+            for files in _batches(split.files):
                 for name in files:
                     if name in there and _is_placed(f"{source}/{name}", f"{ours}/{name}", mode, finished):
                         continue
                     try:
                         place(f"{source}/{name}", f"{ours}/{name}")
                     except OSError as error:
-                        raise _explained(error, plan.arguments, name, target) from None
+                        raise _explain(error, plan.arguments, name, target) from None
                     placed += 1
                 progress.advance(len(files))
     return placed
@@ -180,10 +182,10 @@ def _batches(files: list[str]) -> Iterator[list[str]]:
 
 
 def _is_placed(source: str, ours: str, mode: str, finished: bool) -> bool:
-    """Whether the file in a part is the one that belongs there; False for a copy that was cut short.
+    """Tell whether a file in a split belongs there; False for a copy that was cut short.
 
     Raises:
-        KitError: someone else has put it there or changed it.
+        KitError: someone else put it there or changed it.
     """
     if mode == "copy":
         if not finished:
@@ -192,37 +194,38 @@ def _is_placed(source: str, ours: str, mode: str, finished: bool) -> bool:
     else:
         fits = os.path.samefile(source, ours) if mode == "link" else not os.path.lexists(source)
     if not fits:
-        raise KitError(f"{ours} is not the file that kit put there: move it away and give the same command again")
+        raise KitError(f"{ours} is not the file that kit put there: move it away and run the same command again")
     return True
 
 
-def _explained(error: OSError, arguments: Arguments, name: str, target: Path) -> Exception:
+def _explain(error: OSError, arguments: Arguments, name: str, target: Path) -> Exception:
     if isinstance(error, FileNotFoundError) and not os.path.lexists(f"{arguments.source}/{name}"):
-        return KitError(f"{arguments.source}/{name} is gone: put it back and give the same command again")
+        return KitError(f"{arguments.source}/{name} is gone: put it back and run the same command again")
     if arguments.mode != "copy" and error.errno in IMPOSSIBLE:
         return KitError(
-            f"{arguments.source}/{name} can't be brought to {target} by --{arguments.mode} ({error.strerror}): "
-            f"{_undo(arguments, target)}, then use --copy"
+            f"--{arguments.mode} can't bring {arguments.source}/{name} to {target} ({error.strerror}): "
+            f"run {_undo(arguments, target)}, then use --copy"
         )
     return error
 
 
 def _check(plan: Plan, target: Path) -> None:
-    """Count what stands in the parts: on a disk that doesn't tell upper from lower case, one file replaces another."""
-    for part in plan.parts:
-        found, planned = scan(target / part.name, None, sizes=False)[0].keys(), set(part.files)
+    """Compare each split with the plan: on a case-insensitive disk, one file may have replaced another."""
+    for split in plan.splits:
+        found, planned = scan(target / split.name, None, sizes=False)[0].keys(), set(split.files)
         if found != planned:
             raise KitError(
-                f"{target / part.name} holds {len(found):,} files instead of {len(planned):,} "
-                f"(such as {min(found ^ planned)}): move away what is not of this split and start again, or use a disk "
-                "that tells upper from lower case"
+                f"{target / split.name} holds {len(found):,} files instead of {len(planned):,} "
+                f"(such as {min(found ^ planned)}): move foreign files away and run the same command again, "
+                "or use a case-sensitive disk"
             )
 
 
 def _write_lists(plan: Plan, target: Path, prefix: str) -> None:
     (target / LISTS).mkdir(exist_ok=True)
     texts = {
-        part.name: os.fsencode("".join(f"{prefix}/{part.name}/{name}\n" for name in part.files)) for part in plan.parts
+        split.name: os.fsencode("".join(f"{prefix}/{split.name}/{name}\n" for name in split.files))
+        for split in plan.splits
     }
     for name, text in {**texts, "all": b"".join(texts.values())}.items():
         path = target / LISTS / f"{name}.txt"
@@ -231,23 +234,23 @@ def _write_lists(plan: Plan, target: Path, prefix: str) -> None:
 
 
 def _write_zips(plan: Plan, target: Path, console: Console) -> None:
-    """One archive a part, and their checksums; archives that are there are whole, since they were renamed."""
-    missing = [part for part in plan.parts if not (target / f"{part.name}.zip").is_file()]
+    """Write one archive per split, and their checksums; an existing archive is whole, because writes are atomic."""
+    missing = [split for split in plan.splits if not (target / f"{split.name}.zip").is_file()]
     if not missing and (target / SUMS).is_file():
         return
-    with console.progress("zip", sum(len(part.files) for part in missing), "files") as progress:
-        for part in missing:
-            with atomic(target / f"{part.name}.zip") as path, zipfile.ZipFile(path, "w") as archive:
-                for files in _batches(part.files):
+    with console.progress("zip", sum(len(split.files) for split in missing), "files") as progress:
+        for split in missing:
+            with atomic(target / f"{split.name}.zip") as path, zipfile.ZipFile(path, "w") as archive:
+                for files in _batches(split.files):
                     for name in files:
-                        _add(archive, target, f"{part.name}/{name}")
+                        _add(archive, target, f"{split.name}/{name}")
                     progress.advance(len(files))
-    sums = "".join(f"{sha256(target / f'{part.name}.zip')}  {part.name}.zip\n" for part in plan.parts)
+    sums = "".join(f"{sha256(target / f'{split.name}.zip')}  {split.name}.zip\n" for split in plan.splits)
     write_bytes(target / SUMS, sums.encode())
 
 
 def _add(archive: zipfile.ZipFile, target: Path, name: str) -> None:
-    """Stored, not deflated: png and jpg don't shrink, tif patches by 12 %, at a tenth of the speed."""
+    """Store without deflating: png and jpg don't shrink, tif patches by 12 %, at a tenth of the speed."""
     info = zipfile.ZipInfo(name, EPOCH)
     info.create_system, info.external_attr = 3, (stat.S_IFREG | 0o644) << 16
     with open(target / name, "rb") as file:

@@ -47,7 +47,7 @@ LABEL_SETS = """
 """
 
 
-def write_sample(root: Path, seed: int) -> None:
+def write_miniature(root: Path, seed: int) -> None:
     """Write 1,000 training and 200 test images of four files each with their csv files; equal seeds give equal bytes.
 
     The truth of the test part goes to `.kit/sample_test_labels.csv`, outside the real layout.

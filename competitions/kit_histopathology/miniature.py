@@ -25,7 +25,7 @@ EOSIN = np.array([0.14, 0.85, 0.40])
 Nucleus = tuple[float, float, float]  # x and y from the patch's centre, radius; pixels
 
 
-def write_sample(root: Path, seed: int) -> None:
+def write_miniature(root: Path, seed: int) -> None:
     """Write 240 training and 60 test patches with their csv files to `root`; equal seeds give equal bytes.
 
     The truth of the test patches goes to `.kit/sample_test_labels.csv`, outside the real layout.

@@ -153,7 +153,7 @@ KINDS = {
 }
 
 
-def write_sample(root: Path, seed: int) -> None:
+def write_miniature(root: Path, seed: int) -> None:
     """Write 272 training images of 200 lesions with their metadata, and 70 test images; equal seeds give equal bytes.
 
     The truth of the test images is not written: see `test_truth`.

@@ -1,12 +1,12 @@
-"""How a tree of files is divided into equal parts, and the manifest in which the split remembers it.
+"""Plan which file goes into which split, and read and write that plan as a manifest.
 
-A split's folder holds:
+A split is one numbered directory. The folder given as DST holds:
 
-    00/ 01/ ...          the parts; a file keeps its path, so `train/a.tif` becomes `00/train/a.tif`
-    unfinished.jsonl     what goes where, from before the first file is placed; renamed when all is there to
-    manifest.jsonl       first a line with the count and the arguments, then a line a part
-    lists/00.txt ...     the paths of a part, and `lists/all.txt`, with `--lists`
-    00.zip ...           a part as one archive, and `SHA256SUMS` for `sha256sum -c`, with `--zip`
+    00/ 01/ ...          the splits; a file keeps its path, so `train/a.tif` becomes `00/train/a.tif`
+    unfinished.jsonl     the plan, written before the first file is placed; renamed once every file is there to
+    manifest.jsonl       a line with the count and the arguments, then one line per split
+    lists/00.txt ...     with `--lists`: the paths in each split, and `lists/all.txt`
+    00.zip ...           with `--zip`: one archive per split, and `SHA256SUMS` for `sha256sum -c`
 """
 
 import contextlib
@@ -23,28 +23,30 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from kit.errors import KitError
-from kit.files import write_bytes
+from kit.plugin.files import write_bytes
 
 UNFINISHED, MANIFEST, SUMS, LISTS = "unfinished.jsonl", "manifest.jsonl", "SHA256SUMS", "lists"
-# What an atomic write leaves behind when it is killed.
+# What a killed atomic write leaves behind.
 LEFTOVER = re.compile(r"\.(unfinished\.jsonl|SHA256SUMS|\d+\.zip|\d+\.txt|all\.txt)\.\d+\.tmp")
-# In a name: a line break, or bytes that are no UTF-8.
+# Line breaks and bytes that are not UTF-8: lists and archives can't hold such names.
 ODD = re.compile("[\n\ud800-\udfff]")
 Mode = Literal["copy", "link", "move"]
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """What a split was asked for; the same ones go on with it, any others are refused.
+    """What the user asked for; equal arguments resume an earlier call, different ones are refused.
+
+    The field names are the keys of the manifest.
 
     Args:
-        source: the absolute path of the tree.
-        mode: how the files come into the parts; `link` makes hard links.
-        per_dir: files a part, roughly; None when `parts` is given.
-        parts: the number of parts; None when `per_dir` is given.
-        suffix: of the files that are taken, with its dot; None takes all.
-        zip: make an archive of each part, too.
-        lists: write path lists, too.
+        source: absolute path of the tree.
+        mode: how files are placed; `link` makes hard links.
+        per_dir: approximate number of files per split; None when `parts` is given.
+        parts: number of splits; None when `per_dir` is given.
+        suffix: take only files with this suffix, including its dot; None takes all.
+        zip: also make one archive per split.
+        lists: also write lists of paths.
         prefix_map: `OLD=NEW`: how the paths in the lists begin on another machine.
     """
 
@@ -58,7 +60,7 @@ class Arguments:
     prefix_map: str | None = None
 
     def command(self, target: Path) -> str:
-        """The command line that gives these arguments."""
+        """Return the command line that gives these arguments."""
         words = ["kit", "split-files", self.source, str(target), f"--{self.mode}"]
         for flag, value in (("per-dir", self.per_dir), ("parts", self.parts), ("suffix", self.suffix)):
             words += [] if value is None else [f"--{flag}", str(value)]
@@ -68,13 +70,13 @@ class Arguments:
 
 
 @dataclass(frozen=True)
-class Part:
-    """One directory of a split.
+class Split:
+    """One numbered directory.
 
     Args:
         name: a zero-padded number.
         files: paths relative to the tree, with `/`.
-        sizes: their sizes in bytes; empty in a split of hard links, which have no bytes of their own.
+        sizes: file sizes in bytes; empty for hard links, which have no bytes of their own.
     """
 
     name: str
@@ -84,40 +86,41 @@ class Part:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which file goes into which part.
+    """Which file goes into which split.
 
     Args:
-        arguments: what was asked for.
-        parts: in the order of their names; all files in them together are sorted.
-        empty_folders: folders of the tree that hold nothing, so that a merge can make them again.
+        arguments: what the user asked for.
+        splits: ordered by name; their files, taken together, are sorted.
+        empty_folders: folders of the tree without any file, for a merge to recreate.
     """
 
     arguments: Arguments
-    parts: list[Part]
+    splits: list[Split]
     empty_folders: list[str]
 
     @property
     def count(self) -> int:
         """The number of files."""
-        return sum(len(part.files) for part in self.parts)
+        return sum(len(split.files) for split in self.splits)
 
     def write(self, path: Path) -> None:
-        """Write the manifest, atomically."""
-        head = {"format": 1, "count": self.count, "parts": len(self.parts), "arguments": asdict(self.arguments)}
+        """Write the manifest atomically."""
+        # Format 1 calls a split a part: manifests on disk keep those keys, so that they can still be merged.
+        head = {"format": 1, "count": self.count, "parts": len(self.splits), "arguments": asdict(self.arguments)}
         lines = [{**head, "empty_folders": self.empty_folders}]
-        lines += [{"part": part.name, "count": len(part.files), **_contents(part)} for part in self.parts]
+        lines += [{"part": split.name, "count": len(split.files), **_contents(split)} for split in self.splits]
         write_bytes(path, "".join(json.dumps(line) + "\n" for line in lines).encode())
 
 
-def _contents(part: Part) -> dict[str, object]:
-    return {"files": part.files, **({"sizes": part.sizes} if part.sizes else {})}
+def _contents(split: Split) -> dict[str, object]:
+    return {"files": split.files, **({"sizes": split.sizes} if split.sizes else {})}
 
 
 def make_plan(arguments: Arguments) -> Plan:
-    """Look through the tree once and divide its files, sorted by path, into equal parts.
+    """Walk the tree once and divide its files, sorted by path, into equally full splits.
 
     Raises:
-        KitError: no file is there, there are more parts than files, or a file can't be split.
+        KitError: there are no files, fewer files than splits, or a file that can't be split.
     """
     source = Path(arguments.source)
     found, empty_folders = scan(source, arguments.suffix, sizes=arguments.mode != "link")
@@ -126,53 +129,58 @@ def make_plan(arguments: Arguments) -> Plan:
     names = sorted(found)
     if ODD.search("".join(names)):
         odd = next(name for name in names if ODD.search(name))
-        raise KitError(f"{source}: the name {odd!r} can't stand in a list or an archive: rename that file")
-    parts, at = [], 0
-    counts = part_sizes(len(names), arguments.per_dir, arguments.parts)
+        raise KitError(f"{source}: the name {odd!r} can't be written to a list or an archive: rename that file")
+    splits, at = [], 0
+    counts = split_sizes(len(names), arguments.per_dir, arguments.parts)
     width = max(2, len(str(len(counts) - 1)))
     for number, count in enumerate(counts):
         files = names[at : at + count]
         sizes = [] if arguments.mode == "link" else [found[name] for name in files]
-        parts.append(Part(f"{number:0{width}d}", files, sizes))
+        splits.append(Split(f"{number:0{width}d}", files, sizes))
         at += count
-    return Plan(arguments, parts, sorted(empty_folders))
+    return Plan(arguments, splits, sorted(empty_folders))
 
 
-def part_sizes(count: int, per_dir: int | None, parts: int | None) -> list[int]:
-    """How many files stand in each part; they differ by one at most; with neither argument there is one part.
+def split_sizes(count: int, per_dir: int | None, number: int | None) -> list[int]:
+    """Return the number of files in each split; they differ by at most one.
 
-    With `per_dir`, the divisor of `count` nearest to it is taken, so that all parts are equally full, as long as it is
-    between half and twice of what was asked for and doesn't leave everything in one part; otherwise no part holds more
-    than `per_dir`.
+    With `per_dir`, all splits hold the same number of files where possible: the divisor of `count` nearest to
+    `per_dir`, if it lies between half and twice `per_dir` and doesn't put everything into one split. Otherwise no
+    split holds more than `per_dir`.
+
+    Args:
+        count: number of files.
+        per_dir: approximate number of files per split; it wins over `number`.
+        number: number of splits; one if neither is given.
 
     Raises:
-        KitError: fewer files than parts.
+        KitError: there are fewer files than splits.
     """
     if per_dir is not None:
         pairs = ((low, count // low) for low in range(1, math.isqrt(count) + 1) if count % low == 0)
         equal = [n for pair in pairs for n in pair if per_dir <= 2 * n <= 4 * per_dir and (n < count or n <= per_dir)]
         nearest = min(equal, key=lambda n: (abs(n - per_dir), n), default=per_dir)
-        parts = -(-count // nearest)
-    parts = parts or 1
-    if parts > count:
-        raise KitError(f"{count:,} files don't fill {parts:,} parts: give --parts {count} at most")
-    whole, more = divmod(count, parts)
-    return [whole + (number < more) for number in range(parts)]
+        number = -(-count // nearest)
+    number = number or 1
+    if number > count:
+        raise KitError(f"{count:,} files can't fill {number:,} splits: give --parts {count} or fewer")
+    whole, more = divmod(count, number)
+    return [whole + (at < more) for at in range(number)]
 
 
 def scan(root: Path, suffix: str | None, sizes: bool) -> tuple[dict[str, int], list[str]]:
     """Walk a tree once.
 
     Args:
-        root: the tree; one that is not there is empty.
-        suffix: of the files to find; None finds all.
-        sizes: ask for the sizes, which takes as long again; otherwise they are 0.
+        root: the tree; a missing one counts as empty.
+        suffix: find only files with this suffix; None finds all.
+        sizes: ask for file sizes, which doubles the time; otherwise sizes are 0.
 
     Returns:
-        Path below the root and size in bytes of each file, and the folders that hold nothing.
+        The size in bytes of each file by its path below the root, and the folders that hold nothing.
 
     Raises:
-        KitError: a link or a device stands in the place of a file or a folder.
+        KitError: a link or a device is in the place of a file or a folder.
     """
     files: dict[str, int] = {}
     empty, folders = [], [""] if root.exists() else []
@@ -188,7 +196,7 @@ def scan(root: Path, suffix: str | None, sizes: bool) -> tuple[dict[str, int], l
                 elif wanted and entry.is_file(follow_symlinks=False):
                     files[folder + entry.name] = entry.stat(follow_symlinks=False).st_size if sizes else 0
                 elif wanted or entry.is_dir():
-                    raise KitError(f"{entry.path} is a link or a device: put real files in its place (cp -rL)")
+                    raise KitError(f"{entry.path} is a link or a device: replace it with real files (cp -rL)")
         if alone and folder:
             empty.append(folder[:-1])
     return files, empty
@@ -199,11 +207,11 @@ def _nothing_found(source: Path, suffix: str | None) -> KitError:
     if not others:
         return KitError(f"{source} holds no files: give the folder that holds the images")
     known = ", ".join(f"{other or 'no suffix'} ({count:,})" for other, count in others.most_common(5))
-    return KitError(f"{source} holds no file with the suffix {suffix}: give --suffix one of {known}")
+    return KitError(f"{source} holds no files with the suffix {suffix}: give --suffix one of {known}")
 
 
 def find_plan(target: Path) -> tuple[Plan, bool] | None:
-    """The split that a folder holds, and whether it is finished; None when it holds none.
+    """Return the plan stored in a folder and whether it is finished; None without a plan.
 
     Raises:
         KitError: the manifest is damaged.
@@ -213,12 +221,12 @@ def find_plan(target: Path) -> tuple[Plan, bool] | None:
         return None
     try:
         head, *lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-        parts = [Part(line["part"], line["files"], line.get("sizes", [])) for line in lines]
-        plan = Plan(Arguments(**head["arguments"]), parts, head["empty_folders"])
-        whole = plan.count == head["count"] and len(parts) == head["parts"] and head["format"] == 1
-        fits = all(re.fullmatch(r"\d+", part.name) and len(part.sizes) in (0, len(part.files)) for part in parts)
+        splits = [Split(line["part"], line["files"], line.get("sizes", [])) for line in lines]
+        plan = Plan(Arguments(**head["arguments"]), splits, head["empty_folders"])
+        whole = plan.count == head["count"] and len(splits) == head["parts"] and head["format"] == 1
+        fits = all(re.fullmatch(r"\d+", split.name) and len(split.sizes) in (0, len(split.files)) for split in splits)
         # A manifest may come from another machine: nothing in it may lead out of the folder.
-        names = (name for folder in [plan.empty_folders, *(part.files for part in parts)] for name in folder)
+        names = (name for folder in [plan.empty_folders, *(split.files for split in splits)] for name in folder)
         if not whole or not fits or any(name.startswith("/") or ".." in name.split("/") for name in names):
             raise ValueError("it contradicts itself")
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
@@ -228,14 +236,14 @@ def find_plan(target: Path) -> tuple[Plan, bool] | None:
 
 @contextlib.contextmanager
 def locked(target: Path) -> Iterator[None]:
-    """Let one process at a time change a split, and clear away what a killed one was just writing."""
+    """Let one process at a time change a folder of splits, and clear away what a killed one was writing."""
     handle = os.open(target, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # a network disk may know no locks
+        with contextlib.suppress(OSError):  # network disks may lack locks
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise KitError(f"another kit works in {target}: wait for it or stop it") from None
+                raise KitError(f"another kit is working in {target}: wait for it or stop it") from None
         for folder in (target, target / LISTS):
             for path in folder.iterdir() if folder.is_dir() else ():
                 if LEFTOVER.fullmatch(path.name):
@@ -246,5 +254,5 @@ def locked(target: Path) -> Iterator[None]:
 
 
 def folders_of(names: list[str]) -> list[str]:
-    """The folders in which these files stand, each once, shortest first; `""` is the root."""
+    """Return the folders that hold these files, each once, shortest first; `""` is the root."""
     return sorted({name.rpartition("/")[0] for name in names}, key=len)

@@ -1,0 +1,40 @@
+"""The decision rule that `kit thresholds` has left with a run, read and applied."""
+
+import numpy as np
+
+from kit.decision.rule import DecisionRule
+from kit.decision.thresholds import Thresholds
+from kit.decision.weights import ClassWeights
+from kit.files import read_json
+from kit.run import Run
+from kit.scoring.predictions import Predictions
+from kit.task import HALF, Task
+
+FILE = "thresholds.json"
+KINDS: dict[str, type[Thresholds] | type[ClassWeights]] = {"thresholds": Thresholds, "weights": ClassWeights}
+
+
+def rule_of(run: Run, fold: int | None = None) -> DecisionRule | None:
+    """The rule of a run, or the one made without a fold; None where there is none."""
+    if not run.record.get("decision"):
+        return None
+    document = read_json(run.reading(FILE))
+    own = document["by_fold"].get(str(fold), document["rule"])
+    rule: DecisionRule = KINDS[own["kind"]].of_document(own)
+    return rule
+
+
+def with_rule(run: Run, predictions: Predictions) -> Predictions:
+    """Predictions as a run's rule decides them, where it has one: with its thresholds, or weighted by class."""
+    rule = rule_of(run)
+    return predictions if rule is None else rule.applied(predictions)
+
+
+def predict_fold(run: Run, task: Task, fold: int, values: np.ndarray, threshold: float | None = None) -> np.ndarray:
+    """The predicted classes of one fold's rows, from their probabilities nxK, in the form of the task.
+
+    By the run's rule that has not seen the fold; where there is none, or a `threshold` is given instead, by the largest
+    probability or from the threshold (0.5) on.
+    """
+    rule = rule_of(run, fold) if threshold is None else None
+    return rule.predicted(values) if rule else task.predicted(values, HALF if threshold is None else threshold)

@@ -1,0 +1,84 @@
+"""Which values a run is trained with: all sources of configuration merged, the last one wins."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kit.config import TrainConfig, validate
+from kit.errors import KitError, nearest
+from kit.hooks.specs import Competition
+from kit.run import Run
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """The values of a toml file, or the configuration of an earlier run when `path` is a run's folder."""
+    if path.is_dir():
+        return Run.open(path).config.model_dump()
+    if not path.is_file():
+        raise KitError(f"no configuration at {path}: give a .toml file or the folder of a run (kit runs)")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise KitError(f"{path} is not valid TOML ({error}): correct that line") from None
+
+
+def parse_settings(settings: list[str]) -> dict[str, Any]:
+    """`key=value` pairs of `--set`; values as TOML writes them, bare words as text, `none` as nothing."""
+    values: dict[str, Any] = {}
+    for setting in settings:
+        key, separator, text = setting.partition("=")
+        if not separator:
+            raise KitError(f"--set {setting!r} has no value: write --set key=value (kit config lists the keys)")
+        field = TrainConfig.model_fields.get(key)
+        if field is not None and field.annotation is str and not text.startswith(('"', "'")):
+            values[key] = text
+            continue
+        if text.lower() == "none":
+            values[key] = None
+            continue
+        try:
+            values[key] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            values[key] = text
+        if key == "trackers" and isinstance(values[key], str):
+            values[key] = tuple(values[key].split(","))
+    return values
+
+
+def resolve(
+    competition: Competition,
+    sample: bool,
+    file: Path | None = None,
+    flags: Mapping[str, Any] | None = None,
+    settings: list[str] | None = None,
+) -> tuple[TrainConfig, dict[str, str]]:
+    """Merge all sources of configuration and validate the result.
+
+    Later sources win: kit's defaults, the competition's, its defaults for a miniature (when `sample`), a file or
+    earlier run, `--set`, flags (None = not given).
+
+    Returns:
+        The configuration, and for each of its fields the name of the source that set it.
+    """
+    layers: list[tuple[str, Mapping[str, Any]]] = [
+        ("competition", {"competition": competition.name, "dataset": competition.dataset, **competition.defaults}),
+    ]
+    if sample:
+        layers.append(("sample defaults", competition.miniature_defaults))
+    if file is not None:
+        given = read_config_file(file)
+        if given.get("competition", competition.name) != competition.name:
+            raise KitError(f"{file} configures {given['competition']}, not {competition.name}: give another --config")
+        layers.append((str(file), given))
+    layers.append(("--set", parse_settings(settings or [])))
+    layers.append(("flag", {key: value for key, value in (flags or {}).items() if value is not None}))
+
+    merged: dict[str, Any] = {}
+    sources = dict.fromkeys(TrainConfig.model_fields, "default")
+    for source, values in layers:
+        for key, value in values.items():
+            if key not in sources:
+                raise KitError(f"{source}: unknown key {key!r}: {nearest(key, list(sources))}")
+            merged[key], sources[key] = value, source
+    return validate(merged, sources), sources

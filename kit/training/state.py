@@ -1,0 +1,52 @@
+"""What a fold's training goes on from besides tensors; a checkpoint holds it as JSON."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass
+class TrainState:
+    """How far a fold's training has come.
+
+    Args:
+        epoch: number of whole epochs that are done.
+        step: steps since the start.
+        loss_sum: loss times images, summed over the epoch so far, of all processes.
+        images: trained on in the epoch so far.
+        seconds: of training in the epoch so far.
+        best_step: the step of the best validation so far; -1 before the first.
+        best_score: its metric; None where it is undefined.
+        validated: the step of the last validation.
+        scaler: state of the gradient scaler; empty where there is none.
+        history: rows of history.csv.
+        epoch_scores: the metric at the end of each epoch.
+        epoch_losses: the validation loss at the end of each epoch.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    images: int = 0
+    seconds: float = 0.0
+    best_step: int = -1
+    best_score: float | None = None
+    validated: int = 0
+    scaler: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, float | None]] = field(default_factory=list)
+    epoch_scores: list[float | None] = field(default_factory=list)
+    epoch_losses: list[float | None] = field(default_factory=list)
+
+    def end_epoch(self, score: float | None, loss: float | None) -> None:
+        """Close an epoch with the metric and the loss of its validation."""
+        self.epoch_scores.append(score)
+        self.epoch_losses.append(loss)
+        self.epoch, self.images, self.seconds = self.epoch + 1, 0, 0.0
+
+    def document(self) -> dict[str, Any]:
+        """The state as JSON."""
+        return asdict(self)
+
+    @classmethod
+    def of_document(cls, document: dict[str, Any]) -> "TrainState":
+        """Read what `document` gave."""
+        return cls(**document)

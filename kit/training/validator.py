@@ -1,0 +1,79 @@
+"""Validation of a fold while it trains: forward pass, metrics, a row of history, trackers."""
+
+import math
+
+from kit.console import Console
+from kit.hooks.specs import ImageTracker
+from kit.inference.forward import Forward, forward
+from kit.model import distributed
+from kit.model.build import Model
+from kit.pixels.batches import Loader
+from kit.training.history import History
+from kit.training.interrupt import Interrupt
+from kit.training.job import FoldJob
+from kit.training.previews import previews
+from kit.training.state import TrainState
+
+
+class Validator:
+    """Validates what predicts (the network, or the average of its weights) and enters the result into the state."""
+
+    def __init__(
+        self, job: FoldJob, predictor: Model, steps_per_epoch: int, interrupt: Interrupt, console: Console
+    ) -> None:
+        self.job, self.predictor, self.steps_per_epoch = job, predictor, steps_per_epoch
+        self.interrupt, self.console = interrupt, console
+        self.history = History(job.history, console)
+        self.metric = job.metrics[0]
+
+    def validate(self, loader: Loader, state: TrainState, train_loss: float, rate: float) -> Forward:
+        """Predict the validation images and score them.
+
+        Args:
+            loader: of the validation images.
+            state: gets the row of history, and step and score of the best validation.
+            train_loss: mean loss per training image of the epoch so far.
+            rate: learning rate of the last step.
+        """
+        job, task = self.job, self.predictor.task
+        result = self._forward(loader)
+        target, prediction = task.flat(result.targets), task.flat(result.probabilities)
+        scores = {metric.label or metric.name: metric.compute(target, prediction) for metric in job.metrics}
+        decisive = next(iter(scores.values()))
+        sign = 1 if self.metric.higher_is_better else -1
+        if state.best_score is None or (math.isfinite(decisive) and sign * decisive > sign * state.best_score):
+            state.best_step, state.best_score = state.step, decisive if math.isfinite(decisive) else None
+        row = {
+            "epoch": round(state.step / self.steps_per_epoch, 3),
+            "train loss": train_loss,
+            "valid loss": result.loss,
+            **scores,
+            "lr": rate,
+            "seconds": state.seconds,
+            "images/s": state.images / max(state.seconds, 1e-9),
+        }
+        state.history = self.history.add(state.history, row)
+        state.validated = state.step
+        for tracker in job.trackers:
+            tracker.log(state.step, row)
+            if isinstance(tracker, ImageTracker):
+                tracker.images(state.step, previews(job.valid, result, task, job.classes))
+        return result
+
+    def last(self, state: TrainState) -> tuple[float | None, float | None]:
+        """The metric and the loss of the last validation."""
+        row = state.history[-1]
+        return row[self.metric.label or self.metric.name], row["valid loss"]
+
+    def _forward(self, loader: Loader) -> Forward:
+        # Batch normalisation has seen other images in each process.
+        distributed.broadcast(self.predictor.network.buffers())
+        alone = distributed.world_size() == 1
+        with self.console.progress(f"fold {self.job.fold} validation", len(self.job.valid)) as bar:
+
+            def after_batch(images: int) -> None:
+                bar.advance(images * distributed.world_size())
+                if alone:  # other processes may have more batches, or fewer
+                    self.interrupt.check()
+
+            return forward(self.predictor, loader, self.job.config.batch_size * 2, after_batch=after_batch)

@@ -1,0 +1,120 @@
+"""kit split-files and kit merge-files. Imported at every start of `kit`, so the work is imported inside the bodies."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kit.errors import INTERRUPTED, KitError
+from kit.plugin.commands import Console, Json
+
+if TYPE_CHECKING:
+    from kit_split_files.plan import Mode
+
+
+def split_command(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="The folder to split, with its subfolders.")],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="A new folder for the numbered directories.")],
+    per_dir: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="About N files per directory, all equally full if possible."),
+    ] = None,
+    parts: Annotated[
+        int | None, typer.Option(min=1, metavar="K", help="K directories whose sizes differ by at most one file.")
+    ] = None,
+    suffix: Annotated[str | None, typer.Option(metavar=".tif", help="Take only files with this suffix.")] = None,
+    copy: Annotated[bool, typer.Option("--copy", help="Copy the files: the default.")] = False,
+    link: Annotated[bool, typer.Option("--link", help="Make hard links: no time, no space.")] = False,
+    move: Annotated[bool, typer.Option("--move", help="Move the files; kit merge-files moves them back.")] = False,
+    zip_: Annotated[bool, typer.Option("--zip", help="Add one zip per directory, and SHA256SUMS.")] = False,
+    lists: Annotated[
+        bool, typer.Option("--lists", help="Add lists of the paths, one per directory and one of all.")
+    ] = False,
+    prefix_map: Annotated[
+        str | None, typer.Option(metavar="OLD=NEW", help="In the lists, begin paths with NEW instead of OLD.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Split a folder of files into equally full, numbered directories, recorded in DST/manifest.jsonl.
+
+    After an interruption, the same command resumes where it stopped.
+
+    \b
+    Example:
+        kit split-files train splits --per-dir 3000 --suffix .tif --link
+        kit split-files train splits --parts 8 --zip --lists --prefix-map $PWD/splits=/content/splits
+    """
+    from kit_split_files.plan import Arguments
+    from kit_split_files.split import split_files
+
+    if (per_dir is None) == (parts is None):
+        raise KitError("give one of --per-dir N and --parts K: files per directory, or number of directories")
+    if suffix is not None:
+        suffix = f".{suffix.removeprefix('.')}"
+    arguments = Arguments(
+        str(source.resolve()), _mode(copy, link, move), per_dir, parts, suffix, zip_, lists, prefix_map
+    )
+    console = Console(json)
+    try:
+        done = split_files(arguments, target, console)
+    except KeyboardInterrupt:
+        raise KitError("interrupted: the same command resumes where it stopped", INTERRUPTED) from None
+    plan = done.plan
+    counts = [len(split.files) for split in plan.splits]
+    full = f"{max(counts):,}" if min(counts) == max(counts) else f"{min(counts):,} or {max(counts):,}"
+    verb = {"copy": "copied", "link": "linked", "move": "moved"}[arguments.mode]
+    console.say(f"{done.placed:,} files {verb}, {plan.count - done.placed:,} were there already")
+    console.say(f"{target}: {plan.count:,} files in {len(counts):,} directories, {full} in each")
+    console.say(f"next: kit merge-files {target} restores the tree")
+    console.result(
+        {
+            "source": source,
+            "target": target,
+            "mode": arguments.mode,
+            "files": plan.count,
+            "splits": [split.name for split in plan.splits],
+            "counts": counts,
+            "placed": done.placed,
+            "manifest": target / "manifest.jsonl",
+            "lists": target / "lists" if lists else None,
+            "checksums": target / "SHA256SUMS" if zip_ else None,
+        }
+    )
+
+
+def _mode(copy: bool, link: bool, move: bool) -> "Mode":
+    if copy + link + move > 1:
+        raise KitError("--copy, --link and --move exclude each other: give one of them")
+    return "link" if link else "move" if move else "copy"
+
+
+def merge_command(
+    target: Annotated[Path, typer.Argument(metavar="DST", help="The folder made by kit split-files.")],
+    root: Annotated[
+        Path | None,
+        typer.Argument(metavar="[TARGET]", help="Where to restore the tree; by default where it came from."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Restore the tree divided by kit split-files, byte for byte.
+
+    Files split by --move are moved back, and DST is removed. Otherwise files are copied, and DST stays; files already
+    in place must be the same.
+
+    \b
+    Example:
+        kit merge-files splits
+        kit merge-files splits restored
+    """
+    from kit_split_files.merge import merge_files
+
+    console = Console(json)
+    try:
+        done = merge_files(target, root, console)
+    except KeyboardInterrupt:
+        raise KitError("interrupted: the same command resumes where it stopped", INTERRUPTED) from None
+    mode, count = done.plan.arguments.mode, done.plan.count
+    verb = "moved back" if mode == "move" else "copied"
+    console.say(f"{done.restored:,} files {verb}, {count - done.restored:,} were there already, with the same bytes")
+    console.say(f"{done.root}: {count:,} files" + (f"; {target} is undone" if mode == "move" else ""))
+    console.result({"source": target, "target": done.root, "mode": mode, "files": count, "restored": done.restored})
