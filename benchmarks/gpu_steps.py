@@ -36,9 +36,10 @@ from kit.hooks.registry import Registry
 from kit.hooks.specs import DatasetSpec
 from kit.model.build import Model
 from kit.model.checkpoint import Checkpoints
-from kit.pixels.batches import Batch, Loader, training_plan
+from kit.pixels.batches import Batch, Loader
 from kit.pixels.pack import Packed
 from kit.pixels.pack_workers import Layout
+from kit.pixels.sampler import training_plan
 from kit.pixels.samples import Samples
 from kit.pixels.warp import DeviceWarp
 from kit.training.forecast import Forecast

@@ -32,9 +32,10 @@ from kit.hooks.registry import Registry
 from kit.hooks.specs import DatasetSpec
 from kit.model.build import Model, build_model, seed_everything
 from kit.model.checkpoint import Checkpoints
-from kit.pixels.batches import Loader, training_plan
+from kit.pixels.batches import Loader
 from kit.pixels.pack import Packed
 from kit.pixels.pack_workers import Layout
+from kit.pixels.sampler import training_plan
 from kit.pixels.samples import Samples
 from kit.training.forecast import Forecast
 from kit.training.history import History

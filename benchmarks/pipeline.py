@@ -37,7 +37,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from helpers.reference_steps import standard_steps
 from kit.config import TrainConfig
-from kit.pixels.batches import Loader, Normalize, Plan
+from kit.pixels.batches import Loader, Normalize
+from kit.pixels.sampler import Plan
 from kit.pixels.samples import Samples
 from kit.pixels.warp import DeviceWarp, draw, gather
 

@@ -26,7 +26,8 @@ from helpers import scale_data, scale_memory
 from kit.console import Console
 from kit.data.store import Store
 from kit.hooks.registry import Registry
-from kit.scoring.metrics import bootstrap_interval, classification_table
+from kit.scoring.interval import bootstrap_interval
+from kit.scoring.table import classification_table
 
 ROWS = (22_003, 220_025)
 COMMANDS = (

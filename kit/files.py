@@ -1,12 +1,14 @@
-"""Files that are there whole or not at all, and their digests."""
+"""Files that are there whole or not at all, their digests, and locks."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from kit.errors import KitError
 
@@ -23,6 +25,45 @@ def atomic(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(
+    path: Path, busy: str | None = None, seconds: float = 0, on_wait: Callable[[], None] | None = None
+) -> Iterator[None]:
+    """Hold a lock file, which the system frees when this process ends, however it ends.
+
+    Args:
+        path: of the lock file; made where it is absent.
+        busy: what the `KitError` says when another process holds it; None: wait for that process.
+        seconds: how long to wait before that error.
+        on_wait: called once when another process holds it.
+    """
+    with path.open("a") as file:
+        if not _taken(file):
+            if on_wait is not None:
+                on_wait()
+            if busy is None:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            else:
+                _wait(file, busy, seconds)
+        yield
+
+
+def _taken(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _wait(file: IO[str], busy: str, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while not _taken(file):
+        if time.monotonic() >= until:
+            raise KitError(busy)
+        time.sleep(0.2)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

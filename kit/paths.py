@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+OWN = ".kit"  # kit's own folder inside the folder of a competition's data
+
 
 def data_root() -> Path:
     """`$KIT_DATA`, by default `./data`."""

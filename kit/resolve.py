@@ -48,14 +48,14 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
 
 def resolve(
     competition: Competition,
-    sample: bool,
+    miniature: bool,
     file: Path | None = None,
     flags: Mapping[str, Any] | None = None,
     settings: list[str] | None = None,
 ) -> tuple[TrainConfig, dict[str, str]]:
     """Merge all sources of configuration and validate the result.
 
-    Later sources win: kit's defaults, the competition's, its defaults for a miniature (when `sample`), a file or
+    Later sources win: kit's defaults, the competition's, its defaults for a miniature (when `miniature`), a file or
     earlier run, `--set`, flags (None = not given).
 
     Returns:
@@ -64,8 +64,8 @@ def resolve(
     layers: list[tuple[str, Mapping[str, Any]]] = [
         ("competition", {"competition": competition.name, "dataset": competition.dataset, **competition.defaults}),
     ]
-    if sample:
-        layers.append(("sample defaults", competition.miniature_defaults))
+    if miniature:
+        layers.append(("miniature defaults", competition.miniature_defaults))
     if file is not None:
         given = read_config_file(file)
         if given.get("competition", competition.name) != competition.name:

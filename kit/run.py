@@ -20,7 +20,6 @@ A blend (`kit blend`) has no weights: its predictions are those of its members.
 """
 
 import contextlib
-import fcntl
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,10 +28,10 @@ from typing import Any
 from kit import __version__
 from kit.config import TrainConfig, validate
 from kit.errors import DISK, KitError, nearest
-from kit.files import atomic, read_json, sha256, write_json
+from kit.files import atomic, locked, read_json, sha256, write_json
 from kit.paths import runs_dir
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Run:
@@ -74,9 +73,9 @@ class Run:
         record = read_json(path / "run.json")
         found = record.get("format") if isinstance(record, dict) else None
         if found != FORMAT:
-            raise KitError(
-                f"{path}/run.json has format {found!r}, this kit reads format {FORMAT}: use the kit that wrote it"
-            )
+            older = isinstance(found, int) and found < FORMAT
+            mend = "train again, or use the kit that wrote it" if older else "use the kit that wrote it"
+            raise KitError(f"{path}/run.json has format {found!r}, this kit reads format {FORMAT}: {mend}")
         return cls(path, record)
 
     @property
@@ -115,6 +114,18 @@ class Run:
         """The folds that are trained to their end."""
         return [fold for fold in self.record["planned"] if (self.fold_dir(fold) / "result.json").is_file()]
 
+    def result(self, fold: int) -> dict[str, Any] | None:
+        """What a finished fold ended with; None for one that is not finished."""
+        path = self.fold_dir(fold) / "result.json"
+        result: dict[str, Any] | None = read_json(path) if path.is_file() else None
+        return result
+
+    @property
+    def results(self) -> dict[int, dict[str, Any]]:
+        """What each finished fold ended with, by its number."""
+        paths = {int(path.parent.name.removeprefix("fold-")): path for path in self.path.glob("fold-*/result.json")}
+        return {fold: read_json(paths[fold]) for fold in sorted(paths)}
+
     def trained_fold(self, fold: int) -> int:
         """The number of a fold, if it is trained; otherwise a `KitError`."""
         if fold not in self.trained_folds:
@@ -140,11 +151,8 @@ class Run:
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the run for training; a run that another process trains is a `KitError`."""
-        with (self.path / ".lock").open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise KitError(f"run {self.id} is being trained by another process: wait for it or stop it") from None
+        busy = f"run {self.id} is being trained by another process: wait for it or stop it"
+        with locked(self.path / ".lock", busy):
             yield
 
     @contextlib.contextmanager
@@ -177,8 +185,7 @@ class Run:
 
     def _enter(self, name: str, digests: list[str]) -> None:
         # Folds may be trained by several processes at once: none may lose what another enters.
-        with (self.path / ".manifest.lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with locked(self.path / ".manifest.lock"):
             write_json(self.path / "manifest.json", {**self._manifest(), name: digests})
 
 

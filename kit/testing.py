@@ -50,37 +50,50 @@ def check_plugin(module: ModuleType) -> Registry:
     faults = [f"{record.distribution}: {record.error}" for record in records if record.error]
     _promise(not faults, f"broken: {'; '.join(faults)}")
     _promise(not clashes, "; ".join(map(str, clashes)))
+    _check_lazy(module)
     for competition in module.kit_competitions() if hasattr(module, "kit_competitions") else []:
         registry.datasets.get(competition.dataset)
         registry.submissions.get(competition.submission)
         metric = registry.metrics.get(competition.metric)
         _promise(competition.task in metric.tasks, f"metric {metric.name} is not for {competition.task} tasks")
-        for sample in (False, True):
-            config, _ = resolve(competition, sample)
+        for miniature in (False, True):
+            config, _ = resolve(competition, miniature)
             registry.models.get(config.model)
             loss_terms(config.loss, registry, competition.task)
     return registry
+
+
+def _check_lazy(module: ModuleType) -> None:
+    """Import what the plugin's specs name by `lazy`."""
+    hooks = [name for name in dir(module) if name.startswith("kit_") and name != "kit_commands"]
+    for spec in (spec for hook in hooks if callable(getattr(module, hook)) for spec in getattr(module, hook)()):
+        for name, part in vars(spec).items():
+            resolve = getattr(getattr(part, "func", part), "resolve", None)
+            try:
+                _ = resolve() if resolve is not None else None
+            except (ImportError, AttributeError) as error:
+                raise AssertionError(f"{type(spec).__name__} {spec.name}: {name} leads nowhere: {error}") from None
 
 
 def check_dataset(spec: DatasetSpec, folder: Path) -> "Index":
     """The miniature is deterministic, indexes, and reads as uint8 HxWxC; files, targets and metadata are of their kind.
 
     Args:
-        spec: a dataset with `sample`.
+        spec: a dataset with `miniature`.
         folder: an empty folder; the miniature of seed 0 lies in `folder/0` afterwards.
 
     Returns:
         The index of that miniature.
     """
     if spec.miniature is None:
-        raise AssertionError(f"dataset {spec.name} has no sample(), by which alone it can be tested without its data")
+        raise AssertionError(f"dataset {spec.name} has no miniature(), without which it can't be tested")
     trees = []
     for name, seed in (("0", 0), ("again", 0), ("1", 1)):
         (folder / name).mkdir(parents=True)
         spec.miniature(folder / name, seed)
         trees.append(_contents(folder / name))
-    _promise(trees[0] == trees[1], "sample() gives other bytes for the same seed")
-    _promise(trees[0] != trees[2], "sample() gives the same bytes for another seed")
+    _promise(trees[0] == trees[1], "miniature() gives other bytes for the same seed")
+    _promise(trees[0] != trees[2], "miniature() gives the same bytes for another seed")
     index = spec.index(folder / "0")
     again = spec.index(folder / "0")
     for name, frame, second in (("train", index.train, again.train), ("test", index.test, again.test)):
@@ -171,8 +184,7 @@ def check_submission(spec: SubmissionSpec, index: "Index") -> None:
 
     ids = index.test["id"].drop_duplicates().to_numpy(np.str_)
     values = np.random.default_rng(0).random((len(ids), index.outputs), np.float32)
-    classes = index.classes if index.task != "binary" else index.classes[-1:]
-    predictions = Predictions(ids, classes, values)
+    predictions = Predictions(ids, index.output_names, values)
     if spec.postprocess is not None:
         predictions = spec.postprocess(predictions, index)
     path, second = index.root / "conformance.csv", index.root / "conformance-again.csv"
@@ -201,7 +213,7 @@ def _check_frame(spec: DatasetSpec, index: "Index", frame: "pd.DataFrame", name:
     _promise(bool(np.isfinite(index.metadata_of(frame)).all()), f"index().{name}: metadata must be finite numbers")
     if name == "train":
         targets = index.targets(frame)
-        top = 1 if index.task != "multiclass" else len(index.classes) - 1
+        top = len(index.classes) - 1 if index.task.softmax else 1
         _promise(targets.min() >= 0 and targets.max() <= top, "index().train: a target is out of its range")
     for paths in index.paths(frame.head(3)):
         image, again = spec.read(paths), spec.read(paths)

@@ -2,9 +2,10 @@
 
 import pytest
 
-from kit.config import TrainConfig, describe, parse_settings, resolve
+from kit.config import TrainConfig, describe
 from kit.errors import KitError
 from kit.hooks.specs import Competition
+from kit.resolve import parse_settings, resolve
 
 LEAVES = Competition(
     name="leaves",

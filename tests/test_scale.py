@@ -19,7 +19,7 @@ from kit.data.file_names import FileNames
 from kit.data.folds import Folds
 from kit.data.store import Store
 from kit.hooks.registry import Registry
-from kit.scoring.metrics import bootstrap_interval
+from kit.scoring.interval import bootstrap_interval
 from kit.scoring.predictions import Predictions
 from kit_metrics.classification import roc_auc
 

@@ -18,6 +18,7 @@ from typing import Any
 from kit.archives.workers import Stop, in_order
 from kit.console import size
 from kit.errors import DISK, KitError
+from kit.paths import OWN
 
 CHUNK = 1 << 20
 BLOCK = 4096  # what a small file takes at least on the disk
@@ -212,7 +213,7 @@ def safe_name(name: str) -> str | None:
     if not parts or ".." in parts or any(len(part.encode()) > 255 for part in parts):
         return None
     # `.kit` is where kit notes what the data is; on some disks upper and lower case are the same.
-    return None if parts[0].casefold() == ".kit" else "/".join(parts)
+    return None if parts[0].casefold() == OWN else "/".join(parts)
 
 
 def free_space(root: Path) -> int:
@@ -307,7 +308,7 @@ def length(path: Path | str) -> int:
 @contextlib.contextmanager
 def parts(root: Path) -> Iterator[Path]:
     """A folder for files on their way, `root/.kit/parts`, empty at first and gone afterwards."""
-    folder = root / ".kit" / "parts"
+    folder = root / OWN / "parts"
     shutil.rmtree(folder, ignore_errors=True)
     make_folder(root, folder)
     try:

@@ -34,6 +34,7 @@ from kit.archives.archive import (
 from kit.archives.sevenzip import MAGIC, SevenZip
 from kit.console import Console
 from kit.errors import KitError
+from kit.paths import OWN
 
 INNER = re.compile(r"(.*[^/])\.(zip|7z)", re.IGNORECASE | re.DOTALL)
 DEEP = 3
@@ -95,7 +96,7 @@ class Plan:
     def __init__(self, outers: Sequence[Archive], root: Path, freed: int, console: Console) -> None:
         self.outers, self.root, self.freed, self.console = outers, root, freed, console
         self.label = ", ".join(archive.label for archive in outers)
-        self.folder = root / ".kit" / "nested"
+        self.folder = root / OWN / "nested"
         self.archives = list(outers)
         self.numbered = self.total = 0
         try:
@@ -177,7 +178,7 @@ class Plan:
 
 def discard_nested(root: Path) -> None:
     """Remove the inner archives that an earlier call has left."""
-    shutil.rmtree(root / ".kit" / "nested", ignore_errors=True)
+    shutil.rmtree(root / OWN / "nested", ignore_errors=True)
 
 
 def _placed(archive: str, files: list[Planned]) -> list[Planned]:

@@ -10,7 +10,6 @@
 """
 
 import contextlib
-import fcntl
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,7 +33,7 @@ from kit.archives.nested import Plan, digest_of, discard_nested, is_archive, ope
 from kit.console import Console
 from kit.data.store import Origin, Store
 from kit.errors import KitError
-from kit.files import write_bytes, write_json
+from kit.files import locked, write_bytes, write_json
 
 if TYPE_CHECKING:
     from kit.data.index import Index
@@ -239,7 +238,7 @@ def from_miniature(store: Store, seed: int | None, force: bool) -> Arrival | Non
             return None
         if not force:
             _refuse_other(store, "miniature", source)
-        draft = store.root / ".kit" / "draft"
+        draft = store.own / "draft"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir()
         store.dataset.miniature(draft, int(source.removeprefix("seed ")))
@@ -261,13 +260,8 @@ def from_miniature(store: Store, seed: int | None, force: bool) -> Arrival | Non
 @contextlib.contextmanager
 def lock(store: Store) -> Iterator[None]:
     """Let one process at a time change a store; another one is a `KitError`."""
-    own = store.root / ".kit"
-    own.mkdir(parents=True, exist_ok=True)
-    with (own / "lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise KitError(f"another kit download works in {store.root}: wait for it or stop it") from None
+    store.own.mkdir(parents=True, exist_ok=True)
+    with locked(store.own / "lock", f"another kit download works in {store.root}: wait for it or stop it"):
         yield
 
 
@@ -294,7 +288,7 @@ def _begin(store: Store, incoming: Incoming, names: list[str], keep: set[str]) -
 
     `keep` are entries of `.kit` that the arrival itself still needs.
     """
-    own = store.root / ".kit"
+    own = store.own
     earlier = store.files()
     replaces = bool(store.note) and store.note["digest"] != incoming.digest and not incoming.adds
     # Both lists stand there while it lasts, so that after a kill nothing is forgotten.
@@ -330,12 +324,12 @@ def _finish(store: Store, incoming: Incoming) -> "Index":
 
 def _own_entry(store: Store, path: Path) -> set[str]:
     """The entry of `.kit` in which a path lies, if it does."""
-    own, path = (store.root / ".kit").resolve(), path.resolve()
+    own, path = store.own.resolve(), path.resolve()
     return {path.relative_to(own).parts[0]} if path.is_relative_to(own) else set()
 
 
 def _write_files(store: Store, names: Iterable[str]) -> None:
-    write_bytes(store.root / ".kit" / "files.txt", "".join(f"{name}\n" for name in sorted(names)).encode())
+    write_bytes(store.own / "files.txt", "".join(f"{name}\n" for name in sorted(names)).encode())
 
 
 def _remove(root: Path, name: str) -> bool:

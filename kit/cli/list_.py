@@ -1,5 +1,7 @@
 """kit list: the competitions and the state of their data."""
 
+from typing import Any
+
 from kit.cli.options import Json
 
 
@@ -18,15 +20,15 @@ def command(json: Json = False) -> None:
 
     console = Console(json)
     registry = current_registry()
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": competition.name,
             "aliases": competition.aliases,
             "title": competition.title,
             "task": competition.task,
             "metric": competition.metric,
-            "data": data_state(data_dir(competition)),
-            "folder": data_dir(competition),
+            "data": data_state(data_dir(competition.slug)),
+            "folder": data_dir(competition.slug),
         }
         for competition in registry.competitions
     ]

@@ -29,7 +29,7 @@ def command(
     from kit.errors import KitError
     from kit.files import write_bytes
     from kit.paths import runs_dir
-    from kit.reports.runs import log_markdown, log_rows
+    from kit.reports.experiment_log import log_markdown, log_rows
     from kit.run import all_runs
 
     console, known = Console(json), current_registry().competitions.get(competition)

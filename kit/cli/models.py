@@ -48,8 +48,8 @@ def command(
         ("name", "parameters, M", "GFLOPs at 224", "pretrained weights", "what it is"),
         [_row(document) for document in documents],
     )
-    families = [spec for spec in registry.models if spec.names is not None and pattern is None]
-    sizes = {spec.name: len(spec.names(spec.name)) for spec in families}
+    wanted = registry.models if pattern is None else ()
+    sizes = {spec.name: len(spec.names(spec.name)) for spec in wanted if spec.names is not None}
     for name, count in sizes.items():
         console.say(f"{name}: {count:,} more; kit models '{name[:-1]}*NAME*' lists those whose names match")
     console.result({"models": documents, "families": sizes})

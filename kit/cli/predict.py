@@ -29,7 +29,7 @@ def command(
     from kit.console import Console
     from kit.data.open_run import OpenRun
     from kit.inference.predict import predict_test
-    from kit.inference.views import views_of
+    from kit.inference.tta import views_of
     from kit.run import find_run
 
     console = Console(json)

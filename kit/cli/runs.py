@@ -36,7 +36,7 @@ def command(
         return
     if runs is None or len(set(runs)) < 2:
         raise KitError("a comparison needs two runs or more: kit runs --compare RUN RUN (kit runs lists them)")
-    from kit.reports.runs import compare as compare_runs
+    from kit.reports.compare import compare as compare_runs
 
     document = compare_runs([find_run(name) for name in dict.fromkeys(runs)])
     _print_comparison(document, console)
@@ -45,12 +45,11 @@ def command(
 
 def _list(console: "Console") -> None:
     from kit.paths import runs_dir
-    from kit.reports.runs import fold_results
     from kit.run import all_runs
 
     documents = []
     for run in all_runs():
-        results, config = fold_results(run), run.record["config"]
+        results, config = run.results, run.record["config"]
         score = run.score or {}
         documents.append(
             {

@@ -63,7 +63,7 @@ def left_out(store: Store, index: Index, folds: Folds, console: Console) -> np.n
     """
     given = index.external["given"].to_numpy(bool)
     own = training_hashes(store, index, console)
-    cache = store.root / ".kit" / f"likeness-{store.dataset.name}-external"
+    cache = store.own / f"likeness-{store.dataset.name}-external"
     hashed = np.concatenate(
         [own, hashes(store.dataset, index.root, index.external["files"].array[given], cache, console)]
     )

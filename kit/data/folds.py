@@ -273,4 +273,4 @@ def folds_of_run(run: Run) -> Folds:
 
 
 def _path(store: Store, count: int) -> Path:
-    return store.root / ".kit" / "folds" / f"{count}.csv"
+    return store.own / "folds" / f"{count}.csv"

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from kit.errors import KitError
+from kit.hooks.specs import DatasetSpec
 
 
 def read_rgb(path: Path) -> np.ndarray:
@@ -50,3 +51,15 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
     parts = [np.ascontiguousarray(image[..., first : first + 4]) for first in range(0, image.shape[2], 4)]
     resized = [cv2.resize(part, (size, size), interpolation=way).reshape(size, size, -1) for part in parts]
     return resized[0] if len(resized) == 1 else np.concatenate(resized, axis=2)
+
+
+def read_sample(dataset: DatasetSpec, root: Path, files: tuple[str, ...]) -> np.ndarray:
+    """One sample as HxWxC uint8 of its native size; what can't be read, or is read as something else, is a `KitError`
+    that names the file."""
+    image = dataset.read(tuple([root / name for name in files]))
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != dataset.channels:
+        raise KitError(
+            f"{root / files[0]}: read as {image.dtype} {image.shape}, dataset {dataset.name} promises "
+            f"uint8 with {dataset.channels} channels: kit check names all such files"
+        )
+    return image

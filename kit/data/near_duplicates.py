@@ -122,7 +122,7 @@ def _signs(hashed: np.ndarray) -> np.ndarray:
 
 def training_hashes(store: Store, index: Index, console: Console) -> np.ndarray:
     """The hash of each row of the training part, n x 32 bytes."""
-    cache = store.root / ".kit" / f"likeness-{store.dataset.name}-train"
+    cache = store.own / f"likeness-{store.dataset.name}-train"
     return hashes(store.dataset, index.root, index.train["files"].array, cache, console)
 
 

@@ -9,7 +9,7 @@ from kit.errors import KitError
 from kit.files import read_json, write_json
 from kit.hooks.registry import Registry
 from kit.hooks.specs import Competition, DatasetSpec
-from kit.paths import data_dir
+from kit.paths import OWN, data_dir
 
 if TYPE_CHECKING:
     from kit.data.index import Index
@@ -27,7 +27,7 @@ def data_state(root: Path) -> str:
 
 @dataclass(frozen=True)
 class Store:
-    """The data of one competition. `.kit/` in its folder is kit's own; the rest is as Kaggle laid it out."""
+    """The data of one competition. `own` in its folder is kit's; the rest is as Kaggle laid it out."""
 
     competition: Competition
     dataset: DatasetSpec
@@ -39,6 +39,11 @@ class Store:
         competition = registry.competitions.get(name)
         spec = registry.datasets.get(dataset or competition.dataset)
         return cls(competition, spec, data_dir(competition.slug))
+
+    @property
+    def own(self) -> Path:
+        """The folder of what kit itself keeps beside the data."""
+        return self.root / OWN
 
     @property
     def note(self) -> dict[str, str]:
@@ -62,7 +67,7 @@ class Store:
 
     def files(self) -> list[str]:
         """The files that kit put there, relative to the folder."""
-        path = self.root / ".kit" / "files.txt"
+        path = self.own / "files.txt"
         return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
 
     def set_origin(self, origin: Origin, source: str, digest: str = "") -> None:
@@ -70,7 +75,7 @@ class Store:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         note = {"origin": origin, "source": source, "digest": digest, "at": now}
         write_json(_origin_file(self.root), note)
-        (self.root / ".kit" / "unfinished.json").unlink(missing_ok=True)
+        (self.own / "unfinished.json").unlink(missing_ok=True)
 
     def index(self) -> "Index":
         """Read the index; data that is not there is a `KitError` with the command that brings it."""
@@ -99,11 +104,11 @@ class Store:
 
 
 def _origin_file(root: Path) -> Path:
-    return root / ".kit" / "origin.json"
+    return root / OWN / "origin.json"
 
 
 def _read_note(root: Path) -> dict[str, str]:
-    for path in (_origin_file(root), root / ".kit" / "unfinished.json"):
+    for path in (_origin_file(root), root / OWN / "unfinished.json"):
         if path.is_file():
             note: dict[str, str] = {"digest": "", **read_json(path)}
             # What kit called the miniature before its format 2.

@@ -12,7 +12,7 @@ from kit.decision.rule import best_method, nesting_folds
 from kit.errors import KitError, nearest
 from kit.files import write_json
 from kit.hooks.specs import MetricSpec
-from kit.scoring.metrics import score_with_interval
+from kit.scoring.interval import score_with_interval
 from kit.scoring.predictions import Predictions
 from kit.task import MULTICLASS, MULTILABEL, Task, task_of
 

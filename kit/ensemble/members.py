@@ -18,7 +18,7 @@ from kit.decision.tune import has_rule
 from kit.errors import KitError
 from kit.files import sha256, write_json
 from kit.run import Run
-from kit.scoring.metrics import score_with_interval
+from kit.scoring.interval import score_with_interval
 from kit.scoring.predictions import Predictions
 
 # What a blend takes over from the record of its first run.

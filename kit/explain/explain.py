@@ -14,8 +14,9 @@ from kit.errors import KitError, nearest
 from kit.explain.cam import METHODS, at_size, cam_layer, raw_maps
 from kit.explain.layers import Layer, chosen_layers, find_layers
 from kit.inference.load import load_fold
-from kit.pixels.batches import Loader, ordered_plan
+from kit.pixels.batches import Loader
 from kit.pixels.pack import Split, frame_of
+from kit.pixels.sampler import ordered_plan
 from kit.pixels.samples import samples_of
 
 SPLITS: tuple[Split, ...] = ("train", "test")

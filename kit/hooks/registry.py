@@ -1,5 +1,6 @@
 """Specs by name: the one place where a command finds what plugins brought."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -56,7 +57,7 @@ class Specs(Generic[S]):
             if len(given) > 1
         }
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[S]:
         """The specs, sorted by name, without those whose name clashes."""
         return iter(sorted({spec.name: spec for spec in self._usable().values()}.values(), key=lambda spec: spec.name))
 

@@ -12,9 +12,9 @@ from kit.data.open_run import OpenRun
 from kit.decision.apply import predict_fold, rule_of
 from kit.inference.forward import forward_views
 from kit.inference.load import load_fold
-from kit.inference.views import Scale, scaled_samples
-from kit.scoring.metrics import classification_table
+from kit.inference.tta import Scale, scaled_samples
 from kit.scoring.predictions import Predictions
+from kit.scoring.table import classification_table
 from kit.submission.write import postprocessed
 from kit.task import HALF
 

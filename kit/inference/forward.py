@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from kit.config import TrainConfig
-from kit.inference.views import Scale, View
+from kit.inference.tta import Scale, View
 from kit.model import distributed
 from kit.model.build import Model
 from kit.model.network import Output
-from kit.pixels.batches import Loader, ordered_plan
+from kit.pixels.batches import Loader
+from kit.pixels.sampler import ordered_plan
 from kit.pixels.samples import Samples
 
 

@@ -13,7 +13,7 @@ from kit.errors import KitError
 from kit.inference.forward import forward_views
 from kit.inference.load import load_fold
 from kit.inference.nearest import Centres
-from kit.inference.views import Scale, scaled_samples
+from kit.inference.tta import Scale, scaled_samples
 from kit.pixels.batches import Loader
 from kit.pixels.samples import samples_of
 from kit.run import Run

@@ -171,6 +171,6 @@ def _unzipped(store: Store, path: Path, name: str) -> Path:
 
 
 def _folder(store: Store) -> Path:
-    folder = store.root / ".kit" / "download"
+    folder = store.own / "download"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

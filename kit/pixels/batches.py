@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from kit.config import TrainConfig
+from kit.pixels.sampler import Plan
 from kit.pixels.samples import Samples
 from kit.pixels.warp import DeviceWarp, draw, gather, warp_normalized
 
 # The steps of a configuration, done as one warp; or a person's own (image, seed) -> image.
 Augment = TrainConfig | Callable[[np.ndarray, int], np.ndarray]
-Plan = Sequence[tuple[np.ndarray, np.ndarray]]
 
 
 class Batch(NamedTuple):
@@ -178,55 +178,6 @@ def _start_worker(worker: int) -> None:
     cv2.setNumThreads(0)
     # A terminal sends Ctrl-C to workers too; only the training process may decide when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def training_plan(
-    count: int,
-    batch_size: int,
-    seed: tuple[int, ...],
-    accumulate: int = 1,
-    weights: np.ndarray | None = None,
-    min_rows: int = 2,
-) -> list[list[tuple[np.ndarray, np.ndarray]]]:
-    """An epoch: for each step its batches of (rows, seeds of their augmentation), `accumulate` of them or fewer.
-
-    Without `weights` every one of `count` rows comes once in a random order; with them as many rows are drawn with
-    these probabilities. No step but an only one has fewer rows than `least`: batch normalisation can't work on one
-    alone, nor can several processes share fewer than two each.
-    """
-    random = np.random.default_rng(seed)
-    order = random.permutation(count) if weights is None else random.choice(count, count, p=weights)
-    seeds = random.integers(0, 2**31, count)
-    edges = list(range(0, count, batch_size * accumulate))
-    if len(edges) > 1 and count - edges[-1] < min_rows:
-        edges.pop()
-    plan = []
-    for start, end in zip(edges, [*edges[1:], count], strict=True):
-        parts = max(1, min(accumulate, -(-(end - start) // batch_size), (end - start) // min_rows))
-        plan.append(
-            list(zip(np.array_split(order[start:end], parts), np.array_split(seeds[start:end], parts), strict=True))
-        )
-    return plan
-
-
-def balanced_weights(targets: np.ndarray) -> np.ndarray:
-    """Probabilities with which every class is drawn equally often; a row of several classes counts by its rarest.
-
-    Targets as `Index.targets` gives them: class numbers n, or nxK of 0 and 1 (binary nx1: two classes).
-    """
-    if targets.ndim == 2 and targets.shape[1] == 1:
-        targets = targets[:, 0].astype(np.int64)
-    hot = targets if targets.ndim == 2 else np.eye(int(targets.max()) + 1, dtype=np.float32)[targets]
-    share = 1 / np.maximum(hot.sum(0), 1)
-    weights = np.where(hot > 0, share, 0).max(1)
-    # Rows without any label are drawn as often as the average row.
-    weights[weights == 0] = weights[weights > 0].mean() if (weights > 0).any() else 1
-    return weights / weights.sum()
-
-
-def ordered_plan(rows: np.ndarray, batch_size: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Rows in their order, in batches, for validation and prediction."""
-    return [(rows[a : a + batch_size], rows[:0]) for a in range(0, len(rows), batch_size)]
 
 
 class Normalize(nn.Module):

@@ -12,7 +12,6 @@ those are read back, held against their checksums, and kept. Only a whole pack g
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -33,12 +32,13 @@ from kit import __version__
 from kit.config import TrainConfig
 from kit.console import Console
 from kit.console import size as in_bytes
+from kit.data.images import read_sample
 from kit.data.index import Index
 from kit.data.store import Store
 from kit.errors import DISK, INTERRUPTED, KitError
-from kit.files import read_json, write_bytes, write_json
+from kit.files import locked, read_json, write_bytes, write_json
 from kit.hooks.specs import DatasetSpec
-from kit.pixels.pack_workers import Job, Layout, MixedSizesError, Workers, read_sample
+from kit.pixels.pack_workers import Job, Layout, MixedSizesError, Workers
 
 FORMAT = 1
 Split = Literal["train", "test", "external", "controls"]
@@ -181,7 +181,7 @@ class _Wanted:
         for probe in probes:
             digest.update(repr(probe.shape).encode() + probe.tobytes())
         _hash_states(digest, index.root, files)
-        folder, native = store.root / ".kit" / "packed", height if height == width else 0
+        folder, native = store.own / "packed", height if height == width else 0
         slug = store.competition.slug
         return cls(slug, dataset, split, size, index.root, files, folder, native, digest.hexdigest())
 
@@ -201,19 +201,16 @@ class _Wanted:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            file = (self.folder / f"{self.dataset.name}-{self.split}.lock").open("a")
+            path = self.folder / f"{self.dataset.name}-{self.split}.lock"
+            path.touch()
         except OSError as error:
             raise KitError(
                 f"{self.folder} can't be written ({error.strerror}): make it writable, or have the data elsewhere by "
                 f"KIT_DATA, or train with --set pack=false",
                 DISK,
             ) from None
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                console.say(f"pack {self.split}: another process makes it: waiting for it")
-                fcntl.flock(file, fcntl.LOCK_EX)
+        waiting = f"pack {self.split}: another process makes it: waiting for it"
+        with locked(path, on_wait=lambda: console.say(waiting)):
             yield
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from kit.data.images import resize
+from kit.data.images import read_sample, resize
 from kit.data.verify import cores
 from kit.errors import DISK, KitError
 from kit.hooks.specs import DatasetSpec
@@ -86,18 +86,6 @@ class Job:
     root: Path
     dataset: DatasetSpec
     native: int | None = None
-
-
-def read_sample(dataset: DatasetSpec, root: Path, files: Files) -> np.ndarray:
-    """One sample as HxWxC uint8 of its native size; what can't be read, or is read as something else, is a `KitError`
-    that names the file."""
-    image = dataset.read(tuple([root / name for name in files]))
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != dataset.channels:
-        raise KitError(
-            f"{root / files[0]}: read as {image.dtype} {image.shape}, dataset {dataset.name} promises "
-            f"uint8 with {dataset.channels} channels: kit check names all such files"
-        )
-    return image
 
 
 class Workers:

@@ -14,14 +14,13 @@ import pandas as pd
 
 from kit.config import TrainConfig
 from kit.console import Console
-from kit.data.images import resize
+from kit.data.images import read_sample, resize
 from kit.data.index import Index
 from kit.data.store import Store
 from kit.errors import KitError
 from kit.files import atomic
 from kit.hooks.specs import DatasetSpec
 from kit.pixels.pack import Packed, Split, frame_of, packs_for
-from kit.pixels.pack_workers import read_sample
 
 IMAGES = 1000
 SEED = 0
@@ -140,7 +139,7 @@ def _moments(
     if pack is None:
         return _measured(_read(store, index, split, config.size), len(frame_of(index, split)), split, console)
     name = hashlib.sha256(pack.digest.encode()).hexdigest()[:16]
-    path = store.root / ".kit" / f"statistics-{store.dataset.name}-{split}-{pack.size}-{name}.npy"
+    path = store.own / f"statistics-{store.dataset.name}-{split}-{pack.size}-{name}.npy"
     if not path.is_file():
         for old in path.parent.glob(f"statistics-{store.dataset.name}-{split}-{pack.size}-*.npy"):
             old.unlink()

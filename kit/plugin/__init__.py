@@ -5,6 +5,7 @@ The bodies of its functions import from the modules beside this one (`kit.plugin
 """
 
 from kit.hooks.hookspecs import hookimpl
+from kit.hooks.lazy import lazy
 from kit.hooks.specs import (
     Competition,
     DatasetSpec,
@@ -38,4 +39,5 @@ __all__ = [
     "Tracker",
     "TrackerSpec",
     "hookimpl",
+    "lazy",
 ]

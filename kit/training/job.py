@@ -12,7 +12,8 @@ from kit.hooks.specs import MetricSpec, Tracker
 from kit.model import distributed
 from kit.model.build import Model
 from kit.model.checkpoint import Checkpoints
-from kit.pixels.batches import Augment, Loader, Plan, balanced_weights, training_plan
+from kit.pixels.batches import Augment, Loader
+from kit.pixels.sampler import Plan, balanced_weights, training_plan
 from kit.pixels.samples import Samples
 from kit.training.forecast import Forecast
 

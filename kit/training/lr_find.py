@@ -14,7 +14,8 @@ from kit.errors import KitError
 from kit.hooks.registry import Registry
 from kit.model.build import build_model, normalization_of, seed_everything
 from kit.pixels.augment import make_augment
-from kit.pixels.batches import Loader, training_plan
+from kit.pixels.batches import Loader
+from kit.pixels.sampler import training_plan
 from kit.pixels.samples import samples_of
 from kit.training.optim import freeze_body
 from kit.training.stepper import Stepper

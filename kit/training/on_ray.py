@@ -6,14 +6,12 @@ All nodes must see the folders of data and runs at the same absolute paths, on a
 """
 
 import contextlib
-import fcntl
 import importlib.util
 import os
 import platform
 import secrets
 import socket
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from kit.console import Console, Waiting, duration, logged_text
 from kit.data.index import Index
 from kit.data.open_run import OpenRun
 from kit.errors import DISK, KitError
+from kit.files import locked
 from kit.hooks.registry import Registry
 from kit.model.checkpoint import Checkpoints
 from kit.paths import data_root
@@ -32,7 +31,7 @@ from kit.pixels.pack import Split, packs_for
 from kit.run import Run
 from kit.training.interrupt import Interrupt
 from kit.training.start import training_index
-from kit.training.train import fold_result, forecast_of, train_one
+from kit.training.train import forecast_of, train_one
 
 # How often a fold is tried again after its worker has died; a lack of memory is tried again without end by Ray itself.
 RETRIES = 3
@@ -216,7 +215,7 @@ def _tell(logs: dict[int, _Log], tasks: dict[Any, int], waiting: Waiting, consol
 
 
 def _say_result(run: Run, fold: int, console: Console) -> None:
-    result = fold_result(run, fold)
+    result = run.result(fold)
     if result is None:
         raise KitError(f"fold {fold} has ended on Ray, but {run.path} has no result of it: {_SHARED}")
     score = "undefined" if result["score"] is None else f"{result['score']:.4f}"
@@ -279,8 +278,10 @@ def _train(path: Path, fold: int, threads: int, gpus: float, versions: str, comm
     torch.set_num_threads(threads)
     registry, console, run = Registry(), Console(), Run.open(path)
     run.fold_dir(fold).mkdir(exist_ok=True)
-    with _only_here(run, fold), console.log_to(run.fold_dir(fold) / "log.txt"):
-        if fold_result(run, fold) is None:
+    # A worker that Ray takes for dead may still write, and so may the children of a killed one.
+    busy = f"fold {fold} of run {run.id} is still being trained by another worker: wait for it or stop it"
+    with locked(run.fold_dir(fold) / ".lock", busy, LOCK), console.log_to(run.fold_dir(fold) / "log.txt"):
+        if run.result(fold) is None:
             content = Checkpoints(run.fold_dir(fold)).content
             start = f"from step {content['state']['step']}" if content else "from the start"
             console.say(
@@ -290,21 +291,3 @@ def _train(path: Path, fold: int, threads: int, gpus: float, versions: str, comm
                 opened = OpenRun(registry, run)
                 index = training_index(opened.store, run.config, console)
                 train_one(opened, index, fold, forecast_of(opened, index, [fold], console), interrupt, console)
-
-
-@contextlib.contextmanager
-def _only_here(run: Run, fold: int) -> Iterator[None]:
-    """Hold the fold: a worker that Ray takes for dead may still write, and so may the children of a killed one."""
-    with (run.fold_dir(fold) / ".lock").open("a") as file:
-        until = time.monotonic() + LOCK
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise KitError(
-                        f"fold {fold} of run {run.id} is still being trained by another worker: wait for it or stop it"
-                    ) from None
-                time.sleep(0.2)
-        yield

@@ -15,7 +15,7 @@ from kit.console import Console
 from kit.data.external import external_rows
 from kit.data.index import Index, rows_of
 from kit.data.open_run import OpenRun
-from kit.files import read_json, write_json
+from kit.files import write_json
 from kit.hooks.specs import MetricSpec, Tracker
 from kit.model import distributed
 from kit.model.build import Model, build_model, seed_everything
@@ -25,7 +25,7 @@ from kit.pixels.pack import packs_for
 from kit.pixels.samples import Samples, samples_of
 from kit.pixels.statistics import row_statistics
 from kit.run import Run
-from kit.scoring.metrics import score_with_interval
+from kit.scoring.interval import score_with_interval
 from kit.scoring.predictions import Predictions, out_of_fold
 from kit.training.forecast import Forecast
 from kit.training.history import train_seconds
@@ -76,7 +76,7 @@ def train(
         score = _close(opened, index, console)
         # A rule was made from fewer folds, if there is one.
         run.update(state="finished", score=score, decision=None)
-        results = {str(fold): fold_result(run, fold) or {} for fold in planned}
+        results = {str(fold): run.result(fold) or {} for fold in planned}
         _say_score(score, [result["score"] for result in results.values()], console)
     return {"run": run.id, "path": str(run.path), "score": score, "folds": results}
 
@@ -96,7 +96,7 @@ def _plan(run: Run, config: TrainConfig, only_fold: int | None) -> tuple[list[in
         planned = sorted([*planned, valid_fold(only_fold, config.folds)])
     run.update(state="running", planned=planned)
     (run.path / ".lost").unlink(missing_ok=True)
-    return planned, [fold for fold in planned if fold_result(run, fold) is None]
+    return planned, [fold for fold in planned if run.result(fold) is None]
 
 
 def _say_score(score: dict[str, Any], by_fold: list[float | None], console: Console) -> None:
@@ -104,13 +104,6 @@ def _say_score(score: dict[str, Any], by_fold: list[float | None], console: Cons
     value, *folds = ("undefined" if each is None else f"{each:.4f}" for each in (score["value"], *by_fold))
     console.say(f"out-of-fold {score['metric']}: {value}{interval} over {score['ids']} ids")
     console.say(f"by fold: {', '.join(folds)}")
-
-
-def fold_result(run: Run, fold: int) -> dict[str, Any] | None:
-    """What a finished fold ended with; None for one that is not finished."""
-    path = run.fold_dir(fold) / "result.json"
-    result: dict[str, Any] | None = read_json(path) if path.is_file() else None
-    return result
 
 
 def forecast_of(opened: OpenRun, index: Index, folds: list[int], console: Console) -> Forecast:

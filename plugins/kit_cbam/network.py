@@ -10,6 +10,7 @@ from kit.errors import KitError
 from kit.plugin import ModelRequest
 from kit.plugin.network import Network, widen_stem
 from kit_torchvision.networks import body_of, weights
+from kit_torchvision.networks import offline as weights_are_there
 
 # All gates start at sigmoid(4) = .98: the network starts as a ResNet50, and its pretrained weights keep their meaning.
 OPEN = 4.0
@@ -93,3 +94,8 @@ def _open_gates(network: nn.Module) -> None:
             # Its output is added up for the average and the maximum.
             nn.init.zeros_(module.excite.weight)
             nn.init.constant_(module.excite.bias, OPEN / 2)
+
+
+def offline(name: str) -> bool:
+    """Return whether the weights of the ResNet50 that it extends lie on this disk."""
+    return weights_are_there("resnet50")

@@ -130,6 +130,18 @@ def _averages(network: Any) -> bool:
     return bool(pooled.shape == average.shape and torch.allclose(pooled, average, atol=1e-6))
 
 
+def statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel by which a network's weights want images normalised."""
+    known = facts(name)
+    return known.mean, known.std
+
+
+def names(pattern: str) -> list[str]:
+    """List architectures; a pattern with a dot lists pretrained weights by their tags (`timm/resnet50.*`)."""
+    found = timm.list_models(pattern.split("/", 1)[1], pretrained="." in pattern)
+    return [f"timm/{name}" for name in found]
+
+
 def offline(name: str) -> bool | None:
     """Whether the weights of `timm/<name>` lie on this disk; None where timm has none."""
     known = facts(name)

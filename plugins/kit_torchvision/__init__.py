@@ -1,11 +1,6 @@
 """Networks of torchvision with their ImageNet weights."""
 
-from typing import TYPE_CHECKING
-
-from kit.plugin import ModelRequest, ModelSpec, hookimpl
-
-if TYPE_CHECKING:
-    from torch import nn
+from kit.plugin import ModelSpec, hookimpl, lazy
 
 NAMES = (
     "densenet121",
@@ -26,19 +21,8 @@ NAMES = (
 )
 
 
-def _build(request: ModelRequest) -> "nn.Module":
-    from kit_torchvision.networks import build
-
-    return build(request)
-
-
-def _offline(name: str) -> bool:
-    from kit_torchvision.networks import weights_file
-
-    return weights_file(name).is_file()
-
-
 @hookimpl
 def kit_models() -> list[ModelSpec]:
     """The networks of the original works, by torchvision's names."""
-    return [ModelSpec(name, _build, "torchvision", offline=_offline) for name in NAMES]
+    build, offline = lazy("kit_torchvision.networks:build"), lazy("kit_torchvision.networks:offline")
+    return [ModelSpec(name, build, "torchvision", offline=offline) for name in NAMES]

@@ -77,3 +77,8 @@ def _fetch(url: str, path: Path, prefix: str, name: str) -> None:
         ) from None
     finally:
         socket.setdefaulttimeout(before)
+
+
+def offline(name: str) -> bool:
+    """Return whether the weights of a network lie on this disk."""
+    return weights_file(name).is_file()

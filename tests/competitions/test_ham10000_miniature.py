@@ -11,7 +11,7 @@ from PIL import Image
 
 import kit_ham10000
 from kit import testing
-from kit_ham10000 import sample
+from kit_ham10000 import miniature
 from kit_ham10000.dataset import CLASSES, SITES
 
 SPEC = kit_ham10000.kit_datasets()[0]
@@ -19,16 +19,16 @@ FACTS = ["dx", "dx_type", "age", "sex", "localization"]
 
 
 @pytest.fixture(scope="module")
-def miniature(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample of seed 0; tests only read it."""
     root = tmp_path_factory.mktemp("ham10000")
-    sample.write_miniature(root, 0)
+    miniature.write_miniature(root, 0)
     return root
 
 
 @pytest.fixture(scope="module")
-def metadata(miniature: Path) -> pd.DataFrame:
-    return pd.read_csv(miniature / "HAM10000_metadata.csv")
+def metadata(folder: Path) -> pd.DataFrame:
+    return pd.read_csv(folder / "HAM10000_metadata.csv")
 
 
 def small(root: Path, ids: pd.Series) -> np.ndarray:
@@ -39,25 +39,25 @@ def small(root: Path, ids: pd.Series) -> np.ndarray:
     return flat / np.linalg.norm(flat, axis=1, keepdims=True)
 
 
-def test_it_has_the_real_layout(miniature: Path, metadata: pd.DataFrame) -> None:
+def test_it_has_the_real_layout(folder: Path, metadata: pd.DataFrame) -> None:
     parts = ["HAM10000_images_part_1", "HAM10000_images_part_2"]
-    names = sorted(path.name for path in miniature.iterdir())
+    names = sorted(path.name for path in folder.iterdir())
     assert names == [*parts, "HAM10000_metadata.csv", "ISIC2018_Task3_Test_Input"]
     assert list(metadata) == ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization"]
-    first, second = (sorted(path.stem for path in (miniature / part).iterdir()) for part in parts)
+    first, second = (sorted(path.stem for path in (folder / part).iterdir()) for part in parts)
     assert (len(first), len(second)) == (136, 136)
     assert max(first) < min(second)
     assert sorted(metadata["image_id"]) == first + second
     assert metadata["image_id"].tolist() != first + second
     assert metadata["image_id"].str.fullmatch(r"ISIC_00\d{5}").all()
     assert metadata["lesion_id"].str.fullmatch(r"HAM_\d{7}").all()
-    for path in list(miniature.rglob("*.jpg"))[::40]:
+    for path in list(folder.rglob("*.jpg"))[::40]:
         with Image.open(path) as image:
             assert (image.size, image.mode, image.format) == ((64, 48), "RGB", "JPEG")
 
 
-def test_the_index_takes_all_of_it(miniature: Path) -> None:
-    index = SPEC.index(miniature)
+def test_the_index_takes_all_of_it(folder: Path) -> None:
+    index = SPEC.index(folder)
     assert not any(index.missing.values())
     assert (len(index.train), len(index.test)) == (272, 70)
     assert index.class_counts() == {"mel": 30, "nv": 129, "bcc": 24, "akiec": 21, "bkl": 32, "df": 18, "vasc": 18}
@@ -87,7 +87,7 @@ def test_what_is_unknown_is_written_as_in_reality(metadata: pd.DataFrame) -> Non
 
 def test_age_and_site_follow_the_kind() -> None:
     """Over ten miniatures; means and shares are those of the real metadata, ages cut off at 0 and 85."""
-    drawn = pd.concat([sample.draw_metadata(np.random.default_rng(seed)) for seed in range(10)])
+    drawn = pd.concat([miniature.draw_metadata(np.random.default_rng(seed)) for seed in range(10)])
     real = {"mel": 61, "nv": 46, "bcc": 67, "akiec": 67, "bkl": 64, "df": 53, "vasc": 51}
     age = drawn.groupby("dx")["age"].mean()
     assert age.to_dict() == pytest.approx(real, abs=5)
@@ -99,10 +99,10 @@ def test_age_and_site_follow_the_kind() -> None:
     assert in_face["nv"] == 0
 
 
-def test_the_truth_of_the_test_part_is_hidden_and_known(miniature: Path) -> None:
-    truth = sample.test_truth(0)
+def test_the_truth_of_the_test_part_is_hidden_and_known(folder: Path) -> None:
+    truth = miniature.test_truth(0)
     assert list(truth) == ["image_id", "dx"]
-    assert truth["image_id"].tolist() == SPEC.index(miniature).test["id"].tolist()
+    assert truth["image_id"].tolist() == SPEC.index(folder).test["id"].tolist()
     assert truth["dx"].value_counts().to_dict() == {
         "nv": 30,
         "mel": 10,
@@ -112,14 +112,14 @@ def test_the_truth_of_the_test_part_is_hidden_and_known(miniature: Path) -> None
         "df": 4,
         "vasc": 4,
     }
-    assert truth.equals(sample.test_truth(0))
-    assert not truth.equals(sample.test_truth(1))
-    texts = [path.read_text() for path in miniature.rglob("*") if path.is_file() and path.suffix != ".jpg"]
+    assert truth.equals(miniature.test_truth(0))
+    assert not truth.equals(miniature.test_truth(1))
+    texts = [path.read_text() for path in folder.rglob("*") if path.is_file() and path.suffix != ".jpg"]
     assert not any(truth["image_id"].iat[0] in text for text in texts)
 
 
-def test_images_of_a_lesion_are_alike_and_not_equal(miniature: Path, metadata: pd.DataFrame) -> None:
-    images = small(miniature, metadata["image_id"])
+def test_images_of_a_lesion_are_alike_and_not_equal(folder: Path, metadata: pd.DataFrame) -> None:
+    images = small(folder, metadata["image_id"])
     alike = images @ images.T
     np.fill_diagonal(alike, -1)
     lesion = metadata["lesion_id"].to_numpy()
@@ -156,22 +156,22 @@ def recall(kind: np.ndarray, found: np.ndarray) -> float:
 def test_kinds_can_be_told_from_other_lesions_but_not_all() -> None:
     rng = np.random.default_rng(0)
     kind = np.repeat(CLASSES, 30)
-    table = np.array([features(sample.photograph(rng, sample.draw_lesion(rng, dx))) for dx in kind])
+    table = np.array([features(miniature.photograph(rng, miniature.draw_lesion(rng, dx))) for dx in kind])
     first = np.arange(len(kind)) % 30 < 20
     found = nearest_kind(table[first], kind[first], table[~first])
     assert 0.4 < recall(kind[~first], found) < 0.9  # chance is .143
 
 
-def test_the_truth_is_that_of_the_images(miniature: Path, metadata: pd.DataFrame) -> None:
-    files = {path.stem: path for path in miniature.rglob("*.jpg")}
-    truth = sample.test_truth(0)
+def test_the_truth_is_that_of_the_images(folder: Path, metadata: pd.DataFrame) -> None:
+    files = {path.stem: path for path in folder.rglob("*.jpg")}
+    truth = miniature.test_truth(0)
     learned, judged = (
         np.array([features(np.asarray(Image.open(files[id_]))) for id_ in table["image_id"]])
         for table in (metadata, truth)
     )
     found = nearest_kind(learned, metadata["dx"].to_numpy(), judged)
     assert recall(truth["dx"].to_numpy(), found) > 0.4
-    assert recall(sample.test_truth(1)["dx"].to_numpy(), found) < 0.3
+    assert recall(miniature.test_truth(1)["dx"].to_numpy(), found) < 0.3
 
 
 def test_folds_have_three_lesions_of_each_kind_and_a_random_split_leaks(kit: Callable[..., Any]) -> None:
@@ -195,7 +195,7 @@ def test_folds_have_three_lesions_of_each_kind_and_a_random_split_leaks(kit: Cal
 
 
 def test_it_conforms_and_repeats(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(sample, "LESIONS", dict.fromkeys(CLASSES, (2, 1, 0, 0)))
-    monkeypatch.setattr(sample, "TEST", dict.fromkeys(CLASSES, 1))
+    monkeypatch.setattr(miniature, "LESIONS", dict.fromkeys(CLASSES, (2, 1, 0, 0)))
+    monkeypatch.setattr(miniature, "TEST", dict.fromkeys(CLASSES, 1))
     index = testing.check_dataset(SPEC, tmp_path)
     testing.check_submission(kit_ham10000.kit_submissions()[0], index)

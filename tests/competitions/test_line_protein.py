@@ -9,14 +9,14 @@ import pytest
 from sklearn.metrics import f1_score
 
 from kit.scoring.predictions import Predictions
-from kit_protein import sample
+from kit_protein import miniature
 
 NAME = "human-protein-atlas-image-classification"
 
 
 def test_the_line_with_json_everywhere(kit, tmp_path, monkeypatch):
     for name, value in (("TRAIN", 150), ("TEST", 12), ("TWINS", 4), ("LEAST", {"train": 3, "test": 0})):
-        monkeypatch.setattr(sample, name, value)
+        monkeypatch.setattr(miniature, name, value)
     data = tmp_path / "data" / NAME
     assert kit("download", "hpa", "--miniature", "--json").json["train"] == 150
     assert kit("check", "protein", "--json").json["ok"]

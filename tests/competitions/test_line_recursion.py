@@ -16,11 +16,11 @@ def test_the_judged_line(kit, tmp_path, seed):
     kit("explore", "recursion")
     assert kit("folds", "recursion", "--folds", 3, "--verify", "--json").json["groups_spanning_folds"] == 0
     by_experiment = kit("train", "recursion", "--folds", 3, "--json").json["score"]["value"]
-    evaluated = kit("evaluate", "--plates", "--json").json
+    evaluated = kit("evaluate", "--postprocess", "--json").json
     assert evaluated["accuracy"] == pytest.approx(by_experiment)
-    assert evaluated["with_plates"] >= 1.5 * by_experiment
+    assert evaluated["postprocessed"] >= 1.5 * by_experiment
     kit("predict")
-    submitted = kit("submit", "--plates", "--dry-run", "--json").json
+    submitted = kit("submit", "--postprocess", "--dry-run", "--json").json
     assert submitted["valid"]
     truth = pd.read_csv(tmp_path / "data" / NAME / ".kit" / "sample_test_labels.csv").set_index("id_code")["sirna"]
     given = pd.read_csv(Path(submitted["path"])).set_index("id_code")["sirna"]

@@ -8,26 +8,26 @@ from PIL import Image
 import kit_protein
 from kit import testing
 from kit.data.near_duplicates import NEAR, perceptual_hash
-from kit_protein import sample
+from kit_protein import miniature
 
 
 @pytest.fixture
 def few(monkeypatch):
     """A reduced miniature: every class once, two fields twice."""
     for name, value in (("TRAIN", 44), ("TEST", 6), ("TWINS", 2), ("LEAST", {"train": 1, "test": 0})):
-        monkeypatch.setattr(sample, name, value)
+        monkeypatch.setattr(miniature, name, value)
 
 
 def drawn(seed: int, *labels: int) -> np.ndarray:
     """The four channels of a field of these labels, as photographed."""
     rng = np.random.default_rng([seed, 7])
-    return sample.photograph(rng, sample.draw_light(rng, labels), (0, 0))
+    return miniature.photograph(rng, miniature.draw_light(rng, labels), (0, 0))
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_every_class_has_its_images_and_labels_are_as_many_as_in_reality(seed):
     for count, least in ((980, 12), (200, 2)):
-        labels = sample.choose_labels(np.random.default_rng(seed), count, least)
+        labels = miniature.choose_labels(np.random.default_rng(seed), count, least)
         assert len(labels) == count
         counts = np.bincount(np.concatenate(labels), minlength=28)
         assert counts.min() >= least
@@ -41,7 +41,7 @@ def test_every_class_has_its_images_and_labels_are_as_many_as_in_reality(seed):
 
 def test_labels_come_together_as_they_do_in_reality():
     """Lifts P(a, b) / P(a) P(b), counted by hand in the real train.csv."""
-    labels = sample.choose_labels(np.random.default_rng(0), 5000, 12)
+    labels = miniature.choose_labels(np.random.default_rng(0), 5000, 12)
     hot = np.zeros((len(labels), 28))
     for row, numbers in enumerate(labels):
         hot[row, list(numbers)] = 1
@@ -75,7 +75,7 @@ def test_frequent_pairs_keep_their_order():
         (14, 25): 157,
         (21, 22): 125,
     }
-    labels = sample.choose_labels(np.random.default_rng(0), 5000, 12)
+    labels = miniature.choose_labels(np.random.default_rng(0), 5000, 12)
     drawn_too = [sum(a in row and b in row for row in labels) for a, b in real]
     assert np.corrcoef(np.log(list(real.values())), np.log(drawn_too))[0, 1] > 0.9
 
@@ -83,13 +83,13 @@ def test_frequent_pairs_keep_their_order():
 def test_the_label_sets_are_the_real_ones(archives):
     table = pd.read_csv(archives / "protein_train_full.csv")
     real = table["Target"].map(lambda text: tuple(sorted(map(int, text.split())))).value_counts()
-    for entry in sample.LABEL_SETS.split():
+    for entry in miniature.LABEL_SETS.split():
         labels, count = entry.split(":")
         assert real[tuple(map(int, labels.split("+")))] == int(count)
 
 
 def test_it_has_the_real_layout(few, tmp_path):
-    sample.write_miniature(tmp_path, 0)
+    miniature.write_miniature(tmp_path, 0)
     names = sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("."))
     assert names == ["sample_submission.csv", "test", "train", "train.csv"]
     index = kit_protein.kit_datasets()[0].index(tmp_path)
@@ -109,12 +109,12 @@ def test_it_conforms_and_repeats(few, tmp_path):
 
 
 def test_the_full_size_is_within_the_limit():
-    assert sample.TRAIN + sample.TEST <= 1200
-    assert sample.LEAST["train"] >= 12
+    assert miniature.TRAIN + miniature.TEST <= 1200
+    assert miniature.LEAST["train"] >= 12
 
 
 def test_twins_are_near_duplicates_of_equal_labels(few, tmp_path):
-    sample.write_miniature(tmp_path, 3)
+    miniature.write_miniature(tmp_path, 3)
     spec = kit_protein.kit_datasets()[0]
     index = spec.index(tmp_path)
     hashed = np.array([perceptual_hash(spec.likeness(files)) for files in index.paths(index.train)])
@@ -152,7 +152,7 @@ def test_green_tells_where_the_protein_is_and_the_other_colours_do_not():
         for outside in (7, 21, 25):
             assert inside[nuclear].min() > inside[outside].max()
     # One field, two proteins: the light before the photograph differs in green alone.
-    one, other = (sample.draw_light(np.random.default_rng(5), labels) for labels in ((0,), (21,)))
+    one, other = (miniature.draw_light(np.random.default_rng(5), labels) for labels in ((0,), (21,)))
     assert not np.array_equal(one[1], other[1])
     for colour in (0, 2, 3):
         np.testing.assert_array_equal(one[colour], other[colour])

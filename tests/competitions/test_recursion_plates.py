@@ -105,7 +105,7 @@ def test_a_layout_by_chance_is_refused(classes, experiments):
     for name in np.unique(wells.experiment):
         own = wells.experiment == name
         wells.plate[own] = random.permutation(wells.plate[own])
-    with pytest.raises(KitError, match=r"no groups of classes that stay together .* without --plates"):
+    with pytest.raises(KitError, match=r"no groups of classes that stay together .* without --postprocess"):
         wells.learned()
 
 
@@ -167,7 +167,7 @@ def test_plates_may_be_missing_but_not_be_too_many():
     found = find_permutation(values[three], wells.plate[three], wells.groups)
     assert found == dict(zip(wells.plate[three].tolist(), wells.groups[wells.target[three]].tolist(), strict=True))
     wells.plate[0] = 5
-    with pytest.raises(KitError, match="5 plates for 4 groups of classes: submit without --plates"):
+    with pytest.raises(KitError, match="5 plates for 4 groups of classes: submit without --postprocess"):
         find_permutation(values, wells.plate, wells.groups)
 
 

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 import torch
 
-from kit.config import TrainConfig, resolve
+from kit.config import TrainConfig
+from kit.resolve import resolve
 from kit.console import Console
 from kit.data.external import external_rows, left_out, with_external
 from kit.data.folds import folds_of_run
@@ -164,7 +165,7 @@ def test_what_can_not_be_used_is_refused_before_a_run_exists(data, kit, tmp_path
 
 
 def test_channel_statistics_are_those_of_all_pixels(data):
-    from kit.model.build import statistics
+    from kit.model.build import normalization_of
     from kit.pixels.statistics import channel_statistics
 
     store = data.store
@@ -173,7 +174,7 @@ def test_channel_statistics_are_those_of_all_pixels(data):
     np.testing.assert_allclose(mean, pixels.mean(0), atol=1e-6)
     np.testing.assert_allclose(std, pixels.std(0), atol=1e-6)
     config, _ = resolve(store.competition, False, settings=["mean=data", "std=none", "model=small_cnn"])
-    found = statistics(config, Registry(), store.dataset, store.index(), QUIET)
+    found = normalization_of(config, Registry(), store.dataset, store.index(), QUIET)
     assert found == {"mean": mean, "std": [0.25] * 4}
 
 

@@ -91,7 +91,7 @@ def store_of(root: Path, images: list[np.ndarray], groups: list[str | None] | No
         frame["group"] = pd.Series(groups, dtype=object)
     index = Index(root, "binary", ("a", "b"), frame, frame[["id", "files"]], grouped_by="slide" if groups else "")
     spec = DatasetSpec("grey", 1, lambda root: index, read, likeness=lambda files: read(files)[..., 0])
-    return SimpleNamespace(root=root, dataset=spec, competition=SimpleNamespace(name="grey")), index
+    return SimpleNamespace(root=root, own=root / ".kit", dataset=spec, competition=SimpleNamespace(name="grey")), index
 
 
 def read(files: tuple[Path, ...]) -> np.ndarray:

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from helpers.explained_models import VIT, build, model_of
 from kit.errors import KitError
 from kit.explain.cam import BY_GRADIENT, METHODS, at_size, cam_layer, raw_maps
-from kit.explain.explain import heat, overlay
 from kit.explain.layers import Layer, chosen_layers, find_layers
+from kit.explain.picture import heat, overlay
 from kit.model.build import Model
 from kit.model.losses import WeightedSum
 from kit.model.network import Network

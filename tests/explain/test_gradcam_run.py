@@ -15,8 +15,8 @@ from kit.data.folds import folds_of_run
 from kit.data.open_run import OpenRun
 from kit.data.store import Store
 from kit.errors import KitError
-from kit.explain.explain import Explained, explain_run, heat, overlay
-from kit.explain.picture import GAP, HEADING, MARGIN, SIDE, grid, tile
+from kit.explain.explain import Explained, explain_run
+from kit.explain.picture import GAP, HEADING, MARGIN, SIDE, grid, heat, overlay, tile
 from kit.explain.write import write_explained
 from kit.hooks.registry import Registry
 from kit.run import Run, all_runs

@@ -31,10 +31,11 @@ from kit.model.losses import build_loss, loss_terms
 from kit.model.network import Output
 from kit.pixels.batches import Normalize
 from kit.pixels.samples import Samples
+from kit.task import BINARY
 from kit.training.forecast import Forecast
-from kit.training.history import History
 from kit.training.interrupt import Interrupt
-from kit.training.loop import FoldJob, train_fold
+from kit.training.job import FoldJob
+from kit.training.loop import train_fold
 
 COUNT, SIZE = 45, 12
 
@@ -76,7 +77,7 @@ def main(out: Path, settings: dict) -> None:
     )
     registry = Registry()
     loss = build_loss(loss_terms(config.loss, registry, "binary"), LossRequest(config, index, 6))
-    model = Model(Plain(), loss, Normalize([0.5] * 3, [0.5] * 3), Runtime.choose("off"), "binary")
+    model = Model(Plain(), loss, Normalize([0.5] * 3, [0.5] * 3), Runtime.choose("off"), BINARY)
     console = Console(silent=True)
     with tempfile.TemporaryDirectory() as folder, Interrupt("") as interrupt, contextlib.ExitStack() as stack:
         stack.enter_context(distributed.joined())
@@ -89,13 +90,14 @@ def main(out: Path, settings: dict) -> None:
             augment=config,
             metrics=(registry.metrics.get("accuracy"),),
             checkpoints=Checkpoints(Path(folder)),
-            history=History(Path(folder) / "history.csv", console),
-            trackers=[],
+            history=Path(folder) / "history.csv",
+            trackers=(),
             classes=index.classes,
-            forecast=Forecast(1, 0, lambda: 0, console),
+            forecast=Forecast(1, 0, 0, console),
         )
         result = train_fold(job, interrupt, console)
-        row = {key: torch.tensor(job.history.rows[-1][key]) for key in ("train loss", "valid loss")}
+        last = job.checkpoints.content["state"]["history"][-1] if distributed.is_main() else {}
+        row = {key: torch.tensor(last[key]) for key in ("train loss", "valid loss") if last}
         learned = {**model.network.state_dict(), **row, "probabilities": torch.from_numpy(result.probabilities)}
         save_file(
             {key: value.contiguous() for key, value in learned.items()}, out / f"{distributed.rank()}.safetensors"

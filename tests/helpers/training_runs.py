@@ -32,7 +32,7 @@ def learned(run: Run) -> dict[str, str]:
 
 
 def read_history(run: Run, fold: int) -> list[dict]:
-    return Checkpoints(run.fold_dir(fold)).content["progress"]["history"]
+    return Checkpoints(run.fold_dir(fold)).content["state"]["history"]
 
 
 def loop_columns(run: Run) -> list[str]:

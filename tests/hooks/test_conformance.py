@@ -16,7 +16,7 @@ from kit import testing
 from kit.hooks.manager import load_plugins
 from kit.model.network import Network, Output
 from kit.plugin import Finding, LossSpec, ModelSpec, hookimpl
-from kit_histopathology import sample
+from kit_histopathology import miniature
 
 DATASET, SUBMISSION = kit_histopathology.kit_datasets()[0], kit_histopathology.kit_submissions()[0]
 
@@ -24,8 +24,8 @@ DATASET, SUBMISSION = kit_histopathology.kit_datasets()[0], kit_histopathology.k
 @pytest.fixture(scope="module", autouse=True)
 def few_patches():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sample, "TRAIN", 10)
-        patch.setattr(sample, "TEST", 5)
+        patch.setattr(miniature, "TRAIN", 10)
+        patch.setattr(miniature, "TEST", 5)
         yield
 
 
@@ -78,7 +78,7 @@ def _same_ids(root):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"miniature": None}, "no sample"),
+        ({"miniature": None}, "no miniature"),
         ({"miniature": _ignore_seed}, "same bytes for another seed"),
         ({"index": _shuffled}, "differs from call to call"),
         ({"index": _same_ids}, "in train and in test"),

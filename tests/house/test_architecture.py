@@ -27,8 +27,8 @@ ROOMS = (
     ("inference", "ensemble"),
     ("training", "explain", "kaggle"),
     ("reports",),
-    ("testing", "plugin"),
-    ("cli",),
+    ("testing", "cli"),
+    ("plugin",),
     ("__main__",),
 )
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}

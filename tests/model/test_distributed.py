@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from helpers import shared_training
 from kit.model import distributed
-from kit.pixels.batches import training_plan
+from kit.pixels.sampler import training_plan
 
 SCRIPT = Path(shared_training.__file__)
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
@@ -111,7 +111,7 @@ def test_a_run_of_two_processes_is_a_run_like_any(kit, sample):
     assert document["score"]["value"] > 0.8
     assert kit("evaluate", "--json").json["difference"] < 1e-5
     result = json.loads(Path(document["path"], "fold-0/result.json").read_text())
-    assert result["processes"] == 2
+    assert result["world_size"] == 2
     assert len(list(Path(document["path"]).rglob("*.tfevents*"))) == 2, "one writer a fold"
     (run,) = kit("runs", "--json").json["runs"]
     assert run["state"] == "finished"

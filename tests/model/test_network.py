@@ -13,7 +13,7 @@ from kit.config import validate
 from kit.errors import KitError
 from kit.hooks.registry import Registry
 from kit.hooks.specs import ModelRequest
-from kit.model.build import statistics
+from kit.model.build import normalization_of
 from kit.model.network import HEADS, ConcatPoolHead, Network, widen_stem
 
 PLAIN = [spec.name for spec in Registry().models if not spec.name.endswith("/*")]
@@ -325,7 +325,7 @@ def test_networks_of_timm_bring_their_own_statistics():
     for model, mean in ((clip, 0.48145466), ("timm/tf_efficientnet_lite0", 0.5), ("timm/resnet10t", 0.485)):
         config = validate({"competition": "x", "dataset": "x", "loss": "bce", "model": model})
         data: tuple[Any, Any, Any] = (SimpleNamespace(channels=4), None, None)
-        assert statistics(config, Registry(), *data)["mean"][::3] == [mean, mean]
+        assert normalization_of(config, Registry(), *data)["mean"][::3] == [mean, mean]
 
 
 def test_coord_cnn_knows_the_distance_from_the_centre_and_sees_little():

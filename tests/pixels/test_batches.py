@@ -16,10 +16,11 @@ from kit.data.index import Index
 from kit.data.store import Store
 from kit.errors import KitError
 from kit.hooks.specs import Competition, DatasetSpec
-from kit.inference.views import flip
+from kit.inference.tta import flip
 from kit.pixels.augment import Pipeline, load_pipeline, make_augment
-from kit.pixels.batches import Batch, Loader, Normalize, ordered_plan, training_plan
+from kit.pixels.batches import Batch, Loader, Normalize
 from kit.pixels.pack import packs_for
+from kit.pixels.sampler import ordered_plan, training_plan
 from kit.pixels.samples import Samples
 
 

@@ -20,7 +20,7 @@ from kit.hooks.registry import Registry
 from kit.inference.evaluate import evaluate
 from kit.inference.load import load_fold
 from kit.inference.predict import predict_test
-from kit.inference.views import views_of
+from kit.inference.tta import views_of
 from kit.model.build import build_model, seed_everything
 from kit.model.checkpoint import Checkpoints
 from kit.model.network import Output

@@ -14,7 +14,7 @@ from PIL import Image
 
 from kit.console import Console
 from kit.data.index import Index
-from kit.hooks.specs import Task
+from kit.hooks.specs import TaskName
 from kit.plugin import DatasetSpec
 from kit.reports import explore, figures
 
@@ -22,7 +22,7 @@ GENERAL = ["grid", "label-frequency", "mean-images", "brightness"]
 MULTILABEL = ["grid", "label-frequency", "labels-per-image", "label-correlation", "rarest-classes", *GENERAL[2:]]
 
 
-def constant_data(root: Path, task: Task, targets: list[Any], classes: int) -> tuple[DatasetSpec, Index]:
+def constant_data(root: Path, task: TaskName, targets: list[Any], classes: int) -> tuple[DatasetSpec, Index]:
     """Two-channel 10x12 images, all pixels of image i equal to i in the first and 255 - i in the second channel."""
 
     def read(files: tuple[Path, ...]) -> np.ndarray:
@@ -84,7 +84,7 @@ def test_the_number_of_images_read_is_bounded(tmp_path: Path, monkeypatch: pytes
         ("multilabel", [(1,)], 3),
     ],
 )
-def test_every_task_gets_the_general_pictures(tmp_path: Path, task: Task, targets: list[Any], classes: int) -> None:
+def test_every_task_gets_the_general_pictures(tmp_path: Path, task: TaskName, targets: list[Any], classes: int) -> None:
     spec, index = constant_data(tmp_path, task, targets, classes)
     written = explore.write_pictures(spec, index, tmp_path / "explore", Console(json=True))
     assert [path.stem for path, _ in written] == (MULTILABEL if task == "multilabel" else GENERAL)

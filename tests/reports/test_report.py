@@ -227,8 +227,8 @@ def test_the_rule_that_has_not_seen_a_fold_decides_it(kit, tmp_path, monkeypatch
         reached = values[own] >= rules["by_fold"][str(fold)]["cuts"]
         reached[~reached.any(1), :] = np.eye(3, dtype=bool)[values[own].argmax(1)][~reached.any(1)]
         decided[own] = reached
-    assert [row["given"] for row in report["by_class"]] == decided.sum(0).tolist()
-    assert [row["cut"] for row in report["by_class"]] == rules["rule"]["cuts"]
+    assert [row["predicted"] for row in report["by_class"]] == decided.sum(0).tolist()
+    assert [row["threshold"] for row in report["by_class"]] == rules["rule"]["thresholds"]
     assert report["decision"] == find_run(run.id).record["decision"]
     assert report["summary"]["f1"] == pytest.approx(report["decision"]["value"])
 

@@ -13,7 +13,7 @@ from kit.reports.page.curves import BINS, Ranked, calibration, class_curve, macr
 from kit.reports.page.document import document_of, subjects_of
 from kit.reports.page.scored import Scored
 from kit.reports.page.suspects import find_suspects
-from kit.scoring.ranking import sample_losses
+from kit.task import TASKS
 
 
 def scored(task: str, truth: np.ndarray, probabilities: np.ndarray, decided: np.ndarray) -> Scored:
@@ -28,7 +28,7 @@ def scored(task: str, truth: np.ndarray, probabilities: np.ndarray, decided: np.
         truth,
         decided,
         probabilities,
-        sample_losses(task, target, values),
+        TASKS[task].losses(target, values),
     )
 
 
@@ -147,12 +147,12 @@ def test_suspects_of_a_multilabel_task_are_asked_label_by_label():
 def test_the_confusion_matrix_is_scikit_learns_and_its_cells_hold_the_worst_first():
     run = single(400, 4)
     found = confusion(run)
-    theirs = metrics.confusion_matrix(run.truth.argmax(1), run.decided.argmax(1))
+    theirs = metrics.confusion_matrix(run.truth.argmax(1), run.predicted.argmax(1))
     assert found["counts"] == theirs.tolist()
     assert found["support"] == theirs.sum(1).tolist()
     for row in range(4):
         for column in range(4):
-            own = [n for n in range(400) if run.truth[n, row] and run.decided[n, column]]
+            own = [n for n in range(400) if run.truth[n, row] and run.predicted[n, column]]
             own.sort(key=lambda n: -run.losses[n])
             assert found["cells"].get(f"{row},{column}", []) == [f"i{n}" for n in own[:IMAGES]]
     counts = [pair["count"] for pair in found["pairs"]]
@@ -162,7 +162,7 @@ def test_the_confusion_matrix_is_scikit_learns_and_its_cells_hold_the_worst_firs
 def test_the_confusion_of_many_classes_shows_those_that_are_most_confused():
     run = single(3000, 50)
     found = confusion(run)
-    theirs = metrics.confusion_matrix(run.truth.argmax(1), run.decided.argmax(1), labels=range(50))
+    theirs = metrics.confusion_matrix(run.truth.argmax(1), run.predicted.argmax(1), labels=range(50))
     assert len(found["classes"]) == MOST == len(found["counts"])
     assert found["counts"] == theirs[np.ix_(found["classes"], found["classes"])].tolist()
     np.fill_diagonal(theirs, 0)
@@ -230,9 +230,9 @@ def test_the_table_of_classes_and_the_summary_are_scikit_learns(task, classes, t
     # The operating point is that of the answers.
     for curve in report["curves"]["classes"]:
         row = report["by_class"][curve["class"]]
-        assert curve["point"]["true"] + curve["point"]["false"] == row["given"]
+        assert curve["point"]["true"] + curve["point"]["false"] == row["predicted"]
         assert curve["point"]["true"] == pytest.approx(row["recall"] * row["support"])
     assert (
         report["top_losses"][0]
-        == leaves.ids[np.argmax(sample_losses(task, leaves.hot if task != "multiclass" else target, values))]
+        == leaves.ids[np.argmax(TASKS[task].losses(leaves.hot if task != "multiclass" else target, values))]
     )

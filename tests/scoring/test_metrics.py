@@ -7,7 +7,8 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from kit.console import Console
 from kit.hooks.registry import Registry
-from kit.scoring.metrics import bootstrap_interval, classification_table, label_confusion
+from kit.scoring.interval import bootstrap_interval
+from kit.scoring.table import classification_table, label_confusion
 from kit.task import BINARY, MULTICLASS, MULTILABEL
 from kit_metrics.classification import accuracy, balanced_accuracy, log_loss, macro_f1, roc_auc, top_k_accuracy
 

@@ -12,7 +12,6 @@ from helpers.recursion_data import write
 from kit.config import TrainConfig
 from kit.console import Console
 from kit.data.store import Store
-from kit.ensemble.pseudo_label import confidence
 from kit.errors import KitError
 from kit.hooks.registry import Registry
 from kit.inference.nearest import SCALE, Centres, embedding
@@ -24,6 +23,7 @@ from kit.pixels.samples import samples_of
 from kit.pixels.statistics import row_statistics
 from kit.run import find_run
 from kit.scoring.predictions import Predictions
+from kit.task import BINARY, MULTICLASS, MULTILABEL
 
 QUIET = Console(json=True)
 COMMON = (
@@ -166,7 +166,7 @@ def test_the_whole_path_from_a_common_network_to_one_joined_run(store, kit):
     test = Predictions.load(Path(joined["path"]) / "test.npz")
     assert len(test.ids) == 8
     assert "both predict" in kit("join", parts[0], joined["run"], code=2).err
-    submitted = kit("submit", joined["run"], "--plates", "--dry-run", "--json").json
+    submitted = kit("submit", joined["run"], "--postprocess", "--dry-run", "--json").json
     assert submitted["valid"]
     assert "name two runs" in kit("join", parts[0], code=2).err
 
@@ -207,9 +207,9 @@ def test_random_folds_are_made_on_purpose_and_said(store, kit):
 
 def test_plates_and_the_nearest_class_are_scored_beside_the_network(store, kit):
     run = kit("train", "recursion", *COMMON, "--set", "loss=0.5*cross_entropy+0.5*arcface", "--json").json
-    evaluated = kit("evaluate", "--plates", "--json").json
-    assert 0 <= evaluated["with_plates"] <= 1
-    assert "with_plates" in kit("evaluate", "--plates").out
+    evaluated = kit("evaluate", "--postprocess", "--json").json
+    assert 0 <= evaluated["postprocessed"] <= 1
+    assert "postprocessed" in kit("evaluate", "--postprocess").out
     nearest = kit("predict", "--nearest", "--tta", 2, "--json").json
     assert nearest["nearest"]["metric"] == "accuracy"
     assert "by the nearest class" in kit("predict", "--nearest").out
@@ -218,7 +218,8 @@ def test_plates_and_the_nearest_class_are_scored_beside_the_network(store, kit):
     kit("download", "histo", "--miniature")
     histo = kit("train", "histo", "--folds", 2, "--epochs", 1, "--size", 32, "--json").json["run"]
     kit("predict", histo)
-    assert "has no post-processing: leave --plates out" in kit("submit", histo, "--plates", "--dry-run", code=2).err
+    said = kit("submit", histo, "--postprocess", "--dry-run", code=2).err
+    assert "has no post-processing: drop --postprocess" in said
     assert "which has no nearest class" in kit("predict", histo, "--nearest", code=2).err
 
 
@@ -250,14 +251,14 @@ def test_pseudo_labels_go_from_one_run_into_the_next(store, kit, tmp_path):
             assert given[id_] == test.classes[row.argmax()]
     following = find_run(kit("train", "recursion", *COMMON, "--external", tmp_path / "sure.csv", "--json").json["run"])
     assert following.record["external"]["ids"] == 2 * done["ids"]
-    assert "pseudo-labels.csv" in kit("pseudo-label", run, "--min-confidence", 0.2, "--plates").out
+    assert "pseudo-labels.csv" in kit("pseudo-label", run, "--min-confidence", 0.2, "--postprocess").out
 
 
 def test_confidence_by_task():
     values = np.array([[0.9, 0.2], [0.5, 0.5]])
-    assert confidence("multiclass", values).tolist() == [0.9, 0.5]
-    assert confidence("multilabel", values).tolist() == [0.8, 0.5]
-    assert confidence("binary", values[:, :1]).tolist() == [0.9, 0.5]
+    assert MULTICLASS.confidence(values).tolist() == [0.9, 0.5]
+    assert MULTILABEL.confidence(values).tolist() == [0.8, 0.5]
+    assert BINARY.confidence(values[:, :1]).tolist() == [0.9, 0.5]
 
 
 def test_controls_are_learned_from_and_never_predicted(store, kit):
@@ -266,5 +267,5 @@ def test_controls_are_learned_from_and_never_predicted(store, kit):
     assert run["score"]["ids"] == 24
     assert run["folds"]["0"]["train_images"] == 24 + 64
     kit("predict")
-    path = kit("submit", "--plates", "--dry-run", "--json").json["path"]
+    path = kit("submit", "--postprocess", "--dry-run", "--json").json["path"]
     assert "sirna_50" not in Path(path).read_text()

@@ -10,7 +10,9 @@ from torch import nn
 from kit.config import TrainConfig
 from kit.errors import KitError
 from kit.model.network import Network
-from kit.pixels.batches import Batch, balanced_weights, training_plan
+from kit.pixels.batches import Batch
+from kit.pixels.sampler import balanced_weights, training_plan
+from kit.task import BINARY
 from kit.training.ema import Ema
 from kit.training.mix import cutmix, mix, mixup
 from kit.training.optim import depth_groups, freeze_body, make_optimizer
@@ -234,7 +236,7 @@ def test_the_average_is_the_formula():
     from kit.model.build import Model
 
     net = network()
-    model = Model(net, nn.Identity(), None, None, "binary")
+    model = Model(net, nn.Identity(), None, None, BINARY)
     ema = Ema(model, 0.9)
     expected = {name: value.double().clone() for name, value in net.state_dict().items()}
     for step in range(1, 200):

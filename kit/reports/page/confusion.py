@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from kit.reports.page.scored import Scored
-from kit.scoring.metrics import label_confusion
+from kit.scoring.table import label_confusion
 
 ALL = 30  # so many classes have a row and a column each
 MOST = 20  # of more classes those that are most confused

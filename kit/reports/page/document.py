@@ -10,6 +10,7 @@ from kit import __version__
 from kit.console import Console, jsonable
 from kit.data.open_run import OpenRun
 from kit.hooks.registry import Registry
+from kit.reports.compare import compare
 from kit.reports.page import record
 from kit.reports.page.confusion import confusion
 from kit.reports.page.curves import Ranked, calibration, class_curve, curves_of, macro_roc
@@ -17,7 +18,6 @@ from kit.reports.page.gallery import gallery
 from kit.reports.page.pictures import BUDGET, in_order, thumbnails
 from kit.reports.page.scored import Scored, score_run
 from kit.reports.page.suspects import find_suspects
-from kit.reports.runs import compare
 from kit.run import Run
 from kit.scoring.metrics import f1_by_class
 from kit.task import HALF
@@ -132,19 +132,19 @@ def _curves(scored: Scored, console: Console) -> dict[str, Any]:
 def _point(scored: Scored, number: int) -> dict[str, float | int | None]:
     """Where the run's answers stand on the curves of a class; `threshold` is None where the likeliest class
     is predicted."""
-    truth, given = scored.truth[:, number], scored.predicted[:, number]
-    hits = int((truth & given).sum())
+    truth, predicted = scored.truth[:, number], scored.predicted[:, number]
+    hits = int((truth & predicted).sum())
     threshold = None if scored.task.softmax else HALF
     return {
         "threshold": threshold if scored.thresholds is None else float(scored.thresholds[number]),
         "true": hits,
-        "false": int(given.sum()) - hits,
+        "false": int(predicted.sum()) - hits,
     }
 
 
 def _by_class(scored: Scored, curves: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Support, precision, recall, specificity and F1 of the answers by class, and the areas under its curves."""
-    support, given = scored.truth.sum(0), scored.predicted.sum(0)
+    support, predicted = scored.truth.sum(0), scored.predicted.sum(0)
     hits = (scored.truth & scored.predicted).sum(0)
     others = len(scored.ids) - support
     areas = {curve["class"]: curve for curve in curves}
@@ -154,10 +154,10 @@ def _by_class(scored: Scored, curves: list[dict[str, Any]]) -> list[dict[str, An
         {
             "class": number,
             "support": int(support[number]),
-            "given": int(given[number]),
-            "precision": _ratio(hits[number], given[number]),
+            "predicted": int(predicted[number]),
+            "precision": _ratio(hits[number], predicted[number]),
             "recall": _ratio(hits[number], support[number]),
-            "specificity": _ratio(others[number] - given[number] + hits[number], others[number]),
+            "specificity": _ratio(others[number] - predicted[number] + hits[number], others[number]),
             "f1": float(f1),
             "auc": areas[number]["auc"],
             "average_precision": areas[number]["average_precision"],

@@ -11,7 +11,6 @@ from kit.data.open_run import OpenRun
 from kit.data.store import Store
 from kit.errors import KitError
 from kit.files import read_json
-from kit.reports.runs import fold_results
 from kit.run import Run
 from kit.training.schedule import learning_rate
 
@@ -21,14 +20,14 @@ RATES = 200
 def folds(run: Run) -> list[dict[str, Any]]:
     """Of each finished fold what it ended with: score, images, epochs, seconds, device; None where a run has not
     written it down (a blend)."""
-    keys = ("metric", "score", "train_images", "valid_images", "epochs", "seconds", "device", "threads", "processes")
-    return [{"fold": fold, **{key: result.get(key) for key in keys}} for fold, result in fold_results(run).items()]
+    keys = ("metric", "score", "train_images", "valid_images", "epochs", "seconds", "device", "threads", "world_size")
+    return [{"fold": fold, **{key: result.get(key) for key in keys}} for fold, result in run.results.items()]
 
 
 def history(run: Run) -> dict[str, dict[str, list[float | None]]]:
     """The columns of each fold's `history.csv`, by the fold's number; an empty cell is None."""
     courses = {}
-    for fold in fold_results(run):
+    for fold in run.results:
         path = run.fold_dir(fold) / "history.csv"
         if not path.is_file():
             continue
@@ -44,7 +43,7 @@ def planned_rates(run: Run) -> dict[str, list[float]] | None:
 
     None where the schedule waits for what happens (plateau) and for a run that nothing trained (a blend).
     """
-    config, results = run.config, list(fold_results(run).values())
+    config, results = run.config, list(run.results.values())
     images = results[0].get("train_images") if results else None
     if config.schedule == "plateau" or images is None:
         return None
@@ -68,7 +67,7 @@ def configuration(run: Run) -> list[dict[str, Any]]:
 def provenance(opened: OpenRun) -> dict[str, Any]:
     """Versions, seeds, digests, time and place."""
     run, store = opened.run, opened.store
-    results, record = fold_results(run), run.record
+    results, record = run.results, run.record
     manifest = read_json(run.path / "manifest.json")
     commands = {" ".join(result["command"]) for result in results.values() if "command" in result}
     return {

@@ -6,7 +6,7 @@ const shownCell = (report, pictures, row, column) => {
   const pair = confused.find((each) => each.truth === row && each.answer === column);
   const total = pair ? pair.count : counts[classes.indexOf(row)][classes.indexOf(column)];
   const [truth, answer] = [report.classes[row], report.classes[column]];
-  const said = row === column ? `${truth}, found` : report.task === "multilabel" ? `${truth} missed, ${answer} given instead` : `${truth} taken for ${answer}`;
+  const said = row === column ? `${truth}, found` : report.task === "multilabel" ? `${truth} missed, ${answer} predicted instead` : `${truth} taken for ${answer}`;
   const first = total > ids.length ? `, the ${ids.length} of highest loss` : ids.length > 1 ? ", the highest loss first" : "";
   return [h("h3", {}, `${said}: ${some(total, "image")}${first}`), cards(report, pictures, ids)];
 };
@@ -43,10 +43,10 @@ const confusionSection = (report, pictures) => {
   panel.append(h("p", { class: "note" }, "Choose a cell to see its images here."));
   const many = classes.length < report.classes.length ? ` The ${classes.length} classes that are most often confused, of ${count(report.classes.length)}.` : "";
   const intro = report.task === "multilabel"
-    ? "Off the diagonal: ids whose label of the row was missed and that were given the label of the column wrongly. On it: ids whose label was found."
+    ? "Off the diagonal: ids whose label of the row was missed and that of the column wrongly predicted. On it: ids whose label was found."
     : "How often each class was answered with which.";
   const listed = report.classes.length > 2 && confused.length
-    ? shortened(confused, 10, (rows) => table("Most confused", [report.task === "multilabel" ? "missed" : "truth", report.task === "multilabel" ? "given instead" : "answer", "images", ""],
+    ? shortened(confused, 10, (rows) => table("Most confused", [report.task === "multilabel" ? "missed" : "truth", report.task === "multilabel" ? "predicted instead" : "predicted", "images", ""],
       rows.map((pair) => [report.classes[pair.truth], report.classes[pair.answer], count(pair.count),
         h("button", { type: "button", class: "quiet", "aria-label": `images of ${report.classes[pair.truth]} and ${report.classes[pair.answer]}`,
           click: () => show(pair.truth, pair.answer) }, "images")]), [2]))

@@ -16,8 +16,8 @@ const rates = ({ true: hits, false: wrong }, curve) => {
 const METRICS = [["precision", "Precision"], ["recall", "Recall (sensitivity)"], ["specificity", "Specificity"], ["f1", "F1"], ["accuracy", "Accuracy"]];
 
 const startStep = (thresholds, curve) => {
-  const { cut, true: hits, false: wrong } = curve.point;
-  const far = (step) => (known(cut) ? Math.abs(thresholds[step] - cut) : Math.abs(curve.true[step] + curve.false[step] - hits - wrong));
+  const { threshold, true: hits, false: wrong } = curve.point;
+  const far = (step) => (known(threshold) ? Math.abs(thresholds[step] - threshold) : Math.abs(curve.true[step] + curve.false[step] - hits - wrong));
   return thresholds.reduce((best, _, step) => (far(step) < far(best) ? step : best), 0);
 };
 
@@ -61,7 +61,7 @@ const curveCharts = (report, curve) => {
 const outcome = (name, now) => {
   const cell = (value, label, good) => h("td", { class: `number ${good ? "good" : "bad"}` }, h("strong", {}, count(value)), h("span", { class: "note" }, label));
   return h("table", { class: "outcome", id: "outcome" }, h("caption", {}, `Confusion at this threshold, ${name} against the rest`),
-    h("thead", {}, h("tr", {}, h("td", {}), h("th", { scope: "col" }, "given"), h("th", { scope: "col" }, "not given"))),
+    h("thead", {}, h("tr", {}, h("td", {}), h("th", { scope: "col" }, "predicted"), h("th", { scope: "col" }, "not predicted"))),
     h("tbody", {},
       h("tr", {}, h("th", { scope: "row" }, "is so"), cell(now.hits, "true positives", true), cell(now.missed, "false negatives")),
       h("tr", {}, h("th", { scope: "row" }, "is not"), cell(now.wrong, "false positives"), cell(now.passed, "true negatives", true))));
@@ -89,7 +89,7 @@ const explorer = (report, curve) => {
   const start = startStep(thresholds, curve);
   const reset = () => { slider.value = start; move(); };
   reset();
-  const home = known(curve.point.cut) ? `the run's cut ${decimal(curve.point.cut, 3)}` : "as often as the run gives it";
+  const home = known(curve.point.threshold) ? `the run's threshold ${decimal(curve.point.threshold, 3)}` : "as often as the run predicts it";
   return h("div", {},
     h("div", { class: "slide" }, h("label", { for: "threshold" }, "Threshold"), slider, shown,
       h("button", { type: "button", class: "quiet", click: reset }, `Back to ${home}`)),
@@ -111,7 +111,7 @@ const curveSection = (report) => {
   draw(order[0]);
   const areas = micro ? `Area under the ROC curve: ${decimal(micro.auc)} micro, ${decimal(macro.auc)} macro. Average precision: ${decimal(micro.average_precision)} micro, ${decimal(macro.average_precision)} macro.` : null;
   return section("curves", "Curves and thresholds",
-    report.task === "multiclass" ? "Each class against the rest. The run answers one class an image; here a class is given from a threshold on."
+    report.task === "multiclass" ? "Each class against the rest. The run predicts one class per image; here a class is predicted from a threshold on."
       : "What another threshold would give, on out-of-fold predictions. Choosing it here and quoting its score here flatters.",
     areas ? h("p", {}, areas) : null, chooser, box);
 };

@@ -76,25 +76,25 @@ const calibrationSection = (report) => {
   const { figure } = chart({
     title: "Calibration curve",
     text: `Expected calibration error ${decimal(ece)}`,
-    x: unit("probability given"), y: unit("share that is so"), diagonal: true,
+    x: unit("predicted probability"), y: unit("observed share"), diagonal: true,
     lines: [{ name: null, look: "c0", points: bins.map((bin) => [bin.confidence, bin.right]), dots: true }],
   });
   return section("calibration", "Calibration",
     `${CALIBRATED[of](report)} Expected calibration error over 15 bins: ${decimal(ece)}. Below the diagonal it is too sure.`,
     h("div", { class: "grid" }, figure,
-      table("Bins", ["probability", "rows", "mean probability", "share that is so"],
+      table("Bins", ["probability", "rows", "mean probability", "observed share"],
         bins.map((bin) => [`${decimal(bin.from, 2)} to ${decimal(bin.to, 2)}`, count(bin.rows), decimal(bin.confidence), decimal(bin.right)]),
         [1, 2, 3])));
 };
 
 const CLASS_COLUMNS = [
-  ["class", "class"], ["support", "ids"], ["given", "given"], ["precision", "precision"], ["recall", "recall"],
-  ["specificity", "specificity"], ["f1", "F1"], ["auc", "ROC AUC"], ["average_precision", "average precision"], ["cut", "cut"],
+  ["class", "class"], ["support", "ids"], ["predicted", "predicted"], ["precision", "precision"], ["recall", "recall"],
+  ["specificity", "specificity"], ["f1", "F1"], ["auc", "ROC AUC"], ["average_precision", "average precision"], ["threshold", "threshold"],
 ];
 
 const classSection = (report) => {
-  const columns = CLASS_COLUMNS.filter(([key]) => key !== "cut" || report.task === "multilabel");
-  const whole = ["support", "given"];
+  const columns = CLASS_COLUMNS.filter(([key]) => key !== "threshold" || report.task === "multilabel");
+  const whole = ["support", "predicted"];
   const box = h("div", {});
   const draw = (key, down) => {
     const sign = down ? -1 : 1;

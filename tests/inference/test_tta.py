@@ -9,7 +9,7 @@ import torch
 
 from kit.errors import KitError
 from kit.hooks.registry import Registry
-from kit.inference.views import corners, flip, views_of
+from kit.inference.tta import corners, flip, views_of
 from kit.resolve import resolve
 
 

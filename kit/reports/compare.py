@@ -1,0 +1,53 @@
+"""What tells runs apart: their configurations, and their scores fold by fold."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from kit.config import TrainConfig
+from kit.console import jsonable
+from kit.run import Run
+
+
+def compare(runs: Sequence[Run]) -> dict[str, Any]:
+    """The document of `kit runs --compare`: keys of the configuration that differ, and scores by fold and in all.
+
+    Values stand in the order of `runs`; None where a run has none. `comparable` is true when competition, metric and
+    folds are the same, so that a fold's score means the same in each; the scores in all compare only where
+    `same_folds_trained` too. `common` is the mean over the folds that all runs have trained.
+    """
+    # A key that a run's kit did not know yet has today's default, as it has when that run is resumed.
+    defaults = {name: jsonable(field.default) for name, field in TrainConfig.model_fields.items()}
+    configs = [{**defaults, **run.record["config"]} for run in runs]
+    results = [run.results for run in runs]
+    scores = [run.record.get("score") for run in runs]
+    metrics = {result["metric"] for found in results for result in found.values()}
+    differences = []
+    if len({config["competition"] for config in configs}) > 1:
+        differences.append("competition")
+    if len(metrics) > 1:
+        differences.append("metric")
+    if len({run.record["folds"]["digest"] for run in runs}) > 1:
+        differences.append("folds")
+    common = set.intersection(*(set(found) for found in results)) if not differences else set()
+    trained = sorted(set().union(*results))
+    return {
+        "runs": [run.id for run in runs],
+        "config": {
+            key: [config.get(key) for config in configs]
+            for key in dict.fromkeys(key for config in configs for key in config)
+            if any(config.get(key) != configs[0].get(key) for config in configs)
+        },
+        "digests": [run.record["folds"]["digest"] for run in runs],
+        "comparable": not differences,
+        "differ_in": differences,
+        "same_folds_trained": len({tuple(found) for found in results}) == 1,
+        "metric": metrics.pop() if len(metrics) == 1 else None,
+        "folds": {fold: [found[fold]["score"] if fold in found else None for found in results] for fold in trained},
+        "common": {"folds": sorted(common), "scores": [_mean(found, common) for found in results]},
+        "score": [score and {key: score[key] for key in ("metric", "value", "low", "high", "ids")} for score in scores],
+    }
+
+
+def _mean(results: dict[int, dict[str, Any]], folds: set[int]) -> float | None:
+    values = [results[fold]["score"] for fold in folds]
+    return sum(values) / len(values) if values and None not in values else None
