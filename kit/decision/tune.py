@@ -61,16 +61,11 @@ def tune_run(opened: OpenRun, method: str | None, console: Console) -> dict[str,
     estimate = score_with_interval(
         metric, task.flat(target), as_metric_takes(best.predicted), groups, folds.grouped_by, console
     )
-    several = len(np.unique(fold)) > 1
+    # A fold's own rows are judged by the rule that has not seen them.
+    by_fold = best.fold_rules if len(np.unique(fold)) > 1 else {}
     with run.writing(FILE) as path:
-        write_json(
-            path,
-            {
-                "rule": best.rule.document(),
-                # A fold's own rows are judged by the rule that has not seen them.
-                "by_fold": {each: rule.document() for each, rule in best.fold_rules.items()} if several else {},
-            },
-        )
+        rules = {each: rule.document() for each, rule in by_fold.items()}
+        write_json(path, {"rule": best.rule.document(), "by_fold": rules})
     run.update(decision={"method": chosen, **estimate})
     return {
         "run": run.id,

@@ -124,11 +124,7 @@ def blend(
     Returns:
         The document of `kit blend --json`.
     """
-    first, names = runs[0], [*(run.id for run in runs), *(str(oof) for oof, _ in files)]
-    doubled = next((name for name in names if names.count(name) > 1), None)
-    if doubled is not None or len(names) < 2:
-        what = f"{first.id} is one member only" if doubled is None else f"{doubled} is named twice"
-        raise KitError(f"{what}: name two members or more, each once (kit runs lists runs; --oof and --test add files)")
+    first, names = runs[0], _names(runs, files)
     for run in runs:
         check_run(first, run)
     ids = (Predictions.load(first.reading(name)).ids for name in ("oof.npz", "test.npz"))
@@ -172,6 +168,16 @@ def blend(
         )
     run = write_run(basis, facts, blends[chosen["name"]], test, console)
     return {"run": run.id, "path": str(run.path), **facts, "score": run.record["score"]}
+
+
+def _names(runs: Sequence[Run], files: Sequence[tuple[Path, Path]]) -> list[str]:
+    """What the members are called; fewer than two, and one that is named twice, are a `KitError`."""
+    names = [*(run.id for run in runs), *(str(oof) for oof, _ in files)]
+    doubled = next((name for name in names if names.count(name) > 1), None)
+    if doubled is not None or len(names) < 2:
+        what = f"{names[0]} is one member only" if doubled is None else f"{doubled} is named twice"
+        raise KitError(f"{what}: name two members or more, each once (kit runs lists runs; --oof and --test add files)")
+    return names
 
 
 def best(estimates: Sequence[dict[str, Any]], metric: MetricSpec) -> dict[str, Any]:

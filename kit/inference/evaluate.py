@@ -50,8 +50,8 @@ def evaluate(
         by_fold[str(fold)] = opened.score(index.targets_of(part.ids), scored[-1])
         parts.append(part)
         predicted.append(predict_fold(run, task, fold, part.values, threshold))
-    ids = np.concatenate([part.ids for part in parts])
-    target, values = index.targets_of(ids), np.concatenate([part.values for part in parts])
+    ids, values = (np.concatenate([getattr(part, name) for part in parts]) for name in ("ids", "values"))
+    target = index.targets_of(ids)
     flat_target, flat_values = task.flat(target), task.flat(values)
     table = classification_table(task, index.classes, flat_target, flat_values, np.concatenate(predicted), beta)
     rule = rule_of(run) if threshold is None else None
@@ -62,19 +62,16 @@ def evaluate(
         )
     plain = HALF if threshold is None else threshold
     if not task.softmax:
-        cuts = None if rule is None else rule.thresholds_for(values)
-        for name, cut in zip(index.classes, np.full(len(index.classes), plain) if cuts is None else cuts, strict=True):
-            table["report"][name]["threshold"] = float(cut)
+        _add_thresholds(table["report"], index.classes, plain, None if rule is None else rule.thresholds_for(values))
+    metrics = opened.registry.metrics
+    further = {name: metrics.get(name).compute(flat_target, flat_values) for name in opened.competition.epoch_metrics}
     document: dict[str, Any] = {
         "run": run.id,
         "ids": len(ids),
         "threshold": rule.method if rule else plain,
         "metric": metric.name,
         metric.name: opened.score(target, np.concatenate(scored)),
-        **{
-            name: opened.registry.metrics.get(name).compute(flat_target, flat_values)
-            for name in opened.competition.epoch_metrics
-        },
+        **further,
         **table,
         "folds": by_fold,
         "difference": None if scales else difference,
@@ -82,6 +79,14 @@ def evaluate(
     if postprocess:
         document["postprocessed"] = _score_postprocessed(opened, Predictions(ids, index.output_names, values))
     return document
+
+
+def _add_thresholds(
+    report: dict[str, Any], classes: Sequence[str], plain: float, thresholds: np.ndarray | None
+) -> None:
+    """Note from which probability on each class is predicted."""
+    for number, name in enumerate(classes):
+        report[name]["threshold"] = float(plain if thresholds is None else thresholds[number])
 
 
 def _score_postprocessed(opened: OpenRun, predictions: Predictions) -> float:

@@ -42,13 +42,13 @@ def split_command(
     \b
     Example:
         kit split-files train splits --per-dir 3000 --suffix .tif --link
-        kit split-files train splits --parts 8 --zip --lists --prefix-map $PWD/splits=/content/splits
+        kit split-files train splits --splits 8 --zip --lists --prefix-map $PWD/splits=/content/splits
     """
     from kit_split_files.plan import Arguments
     from kit_split_files.split import split_files
 
     if (per_dir is None) == (parts is None):
-        raise KitError("give one of --per-dir N and --parts K: files per directory, or number of directories")
+        raise KitError("give one of --per-dir N and --splits K: files per directory, or number of directories")
     if suffix is not None:
         suffix = f".{suffix.removeprefix('.')}"
     arguments = Arguments(

@@ -163,7 +163,7 @@ def split_sizes(count: int, per_dir: int | None, number: int | None) -> list[int
         number = -(-count // nearest)
     number = number or 1
     if number > count:
-        raise KitError(f"{count:,} files can't fill {number:,} splits: give --parts {count} or fewer")
+        raise KitError(f"{count:,} files can't fill {number:,} splits: give --splits {count} or fewer")
     whole, more = divmod(count, number)
     return [whole + (at < more) for at in range(number)]
 

@@ -68,7 +68,7 @@ def test_splits_differ_by_at_most_one_and_hold_all():
                 sizes = split_sizes(count, None, asked)
                 assert (sum(sizes), len(sizes)) == (count, asked)
                 assert max(sizes) - min(sizes) <= 1
-    assert "give --parts 3 or fewer" in refusal(lambda: split_sizes(3, None, 4))
+    assert "give --splits 3 or fewer" in refusal(lambda: split_sizes(3, None, 4))
 
 
 # What is on disk
@@ -310,7 +310,7 @@ def test_a_real_kill_of_the_real_command(tmp_path):
     split_files(arguments(source, parts=9, zip=True, lists=True), whole, CONSOLE)
     for sign in ("unfinished.jsonl", "05", "03.zip"):
         target = tmp_path / sign.replace("/", "-") / "target"
-        words = ["split-files", source, target, "--parts", 9, "--zip", "--lists"]
+        words = ["split-files", source, target, "--splits", 9, "--zip", "--lists"]
         code = f"from kit.cli.app import main; main({[str(word) for word in words]})"
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL) as process:
             while process.poll() is None and not (target / sign).exists():
@@ -358,21 +358,21 @@ def test_the_commands(tmp_path, kit, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("train", "splits"), "give one of --per-dir N and --parts K"),
-        (("train", "splits", "--per-dir", 2, "--parts", 3), "give one of --per-dir N and --parts K"),
-        (("train", "splits", "--parts", 0), "greater than or equal to 1"),
-        (("train", "splits", "--parts", 11), "10 files can't fill 11 splits: give --parts 10 or fewer"),
-        (("train", "splits", "--parts", 3, "--copy", "--move"), "exclude each other"),
-        (("train", "splits", "--parts", 3, "--suffix", ".png"), "give --suffix one of .tif (10)"),
-        (("train", "train/splits", "--parts", 3), "lies in"),
-        (("train", "train", "--parts", 3), "lies in"),
-        (("train", "train/../train/x/y", "--parts", 3), "lies in"),
-        (("train", ".", "--parts", 3), "holds other things"),
-        (("train", "file", "--parts", 3), "file is not a folder"),
-        (("absent", "splits", "--parts", 3), "absent is not a folder"),
-        (("file", "splits", "--parts", 3), "file is not a folder"),
-        (("empty", "splits", "--parts", 3), "holds no files"),
-        (("train", "splits", "--parts", 3, "--prefix-map", "/=/x"), "add --lists"),
+        (("train", "splits"), "give one of --per-dir N and --splits K"),
+        (("train", "splits", "--per-dir", 2, "--splits", 3), "give one of --per-dir N and --splits K"),
+        (("train", "splits", "--splits", 0), "greater than or equal to 1"),
+        (("train", "splits", "--splits", 11), "10 files can't fill 11 splits: give --splits 10 or fewer"),
+        (("train", "splits", "--splits", 3, "--copy", "--move"), "exclude each other"),
+        (("train", "splits", "--splits", 3, "--suffix", ".png"), "give --suffix one of .tif (10)"),
+        (("train", "train/splits", "--splits", 3), "lies in"),
+        (("train", "train", "--splits", 3), "lies in"),
+        (("train", "train/../train/x/y", "--splits", 3), "lies in"),
+        (("train", ".", "--splits", 3), "holds other things"),
+        (("train", "file", "--splits", 3), "file is not a folder"),
+        (("absent", "splits", "--splits", 3), "absent is not a folder"),
+        (("file", "splits", "--splits", 3), "file is not a folder"),
+        (("empty", "splits", "--splits", 3), "holds no files"),
+        (("train", "splits", "--splits", 3, "--prefix-map", "/=/x"), "add --lists"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(tmp_path, kit, monkeypatch, words, expected):

@@ -39,7 +39,7 @@ def test_other_arguments_over_splits(tmp_path):
     )
     for other in others:
         message = refusal(lambda other=other: split_files(other, target, CONSOLE))
-        assert f"kit split-files {source} {target} --link --parts 3 --suffix .tif resumes them" in message
+        assert f"kit split-files {source} {target} --link --splits 3 --suffix .tif resumes them" in message
         assert f"rm -r {target}" in message
     assert contents(target) == before
 
@@ -185,8 +185,8 @@ def test_a_full_disk_is_reported_and_the_same_call_resumes(tmp_path, kit, monkey
 
     with monkeypatch.context() as patch:
         patch.setitem(PLACE, "copy", full)
-        assert "free some space there" in kit("split-files", source, target, "--parts", 2, code=DISK).err
-    assert kit("split-files", source, target, "--parts", 2, "--json").json["placed"] == 10
+        assert "free some space there" in kit("split-files", source, target, "--splits", 2, code=DISK).err
+    assert kit("split-files", source, target, "--splits", 2, "--json").json["placed"] == 10
 
 
 def test_two_at_once(tmp_path):
