@@ -45,10 +45,10 @@ def test_sample_defaults_hold_for_samples_only():
     [
         (["epoch=3"], "did you mean epochs"),
         (["size=abc"], "size = 'abc' (from --set)"),
-        (["size=0"], "greater than or equal to 8"),
+        (["size=0"], "size = 0 (from --set)"),
         (["size"], "--set key=value"),
         (["schedule=cyclic"], "one_cycle"),
-        (["tta=3"], "1, 2, 4 or 8"),
+        (["tta=3"], "tta = 3 (from --set)"),
         (["lr=1e-3..1e-5"], "lr_low = 0.001 is above lr = 1e-05: give --lr LOW..HIGH"),
         (["size=4,96"], "sizes = 4,96 must be 8 or more"),
         (["sizes=[32,64]"], "end at size = 128: give --size A,B"),

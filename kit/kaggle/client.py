@@ -22,7 +22,7 @@ try:
     from kagglesdk.users.services.account_service import AccountClient
 except Exception as error:  # a broken package can raise anything
     raise KitError(
-        f"Kaggle's client can't be imported ({error}): pip install --force-reinstall 'kaggle>=2.2,<3' six"
+        f"Kaggle's client can't be imported ({error}): pip install --force-reinstall 'kaggle>=2.2.4,<3' six"
     ) from None
 
 PAGE = 200  # files a page: the most that Kaggle gives

@@ -13,7 +13,7 @@ from helpers.kaggle_server import KaggleServer
 TRAIN = b"id,label\n" + b"".join(b"%d,%d\n" % (n, n % 2) for n in range(3000))
 FILES = {"train.csv": TRAIN, "images/a 1.png": bytes(range(256)) * 40, "sample.csv": b"id,label\n0,0\n"}
 SIZE = len(TRAIN)
-DOWNLOAD = "http://localhost/api/v1/competitions.CompetitionApiService/DownloadDataFiles"
+API = "http://localhost/api/v1/competitions.CompetitionApiService/"
 
 
 def client(server: KaggleServer, **login: str) -> KaggleClient:
@@ -34,6 +34,13 @@ def get(server: KaggleServer, name: str = "train.csv", url: str = "", **headers:
     return requests.get(url, proxies={"http": server.url}, headers=named, timeout=5, allow_redirects=False)
 
 
+def post(method: str, timeout: float = 5, **fields: Any) -> requests.Response:
+    """One method by plain HTTP: what the double sends, before a client makes something of it."""
+    asked = {"competitionName": "leaves", **fields}
+    login = ("ada", "secret-key-123")
+    return requests.post(API + method, auth=login, json=asked, timeout=timeout, allow_redirects=False)
+
+
 def submit(api: Any, content: bytes, description: str = "mine", name: str = "s.csv") -> Any:
     request = ask("StartSubmissionUpload", file_name=name, content_length=len(content), last_modified_epoch_seconds=1)
     started = api.start_submission_upload(request)
@@ -44,6 +51,8 @@ def submit(api: Any, content: bytes, description: str = "mine", name: str = "s.c
 
 
 def refused(call: Callable[[], Any]) -> tuple[int, str]:
+    """Status and message as the double has sent them; what the client's error reads is its own affair."""
     with pytest.raises(requests.HTTPError) as caught:
         call()
-    return caught.value.response.status_code, str(caught.value)
+    response = caught.value.response
+    return response.status_code, response.json()["message"]

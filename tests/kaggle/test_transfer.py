@@ -65,6 +65,7 @@ FAULTS = {
     "cut within the first kilobyte, again and again": [("cut", {"after": 1000})] * 30,
     "reset": [("cut", {"after": 100_000, "rst": True})],
     "cut, then an expired signature": [("cut", {"after": 100_000}), ("expired", {})],
+    "cut, then expired signatures": [("cut", {"after": 1000})] + [("expired", {})] * 2,
     "no answer": [("drop", {})] * 3,
     "fewer requests": [("status", {"status": 429, "headers": {"Retry-After": "7"}})],
     "server faults": [("status", {"status": code}) for code in (500, 502, 503, 504)],
