@@ -8,29 +8,45 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from kit.errors import KitError
 
 
-class TrainConfig(BaseModel):
-    """Everything that decides what a run learns. Each field says what it is, its unit and its range."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class DataConfig(BaseModel):
+    """Data: what is learned from, and what judges."""
 
     competition: str = Field(description="name of the competition")
     dataset: str = Field(description="name of the dataset, as `kit plugins` lists them")
-    loss: str = Field(description="name of the loss, or a weighted sum: 0.8*cross_entropy+0.2*arcface")
+    folds: int = Field(5, ge=2, le=100, description="number of folds")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, order and augmentation")
+    only: str | None = Field(None, description="learn from and predict these rows alone, as in cell_type=HUVEC")
+    external: str | None = Field(None, description="csv or folder of further training images, for every fold")
+
+
+class ModelConfig(BaseModel):
+    """Model: the network, and what it sees."""
+
     model: str = Field("efficientnet_lite0", description="name of the network")
     head: str = Field("linear", description="head of the network: linear or concat_pool")
     pretrained: bool = Field(True, description="start from pretrained weights")
+    init: str | None = Field(None, description="run from whose networks, fold by fold, training starts")
     size: int = Field(96, ge=8, le=4096, description="side of the square input, pixels; 64,96 grows in equal stages")
     sizes: tuple[int, ...] = Field((), description="sides of the stages of progressive resizing, the last is size")
-    folds: int = Field(5, ge=2, le=100, description="number of folds")
+    metadata: bool = Field(False, description="the data's metadata (cell type; age, sex, site) go into the network")
+    normalize: str = Field(
+        "channels", description="channels: by mean and std; image, control, or a column as plate: by each one's own"
+    )
+    mean: tuple[float, ...] | Literal["data"] | None = Field(
+        None, description="mean a channel in 0..1; data: of the training images; none: the network's own"
+    )
+    std: tuple[float, ...] | Literal["data"] | None = Field(
+        None, description="standard deviation a channel; data: of the training images; none: the network's own"
+    )
+
+
+class OptimisationConfig(BaseModel):
+    """Optimisation: steps, rates, averages."""
+
     epochs: int = Field(5, ge=1, le=10_000, description="passes over the training part of a fold")
     batch_size: int = Field(32, ge=1, le=65_536, description="images a forward pass")
     accumulate: int = Field(1, ge=1, le=4096, description="batches whose gradients make one step")
-    init: str | None = Field(None, description="run from whose networks, fold by fold, training starts")
-    only: str | None = Field(None, description="learn from and predict these rows alone, as in cell_type=HUVEC")
-    external: str | None = Field(None, description="csv or folder of further training images, for every fold")
     sampler: Literal["uniform", "balanced"] = Field("uniform", description="balanced draws every class equally often")
-    seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, order and augmentation")
-
     optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="name of the optimiser")
     lr: float = Field(1e-3, gt=0, le=100, description="peak learning rate; 1e-5..1e-3 rises by depth up to the head")
     lr_low: float | None = Field(None, gt=0, le=100, description="rate of the first layers; none: the same for all")
@@ -47,6 +63,11 @@ class TrainConfig(BaseModel):
     ema: float | None = Field(None, gt=0, lt=1, description="decay a step of the average of weights that predicts")
     patience: int | None = Field(None, ge=1, description="stop after this many epochs without a better metric")
 
+
+class LossConfig(BaseModel):
+    """Loss: what is made small."""
+
+    loss: str = Field(description="name of the loss, or a weighted sum: 0.8*cross_entropy+0.2*arcface")
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="balanced weighs rare classes up in the loss"
     )
@@ -56,6 +77,10 @@ class TrainConfig(BaseModel):
     focal_alpha: float | None = Field(None, ge=0, le=1, description="focal: weight of positives; none: no weights")
     margin: float = Field(0.5, ge=0, lt=3.2, description="arcface: angle in radians; cosface: cosine")
     margin_scale: float = Field(30, gt=0, description="arcface, cosface: factor on the cosine")
+
+
+class AugmentationConfig(BaseModel):
+    """Augmentation: how training images vary."""
 
     flip: bool = Field(True, description="mirror left-right at random")
     rot90: bool = Field(False, description="turn by 0, 90, 180 or 270 degrees at random")
@@ -68,16 +93,10 @@ class TrainConfig(BaseModel):
     augment: str | None = Field(None, description="file of a saved albumentations pipeline, in place of the above")
     mixup: float = Field(0, ge=0, le=100, description="alpha of mixup; 0: none")
     cutmix: float = Field(0, ge=0, le=100, description="alpha of CutMix; 0: none")
-    metadata: bool = Field(False, description="the data's metadata (cell type; age, sex, site) go into the network")
-    normalize: str = Field(
-        "channels", description="channels: by mean and std; image, control, or a column as plate: by each one's own"
-    )
-    mean: tuple[float, ...] | Literal["data"] | None = Field(
-        None, description="mean a channel in 0..1; data: of the training images; none: the network's own"
-    )
-    std: tuple[float, ...] | Literal["data"] | None = Field(
-        None, description="standard deviation a channel; data: of the training images; none: the network's own"
-    )
+
+
+class ValidationConfig(BaseModel):
+    """Validation: when it is judged and saved, and by which views."""
 
     validate_every: int | None = Field(None, ge=1, description="validate each N steps too; none: each epoch only")
     checkpoint: Literal["last", "best"] = Field(
@@ -87,6 +106,11 @@ class TrainConfig(BaseModel):
     keep: int = Field(1, ge=1, le=10_000, description="how many of the newest checkpoints are kept")
     tta: Literal[1, 2, 4, 8] = Field(1, description="views averaged in prediction: 8 = all flips and right angles")
     scales: tuple[float, ...] = Field((1.0,), description="scales of prediction; above 1 in ordered crops: 1,1.25,1.5")
+
+
+class RuntimeConfig(BaseModel):
+    """Runtime: how it runs on this machine, and what it tells."""
+
     amp: Literal["auto", "on", "off"] = Field("auto", description="mixed precision; auto: on CUDA only")
     channels_last: bool = Field(True, description="memory format of the network")
     compile: bool = Field(False, description="compile the network by torch.compile (its first step takes a minute)")
@@ -94,6 +118,25 @@ class TrainConfig(BaseModel):
     workers: int | None = Field(None, ge=0, le=256, description="processes that read files; none: by the machine")
     trackers: tuple[str, ...] = Field((), description="names of trackers that receive the numbers, e.g. tensorboard")
     note: str = Field("", description="a line for the experiment log")
+
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "Data": DataConfig,
+    "Model": ModelConfig,
+    "Optimisation": OptimisationConfig,
+    "Loss": LossConfig,
+    "Augmentation": AugmentationConfig,
+    "Validation": ValidationConfig,
+    "Runtime": RuntimeConfig,
+}
+
+
+class TrainConfig(
+    RuntimeConfig, ValidationConfig, AugmentationConfig, LossConfig, OptimisationConfig, ModelConfig, DataConfig
+):
+    """Everything that decides what a run learns, flat. Each field says what it is, its unit and its range."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     @model_validator(mode="before")
     @classmethod

@@ -23,7 +23,7 @@ def command(
         kit config histopathology-20260101-120000
     """
     from kit.cli.context import current_registry
-    from kit.config import describe
+    from kit.config import SECTIONS, describe
     from kit.console import Console
     from kit.data.store import Store
     from kit.errors import KitError
@@ -47,12 +47,10 @@ def command(
         run = find_run(target)
         resolved, sources = run.config, run.record["sources"]
     descriptions, values = describe(), resolved.model_dump(mode="json")
-    console.table(
-        "",
-        ["key", "value", "from", "meaning"],
-        [
-            [key, "none" if value is None else str(value), sources[key], descriptions[key]]
-            for key, value in values.items()
-        ],
-    )
+    for section, fields in SECTIONS.items():
+        rows = [
+            [key, "none" if values[key] is None else str(values[key]), sources[key], descriptions[key]]
+            for key in fields.model_fields
+        ]
+        console.table(section, ["key", "value", "from", "meaning"], rows)
     console.result({key: {"value": value, "source": sources[key]} for key, value in values.items()})

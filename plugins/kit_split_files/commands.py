@@ -19,7 +19,7 @@ def split_command(
         int | None,
         typer.Option(min=1, metavar="N", help="About N files per directory, all equally full if possible."),
     ] = None,
-    parts: Annotated[
+    splits: Annotated[
         int | None, typer.Option(min=1, metavar="K", help="K directories whose sizes differ by at most one file.")
     ] = None,
     suffix: Annotated[str | None, typer.Option(metavar=".tif", help="Take only files with this suffix.")] = None,
@@ -47,12 +47,12 @@ def split_command(
     from kit_split_files.plan import Arguments
     from kit_split_files.split import split_files
 
-    if (per_dir is None) == (parts is None):
+    if (per_dir is None) == (splits is None):
         raise KitError("give one of --per-dir N and --splits K: files per directory, or number of directories")
     if suffix is not None:
         suffix = f".{suffix.removeprefix('.')}"
     arguments = Arguments(
-        str(source.resolve()), _mode(copy, link, move), per_dir, parts, suffix, zip_, lists, prefix_map
+        str(source.resolve()), _mode(copy, link, move), per_dir, splits, suffix, zip_, lists, prefix_map
     )
     console = Console(json)
     try:

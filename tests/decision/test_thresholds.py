@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, fbeta_score
 
 from kit.decision.rule import best_method, nesting_folds
 from kit.decision.thresholds import METHODS, Thresholds, _drawn, _logit, _Rows, nested_f1
@@ -27,19 +27,25 @@ def tune(target, values, folds):
     return tune_for(target, values, folds, partial(macro_f1, target))
 
 
+@pytest.mark.parametrize("beta", [1.0, 2.0, 0.5])
 @pytest.mark.parametrize("chosen", [frozenset({0, 1, 2}), frozenset({0, 2}), frozenset({1})])
 @pytest.mark.parametrize("digits", [2, 6])
-def test_cuts_are_the_best_of_all_that_there_are(chosen, digits):
-    target, values, parts = predictions(0, 90, [0.4, 0.2, 0.1], digits=digits)
-    rows, seen = _Rows(target, values, parts), np.isin(parts, list(chosen))
+def test_thresholds_are_the_best_of_all_that_there_are(chosen, digits, beta):
+    target, values, folds = predictions(0, 90, [0.4, 0.2, 0.1], digits=digits)
+    rows, seen = _Rows(target, values, folds, beta), np.isin(folds, list(chosen))
     every = [*np.unique(values), 1.0]
-    own, one_cut = rows.thresholds(chosen)
+
+    def score(column, threshold, **options):
+        return fbeta_score(
+            target[seen][:, column], values[seen][:, column] >= threshold, beta=beta, zero_division=0, **options
+        )
+
+    own, one = rows.thresholds(chosen)
     for k in range(3):
-        best = max(f1_score(target[seen, k], values[seen, k] >= cut, zero_division=0) for cut in every)
-        assert f1_score(target[seen, k], values[seen, k] >= own[k], zero_division=0) == pytest.approx(best, abs=1e-12)
-    scores = [f1_score(target[seen], values[seen] >= cut, average="macro", zero_division=0) for cut in every]
-    one = f1_score(target[seen], values[seen] >= one_cut, average="macro", zero_division=0)
-    assert one == pytest.approx(max(scores), abs=1e-12)
+        best = max(score(k, threshold) for threshold in every)
+        assert score(k, own[k]) == pytest.approx(best, abs=1e-12)
+    best = max(score(slice(None), threshold, average="macro") for threshold in every)
+    assert score(slice(None), one, average="macro") == pytest.approx(best, abs=1e-12)
 
 
 def test_an_estimate_is_made_by_rules_that_have_not_seen_the_fold():

@@ -60,7 +60,7 @@ class Tints:
         )
         return Index(root, "multiclass", TINTS, train, test.drop(columns="target"))
 
-    def sample(self, root, seed):
+    def miniature(self, root, seed):
         random = np.random.default_rng(seed)
         for part, count in (("train", 96), ("test", 24)):
             rows = ["id,tint"]
