@@ -34,9 +34,9 @@ from kit.hooks.specs import ModelRequest
 from kit.model.build import build_model, seed_everything
 from kit.model.checkpoint import Checkpoints
 from kit.training.forecast import Forecast
-from kit.training.history import History
 from kit.training.interrupt import Interrupt
-from kit.training.loop import FoldJob, train_fold
+from kit.training.job import FoldJob
+from kit.training.loop import train_fold
 
 MODEL, COUNT, SIZE, BATCH, PAIRS = "mobilenet_v3_small", 2048, 96, 64, 3
 MEAN, STD = [0.7, 0.54, 0.69], [0.24, 0.28, 0.22]
@@ -54,7 +54,7 @@ def kit(folder: Path, names: list[str]) -> float:
     model = build_model(config, Registry(), store.dataset, index, {"mean": MEAN, "std": STD}, pretrained=False)
     few = replace(samples, files=samples.files[:2], targets=samples.targets[:2], metadata=samples.metadata[:2])
     with tempfile.TemporaryDirectory() as name, Interrupt("") as interrupt:
-        history = History(Path(name) / "history.csv", console)
+        checkpoints = Checkpoints(Path(name))
         job = FoldJob(
             config=config,
             fold=0,
@@ -63,14 +63,14 @@ def kit(folder: Path, names: list[str]) -> float:
             valid=few,
             augment=config,
             metrics=(Registry().metrics.get("accuracy"),),
-            checkpoints=Checkpoints(Path(name)),
-            history=history,
-            trackers=[],
+            checkpoints=checkpoints,
+            history=Path(name) / "history.csv",
+            trackers=(),
             classes=index.classes,
-            forecast=Forecast(COUNT, 0, lambda: 0, console),
+            forecast=Forecast(COUNT, 0, 0, console),
         )
         train_fold(job, interrupt, console)
-        return float(history.rows[1]["seconds"] or 0)
+        return float(checkpoints.content["state"]["history"][1]["seconds"] or 0)
 
 
 def fastai(folder: Path, names: list[str], workers: int) -> float:

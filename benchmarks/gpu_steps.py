@@ -43,9 +43,9 @@ from kit.pixels.sampler import training_plan
 from kit.pixels.samples import Samples
 from kit.pixels.warp import DeviceWarp
 from kit.training.forecast import Forecast
-from kit.training.history import History
 from kit.training.interrupt import Interrupt
-from kit.training.loop import FoldJob, train_fold
+from kit.training.job import FoldJob
+from kit.training.loop import train_fold
 
 IMAGES = {96: 16_384, 224: 6_144}
 MODELS, BATCH = ("resnet18", "resnet50"), 128
@@ -135,7 +135,7 @@ def ours(config: TrainConfig, samples: Samples, index: Index) -> tuple[float, fl
     few = replace(samples, files=samples.files[:2], targets=samples.targets[:2], metadata=samples.metadata[:2])
     idle = Idle(model)
     with tempfile.TemporaryDirectory() as folder, Interrupt("") as interrupt, idle.watching():
-        history = History(Path(folder) / "history.csv", console)
+        checkpoints = Checkpoints(Path(folder))
         job = FoldJob(
             config=config,
             fold=0,
@@ -144,14 +144,14 @@ def ours(config: TrainConfig, samples: Samples, index: Index) -> tuple[float, fl
             valid=few,
             augment=config,
             metrics=(Registry().metrics.get("accuracy"),),
-            checkpoints=Checkpoints(Path(folder)),
-            history=history,
-            trackers=[],
+            checkpoints=checkpoints,
+            history=Path(folder) / "history.csv",
+            trackers=(),
             classes=index.classes,
-            forecast=Forecast(1, 0, lambda: 0, console),
+            forecast=Forecast(1, 0, 0, console),
         )
         train_fold(job, interrupt, console)
-        return float(history.rows[1]["images/s"] or 0), idle.share(len(samples) // BATCH)
+        return float(checkpoints.content["state"]["history"][1]["images/s"] or 0), idle.share(len(samples) // BATCH)
 
 
 def compare(name: str, size: int, rounds: int) -> dict[str, Any]:

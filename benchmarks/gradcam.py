@@ -28,6 +28,7 @@ from kit.hooks.specs import ModelRequest
 from kit.model.build import Model
 from kit.model.device import Runtime
 from kit.pixels.batches import Batch, Normalize
+from kit.task import MULTICLASS
 
 IMAGES, BATCH, ROUNDS, CLASSES = 128, 16, 5, 5
 # Network, side of its input, the layer (stride 16 or the last), and how grad-cam's users make maps of its output.
@@ -55,7 +56,7 @@ def build(name: str) -> Model:
     network = Registry().models.get(name).build(ModelRequest(name, 3, CLASSES, "linear", 0, pretrained=False))
     runtime = Runtime.choose("off")
     network = network.to(runtime.device, memory_format=torch.channels_last).eval()
-    return Model(network, nn.Module(), Normalize([0], [1]), runtime, "multiclass")
+    return Model(network, nn.Module(), Normalize([0], [1]), runtime, MULTICLASS)
 
 
 def of_kit(model: Model, layer: Layer, images: Tensor) -> np.ndarray:

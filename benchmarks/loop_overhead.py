@@ -38,9 +38,9 @@ from kit.pixels.pack_workers import Layout
 from kit.pixels.sampler import training_plan
 from kit.pixels.samples import Samples
 from kit.training.forecast import Forecast
-from kit.training.history import History
 from kit.training.interrupt import Interrupt
-from kit.training.loop import FoldJob, train_fold
+from kit.training.job import FoldJob
+from kit.training.loop import train_fold
 
 IMAGES, PAIRS = 1280, 9
 STEPS = {"rot90": True, "rotate": 20, "zoom": 0.1, "brightness": 0.15, "contrast": 0.15}
@@ -81,8 +81,8 @@ def ours(config: TrainConfig, samples: Samples, index: Index) -> float:
     model, console = build(config, samples, index), Console(json=True)
     few = replace(samples, files=samples.files[:2], targets=samples.targets[:2], metadata=samples.metadata[:2])
     with tempfile.TemporaryDirectory() as folder, Interrupt("") as interrupt:
-        history = History(Path(folder) / "history.csv", console)
-        forecast = Forecast(len(samples), 0, lambda: 0, console)
+        checkpoints = Checkpoints(Path(folder))
+        forecast = Forecast(len(samples), 0, 0, console)
         job = FoldJob(
             config=config,
             fold=0,
@@ -91,14 +91,14 @@ def ours(config: TrainConfig, samples: Samples, index: Index) -> float:
             valid=few,
             augment=config,
             metrics=(Registry().metrics.get("accuracy"),),
-            checkpoints=Checkpoints(Path(folder)),
-            history=history,
-            trackers=[],
+            checkpoints=checkpoints,
+            history=Path(folder) / "history.csv",
+            trackers=(),
             classes=index.classes,
             forecast=forecast,
         )
         train_fold(job, interrupt, console)
-        return float(history.rows[0]["seconds"] or 0)
+        return float(checkpoints.content["state"]["history"][0]["seconds"] or 0)
 
 
 def compare(name: str, folder: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The configuration of a run: one flat frozen record, merged and validated here and nowhere else."""
+"""The configuration of a run: one flat frozen record, validated here and nowhere else."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -9,72 +9,72 @@ from kit.errors import KitError
 
 
 class DataConfig(BaseModel):
-    """Data: what is learned from, and what judges."""
+    """Data: what to learn from, and what to validate on."""
 
     competition: str = Field(description="name of the competition")
-    dataset: str = Field(description="name of the dataset, as `kit plugins` lists them")
+    dataset: str = Field(description="name of the dataset")
     folds: int = Field(5, ge=2, le=100, description="number of folds")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, order and augmentation")
-    only: str | None = Field(None, description="learn from and predict these rows alone, as in cell_type=HUVEC")
-    external: str | None = Field(None, description="csv or folder of further training images, for every fold")
+    only: str | None = Field(None, description="learn from and predict only these rows, e.g. cell_type=HUVEC")
+    external: str | None = Field(None, description="csv or folder of further training images for every fold")
 
 
 class ModelConfig(BaseModel):
-    """Model: the network, and what it sees."""
+    """Model: the network and its input."""
 
     model: str = Field("efficientnet_lite0", description="name of the network")
     head: str = Field("linear", description="head of the network: linear or concat_pool")
     pretrained: bool = Field(True, description="start from pretrained weights")
-    init: str | None = Field(None, description="run from whose networks, fold by fold, training starts")
-    size: int = Field(96, ge=8, le=4096, description="side of the square input, pixels; 64,96 grows in equal stages")
-    sizes: tuple[int, ...] = Field((), description="sides of the stages of progressive resizing, the last is size")
-    metadata: bool = Field(False, description="the data's metadata (cell type; age, sex, site) go into the network")
+    init: str | None = Field(None, description="run whose networks training starts from, fold by fold")
+    size: int = Field(96, ge=8, le=4096, description="side of the square input in pixels; 64,96 grows in equal stages")
+    sizes: tuple[int, ...] = Field((), description="side per stage of progressive resizing; the last is size")
+    metadata: bool = Field(False, description="feed metadata (cell type; age, sex, site) to the network")
     normalize: str = Field(
-        "channels", description="channels: by mean and std; image, control, or a column as plate: by each one's own"
+        "channels", description="channels: by mean and std; image, control or a column (plate): by its own"
     )
     mean: tuple[float, ...] | Literal["data"] | None = Field(
-        None, description="mean a channel in 0..1; data: of the training images; none: the network's own"
+        None, description="mean per channel in 0..1; data: of the training images; none: the network's own"
     )
     std: tuple[float, ...] | Literal["data"] | None = Field(
-        None, description="standard deviation a channel; data: of the training images; none: the network's own"
+        None, description="standard deviation per channel; data: of the training images; none: the network's own"
     )
 
 
 class OptimisationConfig(BaseModel):
-    """Optimisation: steps, rates, averages."""
+    """Optimisation: steps, learning rates, averages."""
 
-    epochs: int = Field(5, ge=1, le=10_000, description="passes over the training part of a fold")
-    batch_size: int = Field(32, ge=1, le=65_536, description="images a forward pass")
-    accumulate: int = Field(1, ge=1, le=4096, description="batches whose gradients make one step")
+    epochs: int = Field(5, ge=1, le=10_000, description="passes over the training images of a fold")
+    batch_size: int = Field(32, ge=1, le=65_536, description="images per forward pass")
+    accumulate: int = Field(1, ge=1, le=4096, description="batches per optimiser step")
     sampler: Literal["uniform", "balanced"] = Field("uniform", description="balanced draws every class equally often")
     optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="name of the optimiser")
-    lr: float = Field(1e-3, gt=0, le=100, description="peak learning rate; 1e-5..1e-3 rises by depth up to the head")
-    lr_low: float | None = Field(None, gt=0, le=100, description="rate of the first layers; none: the same for all")
-    weight_decay: float = Field(1e-2, ge=0, le=10, description="decay of weights; not on norms and biases")
-    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd")
-    nesterov: bool = Field(False, description="Nesterov's momentum for sgd")
+    lr: float = Field(1e-3, gt=0, le=100, description="peak learning rate; 1e-5..1e-3 rises with depth to the head")
+    lr_low: float | None = Field(None, gt=0, le=100, description="learning rate of the first layers; none: lr")
+    weight_decay: float = Field(1e-2, ge=0, le=10, description="weight decay, except on norms and biases")
+    momentum: float = Field(0.9, ge=0, lt=1, description="sgd: momentum")
+    nesterov: bool = Field(False, description="sgd: Nesterov momentum")
     schedule: Literal["one_cycle", "constant", "step", "cosine", "plateau"] = Field(
-        "one_cycle", description="course of the learning rate"
+        "one_cycle", description="schedule of the learning rate"
     )
-    drops: int = Field(4, ge=1, le=100, description="step: how often the rate is divided by ten")
-    warmup: float = Field(0.05, ge=0, lt=1, description="cosine: share of the steps that warm up")
-    freeze_epochs: int = Field(0, ge=0, le=10_000, description="epochs that train the head alone, before the rest")
-    clip: float | None = Field(None, gt=0, description="largest norm of the gradient; none: no limit")
-    ema: float | None = Field(None, gt=0, lt=1, description="decay a step of the average of weights that predicts")
+    drops: int = Field(4, ge=1, le=100, description="step: how often the learning rate is divided by ten")
+    warmup: float = Field(0.05, ge=0, lt=1, description="cosine: share of the steps spent warming up")
+    freeze_epochs: int = Field(0, ge=0, le=10_000, description="first epochs, which train the head only")
+    clip: float | None = Field(None, gt=0, description="maximum norm of the gradient; none: no limit")
+    ema: float | None = Field(None, gt=0, lt=1, description="decay per step of the weight average that predicts")
     patience: int | None = Field(None, ge=1, description="stop after this many epochs without a better metric")
 
 
 class LossConfig(BaseModel):
-    """Loss: what is made small."""
+    """Loss: what training minimises."""
 
     loss: str = Field(description="name of the loss, or a weighted sum: 0.8*cross_entropy+0.2*arcface")
     class_weights: Literal["none", "balanced"] = Field(
-        "none", description="balanced weighs rare classes up in the loss"
+        "none", description="balanced gives rare classes more weight in the loss"
     )
     label_smoothing: float = Field(0, ge=0, lt=1, description="share of the target spread over all classes")
     bce_factor: float = Field(1, gt=0, description="bce: factor on the loss")
-    focal_gamma: float = Field(2, ge=0, description="focal: how much easy samples are weighed down")
-    focal_alpha: float | None = Field(None, ge=0, le=1, description="focal: weight of positives; none: no weights")
+    focal_gamma: float = Field(2, ge=0, description="focal: how strongly easy samples are down-weighted")
+    focal_alpha: float | None = Field(None, ge=0, le=1, description="focal: weight of positives; none: unweighted")
     margin: float = Field(0.5, ge=0, lt=3.2, description="arcface: angle in radians; cosface: cosine")
     margin_scale: float = Field(30, gt=0, description="arcface, cosface: factor on the cosine")
 
@@ -90,33 +90,37 @@ class AugmentationConfig(BaseModel):
     shear: float = Field(0, ge=0, lt=90, description="shear by up to this many degrees")
     brightness: float = Field(0, ge=0, lt=1, description="brighten or darken by up to this share of white")
     contrast: float = Field(0, ge=0, lt=1, description="scale contrast by 1 - contrast to 1 + contrast")
-    augment: str | None = Field(None, description="file of a saved albumentations pipeline, in place of the above")
+    augment: str | None = Field(None, description="saved albumentations pipeline that replaces the above")
     mixup: float = Field(0, ge=0, le=100, description="alpha of mixup; 0: none")
     cutmix: float = Field(0, ge=0, le=100, description="alpha of CutMix; 0: none")
 
 
 class ValidationConfig(BaseModel):
-    """Validation: when it is judged and saved, and by which views."""
+    """Validation: when to validate and save, and which views to average."""
 
-    validate_every: int | None = Field(None, ge=1, description="validate each N steps too; none: each epoch only")
+    validate_every: int | None = Field(None, ge=1, description="also validate every N steps; none: every epoch only")
     checkpoint: Literal["last", "best"] = Field(
-        "last", description="weights that predict; `best` by the validation metric is optimistic"
+        "last", description="weights that predict; `best` by validation metric is optimistic"
     )
-    save_every: int | None = Field(None, ge=1, description="save each N steps too; none: each validation only")
-    keep: int = Field(1, ge=1, le=10_000, description="how many of the newest checkpoints are kept")
-    tta: Literal[1, 2, 4, 8] = Field(1, description="views averaged in prediction: 8 = all flips and right angles")
-    scales: tuple[float, ...] = Field((1.0,), description="scales of prediction; above 1 in ordered crops: 1,1.25,1.5")
+    save_every: int | None = Field(None, ge=1, description="also save every N steps; none: every validation only")
+    keep: int = Field(1, ge=1, le=10_000, description="number of newest checkpoints to keep")
+    tta: Literal[1, 2, 4, 8] = Field(1, description="views averaged in prediction; 8: all flips and quarter turns")
+    scales: tuple[float, ...] = Field(
+        (1.0,), description="scales averaged in prediction, e.g. 1,1.25; above 1 in ordered crops"
+    )
 
 
 class RuntimeConfig(BaseModel):
-    """Runtime: how it runs on this machine, and what it tells."""
+    """Runtime: how training uses this machine, and what it reports."""
 
     amp: Literal["auto", "on", "off"] = Field("auto", description="mixed precision; auto: on CUDA only")
-    channels_last: bool = Field(True, description="memory format of the network")
-    compile: bool = Field(False, description="compile the network by torch.compile (its first step takes a minute)")
-    pack: bool = Field(True, description="decode the images once, into packed pixels; false: read the files each epoch")
-    workers: int | None = Field(None, ge=0, le=256, description="processes that read files; none: by the machine")
-    trackers: tuple[str, ...] = Field((), description="names of trackers that receive the numbers, e.g. tensorboard")
+    channels_last: bool = Field(True, description="use the channels-last memory format")
+    compile: bool = Field(False, description="use torch.compile (the first step takes a minute)")
+    pack: bool = Field(True, description="decode images once into packed pixels; false: read files every epoch")
+    workers: int | None = Field(
+        None, ge=0, le=256, description="processes that read files; none: chosen for the machine"
+    )
+    trackers: tuple[str, ...] = Field((), description="trackers that receive the numbers, e.g. tensorboard")
     note: str = Field("", description="a line for the experiment log")
 
 
@@ -134,14 +138,14 @@ SECTIONS: dict[str, type[BaseModel]] = {
 class TrainConfig(
     RuntimeConfig, ValidationConfig, AugmentationConfig, LossConfig, OptimisationConfig, ModelConfig, DataConfig
 ):
-    """Everything that decides what a run learns, flat. Each field says what it is, its unit and its range."""
+    """Everything that determines what a run learns, flat. Each field states its meaning, unit and range."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @model_validator(mode="before")
     @classmethod
     def _ranges(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """`lr = "1e-5..1e-3"` sets lr_low and lr; `size = "64,96"` sizes and size; `scales = "1,1.5"` is a list."""
+        """Split the text forms: `lr = "1e-5..1e-3"`, `size = "64,96"` and `scales = "1,1.5"`."""
         lr, size = values.get("lr"), values.get("size")
         if isinstance(lr, str) and ".." in lr:
             values["lr_low"], values["lr"] = lr.split("..", 1)
@@ -155,7 +159,7 @@ class TrainConfig(
 
     @model_validator(mode="after")
     def _fit(self) -> "TrainConfig":
-        """Values that belong together agree, whichever sources they came from."""
+        """Check that related values agree, whichever source each came from."""
         if self.lr_low is not None and self.lr_low > self.lr:
             raise ValueError(f"lr_low = {self.lr_low:g} is above lr = {self.lr:g}: give --lr LOW..HIGH")
         if not self.scales or min(self.scales) < 1 or max(self.scales) > 4:
@@ -167,12 +171,12 @@ class TrainConfig(
 
 
 def describe() -> dict[str, str]:
-    """Each field's description."""
+    """Return the description of each field."""
     return {name: field.description or "" for name, field in TrainConfig.model_fields.items()}
 
 
 def validate(values: Mapping[str, Any], sources: Mapping[str, str] | None = None) -> TrainConfig:
-    """Check values against the fields; the first wrong one is a `KitError` that names its source."""
+    """Check values against the fields; raise a `KitError` that names the first wrong one and its source."""
     try:
         return TrainConfig.model_validate(dict(values))
     except ValidationError as error:

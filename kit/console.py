@@ -1,4 +1,4 @@
-"""What a person reads: text and tables on stdout, progress and warnings on stderr, or one JSON document."""
+"""The output of a command: text and tables on stdout, progress and warnings on stderr, or one JSON document."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 
 def duration(seconds: float) -> str:
-    """Seconds as `42 s`, `3 min 20 s` or `2 h 05 min`."""
+    """Format seconds as `42 s`, `3 min 20 s` or `2 h 05 min`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -23,7 +23,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes as `27.7 kB`, `6.1 GB`."""
+    """Format bytes as `27.7 kB`, `6.1 GB`."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -32,7 +32,7 @@ def size(count: float) -> str:
 
 
 def jsonable(value: Any) -> Any:
-    """`value` with NaN and infinity as null, and mappings, sequences and numpy numbers as plain JSON types."""
+    """Convert `value` to plain JSON types: mappings, sequences and numpy numbers too; NaN and infinity become null."""
     if isinstance(value, dict):
         return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -48,8 +48,8 @@ class Console:
     """One command's output.
 
     Args:
-        json: print nothing on stdout but the document given to `result`; what `say` prints then goes to stderr.
-        silent: print nothing at all: another process speaks for this one.
+        json: print only the document given to `result` on stdout; `say` then prints on stderr.
+        silent: print nothing, because another process prints for this one.
     """
 
     def __init__(self, json: bool = False, silent: bool = False) -> None:
@@ -66,9 +66,9 @@ class Console:
 
     @contextlib.contextmanager
     def log_to(self, path: Path) -> Iterator[None]:
-        """Meanwhile append each line, with the time in UTC, to a file too; and what ends the block, if it is an error.
+        """Within the block, append each line to a file too, with the time in UTC; also the error that ends the block.
 
-        Lines of progress go there as they go to a stderr that is no terminal; tables don't.
+        Progress is logged as it is printed on a stderr that is not a terminal; tables are not logged.
         """
         with path.open("a", encoding="utf-8", buffering=1) as self._log:
             try:
@@ -90,7 +90,7 @@ class Console:
             self._log.writelines(f"{now} {line}".rstrip() + "\n" for line in text.splitlines() or [""])
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Print a table on stdout; under `--json` nothing, since the document says it."""
+        """Print a table on stdout; under `--json` print nothing, since the document has the content."""
         if self.json or self.silent:
             return
         from rich import box
@@ -107,27 +107,27 @@ class Console:
         Rich(file=sys.stdout, width=None if sys.stdout.isatty() else 160).print(table)
 
     def progress(self, description: str, total: int, unit: str = "images", start: int = 0) -> "Progress":
-        """A progress bar on stderr: done, rate, time left."""
+        """Return a progress bar on stderr: done, rate, time left."""
         bar = not self.silent and sys.stderr.isatty()
         return Progress(description, total, unit, start, lambda line: self._line(line, sys.stderr), bar)
 
     def waiting(self, description: str) -> "Waiting":
-        """A spinner on stderr, for what has no measure of progress."""
+        """Return a spinner on stderr, for work without a measure of progress."""
         return Waiting(description, lambda line: self._line(line, sys.stderr))
 
     def result(self, document: Any) -> None:
-        """Under `--json`, print the command's one document."""
+        """Print the command's one document, under `--json` only."""
         if self.json and not self.silent:
             print(json.dumps(jsonable(document), indent=2, allow_nan=False), flush=True)
 
 
 def logged_text(line: str) -> str:
-    """What was said, of a line of a log (`Console.log_to`): the line without date and time."""
+    """Return a line of a log (`Console.log_to`) without its date and time."""
     return line.split(" ", 2)[-1]
 
 
 class Progress:
-    """A bar on a terminal, one at a time; elsewhere one plain line each ten seconds. Used as a context manager."""
+    """A bar on a terminal, one at a time; elsewhere a plain line every ten seconds. Used as a context manager."""
 
     interval = 10.0
     showing = False
@@ -150,7 +150,7 @@ class Progress:
             from rich.progress import Progress as Bar
 
             columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"))
-            # What is printed meanwhile goes above the bar, unless stdout goes elsewhere.
+            # Text printed meanwhile goes above the bar, unless stdout is redirected.
             terminal = Rich(file=sys.stderr)
             self.bar = Bar(*columns, console=terminal, transient=True, redirect_stdout=sys.stdout.isatty())
             self.task = self.bar.add_task(self.description, total=self.total, completed=self.done, state="")
@@ -159,7 +159,7 @@ class Progress:
         return self
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """Say that `count` more are done; `note` stands at the end of the line."""
+        """Report `count` more as done; `note` goes at the end of the line."""
         self.done += count
         self.note = note or self.note
         if self.bar is not None:
@@ -169,7 +169,7 @@ class Progress:
             self.say(f"{self.description}: {self._state()}")
 
     def rate(self) -> float:
-        """Units a second since the start."""
+        """Return the units per second since the start."""
         return (self.done - self.start) / max(time.monotonic() - self.began, 1e-9)
 
     def _state(self) -> str:
@@ -190,7 +190,7 @@ class Progress:
 
 
 class Waiting:
-    """A spinner on a terminal; elsewhere one plain line each ten seconds. Used as a context manager."""
+    """A spinner on a terminal; elsewhere a plain line every ten seconds. Used as a context manager."""
 
     def __init__(self, description: str, say: Callable[[str], None]) -> None:
         self.description, self.say = description, say
@@ -212,7 +212,7 @@ class Waiting:
         return self
 
     def tell(self, note: str) -> None:
-        """What the state is now; to be called each time that one has looked."""
+        """Show the current state; call this after every check of it."""
         text = f"{self.description}: {note}, {duration(time.monotonic() - self.began)}"
         if self.live is not None:
             from rich.text import Text

@@ -1,4 +1,4 @@
-"""The one exception that a user's mistake or machine can cause, and its exit codes."""
+"""The one exception for mistakes of the user and faults of the machine, and its exit codes."""
 
 BAD_INPUT = 2
 CREDENTIALS = 3
@@ -8,12 +8,12 @@ INTERRUPTED = 130
 
 
 class KitError(Exception):
-    """What happened and the command that mends it, in one line.
+    """An error in one line: what happened, and the command that mends it.
 
     Args:
         message: one line for the person at the keyboard.
         code: the exit status: 2 bad input, 3 credentials or rules, 4 network, 5 disk or permission.
-        ways: where there are several ways to mend it, each in a line of its own below the message.
+        ways: several ways to mend it, each printed on its own line below the message.
     """
 
     def __init__(self, message: str, code: int = BAD_INPUT, ways: tuple[str, ...] = ()) -> None:
@@ -22,7 +22,7 @@ class KitError(Exception):
 
 
 def nearest(word: str, known: "list[str] | tuple[str, ...]") -> str:
-    """The end of an error about an unknown name: the closest known ones, or some of them when none is close."""
+    """Return the end of an error about an unknown name: the closest known names, or some of them if none is close."""
     from difflib import get_close_matches
 
     close = get_close_matches(word, known, n=3, cutoff=0.5)

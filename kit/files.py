@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, their digests, and locks."""
+"""Files written whole or not at all, their digests, and locks."""
 
 import contextlib
 import fcntl
@@ -15,7 +15,7 @@ from kit.errors import KitError
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`; on a clean exit fsync it and rename it to `path`, otherwise remove it."""
+    """Yield a temporary name beside `path`; on a clean exit fsync it and rename it to `path`, otherwise remove it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -31,13 +31,13 @@ def atomic(path: Path) -> Iterator[Path]:
 def locked(
     path: Path, busy: str | None = None, seconds: float = 0, on_wait: Callable[[], None] | None = None
 ) -> Iterator[None]:
-    """Hold a lock file, which the system frees when this process ends, however it ends.
+    """Hold a lock file; the system frees it when this process ends, however it ends.
 
     Args:
-        path: of the lock file; made where it is absent.
-        busy: what the `KitError` says when another process holds it; None: wait for that process.
+        path: the lock file; created if absent.
+        busy: the message of the `KitError` if another process holds it; None: wait for that process.
         seconds: how long to wait before that error.
-        on_wait: called once when another process holds it.
+        on_wait: called once if another process holds it.
     """
     with path.open("a") as file:
         if not _taken(file):
@@ -73,12 +73,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Write `document` as indented JSON, atomically; NaN is refused because other readers of JSON refuse it."""
+    """Write `document` as indented JSON, atomically; refuse NaN, because other JSON readers refuse it."""
     write_bytes(path, (json.dumps(document, indent=2, allow_nan=False, default=str) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; a damaged one is a `KitError` that names it."""
+    """Read a JSON file; raise a `KitError` that names it if it is damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
@@ -86,6 +86,6 @@ def read_json(path: Path) -> Any:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, as hexadecimal."""
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

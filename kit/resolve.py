@@ -1,4 +1,4 @@
-"""Which values a run is trained with: all sources of configuration merged, the last one wins."""
+"""Merge all sources of configuration into the values a run is trained with; the last source wins."""
 
 import tomllib
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from kit.run import Run
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
-    """The values of a toml file, or the configuration of an earlier run when `path` is a run's folder."""
+    """Read the values of a TOML file, or the configuration of an earlier run if `path` is a run's folder."""
     if path.is_dir():
         return Run.open(path).config.model_dump()
     if not path.is_file():
@@ -24,7 +24,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
 
 
 def parse_settings(settings: list[str]) -> dict[str, Any]:
-    """`key=value` pairs of `--set`; values as TOML writes them, bare words as text, `none` as nothing."""
+    """Parse the `key=value` pairs of `--set`: TOML values, bare words as text, `none` as None."""
     values: dict[str, Any] = {}
     for setting in settings:
         key, separator, text = setting.partition("=")
@@ -56,7 +56,7 @@ def resolve(
     """Merge all sources of configuration and validate the result.
 
     Later sources win: kit's defaults, the competition's, its defaults for a miniature (when `miniature`), a file or
-    earlier run, `--set`, flags (None = not given).
+    earlier run, `--set`, flags (None: not given).
 
     Returns:
         The configuration, and for each of its fields the name of the source that set it.

@@ -1,20 +1,20 @@
-"""A run: one directory that says how a model was made, with what result. One class reads and writes it.
+"""A run: one directory that records how a model was trained and its results. One class reads and writes it.
 
 run.json                 configuration, folds' digest, versions, state, results
 folds.csv                id, fold
 fold-<k>/checkpoint.json names the fold's current weight files with their digests
 fold-<k>/*.safetensors   weights, optimiser state
-fold-<k>/history.csv     one row a validation
-fold-<k>/result.json     what a finished fold ended with
-fold-<k>/oof.npz         predictions of the fold's validation part
+fold-<k>/history.csv     one row per validation
+fold-<k>/result.json     the result of a finished fold
+fold-<k>/oof.npz         predictions of the fold's validation images
 oof.npz, test.npz        out-of-fold and test predictions
 manifest.json            sha256 of the predictions, the folds and the submission
-thresholds.json          the decision rule, and of each fold the one made without it
-external.csv                the ids of --external, each with the folds that don't learn from it
+thresholds.json          the decision rule, and for each fold the rule tuned without it
+external.csv             the ids of --external, each with the folds that don't learn from it
 submission.csv
-report.html, report.json what kit report made of it; can be made again
-gradcam/                 what kit gradcam made of it
-log.txt                  what training said
+report.html, report.json written by kit report, which can write them again
+gradcam/                 written by kit gradcam
+log.txt                  what training printed
 
 A blend (`kit blend`) has no weights: its predictions are those of its members.
 """
@@ -35,14 +35,14 @@ FORMAT = 2
 
 
 class Run:
-    """A run's directory. `record` is the content of `run.json`; `update` changes it on disk too."""
+    """A run's directory. `record` holds the content of `run.json`; `update` changes it here and on disk."""
 
     def __init__(self, path: Path, record: dict[str, Any]) -> None:
         self.path, self.record = path, record
 
     @classmethod
     def create(cls, config: TrainConfig, facts: Mapping[str, Any]) -> "Run":
-        """Make a new directory under `$KIT_RUNS` and write the configuration into it."""
+        """Create a directory under `$KIT_RUNS` and write the configuration into it."""
         now = datetime.now(UTC)
         name = f"{config.competition}-{now:%Y%m%d-%H%M%S}"
         for attempt in range(1, 1000):
@@ -67,9 +67,9 @@ class Run:
 
     @classmethod
     def open(cls, path: Path) -> "Run":
-        """Read a run; a missing, damaged or newer format is a `KitError`."""
+        """Read a run; raise `KitError` if it is missing, damaged, or in another format."""
         if not (path / "run.json").is_file():
-            raise KitError(f"{path} is no run (it has no run.json): kit runs lists them")
+            raise KitError(f"{path} is not a run (it has no run.json): kit runs lists them")
         record = read_json(path / "run.json")
         found = record.get("format") if isinstance(record, dict) else None
         if found != FORMAT:
@@ -90,7 +90,7 @@ class Run:
 
     @property
     def state(self) -> str:
-        """created, running, interrupted, failed or finished; `stopped` for a run whose process is gone."""
+        """created, running, interrupted, failed or finished; `stopped` if the process of a running one is gone."""
         state: str = self.record["state"]
         if state == "running":
             with contextlib.suppress(KitError), self.lock():
@@ -99,8 +99,8 @@ class Run:
 
     @property
     def score(self) -> dict[str, Any] | None:
-        """What the run promises: the nested estimate of its decision rule where it has one, or else the
-        cross-validated score; None where there is neither. Keys: metric, value, low, high, ids."""
+        """The run's expected score: the nested estimate of its decision rule if it has one, or else the
+        cross-validated score; None if it has neither. Keys: metric, value, low, high, ids."""
         found: dict[str, Any] | None = self.record.get("decision") or self.record.get("score")
         return found
 
@@ -111,23 +111,23 @@ class Run:
 
     @property
     def trained_folds(self) -> list[int]:
-        """The folds that are trained to their end."""
+        """The folds whose training is complete."""
         return [fold for fold in self.record["planned"] if (self.fold_dir(fold) / "result.json").is_file()]
 
     def result(self, fold: int) -> dict[str, Any] | None:
-        """What a finished fold ended with; None for one that is not finished."""
+        """Return the result of a fold; None if it is not finished."""
         path = self.fold_dir(fold) / "result.json"
         result: dict[str, Any] | None = read_json(path) if path.is_file() else None
         return result
 
     @property
     def results(self) -> dict[int, dict[str, Any]]:
-        """What each finished fold ended with, by its number."""
+        """The result of each finished fold, by its number."""
         paths = {int(path.parent.name.removeprefix("fold-")): path for path in self.path.glob("fold-*/result.json")}
         return {fold: read_json(paths[fold]) for fold in sorted(paths)}
 
     def trained_fold(self, fold: int) -> int:
-        """The number of a fold, if it is trained; otherwise a `KitError`."""
+        """Return the number of a fold if it is trained; otherwise raise `KitError`."""
         if fold not in self.trained_folds:
             raise KitError(
                 f"fold {fold} of run {self.id} is not trained: kit train --resume {self.id} --fold {fold}, "
@@ -136,7 +136,7 @@ class Run:
         return fold
 
     def need_network(self) -> list[int]:
-        """The trained folds; a `KitError` where there is none."""
+        """Return the trained folds; raise `KitError` if there are none."""
         if "blend" in self.record:
             names = ", ".join(member["name"] for member in self.record["blend"]["members"])
             raise KitError(f"run {self.id} is a blend of {names}, which has no network of its own: name one of these")
@@ -145,12 +145,12 @@ class Run:
         return self.trained_folds
 
     def fold_dir(self, fold: int) -> Path:
-        """The folder of one fold."""
+        """Return the folder of one fold."""
         return self.path / f"fold-{fold}"
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the run for training; a run that another process trains is a `KitError`."""
+        """Hold the run for training; raise `KitError` if another process is training it."""
         busy = f"run {self.id} is being trained by another process: wait for it or stop it"
         with locked(self.path / ".lock", busy):
             yield
@@ -161,21 +161,21 @@ class Run:
         with atomic(self.path / name) as temporary:
             yield temporary
             digest = sha256(temporary)
-            # Both digests are valid until the rename has happened, so that a kill in between harms nothing.
+            # Both digests are valid until the rename, so a kill in between does no harm.
             self._enter(name, [*self._manifest().get(name, [])[-1:], digest])
         self._enter(name, [digest])
 
     def reading(self, name: str) -> Path:
-        """The path of one file of the run, after its bytes were held against the manifest."""
+        """Return the path of one file of the run after checking its bytes against the manifest."""
         path = self.path / name
         if not path.is_file():
             raise KitError(f"run {self.id} has no {name}: kit train --resume {self.id} completes it")
         if sha256(path) not in self._manifest().get(name, []):
-            raise KitError(f"{path} is damaged (its digest is not the manifest's): restore it or train again")
+            raise KitError(f"{path} is damaged (its digest is not in the manifest): restore it or train again")
         return path
 
     def has(self, name: str) -> bool:
-        """Whether the run has that file."""
+        """Return whether the run has this file."""
         return (self.path / name).is_file()
 
     def _manifest(self) -> dict[str, list[str]]:
@@ -184,13 +184,13 @@ class Run:
         return manifest
 
     def _enter(self, name: str, digests: list[str]) -> None:
-        # Folds may be trained by several processes at once: none may lose what another enters.
+        # Several processes may train folds at once; none may lose an entry of another.
         with locked(self.path / ".manifest.lock"):
             write_json(self.path / "manifest.json", {**self._manifest(), name: digests})
 
 
 def all_runs() -> list[Run]:
-    """Every readable run, oldest first."""
+    """Return every readable run, oldest first."""
     runs = []
     for path in runs_dir().glob("*/run.json"):
         with contextlib.suppress(KitError):
@@ -199,12 +199,12 @@ def all_runs() -> list[Run]:
 
 
 def find_run(reference: str | None, suits: Callable[[Run], bool] = lambda run: True, wanted: str = "") -> Run:
-    """A run by its folder or name; without a reference the newest one that `suits`.
+    """Find a run by its folder or name; without a reference, the newest one that `suits`.
 
     Args:
         reference: a path, a name under `$KIT_RUNS`, or None.
-        suits: which runs come into question when none is named.
-        wanted: how the message calls such a run, e.g. "with predictions (kit predict)".
+        suits: which runs qualify when none is named.
+        wanted: how the error describes such a run, e.g. "with predictions (kit predict)".
     """
     if reference is None:
         suiting = [run for run in all_runs() if suits(run)]
@@ -218,5 +218,5 @@ def find_run(reference: str | None, suits: Callable[[Run], bool] = lambda run: T
 
 
 def nearest_run(reference: str) -> str:
-    """The end of an error about an unknown run."""
+    """Return the end of an error about an unknown run."""
     return nearest(reference, [run.id for run in all_runs()]) if all_runs() else "kit train makes one"

@@ -1,7 +1,7 @@
 # ruff: noqa: D102 - what a method of a task does is said where it is abstract
-"""What a task means, once: targets, outputs, probabilities, predicted classes, losses, words.
+"""The kinds of task, defined once: targets, outputs, probabilities, predicted classes, losses, label texts.
 
-Whatever depends on the kind of task asks its `Task`. A new kind is one more object in `TASKS` and its name in
+Code that depends on the kind of task asks its `Task`. A new kind is one more object in `TASKS` and its name in
 `kit.hooks.specs.TaskName`. Shapes, for n rows, C classes and K outputs:
 
 | task | target | probabilities | predicted |
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 HALF = 0.5
-# Float32 can't tell the distance of a smaller probability from 1.
+# Float32 can't resolve a smaller distance of a probability from 1.
 SMALLEST = 1e-7
-EDGE = 1e-6  # probabilities are cut off at this distance from 0 and 1 before their logit is taken
+EDGE = 1e-6  # probabilities are clipped at this distance from 0 and 1 before taking their logit
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Task(ABC):
     single_label: ClassVar[bool]
     """Whether every row has exactly one class."""
     softmax: ClassVar[bool]
-    """Whether the largest probability decides; otherwise each output does by itself, from a threshold on."""
+    """Whether the largest probability decides; otherwise each output decides by itself, by a threshold."""
     average: ClassVar[Literal["binary", "macro"]]
     """How scikit-learn averages figures over classes."""
 
@@ -69,7 +69,7 @@ class Task(ABC):
 
     @abstractmethod
     def predicted(self, values: np.ndarray, threshold: float = HALF) -> np.ndarray:
-        """Decide probabilities without a tuned rule: by the largest, or from the threshold on."""
+        """Predict classes without a tuned rule: that of the largest probability, or those at the threshold or above."""
 
     @abstractmethod
     def as_probabilities(self, predicted: np.ndarray, classes: int) -> np.ndarray:
@@ -77,7 +77,7 @@ class Task(ABC):
 
     @abstractmethod
     def losses(self, target: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Return the cross-entropy of each row in nats, n float64; of several labels the mean over the classes."""
+        """Return the cross-entropy of each row in nats, n float64; with several labels, the mean over the classes."""
 
     @abstractmethod
     def entropy(self, values: np.ndarray) -> np.ndarray:
@@ -169,7 +169,7 @@ class Binary(_Sigmoids):
         return predicted.astype(np.float32)
 
     def class_logits(self, logits: "Tensor") -> "Tensor":
-        # What speaks against the one class speaks for the other.
+        # The evidence against one class is the evidence for the other.
         return logits.new_tensor([[-1.0, 1.0]]) * logits
 
 
@@ -201,7 +201,7 @@ class Multilabel(_Sigmoids):
 
     def predicted_numbers(self, values: np.ndarray) -> list[int]:
         order = np.argsort(-values, kind="stable").tolist()
-        # A row is never without a class.
+        # Every row gets at least one class.
         return [number for number in order if values[number] >= HALF] or order[:1]
 
 
@@ -252,11 +252,11 @@ TASKS: dict[str, Task] = {task.name: task for task in (BINARY, MULTICLASS, MULTI
 
 
 def task_of(task: Task | str) -> Task:
-    """Return a task by its name."""
+    """Return a task by its name; return a task as it is."""
     if isinstance(task, Task):
         return task
     if task not in TASKS:
-        raise ValueError(f"task {task!r} is none of {', '.join(TASKS)}")
+        raise ValueError(f"task {task!r} is not one of {', '.join(TASKS)}")
     return TASKS[task]
 
 
@@ -276,5 +276,5 @@ def _one_hot(numbers: np.ndarray, classes: int) -> np.ndarray:
 
 
 def _rows(values: np.ndarray) -> np.ndarray:
-    """Probabilities as float64 nxK, away from 0 and 1."""
+    """Return probabilities as float64 nxK, clipped away from 0 and 1."""
     return np.clip(np.asarray(values, np.float64).reshape(len(values), -1), SMALLEST, 1 - SMALLEST)

@@ -1,4 +1,4 @@
-"""For the tests of plugin authors: does a plugin keep the contract that its specs state?
+"""Checks for plugin authors' tests: does a plugin keep the contract that its specs state?
 
     from kit import testing
     import kit_leaves
@@ -14,7 +14,7 @@
     def test_network():
         testing.check_model(kit_leaves.kit_models()[0])
 
-Each raises `AssertionError` with the first promise that is broken. That a competition is learned well, they can't tell.
+Each raises `AssertionError` with the first broken promise. They do not check that a model learns well.
 """
 
 from collections.abc import Sequence
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
 
 def check_plugin(module: ModuleType) -> Registry:
-    """Hooks are valid, names are free, and each competition names things that exist and values that are valid.
+    """Check that hooks are valid, names are free, and each competition names existing things and valid values.
 
     Returns:
-        The registry in which the plugin stands, for further tests.
+        The registry with the plugin in it, for further tests.
     """
     from kit.model.losses import loss_terms
     from kit.resolve import resolve
@@ -64,11 +64,11 @@ def check_plugin(module: ModuleType) -> Registry:
 
 
 def _check_lazy(module: ModuleType) -> None:
-    """Import what the plugin's specs name by `lazy`."""
+    """Check that what the plugin's specs name by `lazy` can be imported."""
     hooks = [name for name in dir(module) if name.startswith("kit_") and name != "kit_commands"]
     for spec in (spec for hook in hooks if callable(getattr(module, hook)) for spec in getattr(module, hook)()):
-        for name, part in vars(spec).items():
-            resolve = getattr(getattr(part, "func", part), "resolve", None)
+        for name, value in vars(spec).items():
+            resolve = getattr(getattr(value, "func", value), "resolve", None)
             try:
                 _ = resolve() if resolve is not None else None
             except (ImportError, AttributeError) as error:
@@ -76,11 +76,11 @@ def _check_lazy(module: ModuleType) -> None:
 
 
 def check_dataset(spec: DatasetSpec, folder: Path) -> "Index":
-    """The miniature is deterministic, indexes, and reads as uint8 HxWxC; files, targets and metadata are of their kind.
+    """Check that the miniature is deterministic, indexes, and reads as uint8 HxWxC; check files, targets and metadata.
 
     Args:
         spec: a dataset with `miniature`.
-        folder: an empty folder; the miniature of seed 0 lies in `folder/0` afterwards.
+        folder: an empty folder; afterwards `folder/0` holds the miniature of seed 0.
 
     Returns:
         The index of that miniature.
@@ -92,8 +92,8 @@ def check_dataset(spec: DatasetSpec, folder: Path) -> "Index":
         (folder / name).mkdir(parents=True)
         spec.miniature(folder / name, seed)
         trees.append(_contents(folder / name))
-    _promise(trees[0] == trees[1], "miniature() gives other bytes for the same seed")
-    _promise(trees[0] != trees[2], "miniature() gives the same bytes for another seed")
+    _promise(trees[0] == trees[1], "miniature() writes different bytes for the same seed")
+    _promise(trees[0] != trees[2], "miniature() writes the same bytes for another seed")
     index = spec.index(folder / "0")
     again = spec.index(folder / "0")
     for name, frame, second in (("train", index.train, again.train), ("test", index.test, again.test)):
@@ -101,7 +101,7 @@ def check_dataset(spec: DatasetSpec, folder: Path) -> "Index":
         _promise(frame.equals(second), f"index().{name} differs from call to call")
         _check_frame(spec, index, frame, name)
     both = set(index.train["id"]) & set(index.test["id"])
-    _promise(not both, f"{len(both)} ids stand in train and in test")
+    _promise(not both, f"{len(both)} ids are both in train and in test")
     _promise(min(index.class_counts().values()) > 0, f"a class has no training sample: {index.class_counts()}")
     return index
 
@@ -113,11 +113,11 @@ def check_model(
     outputs: Sequence[int] = (1, 5),
     size: int = 64,
 ) -> None:
-    """Logits BxK and embedding BxD for every number of channels, outputs and metadata; learns; images don't mix.
+    """Check logits BxK and embedding BxD for all numbers of channels, outputs and metadata; gradients; unmixed images.
 
     Args:
         spec: the model; it is built without pretrained weights.
-        name: the full name to ask a family (`timm/*`) for.
+        name: the full name of the network, if the model is a family (`timm/*`).
         channels: input channels to try.
         outputs: numbers of logits to try.
         size: side of the images, pixels.
@@ -142,7 +142,7 @@ def check_model(
 
 
 def check_loss(spec: LossSpec, index: "Index", batch_size: int = 6) -> None:
-    """Gives a finite scalar with a gradient, on random logits and embeddings and the first targets of the index."""
+    """Check for a finite scalar with a gradient, on random logits and embeddings and the first targets of the index."""
     import torch
 
     from kit.config import validate
@@ -163,18 +163,18 @@ def check_loss(spec: LossSpec, index: "Index", batch_size: int = 6) -> None:
         torch.arange(len(frame)),
     )
     value = loss(output, batch)
-    _promise(value.ndim == 0, f"the loss has the shape {tuple(value.shape)}, not that of a scalar")
+    _promise(value.ndim == 0, f"the loss has shape {tuple(value.shape)}, it must be a scalar")
     _promise(bool(torch.isfinite(value)), f"the loss is {value}")
     value.backward()
-    moved = [part.grad is not None and bool(part.grad.abs().sum() > 0) for part in output]
-    _promise(any(moved), "the loss has no gradient towards the logits or the embedding")
+    reached = [tensor.grad is not None and bool(tensor.grad.abs().sum() > 0) for tensor in output]
+    _promise(any(reached), "the loss has no gradient towards the logits or the embedding")
     own = getattr(loss, "logits", None)
     if own is not None:
         _promise(own(output).shape == output.logits.shape, "logits(output) has the wrong shape")
 
 
 def check_submission(spec: SubmissionSpec, index: "Index") -> None:
-    """`write` is deterministic, `check` passes what it wrote and finds a missing row and a wrong header.
+    """Check that `write` is deterministic and that `check` passes its csv and finds a missing row and a wrong header.
 
     The csv files go to the index's folder, which should be that of `check_dataset`.
     """
@@ -190,7 +190,7 @@ def check_submission(spec: SubmissionSpec, index: "Index") -> None:
     path, second = index.root / "conformance.csv", index.root / "conformance-again.csv"
     spec.write(predictions, index, path)
     spec.write(predictions, index, second)
-    _promise(path.read_bytes() == second.read_bytes(), "write() gives other bytes for the same predictions")
+    _promise(path.read_bytes() == second.read_bytes(), "write() writes different bytes for the same predictions")
     errors = [finding.text for finding in spec.check(path, index.root) if finding.level == "error"]
     _promise(not errors, f"check() refuses what write() wrote: {errors[:1]}")
     header, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -204,25 +204,25 @@ def _check_frame(spec: DatasetSpec, index: "Index", frame: "pd.DataFrame", name:
     import numpy as np
 
     key = ["id", "sample"] if "sample" in frame else ["id"]
-    _promise(not frame.duplicated(key).any(), f"index().{name} has doubled ids (samples of one id need `sample`)")
+    _promise(not frame.duplicated(key).any(), f"index().{name} has duplicate ids (samples of one id need `sample`)")
     _promise(all(isinstance(value, str) for value in frame["id"]), f"index().{name}: ids must be text")
     for files in frame["files"]:
-        _promise(isinstance(files, tuple) and bool(files), f"index().{name}: files {files!r} is no tuple of paths")
+        _promise(isinstance(files, tuple) and bool(files), f"index().{name}: files {files!r} is not a tuple of paths")
         absent = [file for file in files if not (index.root / file).is_file()]
-        _promise(not absent, f"index().{name} names files that are not there: {absent[:1]}")
+        _promise(not absent, f"index().{name} names files that do not exist: {absent[:1]}")
     _promise(bool(np.isfinite(index.metadata_of(frame)).all()), f"index().{name}: metadata must be finite numbers")
     if name == "train":
         targets = index.targets(frame)
         top = len(index.classes) - 1 if index.task.softmax else 1
-        _promise(targets.min() >= 0 and targets.max() <= top, "index().train: a target is out of its range")
+        _promise(targets.min() >= 0 and targets.max() <= top, "index().train: a target is out of range")
     for paths in index.paths(frame.head(3)):
         image, again = spec.read(paths), spec.read(paths)
-        shape = f"read() gives {image.dtype} {image.shape}, not uint8 HxWx{spec.channels}"
+        shape = f"read() returns {image.dtype} {image.shape}, not uint8 HxWx{spec.channels}"
         _promise(image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == spec.channels, shape)
-        _promise(np.array_equal(image, again), "read() gives other pixels for the same files")
+        _promise(np.array_equal(image, again), "read() returns different pixels for the same files")
         if spec.composite is not None:
             picture = spec.composite(image)
-            _promise(picture.shape == (*image.shape[:2], 3), f"composite() gives {picture.shape}, not HxWx3")
+            _promise(picture.shape == (*image.shape[:2], 3), f"composite() returns {picture.shape}, not HxWx3")
 
 
 def _check_network(network: "Module", request: ModelRequest, size: int) -> None:
@@ -233,7 +233,7 @@ def _check_network(network: "Module", request: ModelRequest, size: int) -> None:
     images = torch.rand(3, request.channels, size, size)
     metadata = torch.rand(3, request.metadata)
     output = network.train()(images, metadata)
-    _promise(isinstance(output, Output), f"{request}: forward() gives {type(output).__name__}, not Output")
+    _promise(isinstance(output, Output), f"{request}: forward() returns {type(output).__name__}, not Output")
     _promise(tuple(output.logits.shape) == (3, request.outputs), f"{request}: logits {tuple(output.logits.shape)}")
     _promise(output.embedding.ndim == 2 and len(output.embedding) == 3, f"{request}: the embedding is not BxD")
     _promise(output.logits.requires_grad, f"{request}: no weight has a gradient")

@@ -1,4 +1,4 @@
-"""The configuration: which source wins, and what wrong input says."""
+"""The configuration: which source wins, and the errors for wrong input."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def test_later_sources_win_and_are_named(tmp_path):
     config, sources = resolve(LEAVES, True, file, {"lr": 0.25, "seed": None}, ["batch_size=8", "rotate=45"])
     assert (config.size, config.epochs, config.lr, config.batch_size, config.rotate) == (32, 7, 0.25, 8, 45)
     assert {key: sources[key] for key in ("size", "epochs", "lr", "batch_size", "loss", "seed")} == {
-        "size": "sample defaults",
+        "size": "miniature defaults",
         "epochs": str(file),
         "lr": "flag",
         "batch_size": "--set",
@@ -35,7 +35,7 @@ def test_later_sources_win_and_are_named(tmp_path):
     }
 
 
-def test_sample_defaults_hold_for_samples_only():
+def test_miniature_defaults_hold_for_miniatures_only():
     assert resolve(LEAVES, False)[0].size == 128
     assert resolve(LEAVES, True)[0].size == 32
 

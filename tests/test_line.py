@@ -30,7 +30,7 @@ def test_the_miniature_from_download_to_submission_with_json_everywhere(kit, tmp
     assert len(list((data / "explore").glob("*.png"))) >= 6
     assert kit("folds", "histo", "--folds", 3, "--json").json["groups_spanning_folds"] == 0
     config = kit("config", "histo", "--json").json
-    assert config["model"] == {"value": "coord_cnn", "source": "sample defaults"}
+    assert config["model"] == {"value": "coord_cnn", "source": "miniature defaults"}
     trained = kit("train", "histo", "--folds", 3, "--epochs", 8, "--size", 64, "--json").json
     evaluated = kit("evaluate", "--json").json
     assert evaluated["roc_auc"] == pytest.approx(trained["score"]["value"], abs=1e-12)
@@ -55,19 +55,19 @@ def test_commands_print_for_people_too(kit):
     out = kit("evaluate").out
     assert all(word in out for word in ("sensitivity", "specificity", "f2", "confusion", "tumor"))
     assert "next: kit submit" in kit("predict").out
-    assert "checked, fit to be sent" in kit("submit", "histo", "--dry-run").out
+    assert "checked, ready to send" in kit("submit", "histo", "--dry-run").out
     assert "miniature" in kit("runs").out
     assert "peak learning rate" in kit("config", "histo").out
     assert "histopathology" in kit("config").out
     assert "name a competition" in kit("config", "--set", "lr=1", code=2).err
 
 
-def test_a_sample_is_never_sent(kit):
+def test_a_miniature_is_never_sent(kit):
     kit("download", "histo", "--miniature")
     kit("train", "histo", "--folds", 2, "--epochs", 1, "--size", 32)
     kit("predict", "--tta", 1)
     done = kit("submit", code=2)
-    assert "trained on a sample, which is never sent" in done.err
+    assert "trained on a miniature, which is never sent" in done.err
 
 
 def test_commands_before_their_time_say_what_comes_first(kit):
@@ -89,7 +89,7 @@ def test_a_run_of_other_data_is_refused(kit, reduced):
     run = kit("train", "histo", "--folds", 2, "--epochs", 1, "--size", 32, "--fold", 0, "--json").json["run"]
     kit("download", "histo", "--from", reduced, "--force")
     for command in (("predict", run), ("evaluate", run), ("train", "--resume", run)):
-        assert "origin sample" in kit(*command, code=2).err
+        assert "origin miniature" in kit(*command, code=2).err
 
 
 @pytest.fixture(scope="session")
@@ -97,11 +97,11 @@ def reduced(archives, tmp_path_factory) -> Path:
     """240 training and 60 test patches of the real archive, in its layout."""
     target = tmp_path_factory.mktemp("reduced") / f"{NAME}.zip"
     with zipfile.ZipFile(archives / f"{NAME}.zip") as source, zipfile.ZipFile(target, "w") as small:
-        for part, table, count in (("train", "train_labels.csv", 240), ("test", "sample_submission.csv", 60)):
+        for split, table, count in (("train", "train_labels.csv", 240), ("test", "sample_submission.csv", 60)):
             rows = pd.read_csv(io.BytesIO(source.read(table))).head(count)
             small.writestr(table, rows.to_csv(index=False))
             for name in rows["id"]:
-                small.writestr(f"{part}/{name}.tif", source.read(f"{part}/{name}.tif"))
+                small.writestr(f"{split}/{name}.tif", source.read(f"{split}/{name}.tif"))
     return target
 
 
@@ -126,7 +126,7 @@ def test_reduced_real_images_with_the_default_network(kit, archives, reduced):
 
 @pytest.mark.slow
 def test_the_judged_line_on_the_real_archive(kit, archives):
-    """Issue 2: out-of-fold AUC at least 0.86, hidden at least 0.90 and at most 0.02 below the promise."""
+    """Issue 2: out-of-fold AUC at least 0.86, hidden at least 0.90 and at most 0.02 below the cross-validated one."""
     kit("download", "histo", "--from", archives / f"{NAME}.zip")
     kit("check", "histo")
     trained = kit(
@@ -142,7 +142,7 @@ def test_the_judged_line_on_the_real_archive(kit, archives):
 
 @pytest.mark.slow
 def test_the_judged_recipe_on_the_real_archive(kit, archives):
-    """Issue 3: one fold of ten beats what fastai's `fine_tune` reached on such patches, .873 plain and .911 with TTA.
+    """Issue 3: one fold of ten beats fastai's `fine_tune` on such patches, .873 plain and .911 with TTA.
 
     The comparison with fastai itself, in one run and with wall times, is benchmarks/fastai_histopathology.py.
     """

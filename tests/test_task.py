@@ -22,7 +22,7 @@ VALUES = np.array([[0.1, 0.7, 0.2], [0.6, 0.3, 0.1], [0.45, 0.4, 0.15]])
 def test_every_task_that_a_competition_can_name_is_an_object():
     assert tuple(TASKS) == TASK_NAMES
     assert task_of("binary") is BINARY is task_of(BINARY)
-    with pytest.raises(ValueError, match="none of binary, multiclass, multilabel"):
+    with pytest.raises(ValueError, match="not one of binary, multiclass, multilabel"):
         task_of("segmentation")
 
 

@@ -7,13 +7,13 @@ from kit.plugin import Competition, DatasetSpec, SubmissionSpec, hookimpl, lazy
 
 @hookimpl
 def kit_competitions() -> list[Competition]:
-    """`ham10000`."""
+    """Add `ham10000`."""
     return [Competition.from_toml(Path(__file__).parent / "competition.toml")]
 
 
 @hookimpl
 def kit_datasets() -> list[DatasetSpec]:
-    """`ham10000`: one RGB image per id, of any size."""
+    """Add `ham10000`: one RGB image per id, of any size."""
     return [
         DatasetSpec(
             "ham10000",
@@ -30,7 +30,7 @@ def kit_datasets() -> list[DatasetSpec]:
 
 @hookimpl
 def kit_submissions() -> list[SubmissionSpec]:
-    """`ham10000`: the csv of ISIC 2018 task 3, and its official score."""
+    """Add `ham10000`: the csv of ISIC 2018 task 3, and its official score."""
     return [
         SubmissionSpec(
             "ham10000",

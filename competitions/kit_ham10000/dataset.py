@@ -1,7 +1,7 @@
-"""The raw folder: `ISIC_*.jpg` anywhere below it and `HAM10000_metadata.csv`, a row an image, many rows a lesion.
+"""Read the raw folder: `ISIC_*.jpg` anywhere below it, and `HAM10000_metadata.csv` with one row per image.
 
-Images that lie in a folder with `test` in its name are the official test of ISIC 2018 task 3; all others are those of
-the metadata: in two parts as published, in one folder, beside the csv, full-size or resized.
+A lesion may have several rows. Images in a folder with `test` in its name are the official test set of ISIC 2018 task
+3; all others belong to the metadata: in two folders as published, in one folder, beside the csv, full-size or resized.
 """
 
 import os
@@ -15,7 +15,7 @@ from kit.errors import KitError, nearest
 from kit.plugin.data import MULTICLASS, Index, read_table, table_of
 from kit.plugin.images import read_rgb
 
-# In the order of the columns of the challenge's csv, which are these names in capitals.
+# In the order of the columns of the challenge's csv, which have these names in capitals.
 CLASSES = ("mel", "nv", "bcc", "akiec", "bkl", "df", "vasc")
 METADATA = ("HAM10000_metadata.csv", "HAM10000_metadata")
 COLUMNS = ("lesion_id", "image_id", "dx", "age", "sex", "localization")
@@ -37,19 +37,19 @@ SITES = (
     "upper extremity",
 )
 IMAGE = re.compile(r"(ISIC_\d+)\.(?:jpg|jpeg|png)", re.IGNORECASE)
-AGE_MEAN, AGE_STD = 50.0, 20.0  # years, round
+AGE_MEAN, AGE_STD = 50.0, 20.0  # years, rounded
 UNKNOWN = ("", "unknown")
-MEND = "kit download ham10000 --from ARCHIVE.zip brings it"
+MEND = "kit download ham10000 --from ARCHIVE.zip provides it"
 
 
 def index(root: Path) -> Index:
     """Read the index: training rows in the order of the metadata, test rows in that of their ids.
 
-    The metadata is age (from 50 years, in units of 20; 0 where unknown), whether it is known, sex and site. Test
-    images have it where a csv with `test` in its name has the columns image_id, age, sex and localization.
+    Metadata columns are the age (minus 50 years, in units of 20; 0 if unknown), whether it is known, sex and site. Test
+    images have metadata if a csv with `test` in its name has the columns image_id, age, sex and localization.
 
     Raises:
-        KitError: the metadata or an image of it is not there, or a dx is none of the seven.
+        KitError: the metadata csv is missing or malformed, or a dx is not one of the seven.
     """
     images, tests, tables = _found(root)
     metadata = next((root / table for name in METADATA for table in tables if table.rsplit("/", 1)[-1] == name), None)
@@ -58,7 +58,7 @@ def index(root: Path) -> Index:
     if len(wrong):
         known = ", ".join(CLASSES)
         raise KitError(
-            f"{METADATA[0]}: the dx {wrong['dx'].iloc[0]!r} of {wrong['image_id'].iloc[0]} is none of "
+            f"{METADATA[0]}: the dx {wrong['dx'].iloc[0]!r} of {wrong['image_id'].iloc[0]} is not one of "
             f"{known} ({len(wrong)} such rows): {MEND}"
         )
     listed = table["image_id"]
@@ -82,7 +82,7 @@ def index(root: Path) -> Index:
         missing={
             f"ids of {METADATA[0]} without an image": tuple(listed[absent & ~doubled]),
             f"images that {METADATA[0]} lacks": tuple(strangers),
-            f"ids doubled in {METADATA[0]}": tuple(listed[doubled]),
+            f"duplicate ids in {METADATA[0]}": tuple(listed[doubled]),
         },
     )
 
@@ -92,9 +92,9 @@ Images = dict[str, str]
 
 
 def _found(root: Path) -> tuple[Images, Images, list[str]]:
-    """Images to learn from, test images, and the names of csv files; kit's own folders are passed over.
+    """Return training images, test images, and the names of csv files; kit's own folders are skipped.
 
-    Kaggle's copy of the data holds each part twice, under names that differ in capitals: the first one counts.
+    Kaggle's copy of the data holds each folder twice, under names that differ in capitals: the first one counts.
     """
     images: Images = {}
     tests: Images = {}
@@ -119,7 +119,7 @@ def _files(ids: pd.Series, images: Images) -> np.ndarray:
 
 
 def _facts(rows: pd.DataFrame) -> pd.DataFrame:
-    """Age in years (NaN where unknown), sex and site as the metadata has them, and how dx was found."""
+    """Return age in years (NaN if unknown), sex and site as in the metadata, and how the dx was confirmed."""
     return pd.DataFrame(
         {
             "age": pd.to_numeric(rows["age"], errors="coerce").astype(np.float64),
@@ -131,7 +131,7 @@ def _facts(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _inputs(rows: pd.DataFrame) -> pd.DataFrame:
-    """The metadata of rows with `FACTS` as text, one float32 column each."""
+    """Encode `FACTS`, given as text, as float32 metadata columns."""
     age = pd.to_numeric(rows["age"], errors="coerce")
     columns = {"input_age": ((age - AGE_MEAN) / AGE_STD).fillna(0), "input_age_known": age.notna()}
     columns |= {f"input_{sex}": rows["sex"] == sex for sex in ("female", "male")}
@@ -140,7 +140,7 @@ def _inputs(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _test_facts(root: Path, tables: list[str], ids: pd.Series) -> pd.DataFrame:
-    """`FACTS` of the test images, empty where no csv has them."""
+    """Return `FACTS` of the test images as text, empty if no csv has them."""
     for name in tables:
         if "test" not in name.lower():
             continue
@@ -152,23 +152,30 @@ def _test_facts(root: Path, tables: list[str], ids: pd.Series) -> pd.DataFrame:
 
 
 def test_ids(root: Path) -> list[str]:
-    """Ids of the test images, in their order."""
+    """Return the ids of the test images, sorted."""
     return sorted(_found(root)[1])
 
 
 def read(files: tuple[Path, ...]) -> np.ndarray:
-    """The one file of a sample as HxWx3 uint8, RGB."""
+    """Read the one file of a sample as HxWx3 uint8, RGB."""
     return read_rgb(files[0])
 
 
 def labels_of(table: pd.DataFrame, path: Path) -> pd.Series:
-    """Class numbers by image, of a table in one of the published forms.
+    """Return the class number of each image from a table in one of the published forms.
 
-    Either a row an image with `image_id` and `dx`, or `image` and one column of confidences a class (`MEL`, `NV`, ...),
-    of which the largest counts.
+    One row per image, with either `image_id` and `dx`, or `image` and one column of confidences per class (`MEL`,
+    `NV`, ...), of which the largest counts.
+
+    Args:
+        table: the csv, every column as text.
+        path: of the csv, for messages.
+
+    Returns:
+        Class numbers, indexed by image id.
 
     Raises:
-        KitError: neither form, an unknown dx, or an image without a single largest confidence.
+        KitError: the table has neither form, an unknown dx, or an image without a single largest confidence.
     """
     columns = [name.upper() for name in CLASSES]
     if {"image_id", "dx"} <= set(table):
@@ -192,17 +199,19 @@ def labels_of(table: pd.DataFrame, path: Path) -> pd.Series:
 
 
 def external(path: Path, index: Index) -> pd.DataFrame:
-    """Further training rows: a csv as `labels_of` takes it, or a folder with one; the images beside it or in a folder
-    there. Ids of the competition's own images, as pseudo-labels have them, need none.
+    """Return further training rows from a csv in a form that `labels_of` reads, or from a folder with one such csv.
+
+    The images are beside the csv or in a folder there. Ids of the competition's own images, as in pseudo-labels, need
+    none.
 
     Raises:
-        KitError: no csv or more than one is there, an id stands there twice, or an image is not there.
+        KitError: the folder holds no csv or several, an id appears twice, or an image is missing.
     """
     table_path = table_of(path, "image_id and dx")
     table = read_table(table_path, (), "give --external a csv with image_id and dx")
     labels = labels_of(table, table_path)
     if labels.index.has_duplicates:
-        raise KitError(f"{table_path}: {labels.index[labels.index.duplicated()][0]} stands there twice: remove one")
+        raise KitError(f"{table_path}: {labels.index[labels.index.duplicated()][0]} appears twice: remove one")
     known = {
         id_: files
         for frame in (index.train, index.test)

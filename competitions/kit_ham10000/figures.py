@@ -1,4 +1,4 @@
-"""Pictures for `kit explore`: images per lesion, age and site by class, a grid of each class, what is unknown."""
+"""Figures for `kit explore`: images per lesion, age and site by class, a grid per class, unknown metadata."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,15 +14,15 @@ from kit.plugin.data import Index
 from kit.plugin.figures import COLOURS, INK, panel
 from kit_ham10000.dataset import FACTS, UNKNOWN, read
 
-EACH, WIDE, SIDE = 8, 240, 1.6  # images of a class in the grid, their width in pixels and in inches
-MOST = 8  # images of a lesion that have a bar of their own
+EACH, WIDE, SIDE = 8, 240, 1.6  # images per class in the grid, their width in pixels and in inches
+MOST = 8  # lesions with this many images or more share a bar
 SIZES = {"1 image": "#D9D9D9", "2 images": "#9ECAE1", "3 images": "#4292C6", "4 or more": "#08519C"}
-STEP, OLD = 5, 85  # years: the metadata gives ages in such steps, up to this one
+STEP, OLD = 5, 85  # years: the step between the ages in the metadata, and the highest one
 SEED = 5
 
 
 def figures(index: Index) -> Iterator[Picture]:
-    """Five pictures of the training rows; at most `EACH` images of a class are read."""
+    """Yield five figures of the training rows; at most `EACH` images per class are read."""
     facts = facts_of(index)
     if facts.empty:
         return
@@ -34,9 +34,9 @@ def figures(index: Index) -> Iterator[Picture]:
 
 
 def facts_of(index: Index) -> pd.DataFrame:
-    """What the metadata says of each training row: `dx`, `lesion`, age, sex and localization, NaN where unknown.
+    """Return `dx`, `lesion`, age, sex and localization of each training row, NaN where unknown.
 
-    An image without a lesion's id is a lesion of its own.
+    An image without a lesion id counts as a lesion of its own.
     """
     train = index.train
     facts = train[list(FACTS)].replace(dict.fromkeys(UNKNOWN, np.nan))
@@ -46,17 +46,17 @@ def facts_of(index: Index) -> pd.DataFrame:
 
 
 def counts_by_class(values: pd.Series, dx: pd.Series) -> pd.DataFrame:
-    """How many rows of each class (columns, and `all`) have each value (rows, sorted)."""
+    """Count the rows with each value (rows, sorted) in each class (columns, and `all`)."""
     return _with_all(pd.crosstab(values.to_numpy(), dx.to_numpy()).reindex(columns=dx.cat.categories, fill_value=0))
 
 
 def unknown_by_class(facts: pd.DataFrame) -> pd.DataFrame:
-    """Of how many images of each class (columns, and `all`) age, sex and localization (rows) are unknown."""
+    """Count the images with unknown age, sex and localization (rows) in each class (columns, and `all`)."""
     return _with_all(facts[list(FACTS)].isna().groupby(facts["dx"], observed=False).sum().T)
 
 
 def images_by_class(facts: pd.DataFrame) -> pd.Series:
-    """How many images each class has, and `all`."""
+    """Count the images of each class, and `all`."""
     return _with_all(facts.groupby("dx", observed=False).size().to_frame().T).iloc[0]
 
 
@@ -67,7 +67,7 @@ def _with_all(counts: pd.DataFrame) -> pd.DataFrame:
 def _images_per_lesion(facts: pd.DataFrame) -> Picture:
     sizes = facts.groupby("lesion").size()
     of_image = facts["lesion"].map(sizes)
-    figure = _figure(12, 4.4, "How many images a lesion has")
+    figure = _figure(12, 4.4, "Images per lesion")
     left, right = figure.subplots(1, 2)
     counts = np.bincount(np.minimum(sizes, MOST))[1:]
     left.barh(range(len(counts)), counts, height=0.7, color=COLOURS[0])
@@ -104,14 +104,14 @@ def _images_per_lesion(facts: pd.DataFrame) -> Picture:
 
 
 def _age(facts: pd.DataFrame) -> Picture:
-    """A histogram a class, one below another."""
+    """Draw one histogram per class, one below the other."""
     classes = facts["dx"].cat.categories
-    figure = _figure(8, 0.85 * len(classes) + 1.2, "Age by class, as share of the class's images of known age")
+    figure = _figure(8, 0.85 * len(classes) + 1.2, "Age by class, as share of the class's images with known age")
     grid = figure.subplots(len(classes), sharex=True, sharey=True)
     for axes, name in zip(grid, classes, strict=True):
-        of = facts.loc[facts["dx"] == name, "age"]
-        known = of.dropna()
-        note = f"{len(known):,} known\n{len(of) - len(known):,} unknown"
+        of_class = facts.loc[facts["dx"] == name, "age"]
+        known = of_class.dropna()
+        note = f"{len(known):,} known\n{len(of_class) - len(known):,} unknown"
         if len(known):
             ages = known.round().value_counts()
             axes.bar(ages.index, ages / len(known), width=0.8 * STEP, color=COLOURS[0])
@@ -121,7 +121,7 @@ def _age(facts: pd.DataFrame) -> Picture:
         axes.set_ylabel(name, rotation="horizontal", ha="right", va="center", fontsize=10, color=INK)
         axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
         _plain(axes)
-    grid[-1].set_xlim(-STEP, STEP + np.fmax(OLD, facts["age"].max()))  # fmax passes NaN over
+    grid[-1].set_xlim(-STEP, STEP + np.fmax(OLD, facts["age"].max()))  # fmax ignores NaN
     grid[-1].set_xlabel("years")
     unknown = int(facts["age"].isna().sum())
     text = f"Age by class; line: median. Of {len(facts):,} images {unknown:,} have no age ({unknown / len(facts):.1%})"
@@ -132,18 +132,18 @@ def _sites(facts: pd.DataFrame) -> Picture:
     counts = counts_by_class(facts["localization"].fillna("unknown"), facts["dx"])
     order = counts.drop(index="unknown", errors="ignore")["all"].sort_values(ascending=False, kind="stable").index
     counts = counts.reindex([*order, *counts.index.intersection(["unknown"])])
-    text = "Site of the body by class: share of the class's images, and their number"
+    text = "Body site by class: share of the class's images, and their number"
     return Picture("site-by-class", text, share_map(counts, images_by_class(facts), text))
 
 
 def _unknown(facts: pd.DataFrame) -> Picture:
-    text = "What the metadata does not know, by class: share of the class's images, and their number"
+    text = "Unknown metadata by class: share of the class's images, and their number"
     figure = share_map(unknown_by_class(facts), images_by_class(facts), text)
     return Picture("metadata-unknown", text, figure)
 
 
 def share_map(counts: pd.DataFrame, totals: pd.Series, title: str) -> Figure:
-    """A heat map of counts as shares of their column's total; a column whose total is 0 is grey."""
+    """Draw a heat map of counts as shares of their column's total; a column with a total of 0 is grey."""
     figure = _figure(1.05 * counts.shape[1] + 2.2, 0.4 * len(counts) + 1.5, title)
     axes = figure.subplots()
     shares = counts.div(totals.where(totals > 0), axis=1).to_numpy(np.float64)
@@ -155,7 +155,7 @@ def share_map(counts: pd.DataFrame, totals: pd.Series, title: str) -> Figure:
             cell, ink = f"{share:.1%} ({counts.iat[row, column]:,})", "white" if share > 0.55 * top else INK
             axes.text(column + 0.5, row + 0.5, cell, ha="center", va="center", fontsize=8, color=ink)
     axes.set_xticks(np.arange(counts.shape[1]) + 0.5, [f"{name}\n{totals[name]:,}" for name in counts])
-    axes.set_xlabel("class, and how many images it has", fontsize=9, color=INK)
+    axes.set_xlabel("class, and its number of images", fontsize=9, color=INK)
     axes.set_yticks(np.arange(len(counts)) + 0.5, list(counts.index))
     axes.invert_yaxis()
     axes.tick_params(length=0, labelsize=9)
@@ -164,25 +164,25 @@ def share_map(counts: pd.DataFrame, totals: pd.Series, title: str) -> Figure:
 
 
 def _grids(index: Index, facts: pd.DataFrame) -> Picture:
-    """Of each class images of different lesions, drawn at random."""
+    """Show images of each class, drawn at random from different lesions."""
     order = np.random.default_rng(SEED).permutation(len(facts))
     shown = facts.assign(row=np.arange(len(facts))).iloc[order].drop_duplicates(["dx", "lesion"])
     blocks = []
-    for name, of in shown.groupby("dx", observed=True):
-        paths = index.paths(index.train.iloc[of["row"].to_numpy()[:EACH]])
+    for name, lesions in shown.groupby("dx", observed=True):
+        paths = index.paths(index.train.iloc[lesions["row"].to_numpy()[:EACH]])
         images = int((facts["dx"] == name).sum())
-        heading = f"{name}: {images:,} image{'s' * (images != 1)} of {len(of):,} lesion{'s' * (len(of) != 1)}"
+        heading = f"{name}: {images:,} image{'s' * (images != 1)} of {len(lesions):,} lesion{'s' * (len(lesions) != 1)}"
         blocks.append((heading, [_small(read(files)) for files in paths]))
-    text = f"Up to {EACH} images of each class, no two of one lesion"
+    text = f"Up to {EACH} images per class, no two of the same lesion"
     figure = panel(blocks, text, columns=EACH, side=SIDE)
-    # The panel keeps room for squares.
+    # The panel reserves room for square images.
     tallest = max(image.shape[0] / image.shape[1] for _, images in blocks for image in images)
     figure.set_figheight(figure.get_figheight() - len(blocks) * SIDE * max(1 - tallest, 0))
     return Picture("class-grids", text, figure)
 
 
 def _small(image: np.ndarray) -> np.ndarray:
-    """An image (HxWx3 uint8) no wider than `WIDE`, its ratio kept."""
+    """Shrink an image (HxWx3 uint8) to a width of at most `WIDE`, keeping its aspect ratio."""
     if image.shape[1] <= WIDE:
         return image
     return cv2.resize(image, (WIDE, round(WIDE * image.shape[0] / image.shape[1])), interpolation=cv2.INTER_AREA)

@@ -1,10 +1,10 @@
-"""A synthetic miniature in the real layout: seven kinds of lesion on skin, many of them photographed several times.
+"""Draw a synthetic miniature in the real layout: seven kinds of lesion on skin, many photographed several times.
 
-A lesion is drawn once, as a map of skin larger than a picture: an outline, its colours, and what the textbooks tell its
-kind by (melanoma is ragged and of several browns, a dermatofibroma has a pale centre, ...). None is textbook: outline,
-colours and marks vary, and some are those of another kind. A photograph is a cut-out under a turn, zoom and light of
-its own. So images of one lesion are far more alike than those of one kind, which a random split rewards. Age and site
-of the body follow the kind roughly as they do in reality.
+A lesion is drawn once, as a map of skin larger than a photograph: an outline, its colours, and the marks by which
+textbooks recognise its kind (melanoma is ragged and of several browns, a dermatofibroma has a pale centre, ...). No
+lesion is a textbook case: outline, colours and marks vary, and some belong to another kind. A photograph is a crop with
+its own rotation, zoom and light. So images of one lesion are far more alike than images of one kind, which a random
+split rewards. Age and body site follow the kind roughly as they do in reality.
 """
 
 from collections.abc import Mapping
@@ -20,8 +20,8 @@ from kit_ham10000.dataset import CLASSES
 
 WIDTH, HEIGHT = 64, 48
 MAP = 112  # side of a lesion's map of skin, pixels
-# How many lesions of each kind have 1, 2, 3 and 4 photographs: 272 images, of which 46 % share their lesion. That the
-# rare kinds are photographed more often than in reality makes a random split flatter at this size.
+# How many lesions of each kind have 1, 2, 3 and 4 photographs: 272 images, of which 46 % share their lesion. Rare kinds
+# are photographed more often than in reality, so that a random split flatters at this size too.
 LESIONS = {
     "mel": (4, 5, 4, 1),
     "nv": (118, 4, 1, 0),
@@ -31,18 +31,18 @@ LESIONS = {
     "df": (4, 7, 0, 0),
     "vasc": (4, 7, 0, 0),
 }
-TEST = {"mel": 10, "nv": 30, "bcc": 7, "akiec": 5, "bkl": 10, "df": 4, "vasc": 4}  # of one photograph each
-FIRST_TRAIN, FIRST_TEST = 24306, 34524  # numbers of the first images, as in the ISIC archive
-UNKNOWN = {"age": 6, "sex": 4, "localization": 6}  # lesions of which it is not known
+TEST = {"mel": 10, "nv": 30, "bcc": 7, "akiec": 5, "bkl": 10, "df": 4, "vasc": 4}  # one photograph each
+FIRST_TRAIN, FIRST_TEST = 24306, 34524  # numbers of the first image of each, as in the ISIC archive
+UNKNOWN = {"age": 6, "sex": 4, "localization": 6}  # number of lesions without this fact
 SKIN = np.array([[236, 190, 190], [222, 150, 130], [205, 170, 165], [238, 205, 185], [200, 172, 195]]) / 255
-OWN, FOREIGN, HAIRY = 0.95, 0.1, 0.3  # how often a mark of its own kind, of another, and hairs lie on a lesion
-PATCHED = 0.3  # how often a part of it has a colour of another kind
-SUBPIXEL = 4  # bits: cv2 draws at a 16th of a pixel
+OWN, FOREIGN, HAIRY = 0.95, 0.1, 0.3  # probability of each mark of its own kind, of another kind, and of hairs
+PATCHED = 0.3  # probability of a patch in a colour of another kind
+SUBPIXEL = 4  # bits: cv2 draws with a precision of 1/16 pixel
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What lies on a lesion: its shape, colour, least and most number of it, least and most size in pixels."""
+    """A mark on a lesion: shape, RGB colour, smallest and largest count, smallest and largest size in pixels."""
 
     shape: Literal["dots", "lines", "centre"]
     colour: tuple[int, int, int]
@@ -55,17 +55,17 @@ HAIRS = Mark("lines", (70, 45, 35), (2, 7), (30, 70))
 
 @dataclass(frozen=True)
 class Kind:
-    """How lesions of a dx look and where they are found.
+    """How lesions of one dx look and where they occur.
 
     Args:
-        colours: each covers a part of the lesion.
-        ragged: how far the outline is from an ellipse, as a share of the radius.
+        colours: RGB colours in 0..255; each covers a region of the lesion.
+        ragged: deviation of the outline from an ellipse, as a share of the radius.
         soft: width of the border, as a share of the radius.
-        dense: how much of the skin's colour is covered.
-        marks: what lies on it.
-        age: mean and standard deviation, years, of the real metadata.
+        dense: share of the skin's colour that is covered.
+        marks: what may lie on it.
+        age: mean and standard deviation in the real metadata, years.
         sites: its most frequent sites with their real shares, percent.
-        confirmed: how the dx may have been found.
+        confirmed: how the dx may have been confirmed (`dx_type`).
     """
 
     colours: tuple[tuple[int, int, int], ...]
@@ -160,8 +160,8 @@ def write_miniature(root: Path, seed: int) -> None:
     """
     rng = np.random.default_rng([seed, 0])
     metadata = draw_metadata(rng)
-    for part in ("1", "2"):
-        (root / f"HAM10000_images_part_{part}").mkdir(parents=True, exist_ok=True)
+    for number in ("1", "2"):
+        (root / f"HAM10000_images_part_{number}").mkdir(parents=True, exist_ok=True)
     middle = _id(FIRST_TRAIN + len(metadata) // 2)
     for _, images in metadata.groupby("lesion_id", sort=False):
         skin = draw_lesion(rng, images["dx"].iat[0])
@@ -177,13 +177,13 @@ def write_miniature(root: Path, seed: int) -> None:
 
 
 def test_truth(seed: int) -> pd.DataFrame:
-    """`image_id` and `dx` of the test images of the miniature of this seed, by id."""
+    """Return `image_id` and `dx` of the test images in the miniature of this seed, sorted by id."""
     dx = np.random.default_rng([seed, 2]).permutation(np.repeat(list(TEST), list(TEST.values())))
     return pd.DataFrame({"image_id": [_id(FIRST_TEST + row) for row in range(len(dx))], "dx": dx})
 
 
 def draw_metadata(rng: np.random.Generator) -> pd.DataFrame:
-    """The rows of the metadata, lesion by lesion; lesions and images get their numbers at random."""
+    """Return the rows of the metadata, lesion by lesion; lesions and images are numbered at random."""
     lesions = pd.DataFrame(
         [(dx, photographs) for dx in CLASSES for photographs, count in enumerate(LESIONS[dx], 1) for _ in range(count)],
         columns=["dx", "photographs"],
@@ -205,12 +205,12 @@ def draw_metadata(rng: np.random.Generator) -> pd.DataFrame:
 
 
 def draw_lesion(rng: np.random.Generator, dx: str) -> np.ndarray:
-    """The map of skin around a new lesion of this dx, MAPxMAPx3 float, RGB of about 0..1."""
+    """Draw a new lesion of this dx with the skin around it, MAPxMAPx3 float, RGB of about 0..1."""
     kind, other = KINDS[dx], KINDS[rng.choice([name for name in CLASSES if name != dx])]
     tone = _vary(rng, SKIN[rng.integers(len(SKIN))])
     skin = tone * (1 + 0.03 * _noise(rng, 10) + 0.02 * _noise(rng, 1.2))[..., None]
     depth = _depth(rng, kind.ragged)
-    # Which colour lies where: smooth fields of noise, the highest one wins, softly.
+    # Which colour lies where: one field of smooth noise per colour, and the highest wins, softly.
     palette = kind.colours + (other.colours[:1] if rng.random() < PATCHED else ())
     colours = np.array([_vary(rng, np.array(colour) / 255) for colour in palette])
     fields = np.stack([np.exp(4 * _noise(rng, rng.uniform(2, 6))) for _ in palette])
@@ -218,9 +218,9 @@ def draw_lesion(rng: np.random.Generator, dx: str) -> np.ndarray:
     border = kind.soft * rng.uniform(0.6, 1.5)
     cover = kind.dense * rng.uniform(0.7, 1.1) * (0.5 + 0.5 * np.tanh(2 * depth / border))
     skin = _paint(skin, cover, pigment)
-    for marks, often in ((kind.marks, OWN), (other.marks, FOREIGN)):
+    for marks, probability in ((kind.marks, OWN), (other.marks, FOREIGN)):
         for mark in marks:
-            if rng.random() < often:
+            if rng.random() < probability:
                 cover = rng.uniform(0.3, 0.9) * _cover(rng, mark, np.argwhere(depth > 0.15))
                 skin = _paint(skin, cover, np.array(mark.colour) / 255)
     if rng.random() < HAIRY:
@@ -230,7 +230,7 @@ def draw_lesion(rng: np.random.Generator, dx: str) -> np.ndarray:
 
 
 def photograph(rng: np.random.Generator, skin: np.ndarray) -> np.ndarray:
-    """48x64x3 uint8: a cut-out of a lesion's map under a turn, zoom and light of its own."""
+    """Return a crop of a lesion's map with its own rotation, zoom and light, 48x64x3 uint8."""
     turn = cv2.getRotationMatrix2D((MAP / 2, MAP / 2), rng.uniform(-15, 15), rng.uniform(0.92, 1.09))
     shift = (np.array([WIDTH, HEIGHT]) - MAP) / 2 + rng.uniform(-2, 2, 2)
     turn = turn + np.outer(shift, [0, 0, 1])
@@ -243,7 +243,7 @@ def photograph(rng: np.random.Generator, skin: np.ndarray) -> np.ndarray:
 
 
 def _depth(rng: np.random.Generator, ragged: float) -> np.ndarray:
-    """How deep in a new lesion each point lies, MAPxMAP: in radii, negative outside, 0 on its outline."""
+    """Return how deep each point lies inside a new lesion, MAPxMAP: in radii, negative outside, 0 on the outline."""
     y, x = np.mgrid[:MAP, :MAP] - MAP / 2
     angle, radius, longer = rng.uniform(0, np.pi), rng.uniform(9, 17), rng.uniform(1, 1.35)
     along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
@@ -254,7 +254,7 @@ def _depth(rng: np.random.Generator, ragged: float) -> np.ndarray:
 
 
 def _cover(rng: np.random.Generator, mark: Mark, places: np.ndarray) -> np.ndarray:
-    """Which share of each point a mark covers, MAPxMAP of 0..1; `places` (nx2, y and x) are those where it may lie."""
+    """Return the share of each point that a mark covers, MAPxMAP in 0..1; `places` (nx2, y and x) are those allowed."""
     canvas = np.zeros((MAP, MAP), np.uint8)
     for _ in range(rng.integers(mark.count[0], mark.count[1] + 1)):
         place, size = places[rng.integers(len(places)), ::-1], rng.uniform(*mark.size)
@@ -275,17 +275,17 @@ def _dot(canvas: np.ndarray, place: np.ndarray, radius: float) -> None:
 
 
 def _vary(rng: np.random.Generator, colour: np.ndarray) -> np.ndarray:
-    """A colour like this one: lighter or darker, and a little of another hue."""
+    """Return a similar colour: lighter or darker, with a slightly different hue."""
     return colour * rng.normal(1, 0.08) + rng.normal(0, 0.015, 3)
 
 
 def _paint(image: np.ndarray, cover: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    """An image (HxWx3) under a colour (3, or HxWx3) that covers a share (HxW) of each point."""
+    """Paint a colour (3, or HxWx3) over an image (HxWx3), covering a share (HxW) of each point."""
     return image + cover[..., None] * (colour - image)
 
 
 def _noise(rng: np.random.Generator, sigma: float) -> np.ndarray:
-    """Smooth noise, MAPxMAP, mean 0 and standard deviation 1, its grain about `sigma` pixels."""
+    """Return smooth noise, MAPxMAP, mean 0 and standard deviation 1, with a grain of about `sigma` pixels."""
     values = cv2.GaussianBlur(rng.normal(size=(MAP, MAP)), (0, 0), sigma)
     return (values - values.mean()) / values.std()
 

@@ -1,4 +1,4 @@
-"""Histopathologic Cancer Detection: does the centre of a patch of lymph node hold tumour?"""
+"""Histopathologic Cancer Detection: does the centre of a lymph node patch contain tumour?"""
 
 from pathlib import Path
 
@@ -7,13 +7,13 @@ from kit.plugin import Competition, DatasetSpec, SubmissionSpec, hookimpl, lazy
 
 @hookimpl
 def kit_competitions() -> list[Competition]:
-    """`histopathology`."""
+    """Add `histopathology`."""
     return [Competition.from_toml(Path(__file__).parent / "competition.toml")]
 
 
 @hookimpl
 def kit_datasets() -> list[DatasetSpec]:
-    """`histopathology`: one RGB .tif per id."""
+    """Add `histopathology`: one RGB .tif per id."""
     return [
         DatasetSpec(
             "histopathology",
@@ -29,7 +29,7 @@ def kit_datasets() -> list[DatasetSpec]:
 
 @hookimpl
 def kit_submissions() -> list[SubmissionSpec]:
-    """`histopathology`: id and the probability of tumour."""
+    """Add `histopathology`: id and the probability of tumour."""
     return [
         SubmissionSpec(
             "histopathology",

@@ -1,4 +1,4 @@
-"""The raw folder: one 96x96 RGB .tif an id in `train/` and `test/`, labels and the order of the test in csv files."""
+"""Read the raw folder: one 96x96 RGB .tif per id in `train/` and `test/`, labels and test order in csv files."""
 
 import os
 from collections.abc import Mapping
@@ -13,16 +13,16 @@ from kit.plugin.images import read_rgb
 
 CLASSES = ("normal", "tumor")
 SLIDES = "patch_id_wsi.csv"
-MEND = "kit download histopathology --from ARCHIVE.zip brings it"
+MEND = "kit download histopathology --from ARCHIVE.zip provides it"
 
 
 def index(root: Path) -> Index:
     """Read the index: training rows in the order of `train_labels.csv`, test rows in that of the sample submission.
 
-    Grouped by slide where the community's `patch_id_wsi.csv` lies in `root`.
+    Group by slide if the community's `patch_id_wsi.csv` is in `root`.
 
     Raises:
-        KitError: a csv or a folder is not there, or a label is neither 0 nor 1.
+        KitError: a csv or a folder is missing, or a label is neither 0 nor 1.
     """
     labels = read_table(root / "train_labels.csv", ("id", "label"), MEND)
     wrong = labels[~labels["label"].isin(["0", "1"])]
@@ -48,7 +48,7 @@ def index(root: Path) -> Index:
 
 
 def _match(table: pd.DataFrame, root: Path, split: str, name: str) -> tuple[pd.DataFrame, dict[str, tuple[str, ...]]]:
-    """Rows of `table` whose image stands in the folder, with `files`; and what does not fit, in both directions."""
+    """Return the rows of `table` with an image in the folder, `files` added; and what does not match, both ways."""
     listed = table["id"]
     absent, unlisted = _compare(listed, root / split)
     doubled = listed.duplicated()
@@ -57,21 +57,21 @@ def _match(table: pd.DataFrame, root: Path, split: str, name: str) -> tuple[pd.D
     return kept, {
         f"ids of {name} without an image": tuple(listed[listed.isin(absent)]),
         f"images in {split}/ that {name} lacks": tuple(unlisted),
-        f"ids doubled in {name}": tuple(listed[doubled]),
+        f"duplicate ids in {name}": tuple(listed[doubled]),
     }
 
 
 def _compare(listed: pd.Series, folder: Path) -> tuple[set[str], list[str]]:
-    """Ids that have no .tif file in a folder, and, sorted, those of files that are not listed.
+    """Return the listed ids without a .tif file in the folder, and the ids of unlisted files, sorted.
 
-    The folder's names are looked at one by one: kept, they would cost as much memory as the index.
+    The folder's names are read one by one: keeping them would take as much memory as the index.
     """
     absent, unlisted = set(listed), []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                id_, dot, ending = entry.name.rpartition(".")
-                if dot and ending == "tif":
+                id_, dot, suffix = entry.name.rpartition(".")
+                if dot and suffix == "tif":
                     try:
                         absent.remove(id_)
                     except KeyError:
@@ -82,17 +82,20 @@ def _compare(listed: pd.Series, folder: Path) -> tuple[set[str], list[str]]:
 
 
 def read(files: tuple[Path, ...]) -> np.ndarray:
-    """The one file of a sample as 96x96x3 uint8, RGB."""
+    """Read the one file of a sample as 96x96x3 uint8, RGB."""
     return read_rgb(files[0])
 
 
 def groups(path: Path) -> Mapping[str, str]:
-    """Slide of each id, from a csv like `patch_id_wsi.csv` with the columns `id` and `wsi`.
+    """Read the slide of each id from a csv like `patch_id_wsi.csv` with the columns `id` and `wsi`.
 
-    The slide is the last "_" token of `wsi`. Ids without an entry, or with an empty one, are left out.
+    The slide is the last "_" token of `wsi`. Ids with an empty `wsi` are left out.
+
+    Raises:
+        KitError: the csv or a column is missing.
     """
     table = read_table(path, ("id", "wsi"), "give a csv with the columns id and wsi")
-    # A slide has thousands of patches: its name is worked on, and kept, once.
+    # A slide has thousands of patches: parse and keep its name once.
     codes, wsi = pd.factorize(table["wsi"])
     slides = np.asarray([name.rsplit("_", 1)[-1].strip() for name in wsi], dtype=object)
     known = (slides != "")[codes]

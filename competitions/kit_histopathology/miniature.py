@@ -1,9 +1,9 @@
-"""A synthetic miniature in the real layout: the centre decides, the rim misleads.
+"""Draw a synthetic miniature in the real layout: the centre decides, the rim misleads.
 
-Each patch is drawn as stain, the way the microscope sees it: two dyes lie on the glass (haematoxylin on nuclei, eosin
-on the rest), each takes light away by its optical density, and the sum of both gives the colour. Tumour is a crowd of
-large, dark, irregular nuclei. In a positive patch one stands in the centre. In the rim stand none to six such crowds,
-whatever the label, so whoever counts large nuclei anywhere goes wrong.
+Each patch is drawn as stain, the way a microscope sees it: two dyes lie on the glass (haematoxylin on nuclei, eosin on
+the rest), each absorbs light by its optical density, and the sum of both gives the colour. Tumour is a crowd of large,
+dark, irregular nuclei. A positive patch has one in the centre. The rim has zero to six such crowds, whatever the label,
+so counting large nuclei anywhere misleads.
 """
 
 import hashlib
@@ -16,13 +16,13 @@ SIDE = 96
 TRAIN, TEST = 240, 60
 POSITIVE = 0.4
 RIM = 6  # most crowds in the rim
-SCALE = 4  # nuclei are drawn so many times larger, then averaged down: smooth edges
+SCALE = 4  # nuclei are drawn at this scale, then averaged down for smooth edges
 
-# Optical density of the two dyes for red, green and blue light.
+# Optical density of the two dyes in red, green and blue light.
 HAEMATOXYLIN = np.array([0.65, 0.70, 0.29])
 EOSIN = np.array([0.14, 0.85, 0.40])
 
-Nucleus = tuple[float, float, float]  # x and y from the patch's centre, radius; pixels
+Nucleus = tuple[float, float, float]  # x and y from the patch's centre, radius; all in pixels
 
 
 def write_miniature(root: Path, seed: int) -> None:
@@ -46,14 +46,14 @@ def write_miniature(root: Path, seed: int) -> None:
 
 
 def draw_patch(rng: np.random.Generator, centre: bool) -> np.ndarray:
-    """One 96x96x3 uint8 RGB patch, with or without tumour in its centre."""
+    """Draw one patch, 96x96x3 uint8 RGB, with or without tumour in its centre."""
     nuclei = _draw(rng, _tumour(rng, centre), _normal(rng))
     stroma = rng.uniform(0.25, 0.5) + 0.12 * _noise(rng, 6) + rng.uniform(0.02, 0.08) * _fibres(rng)
     stroma += 0.03 * _noise(rng, 0.6)
     stroma *= 1 - 0.5 * np.clip(nuclei, 0, 1)
     nuclei *= 1 + 0.15 * _noise(rng, 0.8)  # chromatin is grainy
     haze = rng.uniform(0.02, 0.22) + 0.04 * _noise(rng, 8)
-    # Laboratories stain unlike: strength and hue of both dyes differ from patch to patch.
+    # Laboratories stain differently: strength and hue of both dyes vary from patch to patch.
     haematoxylin = HAEMATOXYLIN * rng.normal(1, 0.08, 3) * rng.uniform(0.85, 1.2)
     eosin = EOSIN * rng.normal(1, 0.12, 3) * rng.uniform(0.7, 1.3)
     density = (nuclei + haze)[..., None] * haematoxylin + np.clip(stroma, 0.02, None)[..., None] * eosin
@@ -62,7 +62,7 @@ def draw_patch(rng: np.random.Generator, centre: bool) -> np.ndarray:
 
 
 def _tumour(rng: np.random.Generator, centre: bool) -> list[Nucleus]:
-    """Large nuclei: a crowd in the centre or not, and up to `RIM` crowds around it that stay clear of the centre."""
+    """Place large nuclei: a crowd in the centre if `centre`, and up to `RIM` crowds that stay clear of the centre."""
     nuclei: list[Nucleus] = []
     if centre:
         _crowd(rng, nuclei, seat=rng.uniform(-3, 3, 2), reach=(0, 13))
@@ -73,7 +73,7 @@ def _tumour(rng: np.random.Generator, centre: bool) -> list[Nucleus]:
 
 
 def _crowd(rng: np.random.Generator, nuclei: list[Nucleus], seat: np.ndarray, reach: tuple[float, float]) -> None:
-    """Add five to eight nuclei around `seat` whose distance from the centre, along an axis, is within `reach`."""
+    """Add five to eight nuclei around `seat`; their larger distance from the centre along an axis is within `reach`."""
     wanted = len(nuclei) + int(rng.integers(5, 9))
     for _ in range(100):
         x, y = seat + rng.normal(0, 7, 2)
@@ -86,14 +86,14 @@ def _crowd(rng: np.random.Generator, nuclei: list[Nucleus], seat: np.ndarray, re
 
 
 def _normal(rng: np.random.Generator) -> list[Nucleus]:
-    """Small nuclei, anywhere, few or many: lymphocytes and fibroblasts, which say nothing."""
+    """Place small nuclei anywhere, few or many: lymphocytes and fibroblasts, which carry no information."""
     count = rng.integers(6, 45)
     places = rng.uniform(-SIDE / 2, SIDE / 2, (count, 2))
     return [(x, y, radius) for (x, y), radius in zip(places, rng.uniform(1.6, 2.8, count), strict=True)]
 
 
 def _draw(rng: np.random.Generator, tumour: list[Nucleus], normal: list[Nucleus]) -> np.ndarray:
-    """Amount of haematoxylin at each pixel, 96x96: tumour nuclei irregular and dark, normal ones round and paler."""
+    """Draw the haematoxylin at each pixel, 96x96: tumour nuclei irregular and dark, normal ones round and paler."""
     canvas = np.zeros((SIDE * SCALE, SIDE * SCALE), np.uint8)
     for nuclei, ragged, low, high in ((normal, 0.06, 60, 130), (tumour, 0.16, 130, 210)):
         for x, y, radius in nuclei:
@@ -105,12 +105,12 @@ def _draw(rng: np.random.Generator, tumour: list[Nucleus], normal: list[Nucleus]
 
 
 def _noise(rng: np.random.Generator, sigma: float) -> np.ndarray:
-    """Smooth noise, 96x96, mean 0 and standard deviation 1, its grain about `sigma` pixels."""
+    """Return smooth noise, 96x96, mean 0 and standard deviation 1, with a grain of about `sigma` pixels."""
     return _standard(cv2.GaussianBlur(rng.normal(size=(SIDE, SIDE)), (0, 0), sigma))
 
 
 def _fibres(rng: np.random.Generator) -> np.ndarray:
-    """Collagen: noise drawn out along one direction, 96x96, mean 0 and standard deviation 1."""
+    """Return collagen fibres: noise stretched along one direction, 96x96, mean 0 and standard deviation 1."""
     strands = cv2.GaussianBlur(rng.normal(size=(SIDE * 2, SIDE * 2)), (0, 0), sigmaX=9, sigmaY=1.1)
     turn = cv2.getRotationMatrix2D((SIDE, SIDE), rng.uniform(0, 180), 1)
     return _standard(cv2.warpAffine(strands, turn - [[0, 0, SIDE / 2]] * 2, (SIDE, SIDE)))

@@ -1,4 +1,4 @@
-"""Human Protein Atlas: in which of 28 parts of the cell does the green protein lie? One image, several labels."""
+"""Human Protein Atlas: in which of 28 structures of the cell is the green protein? One to five labels per image."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,13 +15,13 @@ index = lazy("kit_protein.dataset:index")
 
 @hookimpl
 def kit_competitions() -> list[Competition]:
-    """`protein`."""
+    """Add `protein`."""
     return [Competition.from_toml(Path(__file__).parent / "competition.toml")]
 
 
 @hookimpl
 def kit_datasets() -> list[DatasetSpec]:
-    """`protein`: four grey files per id as RGBY; `protein_full_size`: the same from the folders of large TIFF files."""
+    """Add `protein`: four grey files per id as RGBY; `protein_full_size`: the same from the folders of large TIFFs."""
     full_size = partial(index, train="train_full_size", test="test_full_size")
     return [
         _dataset("protein", index, miniature=lazy("kit_protein.miniature:write_miniature")),
@@ -45,7 +45,7 @@ def _dataset(name: str, index: Callable[[Path], "Index"], **options: Any) -> Dat
 
 @hookimpl
 def kit_submissions() -> list[SubmissionSpec]:
-    """`protein`: Id and the numbers of the predicted classes."""
+    """Add `protein`: Id and the numbers of the predicted classes."""
     return [
         SubmissionSpec(
             "protein",

@@ -1,4 +1,4 @@
-"""The raw folder: four grey files an id, `train.csv` and `sample_submission.csv` with class numbers between spaces."""
+"""Read the raw folder: four grey files per id; csv files with class numbers separated by spaces."""
 
 import os
 from collections.abc import Iterable
@@ -15,25 +15,25 @@ from kit.plugin.images import read_grey
 
 CLASSES = Competition.from_toml(Path(__file__).parent / "competition.toml").classes
 COLOURS = ("red", "green", "blue", "yellow")
-ENDINGS = ("png", "tif", "tiff", "jpg", "jpeg")  # the first that is there is read
+ENDINGS = ("png", "tif", "tiff", "jpg", "jpeg")  # the first one found is read
 GREEN = COLOURS.index("green")
-MEND = "kit download protein --from ARCHIVE.zip brings it"
-# Ids and, for each, the ending of its red, green, blue and yellow file, None where there is none.
+MEND = "kit download protein --from ARCHIVE.zip provides it"
+# The endings of the red, green, blue and yellow file by id; None for a missing file.
 Found = dict[str, list[str | None]]
 
 
 def index(root: Path, train: str = "train", test: str = "test") -> Index:
     """Read the index: training rows in the order of `train.csv`, test rows in that of `sample_submission.csv`.
 
-    An id of which a channel is not there is left out, and the channel is named. Without a sample submission the test
-    part is what lies in its folder, which may not be there at all.
+    An id without all four channels is left out, and the missing channels are reported. Without a sample submission the
+    test set is whatever its folder contains; the folder may be missing too.
 
     Args:
-        root: of the data.
-        train, test: the folders of the images.
+        root: the folder of the data.
+        train, test: the folders of the images, relative to `root`.
 
     Raises:
-        KitError: `train.csv` or the folder of training images is not there, or a label is none of 0..27.
+        KitError: `train.csv` or the folder of training images is missing, or a label is not in 0..27.
     """
     labels = read_table(root / "train.csv", ("Id", "Target"), MEND)
     rows, missing = _match(labels["Id"], root, train, "train.csv")
@@ -44,7 +44,7 @@ def index(root: Path, train: str = "train", test: str = "test") -> Index:
         test_rows, test_missing = _match(read_table(sample, ("Id",), MEND)["Id"], root, test, sample.name)
         missing.update(test_missing)
     else:
-        missing["files that should be there"] = (sample.name,)
+        missing["missing files"] = (sample.name,)
         if (root / test).is_dir():
             ids = pd.Series(sorted(_channels(root / test)), dtype=object, name="Id")
             test_rows, _ = _match(ids, root, test, "")
@@ -59,7 +59,16 @@ def index(root: Path, train: str = "train", test: str = "test") -> Index:
 
 
 def parse_labels(texts: pd.Series, ids: pd.Series, name: str) -> pd.Series:
-    """`16 0` -> (0, 16), of each text; anything but one or more numbers of 0..27 is a `KitError` that names the id."""
+    """Parse each text into its class numbers, sorted: `16 0` -> (0, 16).
+
+    Args:
+        texts: class numbers separated by spaces, one text per row.
+        ids: the id of each row, for messages.
+        name: of the csv, for messages.
+
+    Raises:
+        KitError: a text is anything but one or more numbers in 0..27.
+    """
     codes, known = pd.factorize(texts)
     parsed = np.empty(len(known), dtype=object)
     for number, text in enumerate(known):
@@ -67,15 +76,15 @@ def parse_labels(texts: pd.Series, ids: pd.Series, name: str) -> pd.Series:
         if not words or not all(word.isascii() and word.isdigit() and int(word) < len(CLASSES) for word in words):
             bad = ids[texts == text]
             raise KitError(
-                f"{name}: the label {text!r} of {bad.iloc[0]} is no list of class numbers 0 to {len(CLASSES) - 1} "
-                f"between spaces ({len(bad)} such rows): {MEND}"
+                f"{name}: the label {text!r} of {bad.iloc[0]} is not a list of class numbers 0 to {len(CLASSES) - 1} "
+                f"separated by spaces ({len(bad)} such rows): {MEND}"
             )
         parsed[number] = tuple(sorted({int(word) for word in words}))
     return pd.Series(parsed[codes] if len(known) else [], index=texts.index, dtype=object)
 
 
 def _match(ids: pd.Series, root: Path, folder: str, name: str) -> tuple[pd.DataFrame, dict[str, tuple[str, ...]]]:
-    """Rows `id`, `files` of the ids whose four files are there, by the table's row; and what does not fit."""
+    """Return `id` and `files` of the complete ids, indexed by the table's rows; and what does not match."""
     if not (root / folder).is_dir():
         raise KitError(f"the folder {root / folder} is not there: {MEND}")
     found = _channels(root / folder)
@@ -86,19 +95,19 @@ def _match(ids: pd.Series, root: Path, folder: str, name: str) -> tuple[pd.DataF
     listed = set(ids)
     return pd.DataFrame({"id": kept, "files": _files(folder, kept, found)}, index=kept.index), {
         f"ids of {name} without an image": tuple(id_ for id_ in ids[~complete] if id_ not in found),
-        f"channels in {folder}/ that are not there": tuple(partial),
+        f"missing channels in {folder}/": tuple(partial),
         f"images in {folder}/ that {name} lacks": tuple(sorted(id_ for id_ in found if id_ not in listed)),
-        f"ids doubled in {name}": tuple(ids[doubled]),
+        f"duplicate ids in {name}": tuple(ids[doubled]),
     }
 
 
 def absent(endings: list[str | None]) -> list[str]:
-    """The colours that have no file."""
+    """Return the colours without a file."""
     return [colour for colour, ending in zip(COLOURS, endings, strict=True) if ending is None]
 
 
 def _channels(folder: Path) -> Found:
-    """What a folder holds: `<id>_<colour>.<ending>`; other files are passed over."""
+    """Find the files `<id>_<colour>.<ending>` of a folder; other files are skipped."""
     found: Found = {}
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -107,7 +116,7 @@ def _channels(folder: Path) -> Found:
             if not id_ or colour not in COLOURS or ending not in ENDINGS:
                 continue
             endings, place = found.setdefault(id_, [None] * len(COLOURS)), COLOURS.index(colour)
-            # The constant and not the name's own part, which would be a text an image.
+            # Store the constant, not the slice of the name, which would be one more string per image.
             known = ENDINGS.index(ending)
             before = endings[place]
             if before is None or known < ENDINGS.index(before):
@@ -116,7 +125,7 @@ def _channels(folder: Path) -> Found:
 
 
 def _files(folder: str, ids: Iterable[str], found: Found) -> "FileNames | np.ndarray":
-    """The files of each id in the order of COLOURS; in little memory where all have one ending, as is usual."""
+    """Return the files of each id in the order of COLOURS; in little memory if all ids have the same endings."""
     ids = list(ids)
     kinds = {tuple(found[id_]) for id_ in ids}
     if len(kinds) <= 1:
@@ -130,39 +139,41 @@ def _files(folder: str, ids: Iterable[str], found: Found) -> "FileNames | np.nda
 
 
 def read(files: tuple[Path, ...]) -> np.ndarray:
-    """Red, green, blue and yellow file of a sample as HxWx4 uint8; files of unlike size are a `KitError`."""
+    """Read the red, green, blue and yellow file of a sample as HxWx4 uint8; raise `KitError` if their sizes differ."""
     channels = [read_grey(file) for file in files]
     for file, channel in zip(files, channels, strict=True):
         if channel.shape != channels[0].shape:
-            sizes = [f"{part.shape[1]}x{part.shape[0]}" for part in (channel, channels[0])]
-            raise KitError(f"{file} is {sizes[0]}, its red channel {sizes[1]}: bring both again (kit download protein)")
+            own, red = (f"{image.shape[1]}x{image.shape[0]}" for image in (channel, channels[0]))
+            raise KitError(f"{file} is {own}, its red channel {red}: download both again (kit download protein)")
     return cv2.merge(channels).reshape(*channels[0].shape, len(COLOURS))
 
 
 def likeness(files: tuple[Path, ...]) -> np.ndarray:
-    """The green image, HxW uint8: nuclei and skeleton of one cell line look alike, the protein's place does not."""
+    """Read the green image, HxW uint8: within a cell line nuclei and skeleton look alike, the protein does not."""
     return read_grey(files[GREEN])
 
 
 def composite(image: np.ndarray) -> np.ndarray:
-    """RGBY as people see it, HxWx3: yellow light is half red and half green."""
+    """Return RGBY as RGB, HxWx3: yellow light is added half to red and half to green."""
     red, green, blue, yellow = cv2.split(image)
     return cv2.merge([cv2.scaleAdd(yellow, 0.5, red), cv2.scaleAdd(yellow, 0.5, green), blue])
 
 
 def external(path: Path, index: Index) -> pd.DataFrame:
-    """Further training rows, `id`, `files`, `target`: a csv `Id,Target` (or, as `kit pseudo-label` writes it,
-    `Id,Predicted`), or a folder with one such csv.
+    """Return further training rows from a csv `Id,Target`, or from a folder with one such csv.
 
-    The images lie beside the csv or in a folder there; ids of the competition's own images, as pseudo-labels have them,
-    need none.
+    `kit pseudo-label` writes `Id,Predicted`, which is read too. The images are beside the csv or in a folder there; ids
+    of the competition's own images, as in pseudo-labels, need none.
 
     Args:
         path: the csv or the folder.
         index: of the competition.
 
+    Returns:
+        The columns `id`, `files` and `target`.
+
     Raises:
-        KitError: no csv, or more than one, is there, or an id has no image.
+        KitError: the folder holds no csv or several, an id appears twice, or an id has no image.
     """
     table_path = table_of(path, "Id and Target")
     table = read_table(table_path, ("Id",), "give --external a csv with the columns Id and Target")
@@ -170,7 +181,7 @@ def external(path: Path, index: Index) -> pd.DataFrame:
         table = read_table(table_path, ("Id", "Predicted"), "give --external a csv with the columns Id and Target")
         table = table.rename(columns={"Predicted": "Target"})
     if doubled := int(table["Id"].duplicated().sum()):
-        raise KitError(f"{table_path}: {doubled} ids stand there more than once: remove all but one of each")
+        raise KitError(f"{table_path}: {doubled} ids appear more than once: remove all but one of each")
     targets = parse_labels(table["Target"], table["Id"], str(table_path))
     known: dict[str, tuple[str, ...]] = {}
     for frame in (index.train, index.test):

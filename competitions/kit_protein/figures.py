@@ -1,4 +1,4 @@
-"""Pictures for `kit explore`: the four channels, and how the protein lies in each class."""
+"""Figures for `kit explore`: the four channels, and what the protein looks like in each class."""
 
 from collections.abc import Iterator
 
@@ -12,23 +12,23 @@ from kit.plugin.images import read_grey, resize
 from kit_protein.dataset import GREEN, composite, read
 
 HEADINGS = ("composite", "red: microtubules", "green: the protein", "blue: nucleus", "yellow: endoplasmic reticulum")
-# RGB of full brightness, channel by channel.
+# RGB colour of each channel at full brightness.
 PAINTS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0))
-PANELS, EACH = 6, 4  # images with all channels, green images of a class
-LARGE, SMALL, GAP = 240, 160, 4  # pixels: sides of the two kinds of picture, white between the small ones
-WHITE, MOST = 99.8, 4  # percentile that becomes white, largest factor of it
+PANELS, EACH = 6, 4  # images with all channels, green images per class
+LARGE, SMALL, GAP = 240, 160, 4  # pixels: sides of the two kinds of picture, white gap between the small ones
+WHITE, MOST = 99.8, 4  # percentile that becomes white, largest factor of brightness
 DISPLAY = f"brightened for display ({WHITE}th percentile to white, at most {MOST} times)"
 SEED = 2
 
 
 def figures(index: Index) -> Iterator[Picture]:
-    """The channels of some training images, each in its colour, and green images of each class."""
+    """Yield the channels of some training images, each in its colour, and green images of each class."""
     yield _channels(index)
     yield _greens(index)
 
 
 def brightened(channel: np.ndarray) -> np.ndarray:
-    """A channel (HxW uint8) for display: its 99.8th percentile becomes white, but nothing more than 4 times as bright.
+    """Brighten a channel (HxW uint8) for display: its 99.8th percentile becomes white, at most 4 times as bright.
 
     Fluorescence is dark: the mean of the real images is 14 to 20 of 255.
     """
@@ -37,8 +37,8 @@ def brightened(channel: np.ndarray) -> np.ndarray:
 
 
 def painted(channel: np.ndarray, paint: tuple[int, int, int]) -> np.ndarray:
-    """A channel (HxW uint8) in its colour, HxWx3 uint8: 255 becomes `paint`."""
-    return cv2.merge([channel if part else np.zeros_like(channel) for part in paint])
+    """Colour a channel (HxW uint8), HxWx3 uint8: 255 becomes `paint`."""
+    return cv2.merge([channel if level else np.zeros_like(channel) for level in paint])
 
 
 def _channels(index: Index) -> Picture:
@@ -57,7 +57,7 @@ def _greens(index: Index) -> Picture:
     labels = index.targets(index.train) > 0
     alone = labels.sum(1) == 1
     order = np.random.default_rng(SEED).permutation(len(labels))
-    order = order[np.argsort(~alone[order], kind="stable")]  # images of one label first
+    order = order[np.argsort(~alone[order], kind="stable")]  # images with a single label first
     files = index.train["files"].array
     mosaics, titles = [], []
     for number, name in enumerate(index.classes):
@@ -66,7 +66,7 @@ def _greens(index: Index) -> Picture:
             mosaics.append(_mosaic([brightened(read_grey(index.root / files[row][GREEN])) for row in rows]))
             titles.append(f"{name} ({labels[:, number].sum():,})")
     text = (
-        "Green channel of each class (number of images in brackets), from images of that label alone where possible, "
+        "Green channel of each class (number of images in brackets), from images with that label alone if possible, "
         f"each {DISPLAY}"
     )
     if absent := len(index.classes) - len(titles):
@@ -75,7 +75,7 @@ def _greens(index: Index) -> Picture:
 
 
 def _mosaic(channels: list[np.ndarray]) -> np.ndarray:
-    """Up to four green images (HxW uint8) as a square of two by two on white."""
+    """Arrange up to four green images (HxW uint8) two by two on white."""
     mosaic = np.full((2 * SMALL + GAP, 2 * SMALL + GAP, 3), 255, np.uint8)
     for place, channel in enumerate(channels):
         top, left = (SMALL + GAP) * (place // 2), (SMALL + GAP) * (place % 2)

@@ -1,10 +1,10 @@
-"""A synthetic miniature in the real layout: cells under four colours of light, the green one tells the labels.
+"""Draw a synthetic miniature in the real layout: cells in four colours of light, the green one shows the labels.
 
-A field of cells is laid out first and knows no label: where each cell and its nucleus lie. On it the blue, red and
-yellow light is drawn, the context, and then one pattern a label, summed, as the green light. Each pattern lies on the
-cell as its organelle does: a filled nucleus, its rim, spots within, dots or worms or fibres around it, the cell's
-outline. Labels come together as they do in the real data, rare ones more often than there. Some fields stand twice in
-the training part, photographed again a little aside.
+First a field of cells is laid out, independent of the labels: where each cell and its nucleus are. Then the blue, red
+and yellow light is drawn as context, and the green light as the sum of one pattern per label. Each pattern lies in the
+cell as its organelle does: a filled nucleus, its rim, spots inside, dots or worms or fibres around it, the cell's
+outline. Labels co-occur as in the real data, rare ones more often than there. Some fields are twice in the training
+set, photographed again with a small shift.
 """
 
 import math
@@ -20,16 +20,16 @@ from kit_protein.dataset import CLASSES, COLOURS
 
 SIDE = 128
 TRAIN, TEST = 1000, 200
-TWINS = 20  # of the training images are second photographs of another one's field
-LEAST = {"train": 12, "test": 2}  # images of each class
-SHIFT = 2  # by how much a second photograph is moved at most, pixels
+TWINS = 20  # training images that are a second photograph of another one's field
+LEAST = {"train": 12, "test": 2}  # smallest number of images per class
+SHIFT = 2  # largest shift of a second photograph, pixels
 CANVAS = SIDE + 2 * SHIFT
 CIRCLE = np.stack([np.cos(np.linspace(0, 2 * np.pi, 17)), np.sin(np.linspace(0, 2 * np.pi, 17))], -1)
-SUBPIXEL = 4  # bits: cv2 draws at a 16th of a pixel
+SUBPIXEL = 4  # bits: cv2 draws with a precision of 1/16 pixel
 AROUND = np.ones((3, 3), np.uint8)
-# Frequencies are compressed, else Rods & rings would stand on no image of a thousand.
+# Frequencies are compressed by this power, or no image of a thousand would show Rods & rings.
 POWER = 0.7
-# Label sets of the 31,072 real training images and how many have each: the frequent ones, and those of rare classes.
+# Label sets of the 31,072 real training images with their counts: the frequent ones, and those of rare classes.
 LABEL_SETS = """
 0:2414 0+25:1998 23:1653 25:1470 7:1163 4:1077 21:1058 0+2:996 5:983 2:808 0+21:769 0+7:668 3:654 6:622 11:601
 0+23:572 19:522 14:484 0+5:479 21+25:425 0+19:395 0+3:383 5+25:350 0+1:317 18:314 2+25:301 1:271 4+25:269
@@ -50,7 +50,7 @@ LABEL_SETS = """
 def write_miniature(root: Path, seed: int) -> None:
     """Write 1,000 training and 200 test images of four files each with their csv files; equal seeds give equal bytes.
 
-    The truth of the test part goes to `.kit/sample_test_labels.csv`, outside the real layout.
+    The truth of the test set goes to `.kit/sample_test_labels.csv`, outside the real layout.
     """
     truth: dict[str, dict[str, str]] = {}
     for number, (split, count, twins) in enumerate((("train", TRAIN, TWINS), ("test", TEST, 0))):
@@ -74,7 +74,7 @@ def write_miniature(root: Path, seed: int) -> None:
 
 
 def choose_labels(rng: np.random.Generator, count: int, least: int) -> list[tuple[int, ...]]:
-    """The labels of `count` images in random order: real label sets, of which every class gets `least` at least."""
+    """Choose real label sets for `count` images, in random order; every class gets at least `least` images."""
     entries = [entry.split(":") for entry in LABEL_SETS.split()]
     sets = [tuple(map(int, labels.split("+"))) for labels, _ in entries]
     weights = np.array([float(number) ** POWER for _, number in entries])
@@ -89,18 +89,18 @@ def choose_labels(rng: np.random.Generator, count: int, least: int) -> list[tupl
 
 
 def draw_light(rng: np.random.Generator, labels: tuple[int, ...]) -> np.ndarray:
-    """The red, green, blue and yellow light of a new field, 4xCANVASxCANVAS, about 0..1, without any noise."""
+    """Draw the red, green, blue and yellow light of a new field, 4xCANVASxCANVAS, about 0..1, without noise."""
     field = lay_out(rng)
     red = 0.8 * _microtubules(field) + 0.25 * field.cytoplasm * np.exp(field.nuclear / 10)
     blue = field.fill * (0.8 + 0.12 * _noise(rng, 2))
     yellow = 0.6 * _reticulum(field) + 0.4 * field.cytoplasm * np.exp(field.nuclear / 8)
     green = sum(rng.uniform(0.6, 1) * PATTERNS[label](field) for label in labels)
-    # Neighbours make unlike amounts of a protein.
+    # Neighbouring cells express a protein in different amounts.
     return np.stack([red, green * rng.uniform(0.7, 1, len(field.cells) + 1)[field.owner], blue, yellow])
 
 
 def photograph(rng: np.random.Generator, light: np.ndarray, shift: tuple[int, int]) -> np.ndarray:
-    """4x128x128 uint8: the light, moved by `shift` pixels, through a microscope of its own focus, gain and noise."""
+    """Photograph the light, moved by `shift` pixels, with random focus, gain and noise; return 4x128x128 uint8."""
     x, y = SHIFT + shift[0], SHIFT + shift[1]
     focus = rng.uniform(0.4, 0.8)
     seen = [cv2.GaussianBlur(channel[y : y + SIDE, x : x + SIDE], (0, 0), focus) for channel in light]
@@ -112,32 +112,32 @@ def photograph(rng: np.random.Generator, light: np.ndarray, shift: tuple[int, in
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: the centre of its nucleus (x, y), the nucleus's radius, and the angle of the side where its Golgi is."""
+    """A cell: centre (x, y) and radius of its nucleus in pixels, and the angle of the side with its Golgi apparatus."""
 
     centre: np.ndarray
     radius: float
     side: float
 
     def at(self, angle: "float | np.ndarray", distance: "float | np.ndarray") -> np.ndarray:
-        """The point, or points ...x2, under an angle from its side, `distance` times the radius from its centre."""
+        """Return the points ...x2 at an angle from the cell's side and at `distance` radii from its centre."""
         angle = np.asarray(angle) + self.side
         return (
             self.centre + np.stack([np.cos(angle), np.sin(angle)], -1) * self.radius * np.asarray(distance)[..., None]
         )
 
     def outwards(self, point: np.ndarray) -> np.ndarray:
-        """Unit vector from the centre to a point."""
+        """Return the unit vector from the centre to a point."""
         offset = point - self.centre
         return offset / np.hypot(*offset)
 
 
 @dataclass(frozen=True)
 class Field:
-    """Where cells lie.
+    """The layout of the cells.
 
-    Maps are CANVASxCANVAS: `owner` the number of the cell, -1 on the glass; `edge` pixels inwards from the cell's
-    outline; `nuclear` pixels inwards from the nucleus's, negative outside; `fill` and `cytoplasm` 0..1, nuclei and what
-    of the cells is around them.
+    Maps are CANVASxCANVAS: `owner` is the number of the cell, -1 on the glass; `edge` is the depth inside the cell's
+    outline, pixels; `nuclear` is the depth inside the nucleus, pixels, negative outside; `fill` (nuclei) and
+    `cytoplasm` (cells without their nuclei) are in 0..1.
     """
 
     rng: np.random.Generator
@@ -149,7 +149,7 @@ class Field:
     cytoplasm: np.ndarray
 
     def by_cell(self, draw: Callable[[np.random.Generator, np.ndarray, Cell], None]) -> np.ndarray:
-        """What `draw` draws on a canvas for each cell, cut off at the cell's outline, 0..1."""
+        """Let `draw` draw on a canvas for each cell, and clip it at the cell's outline; return 0..1."""
         light = np.zeros((CANVAS, CANVAS), np.uint8)
         for number, cell in enumerate(self.cells):
             canvas = np.zeros_like(light)
@@ -163,7 +163,7 @@ class Field:
         each: tuple[int, int],
         draw: Callable[[np.random.Generator, np.ndarray, Cell, np.ndarray], None],
     ) -> np.ndarray:
-        """What `draw` draws at random points of a map's true pixels, so many (from, to) in each cell, 0..1."""
+        """Let `draw` draw at random points where `where` is true, `each` (from, to) points per cell; return 0..1."""
         canvas = np.zeros((CANVAS, CANVAS), np.uint8)
         for number, cell in enumerate(self.cells):
             ys, xs = np.nonzero(where & (self.owner == number))
@@ -172,7 +172,7 @@ class Field:
         return canvas / 255
 
     def dots(self, where: np.ndarray, each: tuple[int, int], radius: tuple[float, float]) -> np.ndarray:
-        """Round dots at such points, their radius from that range, pixels; 0..1."""
+        """Draw round dots at such points, with radii from the given range, pixels; return 0..1."""
 
         def draw(rng: np.random.Generator, canvas: np.ndarray, _: Cell, point: np.ndarray) -> None:
             _dot(canvas, point, rng.uniform(*radius), int(rng.integers(170, 256)))
@@ -181,9 +181,9 @@ class Field:
 
 
 def lay_out(rng: np.random.Generator) -> Field:
-    """A colony of four to seven cells: each touches another, and there is glass around them.
+    """Lay out a colony of four to seven cells: each touches another one, and there is glass around them.
 
-    Nuclei are ellipses, cells share the ground by the distance from their centres, both bent by noise.
+    Nuclei are ellipses, and cells divide the space by distance to their centres; noise bends both.
     """
     size, wanted = rng.uniform(11, 14), rng.integers(4, 8)
     cells: list[Cell] = []
@@ -211,26 +211,26 @@ def lay_out(rng: np.random.Generator) -> Field:
 
 
 def _noise(rng: np.random.Generator, grain: float) -> np.ndarray:
-    """Smooth noise of mean 0 and standard deviation 1, its grain about that many pixels."""
+    """Return smooth noise with mean 0, standard deviation 1 and a grain of about `grain` pixels."""
     values = cv2.GaussianBlur(rng.standard_normal((CANVAS, CANVAS), np.float32), (0, 0), grain)
     return (values - values.mean()) / values.std()
 
 
 def _lines(canvas: np.ndarray, points: np.ndarray, width: int = 1, level: int = 255) -> None:
-    """One line through Nx2 points, or M lines through MxNx2."""
+    """Draw one line through Nx2 points, or M lines through MxNx2."""
     fixed = np.rint(points * 2**SUBPIXEL).astype(np.int32).reshape(-1, *points.shape[-2:])
     cv2.polylines(canvas, list(fixed), False, level, width, cv2.LINE_AA, SUBPIXEL)
 
 
 def _dot(canvas: np.ndarray, point: np.ndarray, radius: float, level: int = 255) -> None:
-    # A polygon, because cv2 makes squares of small circles.
+    # A polygon, because cv2 draws small circles as squares.
     cv2.fillConvexPoly(
         canvas, np.rint((point + radius * CIRCLE) * 2**SUBPIXEL).astype(np.int32), level, cv2.LINE_AA, SUBPIXEL
     )
 
 
 def _fibrillar_center(field: Field) -> np.ndarray:
-    """Tiny bright spots, packed in one or two places of the nucleus."""
+    """Draw tiny bright spots, clustered in one or two places of the nucleus."""
 
     def draw(rng: np.random.Generator, canvas: np.ndarray, _: Cell, point: np.ndarray) -> None:
         for shift in rng.normal(0, 1.8, (6, 2)):
@@ -240,7 +240,7 @@ def _fibrillar_center(field: Field) -> np.ndarray:
 
 
 def _reticulum(field: Field) -> np.ndarray:
-    """A net, dense around the nucleus: the zero lines of noise."""
+    """Draw a net, dense around the nucleus: the zero lines of noise."""
     net = np.exp(-((_noise(field.rng, 1.8) / 0.35) ** 2))
     return 1.1 * net * field.cytoplasm * np.exp(field.nuclear / 9)
 
@@ -265,13 +265,13 @@ def _actin_filaments(rng: np.random.Generator, canvas: np.ndarray, cell: Cell) -
 
 
 def _microtubules(field: Field) -> np.ndarray:
-    """Thin fibres from the nucleus to all sides."""
+    """Draw thin fibres from the nucleus in all directions."""
 
     def draw(rng: np.random.Generator, canvas: np.ndarray, cell: Cell) -> None:
-        way = np.linspace(0, 1, 9)
+        steps = np.linspace(0, 1, 9)
         start = np.linspace(0, 2 * np.pi, 26, endpoint=False) + rng.normal(0, 0.08, 26)
-        bend = rng.normal(0, 0.25, (26, 1)) * way + rng.normal(0, 0.06, (26, 1)) * np.sin(9 * way)
-        _lines(canvas, cell.at(start[:, None] + bend, 0.9 + 2.3 * way))
+        bend = rng.normal(0, 0.25, (26, 1)) * steps + rng.normal(0, 0.06, (26, 1)) * np.sin(9 * steps)
+        _lines(canvas, cell.at(start[:, None] + bend, 0.9 + 2.3 * steps))
 
     return 0.9 * field.by_cell(draw) * (1 - field.fill)
 
@@ -286,7 +286,7 @@ def _comet(rng: np.random.Generator, canvas: np.ndarray, cell: Cell, point: np.n
 
 
 def _cytokinetic_bridge(field: Field) -> np.ndarray:
-    """A bright bar between neighbours, across their common outline, of each cell and the nearest."""
+    """Draw a bright bar from each cell to its nearest neighbour, across their common outline."""
     canvas = np.zeros((CANVAS, CANVAS), np.uint8)
     for cell in field.cells:
         near = min((c for c in field.cells if c is not cell), key=lambda c: math.dist(c.centre, cell.centre))
@@ -297,8 +297,8 @@ def _cytokinetic_bridge(field: Field) -> np.ndarray:
 
 
 def _mitotic_spindle(rng: np.random.Generator, canvas: np.ndarray, cell: Cell) -> None:
-    way, bulge = np.linspace(-1, 1, 9), np.linspace(-0.8, 0.8, 7)[:, None]
-    along, across = np.broadcast_arrays(1.25 * way, bulge * (1 - way**2))
+    steps, bulge = np.linspace(-1, 1, 9), np.linspace(-0.8, 0.8, 7)[:, None]
+    along, across = np.broadcast_arrays(1.25 * steps, bulge * (1 - steps**2))
     _lines(canvas, cell.at(np.arctan2(across, along), np.hypot(across, along)))
     for pole in (0, np.pi):
         _dot(canvas, cell.at(pole, 1.25), 1.6)
@@ -320,7 +320,7 @@ def _lipid_droplet(rng: np.random.Generator, canvas: np.ndarray, cell: Cell, poi
 
 
 def _cell_junctions(field: Field) -> np.ndarray:
-    """The outline where two cells touch, and nowhere else."""
+    """Draw the outlines only where two cells touch."""
     around, owned = np.ones((7, 7), np.uint8), field.owner >= 0
     lowest = cv2.erode(np.where(owned, field.owner, np.int16(len(field.cells))), around)
     return np.exp(-((field.edge / 1.3) ** 2)) * (owned & (cv2.dilate(field.owner, around) != lowest))
@@ -343,7 +343,7 @@ def _rod_and_ring(rng: np.random.Generator, canvas: np.ndarray, cell: Cell) -> N
     _lines(canvas, cell.at(angle + np.pi, 1.6) + np.outer([-8, 8], [np.cos(turn), np.sin(turn)]), 2)
 
 
-# By class number: how much green light there is, about 0..1.
+# The green light of each class, by class number; about 0..1.
 PATTERNS: tuple[Callable[[Field], np.ndarray], ...] = (
     lambda f: 0.4 * f.fill * (1 + 0.1 * _noise(f.rng, 1.5)),  # Nucleoplasm
     lambda f: np.exp(-((f.nuclear / 1.4) ** 2)),  # Nuclear membrane

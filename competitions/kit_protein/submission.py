@@ -1,4 +1,4 @@
-"""The csv that Kaggle takes: `Id,Predicted`, the numbers of the classes between spaces."""
+"""The csv for Kaggle: `Id,Predicted`, class numbers separated by spaces."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ COLUMN = "Predicted"
 
 
 def write(predictions: Predictions, index: Index, path: Path) -> None:
-    """Write the classes of each test id, in the order of the sample submission; every row has at least one."""
+    """Write the predicted classes of each test id, in the order of the sample submission; at least one per row."""
     ordered = predictions.mean_by_id().reorder(index.test["id"].to_numpy(object))
     texts = [" ".join(map(str, np.flatnonzero(row))) for row in ordered.predicted()]
     table = pd.DataFrame({"Id": ordered.ids, COLUMN: texts})
@@ -26,7 +26,7 @@ def write(predictions: Predictions, index: Index, path: Path) -> None:
 
 
 def check(path: Path, root: Path) -> list[Finding]:
-    """Findings about the csv at `path`, held against the sample submission in `root` and the 28 class numbers."""
+    """Check the csv at `path` against the sample submission in `root` and the 28 class numbers."""
     table, findings = check_rows(path, root / "sample_submission.csv")
     return findings if table is None else [*findings, *_check_labels(table)]
 
@@ -34,14 +34,14 @@ def check(path: Path, root: Path) -> list[Finding]:
 def _check_labels(table: pd.DataFrame) -> list[Finding]:
     texts = table[COLUMN]
     rows = [text.split() for text in texts]
-    strange = np.array([not VOCABULARY.issuperset(words) for words in rows], bool)
-    doubled = np.array([len(set(words)) < len(words) for words in rows], bool) & ~strange
+    unknown = np.array([not VOCABULARY.issuperset(words) for words in rows], bool)
+    doubled = np.array([len(set(words)) < len(words) for words in rows], bool) & ~unknown
     empty = np.array([not words for words in rows], bool)
     last = len(CLASSES) - 1
     findings = [
-        *bad_rows(table, strange, f"{COLUMN} is not a list of class numbers 0 to {last} between spaces", COLUMN),
+        *bad_rows(table, unknown, f"{COLUMN} is not a list of class numbers 0 to {last} separated by spaces", COLUMN),
         *bad_rows(table, doubled, f"{COLUMN} names a class twice", COLUMN),
-        # Kaggle takes it, but each image has a label.
+        # Kaggle accepts it, but every image has a label.
         *bad_rows(table, empty, f"{COLUMN} is empty, which is never right", level="warning"),
     ]
     if not findings and len(texts) > 1 and texts.nunique() == 1:

@@ -11,13 +11,13 @@ index, external = lazy("kit_recursion.dataset:index"), lazy("kit_recursion.datas
 
 @hookimpl
 def kit_competitions() -> list[Competition]:
-    """`recursion`."""
+    """Add `recursion`."""
     return [Competition.from_toml(Path(__file__).parent / "competition.toml")]
 
 
 @hookimpl
 def kit_datasets() -> list[DatasetSpec]:
-    """`recursion`: six channels; `recursion_controls` learns from controls too; `recursion_rgb`: composites."""
+    """Add `recursion`: six channels; `recursion_controls`: trains on controls too; `recursion_rgb`: composites."""
     six_channels: dict[str, Any] = {
         "channels": 6,
         "read": lazy("kit_recursion.dataset:read"),
@@ -43,7 +43,7 @@ def kit_datasets() -> list[DatasetSpec]:
 
 @hookimpl
 def kit_submissions() -> list[SubmissionSpec]:
-    """`recursion`: id_code and siRNA, in the spelling of `train.csv`; plates as post-processing."""
+    """Add `recursion`: id_code and siRNA as spelt in `train.csv`, with the plate structure as post-processing."""
     return [
         SubmissionSpec(
             "recursion",

@@ -1,4 +1,4 @@
-"""Pictures for `kit explore`: levels by well and by experiment, the six channels, controls beside treatments."""
+"""Figures for `kit explore`: levels by well and by experiment, the six channels, controls beside treatments."""
 
 from collections.abc import Iterator
 
@@ -13,25 +13,25 @@ from kit_recursion.dataset import CHANNELS, COLOURS, composite, read, statistics
 
 HEADINGS = tuple(f"{number} {name}" for number, name in enumerate(CHANNELS, 1))
 NEGATIVE, POSITIVE, TREATMENT = "negative control", "positive control", "treatment"
-BESIDE = {NEGATIVE: 2, POSITIVE: 3, TREATMENT: 3}  # columns of the picture of controls
-PLATES = 2  # of an experiment
-READ, EACH = 400, 40  # sites read for a picture's statistics, and of an experiment, where the data brings none
-LARGE, SMALL = 240, 192  # pixels: sides of the two kinds of picture
-FULL = 99.8  # percentile that gets a channel's full colour
-FAINTEST = 1e-6  # grey level that counts as one
+BESIDE = {NEGATIVE: 2, POSITIVE: 3, TREATMENT: 3}  # columns of each kind in the figure of controls
+PLATES = 2  # per experiment
+READ, EACH = 400, 40  # sites read per figure and per experiment, if the data comes without statistics
+LARGE, SMALL = 240, 192  # pixels: sides of the images in the two kinds of figure
+FULL = 99.8  # percentile drawn in a channel's full colour
+FAINTEST = 1e-6  # smallest median to divide by, grey levels
 SEED = 3
 
 
 def figures(index: Index) -> Iterator[Picture]:
-    """Heat maps of plates, levels by experiment, channels and controls, from all wells that are on this disk.
+    """Yield heat maps of plates, levels by experiment, channels and controls, from all wells on this disk.
 
-    Levels come from `pixel_stats.csv` where it has all sites; otherwise at most `READ` sites are read for a picture.
+    Levels come from `pixel_stats.csv` if it has all sites; otherwise at most `READ` sites are read per figure.
     """
     samples = _samples(index)
     if samples.empty:
         return
-    brought = statistics(index, samples)
-    levels = None if brought is None else 255 * brought[0]
+    from_csv = statistics(index, samples)
+    levels = None if from_csv is None else 255 * from_csv[0]
     shown = _experiments(samples)
     yield from _plates(index, samples, shown, levels)
     yield _by_experiment(index, samples, levels)
@@ -40,9 +40,9 @@ def figures(index: Index) -> Iterator[Picture]:
 
 
 def _samples(index: Index) -> pd.DataFrame:
-    """All sites by experiment, plate, well and site, with `kind` and `sirna` (empty where it is to be predicted).
+    """Return all sites sorted by experiment, plate, well and site, with `kind` and `sirna` (empty if to be predicted).
 
-    `part` and `row` say where a site stands: in which of the frames train, test and controls, and where there.
+    `frame` (0 train, 1 test, 2 controls) and `row` say where in the index a site is.
     """
     names = np.array(index.classes, object)
     frames = (
@@ -51,28 +51,28 @@ def _samples(index: Index) -> pd.DataFrame:
         index.controls.assign(kind=np.where(index.controls["negative"].to_numpy(bool), NEGATIVE, POSITIVE)),
     )
     columns = ["id", "sample", "experiment", "plate", "well", "cell_type", "kind", "sirna"]
-    parts = [frame[columns].assign(part=part, row=np.arange(len(frame))) for part, frame in enumerate(frames)]
-    return pd.concat(parts).sort_values(["id", "sample"], kind="stable", ignore_index=True)
+    rows = [frame[columns].assign(frame=number, row=np.arange(len(frame))) for number, frame in enumerate(frames)]
+    return pd.concat(rows).sort_values(["id", "sample"], kind="stable", ignore_index=True)
 
 
 def _experiments(samples: pd.DataFrame) -> list[str]:
-    """Of each cell type the experiment with the most sites of which the siRNA is known."""
+    """Return, for each cell type, the experiment with the most sites whose siRNA is known."""
     known = (samples["sirna"] != "").groupby([samples["cell_type"], samples["experiment"]]).sum()
     return [experiment for _, experiment in known.groupby(level="cell_type").idxmax()]
 
 
 def _image(index: Index, site: pd.Series) -> np.ndarray:
-    frame = (index.train, index.test, index.controls)[site["part"]]
+    frame = (index.train, index.test, index.controls)[site["frame"]]
     return read(tuple(index.root / name for name in frame["files"].iat[site["row"]]))
 
 
 def _measured(index: Index, sites: pd.DataFrame) -> np.ndarray:
-    """Mean grey level of each site's channels, nx6."""
+    """Measure the mean grey level of each site's channels, nx6."""
     return np.array([_image(index, site).mean((0, 1)) for _, site in sites.iterrows()])
 
 
 def _plates(index: Index, samples: pd.DataFrame, shown: list[str], levels: np.ndarray | None) -> Iterator[Picture]:
-    """A row a plate, a column a channel; without brought levels as many plates as may be read, of one site a well."""
+    """Draw a row per plate and a column per channel; without given levels, fewer plates and one site per well."""
     sites = samples[samples["experiment"].isin(shown)]
     if levels is None:
         sites = sites.drop_duplicates("id")
@@ -87,30 +87,30 @@ def _plates(index: Index, samples: pd.DataFrame, shown: list[str], levels: np.nd
     np.add.at(total, at, mean)
     np.add.at(count, at, 1)
     values = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
-    # Cell types and experiments differ more than the wells of a plate: on one scale no plate would show its own.
+    # Cell types and experiments differ more than wells of one plate: a common scale would hide the pattern of a plate.
     median = np.nanmedian(values, (1, 2), keepdims=True)
     percent = 100 * (values - median) / np.maximum(median, FAINTEST)
     rows = []
-    for plate, middle, of in zip(plates, median, percent, strict=True):
-        channels = [(f"median {middle[0, 0, channel]:.1f}", of[..., channel]) for channel in range(len(CHANNELS))]
+    for plate, middle, wells in zip(plates, median, percent, strict=True):
+        channels = [(f"median {middle[0, 0, channel]:.1f}", wells[..., channel]) for channel in range(len(CHANNELS))]
         rows.append((plate.replace("_", "\nplate "), channels))
     marks = {kind: np.zeros(shape, bool) for kind in (NEGATIVE, POSITIVE) if (sites["kind"] == kind).any()}
     for kind, mask in marks.items():
         mask[at] = sites["kind"] == kind
-    text = "Mean level of each well, as difference from the median of its plate"
-    source = "measured in one site of a well" if levels is None else "from pixel_stats.csv, the mean of a well's sites"
+    text = "Mean level of each well, as difference from its plate's median"
+    source = "measured in one site per well" if levels is None else "from pixel_stats.csv, the mean of a well's sites"
     caption = (
-        f"{text} (grey levels, {source}). Wells without an image are grey. What follows rows, columns or the edge of "
-        "a plate is an effect of position."
+        f"{text} (grey levels, {source}). Wells without an image are grey. A pattern along rows, columns or the edge "
+        "of a plate is an effect of position."
     )
     label = "difference, % of the plate's median"
     yield Picture("plate-heat-maps", caption, maps(rows, HEADINGS, places, marks, text, label))
 
 
 def _fullest(sites: pd.DataFrame, limit: int) -> list[str]:
-    """Up to `PLATES` plates of each experiment, those of the most wells; of all at most `limit` sites, but one plate.
+    """Return up to `PLATES` plates per experiment, those with the most sites, with at most `limit` sites in all.
 
-    A plate of one well has nothing to compare.
+    At least one plate is returned. A plate with a single well is skipped: it has nothing to compare.
     """
     plates = sites.groupby(["experiment", "plate"])
     sizes = plates.size()[plates["id"].nunique() > 1].sort_values(ascending=False, kind="stable")
@@ -120,7 +120,7 @@ def _fullest(sites: pd.DataFrame, limit: int) -> list[str]:
 
 
 def _wells(sites: pd.DataFrame, plates: list[str]) -> tuple[tuple[np.ndarray, ...], tuple[list[str], list[str]]]:
-    """Plate, row and column of each site, counted from 0, and the names of the rows and columns."""
+    """Return plate, row and column of each site, counted from 0, and the names of the rows and columns."""
     letters = sites["well"].str[0].map(ord).to_numpy()
     numbers = sites["well"].str[1:].astype(int).to_numpy()
     top, left = letters.min(), numbers.min()
@@ -143,8 +143,8 @@ def _by_experiment(index: Index, samples: pd.DataFrame, levels: np.ndarray | Non
     groups = [sites["cell_type"].iat[rows_of[name][0]] for name in names]
     text = f"Mean grey level of each channel in {len(sites):,} sites, by experiment"
     caption = (
-        f"{text} ({source}). Dot: median; thick line: middle half; thin line: 5th to 95th percentile. Experiments of "
-        "one cell type are treated alike: what sets them apart is the batch effect."
+        f"{text} ({source}). Dot: median; thick line: middle half; thin line: 5th to 95th percentile. Experiments "
+        "with the same cell type are treated alike: they differ by the batch effect."
     )
     figure = ranges(panels, names, groups, text, "mean grey level of a site, 0 to 255")
     return Picture("channels-by-experiment", caption, figure)
@@ -171,23 +171,23 @@ def _channels(index: Index, samples: pd.DataFrame, shown: list[str]) -> Picture:
 
 
 def _singles(image: np.ndarray, full: np.ndarray) -> list[np.ndarray]:
-    """Six channels (HxWx6 uint8), each from black to its colour at its level `full`: HxWx3 uint8."""
+    """Colour six channels (HxWx6 uint8), each from black to its colour at its level `full`: six HxWx3 uint8."""
     light = np.minimum(image / np.maximum(full, 1), 1)
     return [(light[..., channel, None] * colour).round().astype(np.uint8) for channel, colour in enumerate(COLOURS)]
 
 
 def _controls(index: Index, samples: pd.DataFrame, shown: list[str]) -> Iterator[Picture]:
-    """A row an experiment, a column a siRNA: those that most of the experiments have; nothing without any."""
+    """Draw a row per experiment and a column per siRNA, those shared by most experiments; nothing if there are none."""
     wells = samples[samples["experiment"].isin(shown) & (samples["sirna"] != "")].drop_duplicates("id")
     columns, kinds = [], []
     for kind, number in BESIDE.items():
         of_kind = wells[wells["kind"] == kind]
         shared = of_kind.groupby("sirna")["experiment"].nunique().sort_values(ascending=False, kind="stable")
         names = list(shared.index[:number])
-        # Where there are fewer siRNAs than columns, further wells of the same follow.
+        # If there are fewer siRNAs than columns, further wells of the same siRNAs follow.
         for place in range(number if names else 0):
-            of = of_kind[of_kind["sirna"] == names[place % len(names)]]
-            nth = of[of.groupby("experiment").cumcount() == place // len(names)].set_index("experiment")
+            treated = of_kind[of_kind["sirna"] == names[place % len(names)]]
+            nth = treated[treated.groupby("experiment").cumcount() == place // len(names)].set_index("experiment")
             if len(nth):
                 columns.append(nth)
                 kinds.append(kind)
@@ -200,9 +200,10 @@ def _controls(index: Index, samples: pd.DataFrame, shown: list[str]) -> Iterator
         tiles = [white if site is None else composite(resize(_image(index, site), SMALL)) for site in sites]
         rows.append((experiment, tiles))
     headings = [f"{kind}: {column['sirna'].iat[0]}" for kind, column in zip(kinds, columns, strict=True)]
-    text = f"Composites of {', '.join(f'{kind}s' for kind in dict.fromkeys(kinds))}: an experiment a row"
+    text = f"Composites of {', '.join(f'{kind}s' for kind in dict.fromkeys(kinds))}: one experiment per row"
+    white_tiles = " (white: no image)" if any(len(column) < len(shown) for column in columns) else ""
     caption = (
-        f"{text}, a siRNA a column{' (white: no image)' if any(len(of) < len(shown) for of in columns) else ''}. Each "
-        "channel is drawn up to a fixed level, as rxrx.ai does, so that brightness can be compared."
+        f"{text}, one siRNA per column{white_tiles}. Each channel is drawn up to a fixed level, as rxrx.ai does, so "
+        "that brightness can be compared."
     )
     yield Picture("controls", caption, table(rows, headings, text, side=1.6))

@@ -1,11 +1,11 @@
-"""A synthetic miniature in the real layout: siRNAs change how cells look, and so does the day on which they were grown.
+"""Draw a synthetic miniature in the real layout: siRNAs change how cells look, and so do experiments.
 
-How a well looks is a handful of knobs: how many cells there are, how large their nuclei, how strong the ER's stain, how
-clumped the mitochondria. A siRNA turns a few of them by its own amounts, on every cell type a little differently. Each
-experiment turns all of them by amounts of its own (a batch effect: density, stains, reagents), each plate a little
-more, and looks through optics of its own. So the same siRNA looks another way in the next experiment, while wells of
-one experiment are comparable with each other: a network that has seen the other wells of an experiment does far better
-than one that meets a new experiment, and normalisation by experiment takes a good part of the difference away.
+A handful of knobs sets the look of a well: how many cells there are, how large their nuclei are, how strong the ER's
+stain is, how clumped the mitochondria are. A siRNA turns a few of them by its own amounts, a little differently in each
+cell type. Each experiment turns all of them by its own amounts (a batch effect: density, stains, reagents) and has its
+own optics; each plate turns them a little more. So the same siRNA looks different in the next experiment, while wells
+of one experiment are comparable: a network that has seen other wells of an experiment does far better than on a new
+experiment, and normalisation by experiment removes much of that difference.
 """
 
 import math
@@ -20,8 +20,8 @@ import pandas as pd
 from kit_recursion.dataset import CELL_TYPES, NEGATIVE, SITES
 
 SIDE = 64
-GROUPS, GROUP = 4, 8  # groups of siRNAs, one a plate, and siRNAs of each
-TRAIN = {"HEPG2": 3, "HUVEC": 3, "RPE": 3, "U2OS": 3}  # experiments
+GROUPS, GROUP = 4, 8  # groups of siRNAs, one per plate, and siRNAs per group
+TRAIN = {"HEPG2": 3, "HUVEC": 3, "RPE": 3, "U2OS": 3}  # number of experiments
 TEST = {"HEPG2": 1, "HUVEC": 1, "RPE": 1, "U2OS": 1}
 WELLS = [row + column for row in "BCD" for column in ("02", "03", "04", "05")]
 UNTREATED, EMPTY = "UNTREATED", "B02"
@@ -42,19 +42,19 @@ KNOBS = (
     "golgi",
     "golgi_spread",
 )
-STAINS = ("dna", "er", "actin", "rna", "mito", "golgi")  # the knob of each channel's strength
-BRIGHTNESS = 0.8 * np.array([42, 75, 50, 110, 60, 110])  # of each channel, grey levels
-ACTIVE, EFFECT = 4, 1.8  # how many knobs a siRNA turns, and how far
-BATCH, PLATE = 1.0, 0.25  # how far an experiment and a plate turn each knob
+STAINS = ("dna", "er", "actin", "rna", "mito", "golgi")  # the knob for the strength of each channel
+BRIGHTNESS = 0.8 * np.array([42, 75, 50, 110, 60, 110])  # per channel, grey levels
+ACTIVE, EFFECT = 4, 1.8  # number of knobs that a siRNA turns, and how far
+BATCH, PLATE = 1.0, 0.25  # how far an experiment and a plate turn each knob (standard deviations)
 CIRCLE = np.stack([np.cos(np.linspace(0, 2 * np.pi, 13)), np.sin(np.linspace(0, 2 * np.pi, 13))], -1)
-SUBPIXEL = 4  # bits: cv2 draws at a 16th of a pixel
+SUBPIXEL = 4  # bits: cv2 draws with a precision of 1/16 pixel
 AROUND = np.ones((3, 3), np.uint8)
 WELL = ["id_code", "experiment", "plate", "well"]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A cell type: cells a site, radius of cell and nucleus in pixels, elongation, how much cells cling together."""
+    """A cell type: cells per site, radius of cell and nucleus in pixels, elongation, share of cells that cluster."""
 
     count: float
     radius: float
@@ -73,7 +73,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Optics:
-    """An experiment's microscope: haze and noise of each channel, blur in pixels, tilt of the light along y and x."""
+    """An experiment's microscope: haze and noise per channel, blur in pixels, tilt of the light along y and x."""
 
     haze: np.ndarray
     noise: np.ndarray
@@ -82,7 +82,7 @@ class Optics:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Optics":
-        """One at random."""
+        """Draw one at random."""
         return cls(rng.uniform(1, 8, 6), rng.uniform(0.4, 1.6, 6), rng.uniform(0.35, 0.8), rng.normal(0, 0.2, 2))
 
 
@@ -96,7 +96,7 @@ class Library:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Library":
-        """Numbers with gaps and in no order of groups, as the real ones."""
+        """Draw siRNAs whose numbers have gaps and do not follow the groups, like the real ones."""
         count = GROUPS * GROUP + len(POSITIVE_WELLS)
         names = [f"sirna_{number}" for number in rng.choice(1138, count, replace=False)]
         effects = np.zeros((count, len(KNOBS)))
@@ -131,7 +131,7 @@ def write_miniature(root: Path, seed: int) -> None:
 def _experiment(
     folder: Path, name: str, library: Library, rng: np.random.Generator
 ) -> Iterator[tuple[tuple[object, ...], list[tuple[object, ...]]]]:
-    """Write an experiment's images; gives each well's row and the rows of its images' statistics."""
+    """Write an experiment's images; yield each well's row and the rows of its images' statistics."""
     cell_type = name.rsplit("-", 1)[0]
     batch, optics = BATCH * rng.normal(size=len(KNOBS)), Optics.draw(rng)
     rotation = int(rng.integers(GROUPS))
@@ -158,7 +158,7 @@ def _experiment(
 
 
 def _layout(rng: np.random.Generator, group: int) -> dict[str, int | None]:
-    """The siRNA in each well of a plate: controls in their fixed wells, the group's treatments at random in others."""
+    """Return the siRNA in each well of a plate: controls in fixed wells, the group's treatments shuffled in others."""
     held: dict[str, int | None] = {EMPTY: None}
     held |= {well: GROUPS * GROUP + number for number, well in enumerate(POSITIVE_WELLS)}
     free = [well for well in WELLS if well not in held]
@@ -187,11 +187,11 @@ def _write_csv(path: Path, table: pd.DataFrame) -> None:
 
 @dataclass(frozen=True)
 class Field:
-    """Where the cells of a site lie.
+    """The layout of the cells of a site.
 
-    Nx2 `centres`, N `radii` of nuclei and `axes` (angles); maps of SIDExSIDE: `owner` the number of the cell, -1 on the
-    glass; `edge` pixels inwards from the cell's outline; `nuclear` from the nucleus's, negative outside; `fill` and
-    `cytoplasm` 0..1.
+    For N cells: `centres` Nx2 and `radii` N of nuclei, pixels; `axes` N, angles. Maps are SIDExSIDE: `owner` is the
+    number of the cell, -1 on the glass; `edge` is the depth inside the cell's outline, pixels; `nuclear` is the depth
+    inside the nucleus, pixels, negative outside; `fill` (nuclei) and `cytoplasm` are in 0..1.
     """
 
     rng: np.random.Generator
@@ -206,10 +206,10 @@ class Field:
 
 
 def draw_site(rng: np.random.Generator, kind: Kind, knobs: dict[str, float], optics: Optics) -> np.ndarray:
-    """One site as 6xSIDExSIDE uint8: nuclei, ER, actin, nucleoli, mitochondria, Golgi apparatus."""
+    """Draw one site as 6xSIDExSIDE uint8: nuclei, ER, actin, nucleoli, mitochondria, Golgi apparatus."""
     field = lay_out(rng, kind, knobs)
     cytoplasm = field.cytoplasm
-    # Each cell takes up each stain by its own amount.
+    # Each cell takes up its own amount of each stain.
     uptake = np.exp(0.15 * rng.normal(size=(6, len(field.centres) + 1)))[:, field.owner]
     dna = field.fill * (1 + 0.15 * _noise(rng, 0.9))
     net = np.exp(-((_noise(rng, 1.3) / 0.6) ** 2))
@@ -230,7 +230,7 @@ def draw_site(rng: np.random.Generator, kind: Kind, knobs: dict[str, float], opt
 
 
 def lay_out(rng: np.random.Generator, kind: Kind, knobs: dict[str, float]) -> Field:
-    """Cells of a kind, as many and as large as the knobs say; they share the ground by distance, bent by noise."""
+    """Lay out cells, as many and as large as the knobs say; they divide the space by distance, bent by noise."""
     wanted = int(kind.count * math.exp(0.2 * knobs["count"]) + rng.random())
     radius, nucleus = kind.radius * math.exp(0.1 * knobs["spread"]), kind.nucleus * math.exp(0.1 * knobs["nucleus"])
     centres = _places(rng, kind, wanted, 2.1 * nucleus)
@@ -255,7 +255,7 @@ def lay_out(rng: np.random.Generator, kind: Kind, knobs: dict[str, float]) -> Fi
 
 
 def _places(rng: np.random.Generator, kind: Kind, wanted: int, apart: float) -> np.ndarray:
-    """Centres of cells, Nx2: beside another one where the kind clings together, otherwise anywhere."""
+    """Place the centres of cells, Nx2: beside another cell if the kind clusters, otherwise anywhere."""
     centres = [rng.uniform(0, SIDE, 2)]
     for _ in range(400):
         if len(centres) >= wanted:
@@ -276,19 +276,19 @@ def _direction(angle: float) -> np.ndarray:
 
 
 def _noise(rng: np.random.Generator, grain: float) -> np.ndarray:
-    """Smooth noise of mean 0 and standard deviation 1, its grain about that many pixels."""
+    """Return smooth noise with mean 0, standard deviation 1 and a grain of about `grain` pixels."""
     values = cv2.GaussianBlur(rng.standard_normal((SIDE, SIDE), np.float32), (0, 0), grain)
     return np.asarray((values - values.mean()) / values.std())
 
 
 def _dot(canvas: np.ndarray, point: np.ndarray, radius: float, level: int) -> None:
-    # A polygon, because cv2 makes squares of small circles.
+    # A polygon, because cv2 draws small circles as squares.
     fixed = np.rint((point + radius * CIRCLE) * 2**SUBPIXEL).astype(np.int32)
     cv2.fillConvexPoly(canvas, fixed, level, cv2.LINE_AA, SUBPIXEL)
 
 
 def _nucleoli(field: Field, more: float) -> np.ndarray:
-    """Some bright spots in each nucleus, 0..1."""
+    """Draw some bright spots in each nucleus, 0..1."""
     canvas, rng = np.zeros((SIDE, SIDE), np.uint8), field.rng
     for centre, radius in zip(field.centres, field.radii, strict=True):
         for _ in range(int(2.5 * math.exp(0.35 * more) + rng.random())):
@@ -298,7 +298,7 @@ def _nucleoli(field: Field, more: float) -> np.ndarray:
 
 
 def _golgi(field: Field, spread: float) -> np.ndarray:
-    """Dots at one side of each nucleus, close together or spread around it, 0..1."""
+    """Draw dots on one side of each nucleus, close together or spread around it, 0..1."""
     canvas, rng = np.zeros((SIDE, SIDE), np.uint8), field.rng
     sides, wide = rng.uniform(0, 2 * np.pi, len(field.centres)), 0.55 * math.exp(0.35 * spread)
     for centre, radius, side in zip(field.centres, field.radii, sides, strict=True):
@@ -309,7 +309,7 @@ def _golgi(field: Field, spread: float) -> np.ndarray:
 
 
 def _fibres(field: Field) -> np.ndarray:
-    """Stress fibres along each cell, 0..1."""
+    """Draw stress fibres along each cell, 0..1."""
     total = np.zeros((SIDE, SIDE), np.float32)
     for number, (centre, axis) in enumerate(zip(field.centres, field.axes, strict=True)):
         canvas, along = np.zeros((SIDE, SIDE), np.uint8), _direction(axis)

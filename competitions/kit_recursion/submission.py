@@ -1,4 +1,4 @@
-"""The csv that Kaggle takes: `id_code,sirna`, the siRNA as `train.csv` spells it; and what the plates tell besides."""
+"""The csv for Kaggle: `id_code,sirna`, the siRNA as spelt in `train.csv`; and post-processing by plates."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ COLUMN = "sirna"
 
 
 def treatments(predictions: Predictions, index: Index) -> Predictions:
-    """The mean of both sites over the treatments' classes alone: no test well is a control."""
+    """Return the mean of both sites, for the classes of treatments only: no test well is a control."""
     wells = predictions.mean_by_id()
     controls = set(index.controls["sirna"]) if len(index.controls) else set()
     kept = [number for number, name in enumerate(wells.classes) if name not in controls]
@@ -26,7 +26,7 @@ def treatments(predictions: Predictions, index: Index) -> Predictions:
 
 
 def plates(predictions: Predictions, index: Index) -> Predictions:
-    """Every siRNA once a plate, and only those of the group that lies on it (`kit_recursion.plates`)."""
+    """Predict each siRNA once per plate, and only siRNAs of the plate's group (`kit_recursion.plates`)."""
     wells = treatments(predictions, index)
     train = index.train.drop_duplicates("id")
     number = pd.Index(wells.classes).get_indexer(pd.Index(index.classes))
@@ -43,7 +43,7 @@ def plates(predictions: Predictions, index: Index) -> Predictions:
 
 
 def write(predictions: Predictions, index: Index, path: Path) -> None:
-    """Write the likeliest siRNA of each test well, in the order of the sample submission."""
+    """Write the most probable siRNA of each test well, in the order of the sample submission."""
     wells = treatments(predictions, index)
     order = read_table(index.root / "sample_submission.csv", ("id_code",), MEND)["id_code"]
     ordered = wells.reorder(order[order.isin(set(index.test["id"]))].to_numpy(object))
@@ -53,12 +53,12 @@ def write(predictions: Predictions, index: Index, path: Path) -> None:
 
 
 def check(path: Path, root: Path) -> list[Finding]:
-    """Findings about the csv at `path`, held against the sample submission in `root` and the siRNAs of `train.csv`."""
+    """Check the csv at `path` against the sample submission in `root` and the siRNAs of `train.csv`."""
     table, findings = check_rows(path, root / "sample_submission.csv")
     if table is None:
         return findings
     known = set(read_table(root / "train.csv", (COLUMN,), MEND)[COLUMN])
-    findings += bad_rows(table, ~table[COLUMN].isin(known).to_numpy(), f"{COLUMN} is none of train.csv", COLUMN)
+    findings += bad_rows(table, ~table[COLUMN].isin(known).to_numpy(), f"{COLUMN} is not in train.csv", COLUMN)
     if not findings and len(table) > 1 and table[COLUMN].nunique() == 1:
         first = table[COLUMN].iloc[0]
         findings.append(Finding("warning", f"{COLUMN} is {first!r} in every row, as in a sample submission"))

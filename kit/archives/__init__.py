@@ -1,1 +1,1 @@
-"""Archives as they arrive: opened, checked, unpacked."""
+"""Open, check and unpack archives as they arrive."""

@@ -1,4 +1,4 @@
-"""Archives: every member is looked at before a byte is written, then unpacked by a few threads, resumably."""
+"""Archives: check every member before a byte is written, then unpack with a few threads, resumably."""
 
 import contextlib
 import hashlib
@@ -21,16 +21,16 @@ from kit.errors import DISK, KitError
 from kit.paths import OWN
 
 CHUNK = 1 << 20
-BLOCK = 4096  # what a small file takes at least on the disk
-# Images hardly shrink and tables by tens; only a bomb grows by more than this.
+BLOCK = 4096  # the least that a file takes on disk
+# Images barely compress and tables by a factor of tens; only a bomb grows by more than this.
 MAX_RATIO, RATIO_FLOOR = 100, 100_000_000
-KINDS = (0, stat.S_IFREG, stat.S_IFDIR)  # 0: made by a tool that keeps no unix mode
-# What zipfile and the decompressors raise over damaged input.
+KINDS = (0, stat.S_IFREG, stat.S_IFDIR)  # 0: made by a tool that stores no unix mode
+# What zipfile and the decompressors raise on damaged input.
 DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, IndexError, OSError)
 
 
 class DamagedArchive(KitError):
-    """The content is damaged, cut short or no archive at all: fetching it again can help."""
+    """The content is damaged, cut short or not an archive at all: fetching it again can help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,14 @@ class Member:
     """One entry of an archive.
 
     Args:
-        name: the relative path with `/`, checked once the member stands in `Archive.members`.
+        name: the relative path with `/`, already checked for the members of `Archive.members`.
         size: of the file in bytes.
         crc: its CRC-32.
-        packed: bytes that it takes in the archive.
+        packed: its size in the archive, in bytes.
         kind: the file type of its unix mode, 0 where there is none.
-        is_folder: whether it stands for a folder.
+        is_folder: whether it is a folder.
         is_locked: whether it is encrypted.
-        key: what the reader of the archive finds it by.
+        key: what the archive's reader finds it by.
     """
 
     name: str
@@ -58,19 +58,19 @@ class Member:
     key: Any
 
 
-Target = tuple[Member, str]  # paths as text: a Path for each of 277,483 takes seconds and much memory
+Target = tuple[Member, str]  # paths as text: 277,483 Path objects take seconds and much memory
 
 
 class Archive:
-    """A zip archive that is safe to unpack. A context manager; opening it checks everything but the contents.
+    """A zip archive that is safe to unpack, and a context manager. Opening it checks everything but the contents.
 
     Args:
         path: the archive.
         label: what messages call it; by default the path.
 
     Raises:
-        DamagedArchive: not a zip, or cut short.
-        KitError: encrypted, or a member that a harmless archive doesn't have.
+        DamagedArchive: it is not a zip, or is cut short.
+        KitError: it is encrypted, or has a member that no harmless archive has.
     """
 
     def __init__(self, path: Path, label: str = "") -> None:
@@ -78,10 +78,10 @@ class Archive:
         if not path.is_file():
             raise KitError(f"no archive at {path}: give the file that the browser saved")
         try:
-            # zipfile must not own the file: several threads would race for the count of its users.
+            # zipfile must not own the file: its reference count is not safe with several threads.
             self.file = path.open("rb")
         except PermissionError as error:
-            raise KitError(f"{path} can't be read ({error.strerror}): mend its permissions", DISK) from None
+            raise KitError(f"{path} can't be read ({error.strerror}): fix its permissions", DISK) from None
         try:
             self.members = checked(self.label, path.stat().st_size, self._list())
         except KitError:
@@ -105,25 +105,25 @@ class Archive:
 
     @property
     def digest(self) -> str:
-        """What tells this content from any other: a digest over names, sizes and checksums of all members."""
+        """A digest over names, sizes and checksums of all members, which identifies the content."""
         lines = sorted(f"{member.name} {member.size} {member.crc}\n" for member in self.members)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def write(self, targets: list[Target], root: Path, done: Callable[[int], None]) -> int:
-        """Write the members that are not whole at their path already, each to `root/.kit/parts` and then renamed.
+        """Write the members that are not complete at their path yet, each to `root/.kit/parts` and then renamed.
 
-        Files are left to the disk's cache: to wait for it takes as long as all the rest, on a slow disk far more.
+        Files are left in the disk's cache: flushing it takes as long as all the rest, far longer on a slow disk.
 
         Args:
-            targets: members and the paths below `root` that they are written to.
+            targets: members and the paths below `root` to write them to.
             root: links below it are not followed.
-            done: is told of bytes that are there, every now and then.
+            done: called every now and then with the number of further bytes that are in place.
 
         Returns:
-            How many files were written.
+            The number of files written.
 
         Raises:
-            DamagedArchive: over the first member that is damaged; none is left half-written.
+            DamagedArchive: for the first damaged member; none is left half-written.
             KitError: a file can't be written.
         """
         made: set[str] = set()
@@ -153,19 +153,21 @@ class Archive:
                 file.write(chunk)
 
     def _read(self, member: Member) -> Iterator[bytes]:
-        """A member's bytes; zipfile holds the checksum against them at the end."""
+        """Yield a member's bytes; zipfile checks them against the checksum at the end."""
         try:
             with self.zip.open(member.key) as file:
                 while chunk := file.read(CHUNK):
                     yield chunk
         except NotImplementedError as error:
-            raise KitError(f"{self.label}: {member.name}: {error}: unpack and zip it anew with plain deflate") from None
+            raise KitError(
+                f"{self.label}: {member.name}: {error}: unpack it and zip it again with plain deflate"
+            ) from None
         except DAMAGE as error:
             raise damaged(self.label, member, error) from None
 
 
 class PlainFile(Archive):
-    """A file that is no archive (a csv), as if it were an archive that holds it."""
+    """A file that is not an archive (a csv), treated as an archive that holds it."""
 
     def _list(self) -> Iterable[Member]:
         crc = 0
@@ -180,22 +182,22 @@ class PlainFile(Archive):
 
 
 def _member(info: zipfile.ZipInfo) -> Member:
-    # zipfile cuts a name at a NUL byte; the original shows it.
+    # zipfile cuts a name at a NUL byte; `orig_filename` keeps it.
     kind, locked = stat.S_IFMT(info.external_attr >> 16), bool(info.flag_bits & 0x1)
     counts = (info.file_size, info.CRC, info.compress_size)
     return Member(info.orig_filename, *counts, kind, info.is_dir(), locked, info)
 
 
 def damaged(label: str, member: Member, error: Exception) -> DamagedArchive:
-    """What to say over a member whose bytes are not what the archive says of them."""
+    """Return the error for a member whose bytes are not what the archive says they are."""
     return DamagedArchive(
         f"{label}: {member.name} is damaged ({error or type(error).__name__}): "
-        "fetch the archive again in the browser, then the same command goes on"
+        "fetch the archive again in the browser, then the same command resumes"
     )
 
 
 def matches(path: Path | str, member: Member) -> bool:
-    """Whether a file is there with the size and the checksum of an archive's member."""
+    """Return whether a file exists with the size and the checksum of an archive's member."""
     if length(path) != member.size:
         return False
     crc = 0
@@ -206,24 +208,24 @@ def matches(path: Path | str, member: Member) -> bool:
 
 
 def safe_name(name: str) -> str | None:
-    """A member's name as a relative path that stays below the folder it is unpacked into; None for any other."""
+    """Return a member's name as a relative path that stays below the folder it is unpacked into; otherwise None."""
     if "\\" in name or name.startswith("/") or re.match(r"[A-Za-z]:", name) or not name.isprintable():
         return None
-    parts = PurePosixPath(name).parts
-    if not parts or ".." in parts or any(len(part.encode()) > 255 for part in parts):
+    names = PurePosixPath(name).parts
+    if not names or ".." in names or any(len(each.encode()) > 255 for each in names):
         return None
-    # `.kit` is where kit notes what the data is; on some disks upper and lower case are the same.
-    return None if parts[0].casefold() == OWN else "/".join(parts)
+    # kit keeps its records in `.kit`; some disks ignore case.
+    return None if names[0].casefold() == OWN else "/".join(names)
 
 
 def free_space(root: Path) -> int:
-    """Bytes that are free where `root` is or will be."""
-    there = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
-    return shutil.disk_usage(there).free
+    """Return the free bytes where `root` is or will be."""
+    existing = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
+    return shutil.disk_usage(existing).free
 
 
 def need_space(root: Path, sizes: list[int], freed: int = 0) -> None:
-    """Refuse (`KitError`, code 5) when files of these sizes (bytes) don't fit beside `root`; `freed` will be gone."""
+    """Raise `KitError` (code 5) if files of these sizes (bytes) don't fit in `root` once `freed` bytes are freed."""
     needed = sum(-(-count // BLOCK) * BLOCK for count in sizes)
     free = free_space(root) + freed
     if needed > free:
@@ -235,21 +237,21 @@ def need_space(root: Path, sizes: list[int], freed: int = 0) -> None:
 
 
 def checked(label: str, packed: int, entries: Iterable[Member]) -> list[Member]:
-    """The files among an archive's entries, after all that speaks against unpacking them was looked for.
+    """Return the files among an archive's entries, once it is sure that they are safe to unpack.
 
     Args:
-        label: the archive, for messages.
+        label: what messages call the archive.
         packed: its size in bytes.
-        entries: all that it lists.
+        entries: everything it lists.
 
     Raises:
-        KitError: a name that leads elsewhere or stands there twice, a link, encryption, or a zip bomb.
+        KitError: a name leads out of the folder or appears twice, or there is a link, encryption, or a zip bomb.
     """
     members = []
     for entry in entries:
         name = safe_name(entry.name)
         if name is None:
-            raise refused(label, entry.name, "its name leads out of the folder or is no plain path")
+            raise refused(label, entry.name, "its name leads out of the folder or is not a plain path")
         if entry.kind not in KINDS:
             raise refused(label, entry.name, "it is a link or a device, not a file")
         if entry.is_locked:
@@ -266,15 +268,15 @@ def checked(label: str, packed: int, entries: Iterable[Member]) -> list[Member]:
 
 
 def refuse_doubled(label: str, names: Iterable[str]) -> None:
-    """Refuse (`KitError`) names that can't stand beside each other: twice the same, or a file where a folder must be.
+    """Raise `KitError` for names that can't coexist: the same one twice, or a file where a folder must be.
 
-    Names that differ by case alone overwrite each other on some disks: the result must not depend on the disk.
+    Names that differ only in case overwrite each other on some disks: the result must not depend on the disk.
     """
     seen: dict[str, str] = {}
     for name in names:
         key = unicodedata.normalize("NFC", name).casefold()
         if key in seen:
-            raise refused(label, name, f"its name stands there twice (also as {seen[key]!r})")
+            raise refused(label, name, f"its name appears twice (also as {seen[key]!r})")
         seen[key] = name
     fine = {""}
     for key, name in seen.items():
@@ -286,18 +288,18 @@ def refuse_doubled(label: str, names: Iterable[str]) -> None:
 
 
 def refuse_bomb(label: str, packed: int, total: int) -> None:
-    """Refuse (`KitError`) what grows from `packed` to `total` bytes as no harmless archive does."""
+    """Raise `KitError` for content that grows from `packed` to `total` bytes as no harmless archive does."""
     if total > max(RATIO_FLOOR, MAX_RATIO * packed):
         raise KitError(f"{label} would grow from {size(packed)} to {size(total)}, like a zip bomb: fetch it again")
 
 
 def refused(label: str, name: str, why: str) -> KitError:
-    """What to say of a member that a harmless archive doesn't have."""
+    """Return the error for a member that no harmless archive has."""
     return KitError(f"{label} is not unpacked: {name!r}: {why}: fetch the archive from its own page")
 
 
 def length(path: Path | str) -> int:
-    """The size of a regular file in bytes; -1 for anything else."""
+    """Return the size of a regular file in bytes; -1 for anything else."""
     try:
         status = os.lstat(path)
     except OSError:
@@ -307,7 +309,7 @@ def length(path: Path | str) -> int:
 
 @contextlib.contextmanager
 def parts(root: Path) -> Iterator[Path]:
-    """A folder for files on their way, `root/.kit/parts`, empty at first and gone afterwards."""
+    """Provide `root/.kit/parts`, a folder for unfinished files: empty at first, removed afterwards."""
     folder = root / OWN / "parts"
     shutil.rmtree(folder, ignore_errors=True)
     make_folder(root, folder)
@@ -323,12 +325,12 @@ def writing(path: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        message = f"{path} can't be written ({error.strerror}): mend that, then the same command goes on"
+        message = f"{path} can't be written ({error.strerror}): fix that, then the same command resumes"
         raise KitError(message, DISK) from None
 
 
 def make_folder(root: Path, folder: Path) -> None:
-    """Make a folder below `root`; one that is a link is a `KitError`, since it could lead anywhere."""
+    """Make a folder below `root`; raise `KitError` for a link on the way, since it could lead anywhere."""
     for parent in (folder, *folder.parents):
         if parent == root:
             break
@@ -337,4 +339,4 @@ def make_folder(root: Path, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise KitError(f"{folder} can't be made ({error.strerror}): mend that and start again", DISK) from None
+        raise KitError(f"{folder} can't be created ({error.strerror}): fix that and run again", DISK) from None

@@ -1,12 +1,12 @@
-"""Archives within archives: one plan of all files that come out, checked as a whole, and then they are written.
+"""Archives within archives: plan all files that come out, check the plan as a whole, then write them.
 
-Several archives may be given. One of them whose files lie in no folder goes into a folder of its name, so that images
-of unlike parts don't mix; a single file stays as it is.
+Several archives may be given. One whose files are in no folder goes into a folder of its own name, so that images of
+different archives don't mix; a single file stays as it is.
 
-Inner archives wait in `root/.kit/nested` until the files in them are there. Where these go, for `D/X.zip`:
+Inner archives stay in `root/.kit/nested` until their files are written. Where these go, for `D/X.zip`:
 
     one file named X            D/X               train.csv.zip
-    all of them below X/        D/X/...           train.zip with train/1.png
+    all files below X/          D/X/...           train.zip with train/1.png
     anything else               D/X/<its name>    train.zip with 1.png
 """
 
@@ -50,12 +50,12 @@ class Planned(NamedTuple):
 
 
 def is_archive(name: str) -> bool:
-    """Whether a member is unpacked itself."""
+    """Return whether a member is an archive, to be unpacked too."""
     return INNER.fullmatch(name) is not None
 
 
 def open_archive(path: Path, label: str = "") -> Archive:
-    """Open an archive by what its first bytes say, 7z or else zip; a csv as it is. Errors as those of `Archive`."""
+    """Open an archive, 7z or else zip by its first bytes, or a csv as it is. Raises what `Archive` raises."""
     if path.suffix.lower() == ".csv":
         return PlainFile(path, label)
     with contextlib.suppress(OSError), path.open("rb") as file:
@@ -65,32 +65,32 @@ def open_archive(path: Path, label: str = "") -> Archive:
 
 
 def digest_of(archives: Sequence[Archive]) -> str:
-    """What tells the content of these archives from any other, whatever their order."""
+    """Return a digest that identifies the content of these archives, in any order."""
     digests = sorted(archive.digest for archive in archives)
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def own_folder(archive: Archive, archives: Sequence[Archive]) -> str:
-    """The folder, with `/`, into which an archive given among several goes; empty for none of its own."""
+    """Return the folder, with `/`, for one of several archives; empty if it gets none of its own."""
     flat = len(archive.members) > 1 and not any("/" in member.name for member in archive.members)
     found = INNER.fullmatch(archive.path.name)
     return f"{found[1] if found else archive.path.name}/" if flat and len(archives) > 1 else ""
 
 
 class Plan:
-    """All files that come out of archives and of the archives in them. A context manager.
+    """All files that come out of archives and of the archives in them; a context manager.
 
-    Making it writes the inner archives to `root/.kit/nested`, and nothing else.
+    Creating it writes the inner archives to `root/.kit/nested`, and nothing else.
 
     Args:
-        outers: the archives, open.
-        root: where its files go.
+        outers: the open archives.
+        root: where the files go.
         freed: bytes of earlier files below `root` that will be removed first.
         console: shows the progress.
 
     Raises:
         DamagedArchive: an inner archive is damaged.
-        KitError: an inner archive is unsafe by itself or together with the others, or space is missing.
+        KitError: an inner archive is unsafe, alone or together with the others, or space is short.
     """
 
     def __init__(self, outers: Sequence[Archive], root: Path, freed: int, console: Console) -> None:
@@ -106,7 +106,7 @@ class Plan:
                 for file in self._expand(outer, 0)
             ]
             if len(self.archives) > 1:
-                # An archive has looked at its own names; together, and where they go, they are new.
+                # Each archive has checked its own names; together, and where they go, they are new.
                 for name, archive, member in self.files:
                     if safe_name(name) != name:
                         raise refused(archive.label, member.name, f"it would go to {name!r}")
@@ -121,21 +121,21 @@ class Plan:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         for archive in self.archives[len(self.outers) :]:
             archive.file.close()
-        # After a kill or Ctrl-C the next call goes on with them; what was refused must not stay.
+        # After a kill or Ctrl-C the next call resumes with them; what was refused must not stay.
         if isinstance(error, KitError):
             discard_nested(self.root)
 
     def write(self) -> tuple[int, int]:
-        """Write every file that is not whole already, and remove each inner archive once its files are there.
+        """Write every file that is not complete yet, and remove each inner archive once its files are written.
 
         Returns:
-            How many files were written, and how many were there already.
+            The number of files written, and of those that were complete already.
         """
         targets: dict[int, list[Target]] = {id(archive): [] for archive in self.archives}
         for name, archive, member in self.files:
             targets[id(archive)].append((member, f"{self.root}/{name}"))
         written = 0
-        with self.console.progress("unpack", sum(file.member.size for file in self.files), "bytes") as progress:
+        with self.console.progress("unpacking", sum(file.member.size for file in self.files), "bytes") as progress:
             for archive in self.archives:
                 written += archive.write(targets[id(archive)], self.root, progress.advance)
                 if archive not in self.outers:
@@ -145,14 +145,14 @@ class Plan:
         return written, len(self.files) - written
 
     def _expand(self, archive: Archive, depth: int) -> list[Planned]:
-        """The files of an archive and of those in it, named relative to where the archive's own files go."""
+        """Return the files of an archive and of those in it, named relative to where the archive's own files go."""
         self.total += sum(member.size for member in archive.members)
         refuse_bomb(self.label, sum(outer.path.stat().st_size for outer in self.outers), self.total)
         files = [Planned(member.name, archive, member) for member in archive.members if not is_archive(member.name)]
         inner = [member for member in archive.members if is_archive(member.name)]
         if inner and depth == DEEP:
             raise KitError(
-                f"{archive.label}: {inner[0].name} lies more than {DEEP} archives deep: "
+                f"{archive.label}: {inner[0].name} is nested more than {DEEP} archives deep: "
                 f"unpack {self.label} by hand and zip its files as they are"
             )
         for member, path in self._write_inner(archive, inner, files if depth == 0 else []):
@@ -162,9 +162,9 @@ class Plan:
         return files
 
     def _write_inner(self, archive: Archive, inner: list[Member], files: list[Planned]) -> list[Target]:
-        """Bring inner archives to their folder; `files` is what is known to need space besides."""
+        """Write inner archives to their folder; check that there is space for `files` too."""
         if self.numbered + len(inner) > MANY:
-            raise KitError(f"{self.label} holds more than {MANY} archives: unpack those by hand and zip the files")
+            raise KitError(f"{self.label} holds more than {MANY} archives: unpack them by hand and zip the files")
         targets = [(member, f"{self.folder}/{self.numbered + at}") for at, member in enumerate(inner)]
         self.numbered += len(inner)
         wanted = [*targets, *((file.member, f"{self.root}/{file.name}") for file in files)]
@@ -177,12 +177,12 @@ class Plan:
 
 
 def discard_nested(root: Path) -> None:
-    """Remove the inner archives that an earlier call has left."""
+    """Remove the inner archives that an earlier call left."""
     shutil.rmtree(root / OWN / "nested", ignore_errors=True)
 
 
 def _placed(archive: str, files: list[Planned]) -> list[Planned]:
-    """The files of an inner archive, named relative to where the archive lay."""
+    """Return the files of an inner archive, named relative to the folder of the archive."""
     found = INNER.fullmatch(archive)
     stem = found[1] if found else archive
     folder, slash, last = stem.rpartition("/")

@@ -1,4 +1,4 @@
-"""7z archives, through py7zr where it is installed: the same checks as for a zip, and the same way to the disk."""
+"""7z archives, through py7zr where it is installed: checked and written as a zip is."""
 
 import zlib
 from collections.abc import Callable, Iterable
@@ -12,11 +12,11 @@ MAGIC = b"7z\xbc\xaf\x27\x1c"
 
 
 class SevenZip(Archive):
-    """A 7z archive that is safe to unpack; used as a zip `Archive` is.
+    """A 7z archive that is safe to unpack; used like a zip `Archive`.
 
     Raises:
-        DamagedArchive: damaged or cut short.
-        KitError: py7zr is not installed, or what `Archive` raises.
+        DamagedArchive: it is damaged or cut short.
+        KitError: py7zr is not installed, or for the reasons of `Archive`.
     """
 
     def _list(self) -> Iterable[Member]:
@@ -35,18 +35,18 @@ class SevenZip(Archive):
             raise _unsupported(self.label, error) from None
         except KitError:
             raise
-        except Exception as error:  # py7zr meets hostile input with any exception there is
+        except Exception as error:  # py7zr can raise anything on hostile input
             what = f"is cut short or damaged ({error or type(error).__name__})"
             raise DamagedArchive(f"{self.label} {what}: fetch it again in the browser") from None
         without = next((member.name for member in members if member.crc < 0), None)
         if without is not None:
-            raise KitError(f"{self.label}: {without!r} has no checksum: pack the archive anew")
+            raise KitError(f"{self.label}: {without!r} has no checksum: pack the archive again")
         if sum(packed) > self.path.stat().st_size:
             raise DamagedArchive(f"{self.label} is cut short or damaged: fetch it again in the browser")
         return members
 
     def write(self, targets: list[Target], root: Path, done: Callable[[int], None]) -> int:
-        """As `Archive.write`; members of one block are packed as one stream, so one thread reads them in turn."""
+        """Write members as `Archive.write` does, in one thread: members of a block are packed as one stream."""
         missing = []
         for member, path in targets:
             if matches(path, member):
@@ -65,10 +65,10 @@ class SevenZip(Archive):
         current: list[_Part] = []
 
         class Part(_Part, py7zr.io.Py7zIO):  # type: ignore[name-defined]
-            """py7zr asks for its own base class."""
+            """A `_Part` with the base class that py7zr requires."""
 
         class Factory(py7zr.io.WriterFactory):  # type: ignore[name-defined]
-            """Gives py7zr a file for each member, named as if it were unpacked into `folder`."""
+            """Gives py7zr a file for each member, which it names as if it were unpacked into `folder`."""
 
             def create(self, filename: str) -> Any:
                 member, path = by_name[Path(filename).relative_to(folder).as_posix()]
@@ -92,7 +92,7 @@ class SevenZip(Archive):
 
 
 class _Part:
-    """A file on its way: written under another name, renamed once its size and checksum are the member's."""
+    """An unfinished file: written under another name, renamed once its size and checksum are the member's."""
 
     def __init__(self, label: str, member: Member, part: Path, path: str, done: Callable[[int], None]) -> None:
         self.label, self.member, self.part, self.path, self.done = label, member, part, path, done
@@ -101,7 +101,7 @@ class _Part:
             self.file: IO[bytes] = part.open("wb", buffering=0)
 
     def write(self, chunk: bytes | bytearray) -> int:
-        """Called by py7zr with the next bytes."""
+        """Write the next bytes; called by py7zr."""
         with writing(self.path):
             self.file.write(chunk)
         self.crc = zlib.crc32(chunk, self.crc)
@@ -110,7 +110,7 @@ class _Part:
         return len(chunk)
 
     def close(self) -> None:
-        """Called by py7zr after the last bytes."""
+        """Check and rename the file; called by py7zr after the last bytes."""
         self.file.close()
         if (self.count, self.crc) != (self.member.size, self.member.crc):
             raise damaged(self.label, self.member, ValueError("its checksum differs"))
@@ -118,18 +118,18 @@ class _Part:
             self.part.replace(self.path)
 
     def read(self, size: int | None = None) -> bytes:
-        """Never wanted."""
+        """Return nothing; py7zr never reads."""
         return b""
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Called once before `close`; it means nothing here."""
+        """Do nothing; py7zr calls this once before `close`."""
         return 0
 
     def flush(self) -> None:
-        """The file has no buffer."""
+        """Do nothing: the file has no buffer."""
 
     def size(self) -> int:
-        """Bytes so far."""
+        """Return the number of bytes so far."""
         return self.count
 
 
@@ -138,12 +138,12 @@ def _member(info: Any, locked: bool) -> Member:
     kind = info.st_fmt or 0
     if info.is_symlink or info.is_junction:
         kind = -1
-    # What a single file takes is not known: they are packed together.
+    # The packed size of a single file is unknown: files are packed together.
     return Member(info.filename, info.uncompressed, crc, 0, kind, info.is_directory, locked, info.filename)
 
 
 def _unsupported(label: str, error: Exception) -> KitError:
-    return KitError(f"{label}: {error}: unpack and pack it anew as a zip")
+    return KitError(f"{label}: {error}: unpack it and pack it again as a zip")
 
 
 def _py7zr(label: str) -> Any:

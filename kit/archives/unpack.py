@@ -1,12 +1,12 @@
-"""How data arrives in a store: from an archive, file by file or as a sample; it counts as there only when all of it is.
+"""Bring data into a store: from archives, file by file or as the miniature. It counts only once all of it is there.
 
-`.kit/` in the competition's folder remembers it:
+`.kit/` in the competition's folder keeps track:
 
-    files.txt         the files that kit put there, one path a line: the only ones that kit ever removes
-    unfinished.json   what is arriving, from before the first file is written until all is whole
+    files.txt         the files that kit put there, one path per line: the only ones that kit ever removes
+    unfinished.json   what is arriving, from before the first file is written until everything is complete
     origin.json       what has arrived
-    lock              held by the process that is at it
-    nested, parts     inner archives and files on their way; gone at the end
+    lock              held by the process at work
+    nested, parts     inner archives and unfinished files; removed at the end
 """
 
 import contextlib
@@ -43,15 +43,15 @@ OWN = {"files.txt", "unfinished.json", "origin.json", "lock"}
 
 @dataclass(frozen=True)
 class Arrival:
-    """What came of it.
+    """What an arrival did.
 
     Args:
-        source: the archive's name, or the sample's seed.
-        written: files written.
-        kept: files that were there already, byte for byte.
-        removed: files of earlier data that were removed.
-        train: ids to learn from.
-        test: ids to predict.
+        source: the archive's name, or the miniature's seed.
+        written: number of files written.
+        kept: number of files that were there already, byte for byte.
+        removed: number of files of earlier data that were removed.
+        train: number of training ids.
+        test: number of test ids.
     """
 
     source: str
@@ -64,7 +64,7 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Incoming:
-    """What arrives: its origin, that for people, what tells its content, and whether earlier data stays beside it."""
+    """What arrives: its origin, the same for people, a digest of its content, and whether it adds to earlier data."""
 
     origin: Origin
     source: str
@@ -75,9 +75,9 @@ class Incoming:
 def from_archives(
     store: Store, paths: Sequence[Path], force: bool, console: Console, add: bool = False
 ) -> Arrival | None:
-    """Unpack archives of the person's into a store, as one; arguments and errors as those of `unpack`.
+    """Unpack the user's archives into a store, as one; arguments and errors as for `unpack`.
 
-    With `add` they go beside the data that is there, which stays, what was computed from it too.
+    With `add` they join the data that is already there, which stays, as does what was computed from it.
     """
     with ExitStack() as opened:
         archives = [opened.enter_context(open_archive(path)) for path in paths]
@@ -87,15 +87,15 @@ def from_archives(
 
 
 def _beside(store: Store, incoming: Incoming) -> Incoming:
-    """What arrives beside the data that is there: with that, under its origin, a whole again."""
+    """Merge what arrives into the note of the data already there, under its origin."""
     note = store.note
     digests = note.get("digest", "").split("+")
-    # After a kill, and where all is there already, the note speaks of these archives too.
+    # After a kill, and where everything has arrived already, the note includes these archives.
     noted = incoming.digest in digests
     if not note or note["origin"] == "miniature" or not (store.is_whole or noted):
         raise KitError(
-            f"{store.root} holds no whole real data to add to: kit download {store.competition.name} "
-            "brings it, or leave --add out"
+            f"{store.root} holds no complete real data to add to: "
+            f"run kit download {store.competition.name} first, or drop --add"
         )
     source = note["source"] if noted else f"{note['source']}, {incoming.source}"
     digest = "+".join(digests if noted else [*digests, incoming.digest])
@@ -104,9 +104,9 @@ def _beside(store: Store, incoming: Incoming) -> Incoming:
 
 @contextlib.contextmanager
 def _taken_back(store: Store, incoming: Incoming, names: Iterable[str]) -> Iterator[None]:
-    """Leave a whole store whole where an addition can't be brought to its end: its files go, the note is the old one.
+    """Undo a failed addition to a complete store: remove its files and restore the old note.
 
-    After a kill the addition is unfinished, as any arrival, and the same command goes on.
+    After a kill the addition is unfinished, like any arrival, and the same command resumes it.
     """
     note, known = store.note, store.files()
     was_whole = incoming.adds and store.is_whole
@@ -122,22 +122,22 @@ def _taken_back(store: Store, incoming: Incoming, names: Iterable[str]) -> Itera
 
 
 def unpack(store: Store, path: Path, origin: Origin, source: str, force: bool, console: Console) -> Arrival | None:
-    """Unpack an archive into a store that the caller has locked. After any interruption it goes on where it stopped.
+    """Unpack an archive into a store that the caller has locked. After any interruption, resume where it stopped.
 
     Args:
-        store: where to.
-        path: a zip or 7z in the layout that Kaggle gives; archives in it are unpacked too.
-        origin: what the data comes from, "archive" or "kaggle".
+        store: where to unpack.
+        path: a zip or 7z in Kaggle's layout; archives in it are unpacked too.
+        origin: where the data comes from, "archive" or "kaggle".
         source: the same for people.
-        force: replace data of another origin, overwrite files that kit did not write, and check every file anew.
+        force: replace data of another origin, overwrite files that kit did not write, and check every file again.
         console: shows the progress.
 
     Returns:
-        What was done; None when all of it was there already.
+        What was done; None when everything was there already.
 
     Raises:
         DamagedArchive: the archive is damaged or cut short.
-        KitError: the archive is unsafe or another competition's, other data is there, or space is missing.
+        KitError: the archive is unsafe or another competition's, other data is there, or space is short.
     """
     with open_archive(path) as archive:
         return _unpack(store, [archive], Incoming(origin, source, archive.digest), force, console)
@@ -149,8 +149,8 @@ def _unpack(
     root, known = store.root, set(store.files())
     at = f"{root}/"
     plain = {own_folder(each, archives) + member.name: member.size for each in archives for member in each.members}
-    this = store.is_whole and store.note["digest"] == incoming.digest and not force and missing_files(store) == 0
-    if this and all(length(at + name) == count for name, count in plain.items() if not is_archive(name)):
+    is_current = store.is_whole and store.note["digest"] == incoming.digest and not force and missing_files(store) == 0
+    if is_current and all(length(at + name) == count for name, count in plain.items() if not is_archive(name)):
         return None
     if not force and not incoming.adds:
         _refuse_other(store, incoming.origin, incoming.digest)
@@ -173,7 +173,7 @@ def _unpack(
 
 
 def missing_files(store: Store) -> int:
-    """How many of the files that kit put into a store are not there any more; one look at each folder."""
+    """Count the files that kit put into a store and that are gone; each folder is listed once."""
     names = set(store.files())
     for folder in {name[: name.rfind("/") + 1] for name in names}:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -182,21 +182,21 @@ def missing_files(store: Store) -> int:
 
 
 def add_files(store: Store, files: dict[str, Path], force: bool, origin: Origin, source: str) -> None:
-    """Move single files into a store that the caller has locked. A store that is whole stays so.
+    """Move single files into a store that the caller has locked. A complete store stays complete.
 
     Args:
-        store: where to.
+        store: where to move them.
         files: the temporary path of each name; on the same disk as the store.
-        force: replace a sample that is there, and files that kit did not write.
-        origin: what they come from.
+        force: replace an existing miniature, and files that kit did not write.
+        origin: where they come from.
         source: the same for people.
 
     Raises:
-        KitError: a name that leads elsewhere, a file that is not kit's, or a sample is there.
+        KitError: a name leads out of the folder, a file is not kit's, or the miniature is there.
     """
     for name in files:
         if safe_name(name) != name:
-            raise refused(source, name, "its name leads out of the folder or is no plain path")
+            raise refused(source, name, "its name leads out of the folder or is not a plain path")
     refuse_doubled(source, files)
     known = store.files()
     if not force:
@@ -218,8 +218,8 @@ def from_miniature(store: Store, seed: int | None, force: bool) -> Arrival | Non
     """Write the synthetic miniature into a store.
 
     Args:
-        store: where to.
-        seed: of the pictures; None takes the sample that is there whatever its seed, or else seed 0.
+        store: where to write.
+        seed: of the images; None accepts an existing miniature of any seed, or else means seed 0.
         force: replace data of another origin or seed, and files that kit did not write.
 
     Returns:
@@ -233,8 +233,8 @@ def from_miniature(store: Store, seed: int | None, force: bool) -> Arrival | Non
     with lock(store):
         any_seed = seed is None and store.note.get("origin") == "miniature"
         source = store.note["source"] if any_seed else f"seed {seed or 0}"
-        this = store.is_whole and store.note["source"] == source
-        if this and not force and all((store.root / name).is_file() for name in store.files()):
+        is_current = store.is_whole and store.note["source"] == source
+        if is_current and not force and all((store.root / name).is_file() for name in store.files()):
             return None
         if not force:
             _refuse_other(store, "miniature", source)
@@ -259,17 +259,17 @@ def from_miniature(store: Store, seed: int | None, force: bool) -> Arrival | Non
 
 @contextlib.contextmanager
 def lock(store: Store) -> Iterator[None]:
-    """Let one process at a time change a store; another one is a `KitError`."""
+    """Let one process at a time change a store; raise `KitError` for a second one."""
     store.own.mkdir(parents=True, exist_ok=True)
-    with locked(store.own / "lock", f"another kit download works in {store.root}: wait for it or stop it"):
+    with locked(store.own / "lock", f"another kit download is running in {store.root}: wait for it or stop it"):
         yield
 
 
 def _refuse_other(store: Store, origin: Origin, digest: str) -> None:
     note = store.note
-    # Without a digest it is some files of that origin, which the rest may follow.
-    goes_on = note and note["origin"] == origin and not note["digest"] and not store.is_whole
-    if note and note["digest"] != digest and not goes_on:
+    # Without a digest the store holds single files of that origin, which the rest may follow.
+    resumes = note and note["origin"] == origin and not note["digest"] and not store.is_whole
+    if note and note["digest"] != digest and not resumes:
         unfinished = "" if store.is_whole else "an unfinished download of "
         raise KitError(
             f"{store.root} holds {unfinished}other data ({note['origin']}, {note['source']}): --force replaces it"
@@ -277,21 +277,21 @@ def _refuse_other(store: Store, origin: Origin, digest: str) -> None:
 
 
 def _refuse_overwriting(store: Store, names: Iterable[str]) -> None:
-    """Files that kit did not write are the person's own."""
+    """Raise `KitError` for existing files that kit did not write: they are the user's own."""
     own = next((name for name in names if os.path.lexists(store.root / name)), None)
     if own is not None:
-        raise KitError(f"{store.root / own} is there and not kit's: move it away, or overwrite it with --force")
+        raise KitError(f"{store.root / own} exists and is not kit's: move it away, or overwrite it with --force")
 
 
 def _begin(store: Store, incoming: Incoming, names: list[str], keep: set[str]) -> int:
-    """Note what arrives, then remove the files of earlier data and what was computed from them; how many went.
+    """Record what arrives, remove earlier files and what was computed from them, and return the number removed.
 
-    `keep` are entries of `.kit` that the arrival itself still needs.
+    `keep` names entries of `.kit` that the arrival itself still needs.
     """
     own = store.own
     earlier = store.files()
     replaces = bool(store.note) and store.note["digest"] != incoming.digest and not incoming.adds
-    # Both lists stand there while it lasts, so that after a kill nothing is forgotten.
+    # List both until the earlier files are gone, so that nothing is forgotten after a kill.
     _write_files(store, {*earlier, *names})
     note = {"origin": incoming.origin, "source": incoming.source, "digest": incoming.digest}
     write_json(own / "unfinished.json", note)
@@ -307,7 +307,7 @@ def _begin(store: Store, incoming: Incoming, names: list[str], keep: set[str]) -
 
 
 def _finish(store: Store, incoming: Incoming) -> "Index":
-    """Read the index and, when it can be learned from, record that the data is there."""
+    """Read the index and, if it can be trained on, record that the data has arrived."""
     name = store.competition.name
     try:
         index = store.dataset.index(store.root)
@@ -316,14 +316,14 @@ def _finish(store: Store, incoming: Incoming) -> "Index":
     except Exception as error:
         raise KitError(
             f"{incoming.source} was written to {store.root} but is not the data of {name} ({error}): "
-            f"kit download {name} --force --from ARCHIVE.zip replaces it by the right archive"
+            f"kit download {name} --force --from ARCHIVE.zip replaces it with the right archive"
         ) from error
     store.set_origin(incoming.origin, incoming.source, incoming.digest)
     return index
 
 
 def _own_entry(store: Store, path: Path) -> set[str]:
-    """The entry of `.kit` in which a path lies, if it does."""
+    """Return the entry of `.kit` that contains a path, if one does."""
     own, path = store.own.resolve(), path.resolve()
     return {path.relative_to(own).parts[0]} if path.is_relative_to(own) else set()
 
@@ -333,7 +333,7 @@ def _write_files(store: Store, names: Iterable[str]) -> None:
 
 
 def _remove(root: Path, name: str) -> bool:
-    """Remove one file of earlier data and the folders that it leaves empty; never anything outside `root`."""
+    """Remove one file of earlier data and the folders it leaves empty; never anything outside `root`."""
     path = root / name
     parents = [parent for parent in path.parents if root in parent.parents]
     if safe_name(name) is None or any(parent.is_symlink() for parent in parents):

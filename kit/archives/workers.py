@@ -1,4 +1,4 @@
-"""A few threads that work through a list from front to back."""
+"""Work through a list from front to back with a few threads."""
 
 import os
 import threading
@@ -10,35 +10,35 @@ from typing import TypeVar
 
 T = TypeVar("T")
 THREADS = min(4, os.cpu_count() or 1)
-# Below this mean weight threads stand in each other's way: the disk makes one file of a folder at a time.
+# Below this mean weight threads get in each other's way: the disk creates one file per folder at a time.
 WORTH_THREADS = 1 << 20  # bytes
-# Large enough that handing out costs nothing, small enough that all threads have work to the end.
+# Large enough that handing out costs nothing, small enough that all threads are busy to the end.
 BATCH_ITEMS, BATCH_BYTES = 256, 1 << 25
 SECONDS = 0.5
 
 
 class Stop:
-    """What the threads and the one that waits for them tell each other."""
+    """The channel between the threads and the caller that waits for them."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
         self._counts: SimpleQueue[int] = SimpleQueue()
 
     def set(self) -> None:
-        """Ask the threads to give up."""
+        """Ask the threads to stop."""
         self._event.set()
 
     def check(self) -> None:
-        """Leave the work (`CancelledError`) when that is asked for; to be called every now and then."""
+        """Raise `CancelledError` once a stop is asked for; threads call this every now and then."""
         if self._event.is_set():
             raise CancelledError
 
     def count(self, amount: int) -> None:
-        """Say that so much is done."""
+        """Report that `amount` more is done."""
         self._counts.put(amount)
 
     def counted(self) -> int:
-        """What was done since the last call."""
+        """Return what was done since the last call."""
         return sum(self._counts.get() for _ in range(self._counts.qsize()))
 
 
@@ -48,13 +48,13 @@ def in_order(
     weight: Callable[[T], int],
     done: Callable[[int], None],
 ) -> Iterator[int]:
-    """Do `work(number, batch, stop)` over batches of the items in threads and give the results in their order.
+    """Run `work(number, batch, stop)` on batches of the items in threads and yield the results in their order.
 
     Args:
-        work: what is done to one batch, in a thread.
-        items: all that is to be worked on.
+        work: processes one batch, in a thread.
+        items: everything to work on.
         weight: of an item, in bytes, so that batches are alike.
-        done: is told here, not in a thread, what the threads have counted.
+        done: called here, not in a thread, with what the threads have counted.
 
     Raises:
         Exception: the first one in the order of the items, after all threads have stopped.

@@ -1,4 +1,4 @@
-"""The `kit` command: collects the sub-commands, prints errors as one line."""
+"""The `kit` command: collect the sub-commands, print errors as one line."""
 
 import errno
 import json
@@ -83,12 +83,14 @@ def _callback(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show an error's traceback; allowed anywhere on the line.")
+    ] = False,
 ) -> None:
-    """From rules accepted to score on the board: image competitions from the command line.
+    """Run image competitions from the command line, from download to submission.
 
     \b
-    Example: the whole line on a synthetic miniature
+    Example: all steps on a synthetic miniature
         kit download histo --miniature
         kit check histo
         kit train histo --folds 3
@@ -100,7 +102,7 @@ def _callback(
 
 
 def make_app(plugins: Plugins) -> typer.Typer:
-    """The command line with the built-in commands and those of `plugins`."""
+    """Build the command line from the built-in commands and those of `plugins`."""
     app = typer.Typer(
         callback=_callback,
         rich_markup_mode=None,
@@ -117,7 +119,7 @@ def make_app(plugins: Plugins) -> typer.Typer:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and exit with its status; see `kit.errors` for the codes."""
-    # Threads that spin while they wait make torch eight times slower beside any other busy process.
+    # Threads that spin while waiting make torch eight times slower beside any other busy process.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
@@ -133,7 +135,7 @@ def main(arguments: list[str] | None = None) -> None:
         if debug:
             raise
     except BrokenPipeError:
-        # The reader of our output (head, less) has closed it; nothing is left to say.
+        # The reader of our output (head, less) has closed it; there is nothing left to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except OSError as error:
@@ -146,12 +148,12 @@ def main(arguments: list[str] | None = None) -> None:
     except (KeyboardInterrupt, typer.Abort):
         message, code = "interrupted", INTERRUPTED
     except Exception as error:
-        # What typer raises for a wrong option knows how to say so; anything else is a fault of kit or of a plugin.
+        # typer's errors about wrong options format themselves; anything else is a fault of kit or of a plugin.
         say, code = getattr(error, "format_message", None), getattr(error, "exit_code", 1)
         if say is None:
             raise
         context = getattr(error, "ctx", None)
-        message = f"{say()} ({context.command_path if context else 'kit'} --help shows what is known)"
+        message = f"{say()} ({context.command_path if context else 'kit'} --help lists what it takes)"
     print(f"error: {message}", *(f"  {number}. {way}" for number, way in enumerate(ways, 1)), sep="\n", file=sys.stderr)
     if "--json" in arguments:
         print(json.dumps({"error": message, "code": code, **({"ways": ways} if ways else {})}))

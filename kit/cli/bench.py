@@ -1,4 +1,4 @@
-"""`kit bench`: what limits training on this machine."""
+"""`kit bench`: find what limits training on this machine."""
 
 from typing import Annotated
 
@@ -9,20 +9,19 @@ from kit.cli.options import Json, Settings
 
 def command(
     competition: Annotated[
-        str | None, typer.Argument(metavar="[COMPETITION]", help="Name, alias or slug; without one: synthetic images.")
+        str | None, typer.Argument(metavar="COMPETITION", help="Name, alias or slug; by default synthetic images.")
     ] = None,
     model: Annotated[str | None, typer.Option("--model", help="Network, e.g. resnet18.")] = None,
-    size: Annotated[int | None, typer.Option("--size", help="Side of the square input, pixels.")] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Images a step.")] = None,
+    size: Annotated[int | None, typer.Option("--size", help="Side of the square input in pixels.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Images per batch.")] = None,
     settings: Settings = None,
-    seconds: Annotated[
-        float, typer.Option("--seconds", min=0.01, max=60, help="How long each stage is measured.")
-    ] = 1.0,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.01, max=60, help="Seconds to measure each stage.")] = 1.0,
     json: Json = False,
 ) -> None:
-    """Measure each stage of training on this machine in images/s: which one is the limit, and what to change.
+    """Measure each stage of training; name the bottleneck.
 
-    Files and pixels lie in the page cache. What is written goes to the temporary folder (TMPDIR) and is removed.
+    Rates are in images per second, with files and pixels in the page cache, followed by advice on what to change. What
+    is written goes to the temporary folder (TMPDIR) and is removed.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`kit blend`."""
+"""`kit blend`: blend the predictions of several runs."""
 
 from math import isfinite
 from pathlib import Path
@@ -13,28 +13,29 @@ if TYPE_CHECKING:
 
 
 def command(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs with test predictions.")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Runs with test predictions.")],
     oof: Annotated[
         list[Path] | None,
-        typer.Option("--oof", metavar="FILE", help="Out-of-fold predictions of another tool: id, a column a class."),
+        typer.Option("--oof", metavar="FILE", help="Another tool's out-of-fold predictions: id, a column per class."),
     ] = None,
     test: Annotated[
         list[Path] | None,
-        typer.Option("--test", metavar="FILE", help="Its test predictions; as many as --oof, in that order."),
+        typer.Option("--test", metavar="FILE", help="Its test predictions; one per --oof, in the same order."),
     ] = None,
     method: Annotated[
         str | None, typer.Option("--method", help="mean, rank, logit or weights; by default the best estimate.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Blend predictions that were made on the same folds into a new run, for kit thresholds and kit submit.
+    """Blend predictions made on the same folds into a new run.
 
-    Each way is estimated on the out-of-fold predictions; what it learns of them it learns without the fold it judges.
+    kit thresholds and kit submit take the new run. Each method is judged on out-of-fold predictions; what it learns
+    from them, such as weights, it learns without the fold that judges it.
 
     \b
     Example:
         kit blend histopathology-20260101-120000 histopathology-20260102-080000
-        kit blend histopathology-20260101-120000 --oof theirs.csv --test theirs-test.csv --method rank
+        kit blend RUN --oof theirs.csv --test theirs-test.csv --method rank
     """
     from kit.cli.context import current_registry
     from kit.console import Console
@@ -44,7 +45,7 @@ def command(
 
     oof, test = oof or [], test or []
     if len(oof) != len(test):
-        raise KitError(f"{len(oof)} --oof and {len(test)} --test: give both of each tool, in the same order")
+        raise KitError(f"{len(oof)} --oof and {len(test)} --test: give both for each tool, in the same order")
     if method is not None and method not in METHODS:
         raise KitError(f"--method {method} is not known: {nearest(method, METHODS)}")
     console = Console(json)
@@ -70,7 +71,7 @@ def _print(document: dict[str, Any], console: "Console") -> None:
         f"{document['method']}: {document['scored_by']} {_number(score['value'])} "
         f"[{_number(score['low'])}, {_number(score['high'])}] over {score['ids']} ids"
     )
-    # Where the estimates have thresholds, the answers want them too.
+    # Estimates made with thresholds need thresholds for the predictions too.
     following = f"kit submit {run} --dry-run" if document["scored_by"] == score["metric"] else f"kit thresholds {run}"
     console.say(f"run: {document['path']}   next: {following}")
 

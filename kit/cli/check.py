@@ -1,4 +1,4 @@
-"""`kit check`: is the data whole?"""
+"""`kit check`: check that the data is complete and consistent."""
 
 import sys
 
@@ -7,11 +7,13 @@ import typer
 from kit.cli.options import CompetitionName, Json
 from kit.errors import BAD_INPUT
 
-NAMED = 3  # offenders of each check in the table; --json has all
+NAMED = 3  # offenders per check in the table; --json lists all
 
 
 def command(competition: CompetitionName, json: Json = False) -> None:
-    """Decode every image and compare ids, labels, sizes and pixels; exit 2 when something is wrong.
+    """Decode every image; compare ids, labels, sizes and pixels.
+
+    Exit with 2 when something is wrong.
 
     \b
     Example:
@@ -28,7 +30,7 @@ def command(competition: CompetitionName, json: Json = False) -> None:
     rows = []
     for check in report.checks:
         more = len(check.offenders) - NAMED
-        named = [*check.offenders[:NAMED], *([f"and {more} more: --json names all"] if more > 0 else [])]
+        named = [*check.offenders[:NAMED], *([f"and {more} more: --json lists all"] if more > 0 else [])]
         rows.append(("ok" if check.ok else "WRONG", check.name, check.result, "\n".join(named)))
     title = f"{store.competition.title}: {report.images['train']} train, {report.images['test']} test"
     console.table(title, ("", "check", "result", "first offenders"), rows)
@@ -49,6 +51,6 @@ def command(competition: CompetitionName, json: Json = False) -> None:
     )
     if not report.ok:
         wrong = ", ".join(check.name for check in report.checks if not check.ok)
-        print(f"error: the data of {store.competition.name} is not right: {wrong}", file=sys.stderr)
+        print(f"error: the data of {store.competition.name} failed these checks: {wrong}", file=sys.stderr)
         raise typer.Exit(BAD_INPUT)
-    console.say("all is right")
+    console.say("all checks passed")

@@ -1,4 +1,4 @@
-"""`kit config`."""
+"""`kit config`: show the resolved configuration."""
 
 from typing import Annotated
 
@@ -8,14 +8,12 @@ from kit.cli.options import ConfigFile, Json, Settings
 
 
 def command(
-    target: Annotated[
-        str | None, typer.Argument(metavar="[COMPETITION|RUN]", help="By default the newest run.")
-    ] = None,
+    target: Annotated[str | None, typer.Argument(metavar="COMPETITION|RUN", help="By default the newest run.")] = None,
     config: ConfigFile = None,
     settings: Settings = None,
     json: Json = False,
 ) -> None:
-    """Show each value of the resolved configuration, where it came from and what it means.
+    """Show each configuration value, its source and its meaning.
 
     \b
     Example:
@@ -42,7 +40,7 @@ def command(
     if store is not None:
         resolved, sources = resolve(store.competition, store.is_miniature, config, None, settings)
     elif config or settings:
-        raise KitError("a run's configuration is fixed: name a competition, or leave --config and --set out")
+        raise KitError("a run's configuration is fixed: name a competition, or drop --config and --set")
     else:
         run = find_run(target)
         resolved, sources = run.config, run.record["sources"]

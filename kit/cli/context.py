@@ -1,4 +1,4 @@
-"""What the commands of one call share: the plugins, loaded once."""
+"""The plugins, loaded once per call and shared by its commands."""
 
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
@@ -15,5 +15,5 @@ def share_registry(registry: "Registry") -> None:
 
 
 def current_registry() -> "Registry":
-    """The specs of the plugins that `kit.cli.app.main` has loaded."""
+    """Return the specs of the plugins loaded by `kit.cli.app.main`."""
     return _registry.get()

@@ -1,4 +1,4 @@
-"""kit download: the data of a competition, from Kaggle, from an archive, or as a synthetic miniature."""
+"""`kit download`: get the data of a competition from Kaggle, from an archive, or as a synthetic miniature."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,25 +18,29 @@ def command(
     competition: CompetitionName,
     archive: Annotated[
         list[Path] | None,
-        typer.Option("--from", metavar="ARCHIVE", help="Unpack an archive (or a csv) fetched by browser; repeatable."),
+        typer.Option("--from", metavar="ARCHIVE", help="Unpack an archive (or csv) from your browser; repeatable."),
     ] = None,
-    add: Annotated[bool, typer.Option("--add", help="Put what --from brings beside the data that is there.")] = False,
-    sample: Annotated[bool, typer.Option("--miniature", help="Write a small synthetic miniature instead.")] = False,
+    add: Annotated[bool, typer.Option("--add", help="Add what --from unpacks to the data already there.")] = False,
+    miniature: Annotated[bool, typer.Option("--miniature", help="Write a small synthetic miniature instead.")] = False,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the miniature; by default 0.")] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", metavar="PATTERN", help="Fetch single files, e.g. '*.csv'; may be repeated."),
+        typer.Option("--only", metavar="PATTERN", help="Download only these files, e.g. '*.csv'; repeatable."),
     ] = None,
     dest: Annotated[
-        Path | None, typer.Option("--dest", metavar="DIR", help="Keep the data there, with a link in $KIT_DATA.")
+        Path | None, typer.Option("--dest", metavar="DIR", help="Store the data there, with a link in $KIT_DATA.")
     ] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep the archive after it is unpacked.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Fetch anew, and replace other data that is there.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the archive after unpacking it.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Download again and replace other data already there.")
+    ] = False,
     json: Json = False,
+    sample: Annotated[bool, typer.Option("--sample", hidden=True)] = False,
 ) -> None:
-    """Bring the data of a competition to $KIT_DATA/<slug>/ (by default ./data/<slug>/), by default from Kaggle.
+    """Download a competition's data, or write a miniature of it.
 
-    A call that was interrupted goes on where it stopped when it is given again.
+    The data comes from Kaggle by default and goes to $KIT_DATA/<slug>/ (by default ./data/<slug>/). After an
+    interruption, the same command resumes where it stopped.
 
     \b
     Example:
@@ -51,14 +55,15 @@ def command(
     from kit.console import Console
     from kit.data.store import Store
 
-    if sum((bool(archive), sample, bool(only))) > 1:
+    miniature = miniature or sample  # scripts of before may still say so
+    if sum((bool(archive), miniature, bool(only))) > 1:
         raise KitError("--from, --miniature and --only exclude each other: give one of them")
     if add and not archive:
-        raise KitError("--add needs what is to be added: give it with --from ARCHIVE")
-    if seed is not None and not sample:
-        raise KitError("--seed is that of the miniature: give --miniature with it")
-    if keep and (archive or sample or only):
-        raise KitError("--keep is for the archive that comes from Kaggle: give it alone")
+        raise KitError("--add needs data to add: give it with --from ARCHIVE")
+    if seed is not None and not miniature:
+        raise KitError("--seed is the seed of the miniature: give --miniature too")
+    if keep and (archive or miniature or only):
+        raise KitError("--keep is for the archive downloaded from Kaggle: drop --from, --miniature or --only")
     store = Store.of(current_registry(), competition)
     console = Console(json)
     if dest is not None:
@@ -67,16 +72,16 @@ def command(
         if only:
             _some(store, only, force, console)
         else:
-            _all(store, archive or [], add, sample, seed, keep, force, console)
+            _all(store, archive or [], add, miniature, seed, keep, force, console)
     except KeyboardInterrupt:
-        raise KitError("interrupted: the same command goes on where it stopped", INTERRUPTED) from None
+        raise KitError("interrupted: the same command resumes where it stopped", INTERRUPTED) from None
 
 
 def _all(
     store: "Store",
     archives: list[Path],
     add: bool,
-    sample: bool,
+    miniature: bool,
     seed: int | None,
     keep: bool,
     force: bool,
@@ -87,7 +92,7 @@ def _all(
     kept = None
     if archives:
         arrival = from_archives(store, archives, force, console, add)
-    elif sample:
+    elif miniature:
         with console.waiting("drawing the miniature"):
             arrival = from_miniature(store, seed, force)
     else:
@@ -102,7 +107,7 @@ def _all(
         "changed": arrival is not None,
     }
     if arrival is None:
-        console.say(f"{store.root} holds this {store.origin} ({store.note['source']}) already: nothing to do")
+        console.say(f"{store.root} already holds this {store.origin} ({store.note['source']}): nothing to do")
         console.result({**document, "source": store.note["source"]})
         return
     _tell(store, arrival, console)
@@ -142,7 +147,7 @@ def _link(store: "Store", dest: Path) -> None:
     if root.is_dir() and root.resolve() == dest.resolve():
         return
     if root.is_symlink() or root.exists():
-        raise KitError(f"{root} is there already, so the data can't go to {dest}: move it there, or leave --dest away")
+        raise KitError(f"{root} already exists, so the data can't go to {dest}: move it there, or drop --dest")
     dest.mkdir(parents=True, exist_ok=True)
     root.parent.mkdir(parents=True, exist_ok=True)
     root.symlink_to(dest.resolve(), target_is_directory=True)

@@ -1,4 +1,4 @@
-"""`kit evaluate`."""
+"""`kit evaluate`: validate a saved run again."""
 
 from typing import Annotated, Any
 
@@ -6,15 +6,15 @@ import typer
 
 from kit.cli.options import Json, Postprocess, RunName, Scales, Tta
 
-CONFUSED = 12  # pairs of labels in the table; --json has all
+CONFUSED = 12  # pairs of labels in the table; --json has all of them
 
 
 def command(
     run: RunName = None,
-    fold: Annotated[int | None, typer.Option("--fold", help="Only this fold.")] = None,
+    fold: Annotated[int | None, typer.Option("--fold", help="Evaluate this fold only.")] = None,
     threshold: Annotated[
         float | None,
-        typer.Option("--threshold", min=0, max=1, help="Cut of the probability; by default kit thresholds', or 0.5."),
+        typer.Option("--threshold", min=0, max=1, help="Probability threshold; by default the tuned one, else 0.5."),
     ] = None,
     beta: Annotated[float, typer.Option("--beta", min=0, help="Weight of recall in F-beta.")] = 2.0,
     postprocess: Postprocess = False,
@@ -22,7 +22,9 @@ def command(
     scales: Scales = None,
     json: Json = False,
 ) -> None:
-    """Validate a saved run again from its weights: metrics, report by class, confusion matrix.
+    """Validate a run again from its saved weights.
+
+    Print metrics, a report by class and the confusion matrix.
 
     \b
     Example:
@@ -71,21 +73,23 @@ def _print(document: dict[str, Any], console: Any) -> None:
             [[name, *row] for name, row in zip(names, matrix, strict=True)],
         )
     folds = ", ".join(f"{number}: {value:.4f}" for number, value in document["folds"].items())
-    console.say(f"{document['metric']} a fold: {folds}")
+    console.say(f"{document['metric']} per fold: {folds}")
     if document["difference"] is not None:
         console.say(f"largest difference from what training saved: {document['difference']:.2g}")
 
 
 def _print_confused(names: list[str], matrix: list[list[int]], console: Any) -> None:
-    """The pairs of labels of which most often the one is missed and the other given instead."""
+    """Print the pairs of labels most often confused: one is missed, the other predicted instead."""
     pairs = [
-        (count, missed, given)
+        (count, missed, predicted)
         for missed, row in enumerate(matrix)
-        for given, count in enumerate(row)
-        if missed != given and count
+        for predicted, count in enumerate(row)
+        if missed != predicted and count
     ]
-    rows = [[names[missed], names[given], count] for count, missed, given in sorted(pairs, reverse=True)[:CONFUSED]]
-    console.table("confusion between labels", ["missed", "given instead", "ids"], rows)
+    rows = [
+        [names[missed], names[predicted], count] for count, missed, predicted in sorted(pairs, reverse=True)[:CONFUSED]
+    ]
+    console.table("confusion between labels", ["missed", "predicted instead", "ids"], rows)
 
 
 def _number(value: float | None) -> str:

@@ -1,10 +1,12 @@
-"""`kit explore`: look at the data."""
+"""`kit explore`: draw pictures of the data."""
 
 from kit.cli.options import CompetitionName, Json
 
 
 def command(competition: CompetitionName, json: Json = False) -> None:
-    """Write pictures of the training data to $KIT_DATA/<slug>/explore/.
+    """Draw pictures of the training data.
+
+    They go to $KIT_DATA/<slug>/explore/.
 
     \b
     Example:

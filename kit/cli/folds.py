@@ -1,4 +1,4 @@
-"""`kit folds`."""
+"""`kit folds`: split the training data into folds."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,8 +7,8 @@ import typer
 
 from kit.cli.options import CompetitionName, Json
 
-BESIDE = 8  # classes in columns
-SHOWN = 40  # classes in rows
+MAX_COLUMNS = 8  # classes shown as columns; more become rows
+MAX_ROWS = 40  # classes shown as rows
 
 
 def command(
@@ -16,24 +16,26 @@ def command(
     count: Annotated[int, typer.Option("--folds", min=2, help="Number of folds.")] = 5,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the shuffle.")] = 0,
     group: Annotated[
-        Path | None, typer.Option("--group", metavar="FILE", help="A csv of ids and groups that must not span folds.")
+        Path | None, typer.Option("--group", metavar="FILE", help="Csv of ids and of groups that must not span folds.")
     ] = None,
     near: Annotated[
         bool | None,
         typer.Option(
             "--near-duplicates/--no-near-duplicates",
-            help="Keep near-duplicate images in one fold; by default where the competition has them.",
+            help="Keep near-duplicates in one fold; by default if the dataset defines them.",
         ),
     ] = None,
     ignore_groups: Annotated[
-        bool, typer.Option("--ignore-groups", help="Let groups span folds: a random split, whose scores flatter.")
+        bool, typer.Option("--ignore-groups", help="Let groups span folds: a random split, optimistic scores.")
     ] = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Read the saved folds again, prove that nothing leaks; otherwise exit 2.")
+        bool, typer.Option("--verify", help="Read the saved folds again; exit 2 if anything leaks.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Split the training data into stratified folds that keep groups together, for all later runs.
+    """Split the training data into stratified folds.
+
+    Groups stay together. All later runs use these folds.
 
     \b
     Example:
@@ -80,12 +82,12 @@ def command(
     }
     document["ignores"] = folds.ignores or None
     if folds.ignores:
-        console.say(f"{folds.ignores} is ignored: {spanning} span two folds, and scores flatter")
+        console.say(f"{folds.ignores} is ignored: {spanning} span two folds, and scores are optimistic")
     elif folds.grouped_by:
         alone = f"{document['rows_without_group']} ids have no group"
         console.say(f"grouped by {folds.grouped_by}: {spanning} groups span two folds ({alone})")
     else:
-        console.say("stratified by label; no groups are known: samples of one source may stand in two folds")
+        console.say("stratified by label; no groups are known: samples of one source may end up in two folds")
     deviation = largest_deviation(index, folds)
     document["largest_deviation"] = vars(deviation)
     console.say(
@@ -95,7 +97,7 @@ def command(
     if verify:
         pairs = near_duplicates_spanning_folds(store, index, folds, console) if GROUPED_BY in folds.grouped_by else None
         document["near_duplicate_pairs_spanning_folds"] = pairs
-        said = "not looked for (--near-duplicates)" if pairs is None else f"{pairs}"
+        said = "not searched for (--near-duplicates)" if pairs is None else f"{pairs}"
         console.say(f"near-duplicate pairs spanning folds: {said}")
     console.say(f"saved: {path}")
     console.result(document)
@@ -104,13 +106,13 @@ def command(
 
 
 def _table(classes: tuple[str, ...], rows: list[dict[str, Any]]) -> tuple[list[str], list[list[object]]]:
-    """A row a fold where classes (or strata) fit beside one another, otherwise a row a class, the rarest `SHOWN`."""
+    """Return a row per fold if classes (or strata) fit side by side, otherwise one per class, the rarest `MAX_ROWS`."""
     what = "strata" if rows[0]["strata"] else "labels"
-    if len(rows[0][what]) <= BESIDE:
+    if len(rows[0][what]) <= MAX_COLUMNS:
         return ["fold", "ids", "groups", *rows[0][what]], [
             [number, row["ids"], row["groups"], *row[what].values()] for number, row in enumerate(rows)
         ]
-    rarest = sorted(classes, key=lambda name: sum(row["labels"][name] for row in rows))[:SHOWN]
+    rarest = sorted(classes, key=lambda name: sum(row["labels"][name] for row in rows))[:MAX_ROWS]
     names = [name for name in classes if name in rarest]
     table: list[list[object]] = [[what, *(row[what] for row in rows)] for what in ("ids", "groups")]
     table += [[name, *(row["labels"][name] for row in rows)] for name in names]

@@ -1,4 +1,4 @@
-"""`kit gradcam`: see what the network sees."""
+"""`kit gradcam`: show where the network looks."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,29 +17,32 @@ def command(
     run: RunName = None,
     images: Annotated[
         list[str] | None,
-        typer.Option("--images", metavar="ID,...", help="These training or test ids; may be repeated."),
+        typer.Option("--images", metavar="ID,...", help="Explain these training or test ids; repeatable."),
     ] = None,
-    worst: Annotated[int | None, typer.Option("--worst", min=1, help="So many of the largest loss (16).")] = None,
-    best: Annotated[int | None, typer.Option("--best", min=1, help="So many of the smallest loss.")] = None,
+    worst: Annotated[int | None, typer.Option("--worst", min=1, help="The N images of largest loss (16).")] = None,
+    best: Annotated[int | None, typer.Option("--best", min=1, help="The N images of smallest loss.")] = None,
     uncertain: Annotated[
-        int | None, typer.Option("--uncertain", min=1, help="So many of the most even probabilities.")
+        int | None, typer.Option("--uncertain", min=1, help="The N images with the most even probabilities.")
     ] = None,
     per_class: Annotated[
-        int | None, typer.Option("--per-class", min=1, help="So many of each class, the surest first.")
+        int | None, typer.Option("--per-class", min=1, help="N images per class, the surest first.")
     ] = None,
     layers: Annotated[
-        str | None, typer.Option("--layers", metavar="L1,L2,...|list", help="Layers by name; list shows them.")
+        str | None,
+        typer.Option("--layers", metavar="L1,L2,...|list", help="Layers to explain; list shows their names."),
     ] = None,
     method: Annotated[str, typer.Option("--method", help="gradcam, gradcam++, cam or layercam.")] = "gradcam",
     of: Annotated[
-        str, typer.Option("--class", metavar="NAME", help="The class explained: predicted, true or a name.")
+        str, typer.Option("--class", metavar="NAME", help="Class to explain: predicted, true or a name.")
     ] = "predicted",
     fold: Annotated[
-        int | None, typer.Option("--fold", help="Its network, not that which has not learned from the image.")
+        int | None, typer.Option("--fold", help="Use this fold's network, even on images it learned from.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Show where the network looks: Grad-CAM over images of a run, by default the 16 of the largest loss.
+    """Show where the network looks: Grad-CAM on images of a run.
+
+    By default on the 16 images of largest loss, each with a network that has not learned from it.
 
     \b
     Example:
@@ -66,7 +69,7 @@ def command(
     given: list[str] = [name for name, count in orders.items() if count is not None]
     given += ["images"] if images is not None else []
     if len(given) > 1:
-        raise KitError(f"--{given[0]} and --{given[1]} are two choices of images: give one of them")
+        raise KitError(f"--{given[0]} and --{given[1]} both choose images: give one of them")
     if images is not None:
         ids = [id_ for words in images for id_ in words.split(",") if id_]
     else:
@@ -78,13 +81,13 @@ def command(
     document = write_explained(explained, ids, found.path / "gradcam", facts)
     console.say(
         f"{len(document['images'])} images explained by {method} at {', '.join(document['layers'])}: "
-        f"{document['folder']}/grid.png, each by itself beside it, maps in maps.npz"
+        f"{document['folder']}/grid.png, one file per image beside it, maps in maps.npz"
     )
     console.result(document)
 
 
 def _list(opened: "OpenRun", console: "Console") -> None:
-    """The candidates, and which of them are explained when none is named."""
+    """Print the candidate layers, and which of them are explained by default."""
     from kit.explain.explain import layers_of_run
     from kit.explain.layers import candidates, default_layers
 

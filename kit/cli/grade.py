@@ -1,4 +1,4 @@
-"""`kit grade`."""
+"""`kit grade`: score a submission against published ground truth."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,22 +13,24 @@ if TYPE_CHECKING:
 
 def command(
     competition: CompetitionName,
-    truth: Annotated[Path, typer.Option("--truth", metavar="FILE", help="The published ground truth, a csv.")],
+    truth: Annotated[Path, typer.Option("--truth", metavar="FILE", help="Csv of the published ground truth.")],
     run: Annotated[
-        str | None, typer.Option("--run", metavar="RUN", help="Whose submission.csv; by default the newest.")
+        str | None, typer.Option("--run", metavar="RUN", help="Run to grade; by default the newest with a submission.")
     ] = None,
     file: Annotated[
         Path | None, typer.Option("--file", metavar="FILE.csv", help="Grade this csv instead of a run's.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Compute the official score of a submission from published ground truth, and enter it into the run.
+    """Score a submission against the published ground truth.
+
+    The official score is written into the run's record.
 
     \b
     Example:
         kit submit ham10000 --dry-run
         kit grade ham10000 --truth ISIC2018_Task3_Test_GroundTruth.csv
-        kit grade ham10000 --truth ISIC2018_Task3_Test_GroundTruth.csv --file other.csv
+        kit grade ham10000 --truth truth.csv --file other.csv
     """
     from kit.cli.context import current_registry
     from kit.console import Console
@@ -40,7 +42,9 @@ def command(
     known = registry.competitions.get(competition)
     grade = registry.submissions.get(known.submission).grade
     if grade is None:
-        raise KitError(f"{known.name} has no published ground truth that kit grades against: kit submit {known.name}")
+        raise KitError(
+            f"{known.name} has no published ground truth that kit can grade against: kit submit {known.name}"
+        )
     found = None if file is not None else _run(run, known.name)
     path = file if found is None else found.reading("submission.csv")
     if path is None or not path.is_file():

@@ -1,4 +1,4 @@
-"""kit info: what is known of one competition, and of its data on this disk."""
+"""`kit info`: show the facts of one competition and the state of its data."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def command(competition: CompetitionName, json: Json = False) -> None:
-    """Show the facts of a competition, its defaults of training and the state of its data.
+    """Show a competition's facts, training defaults and data.
 
     \b
     Example:
@@ -28,8 +28,8 @@ def command(competition: CompetitionName, json: Json = False) -> None:
     for title, rows in (
         (f"{document['title']} ({document['name']})", {k: v for k, v in document.items() if not isinstance(v, dict)}),
         ("facts", document["facts"]),
-        ("defaults of training", document["defaults"]),
-        ("besides, on the miniature", document["miniature_defaults"]),
+        ("training defaults", document["defaults"]),
+        ("defaults on the miniature", document["miniature_defaults"]),
         ("data on this disk", document["data"]),
     ):
         if rows:
@@ -60,7 +60,7 @@ def _facts(registry: "Registry", store: "Store") -> dict[str, Any]:
 
 
 def _data(store: "Store") -> dict[str, Any]:
-    """The state of the data; an index that can't be read is told, since the facts stand without it."""
+    """Return the state of the data; report an unreadable index as a problem, since the facts hold without it."""
     from kit.data.store import data_state
 
     document: dict[str, Any] = {"folder": store.root, "state": data_state(store.root)}

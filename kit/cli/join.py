@@ -1,4 +1,4 @@
-"""`kit join`."""
+"""`kit join`: join runs that predict different rows."""
 
 from typing import Annotated
 
@@ -8,10 +8,12 @@ from kit.cli.options import Json
 
 
 def command(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs with test predictions.")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Runs with test predictions.")],
     json: Json = False,
 ) -> None:
-    """Put runs together that each predict rows of their own, such as one cell type each, into a new run.
+    """Join runs that predict different rows into a new run.
+
+    For example one run per cell type.
 
     \b
     Example:
@@ -26,8 +28,8 @@ def command(
     console = Console(json)
     document = join(current_registry(), [find_run(name) for name in runs], console)
     rows = [
-        (part["run"], part["only"], (part["score"] or {}).get("ids"), _number((part["score"] or {}).get("value")))
-        for part in document["parts"]
+        (run["run"], run["only"], (run["score"] or {}).get("ids"), _number((run["score"] or {}).get("value")))
+        for run in document["parts"]
     ]
     score = document["score"]
     rows.append((document["run"], "all of them", score["ids"], _number(score["value"])))

@@ -1,4 +1,4 @@
-"""kit list: the competitions and the state of their data."""
+"""`kit list`: list the competitions and the state of their data."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from kit.cli.options import Json
 
 
 def command(json: Json = False) -> None:
-    """List the competitions: aliases, task, metric, and whether their data is on this disk.
+    """List the competitions and whether their data is on disk.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`kit log`."""
+"""`kit log`: render the experiment log."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,13 +11,13 @@ from kit.cli.options import CompetitionName, Json
 def command(
     competition: CompetitionName,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write the Markdown there, not on stdout.")
+        Path | None, typer.Option("--out", metavar="FILE", help="Write the Markdown to this file, not to stdout.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Render the experiment log of a competition as Markdown: one row a run, oldest first.
+    """Print a competition's experiment log as Markdown.
 
-    A run's note is set when it is trained: kit train histo --set note="larger images".
+    One row per run, oldest first. Set a run's note when you train it: kit train histo --set note="larger images".
 
     \b
     Example:

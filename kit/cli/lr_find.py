@@ -1,4 +1,4 @@
-"""`kit lr-find`."""
+"""`kit lr-find`: suggest a learning rate."""
 
 from typing import Annotated
 
@@ -14,7 +14,9 @@ def command(
     settings: Settings = None,
     json: Json = False,
 ) -> None:
-    """Try growing learning rates on a hundred batches: a picture and a suggestion for --lr.
+    """Suggest a value for --lr from a learning rate range test.
+
+    Train a hundred batches at growing learning rates and draw the loss against the rate.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""kit models: the networks, what they cost, and whether their pretrained weights are here."""
+"""`kit models`: list the networks, their cost, and whether their pretrained weights are on disk."""
 
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,18 +12,19 @@ if TYPE_CHECKING:
     from kit.hooks.registry import Registry
     from kit.hooks.specs import ModelSpec
 
-OFFLINE = {True: "here", False: "to fetch", None: "none exist"}
+OFFLINE = {True: "on disk", False: "to download", None: "none exist"}
 
 
 def command(
     pattern: Annotated[
-        str | None, typer.Argument(help="Shell pattern of names; `timm/*lite*` looks into timm.")
+        str | None, typer.Argument(metavar="PATTERN", help="Shell pattern of names; 'timm/*lite*' searches timm.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """List the networks: parameters, GFLOPs at 224 pixels, and whether pretrained weights lie on this disk.
+    """List the networks, their cost and their pretrained weights.
 
-    Counted with three channels, a linear head and 1,000 outputs. A GFLOP is 10^9 multiply-adds, as papers count.
+    Parameters and GFLOPs at 224 pixels are counted with three channels, a linear head and 1,000 outputs. A GFLOP is
+    10^9 multiply-adds, as papers count.
 
     \b
     Example:
@@ -45,18 +46,18 @@ def command(
             progress.advance(note=name)
     console.table(
         "",
-        ("name", "parameters, M", "GFLOPs at 224", "pretrained weights", "what it is"),
+        ("name", "million\nparameters", "GFLOPs\nat 224", "pretrained\nweights", "description"),
         [_row(document) for document in documents],
     )
     wanted = registry.models if pattern is None else ()
     sizes = {spec.name: len(spec.names(spec.name)) for spec in wanted if spec.names is not None}
     for name, count in sizes.items():
-        console.say(f"{name}: {count:,} more; kit models '{name[:-1]}*NAME*' lists those whose names match")
+        console.say(f"{name}: {count:,} more; kit models '{name[:-1]}*NAME*' lists those with matching names")
     console.result({"models": documents, "families": sizes})
 
 
 def _names(registry: "Registry", pattern: str | None) -> list[str]:
-    """Full names of the networks that match; a family is looked into only where the pattern has its prefix."""
+    """Return the full names of the networks that match; search a family only if the pattern has its prefix."""
     plain = [spec.name for spec in registry.models if not spec.name.endswith("/*")]
     if pattern is None:
         return plain
@@ -89,8 +90,8 @@ def _row(document: dict[str, Any]) -> tuple[str, str, str, str, str]:
     gflops = document["gflops_224"]
     return (
         document["name"],
-        f"{document['parameters'] / 1e6:13.2f}",
-        "other sizes only" if gflops is None else f"{gflops:13.2f}",
+        f"{document['parameters'] / 1e6:10.2f}",
+        "other sizes only" if gflops is None else f"{gflops:6.2f}",
         OFFLINE[document["offline"]],
         document["description"],
     )

@@ -1,23 +1,24 @@
-"""Arguments that several commands share."""
+"""Arguments and options shared by several commands."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-CompetitionName = Annotated[str, typer.Argument(metavar="COMPETITION", help="Name, alias or slug: kit list.")]
+CompetitionName = Annotated[str, typer.Argument(metavar="COMPETITION", help="Name, alias or slug (see kit list).")]
 RunName = Annotated[
-    str | None, typer.Argument(metavar="[RUN]", help="Name or folder of a run; by default the newest that suits.")
+    str | None, typer.Argument(metavar="RUN", help="Name or folder of a run; by default the newest suitable one.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else.")]
 Postprocess = Annotated[bool, typer.Option("--postprocess", help="Apply the competition's own post-processing.")]
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE|RUN", help="A .toml file or an earlier run's folder.")
+    Path | None, typer.Option("--config", metavar="FILE|RUN", help="Read a .toml file or an earlier run's folder.")
 ]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of kit config; may be repeated.")
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a key of kit config; repeatable.")
 ]
-Tta = Annotated[int | None, typer.Option("--tta", help="Views averaged: 1, 2, 4 or 8 flips and right angles.")]
+Tta = Annotated[int | None, typer.Option("--tta", help="Views to average: 1, 2, 4 or 8 flips and quarter turns.")]
 Scales = Annotated[
-    str | None, typer.Option("--scales", metavar="S1,S2,...", help="Scales averaged, above 1 in ordered crops: 1,1.25.")
+    str | None,
+    typer.Option("--scales", metavar="S1,S2,...", help="Scales to average, e.g. 1,1.25; above 1 in ordered crops."),
 ]

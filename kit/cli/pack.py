@@ -1,4 +1,4 @@
-"""`kit pack`: decode once, read for ever."""
+"""`kit pack`: decode every image once."""
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,18 +16,19 @@ def command(
     size: Annotated[
         int | None, typer.Option("--size", min=8, max=4096, help="Side in pixels; by default the configuration's.")
     ] = None,
-    split: Annotated[Literal["train", "test", "both"], typer.Option("--split", help="Which images.")] = "both",
+    split: Annotated[Literal["train", "test", "both"], typer.Option("--split", help="Images to pack.")] = "both",
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, max=256, help="Processes; by default one a core.")
+        int | None, typer.Option("--workers", min=1, max=256, help="Processes; by default one per core.")
     ] = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Read packs against their checksums, mend what is damaged, then exit 2.")
+        bool, typer.Option("--verify", help="Check the packs' checksums; on damage, repair and exit 2.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Decode every image once into one file of pixels, from which training and prediction then read.
+    """Decode every image once into one file of pixels.
 
-    kit train does the same before its first epoch. A call that was interrupted goes on where it stopped.
+    Training and prediction read from that file. kit train packs too, before its first epoch. After an interruption,
+    the same command resumes where it stopped.
 
     \b
     Example:
@@ -58,11 +59,11 @@ def command(
             ]
         pack = packed(store, index, name, side, console, workers)
         made = pack.images_per_second is not None
-        speed = f"packed, {pack.images_per_second:,.0f} images/s" if made else "was there"
+        speed = f"packed, {pack.images_per_second:,.0f} images/s" if made else "already packed"
         console.say(f"{name}: {speed}: {pack.path} ({in_bytes(pack.layout.bytes)})")
         packs.append(
             {
-                "part": name,
+                "split": name,
                 "path": pack.path,
                 "count": pack.count,
                 "size": pack.size,
@@ -75,7 +76,7 @@ def command(
         )
     if damaged:
         raise KitError(
-            f"{len(damaged)} chunks were damaged on the disk and are made again (rows {', '.join(damaged[:5])}"
-            f"{', ...' if len(damaged) > 5 else ''}): what was trained on them is in doubt"
+            f"{len(damaged)} chunks were damaged on disk and have been rebuilt (rows {', '.join(damaged[:5])}"
+            f"{', ...' if len(damaged) > 5 else ''}): train again what was trained on them"
         )
     console.result({"competition": store.competition.name, "packs": packs})

@@ -1,12 +1,13 @@
-"""kit plugins: what is installed, what of it is broken and why."""
+"""`kit plugins`: list the installed plugins, and why some are broken."""
 
 from kit.cli.options import Json
 
 
 def command(json: Json = False) -> None:
-    """List the plugins with their hooks; the broken ones with the reason, and names that two of them give.
+    """List the plugins, their hooks, and what is broken and why.
 
-    KIT_PLUGINS=a,b keeps of the third-party plugins those named; empty, none of them.
+    Names that two plugins provide are listed as clashes. KIT_PLUGINS=a,b loads only those third-party plugins;
+    KIT_PLUGINS= loads none.
 
     \b
     Example:

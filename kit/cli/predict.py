@@ -1,4 +1,4 @@
-"""`kit predict`."""
+"""`kit predict`: predict the test images."""
 
 from typing import Annotated
 
@@ -11,13 +11,15 @@ def command(
     run: RunName = None,
     tta: Tta = None,
     scales: Scales = None,
-    fold: Annotated[int | None, typer.Option("--fold", help="By the network of this fold alone.")] = None,
+    fold: Annotated[int | None, typer.Option("--fold", help="Predict with this fold's network only.")] = None,
     nearest: Annotated[
-        bool, typer.Option("--nearest", help="Classes by the nearest mean embedding, not by the network's logits.")
+        bool, typer.Option("--nearest", help="Predict the class of the nearest mean embedding, not by logits.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Predict the test part: the mean over the run's folds and over views of each image.
+    """Predict the test images with the networks of a run.
+
+    A prediction is the mean over the run's folds and over the views of each image.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`kit pseudo-label`."""
+"""`kit pseudo-label`: turn confident test predictions into training data."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,15 +11,18 @@ from kit.cli.options import Json, Postprocess, RunName
 def command(
     run: RunName = None,
     min_confidence: Annotated[
-        float, typer.Option("--min-confidence", min=0, max=1, help="Least probability of an answer that is kept.")
+        float, typer.Option("--min-confidence", min=0, max=1, help="Minimum probability of a prediction to keep.")
     ] = 0.9,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="The csv; by default pseudo-labels.csv in the run.")
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Csv to write; by default pseudo-labels.csv in the run."),
     ] = None,
     postprocess: Postprocess = False,
     json: Json = False,
 ) -> None:
-    """Write what a run is sure of among the test images as a csv of further training data, for kit train --external.
+    """Write confident test predictions as training labels.
+
+    kit train --external takes the csv as further training data.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`kit report`."""
+"""`kit report`: write the report of one or several runs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,26 +13,27 @@ if TYPE_CHECKING:
 
 def command(
     runs: Annotated[
-        list[str] | None, typer.Argument(metavar="[RUN...]", help="By default the newest with out-of-fold predictions.")
+        list[str] | None, typer.Argument(metavar="RUN", help="By default the newest with out-of-fold predictions.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FOLDER", help="Where to write; by default the first run's folder.")
+        Path | None, typer.Option("--out", metavar="FOLDER", help="Folder to write to; by default the first run's.")
     ] = None,
-    text: Annotated[bool, typer.Option("--text", help="Print the essentials here, write nothing.")] = False,
+    text: Annotated[bool, typer.Option("--text", help="Print the essentials and write nothing.")] = False,
     serve: Annotated[bool, typer.Option("--serve", help="Serve the page on 127.0.0.1 until Ctrl-C.")] = False,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="For --serve; 0 takes a free one.")] = 0,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port for --serve; 0 picks a free one.")] = 0,
     json: Json = False,
 ) -> None:
-    """Write report.html, one page that opens from disk: scores, curves, confusion, thresholds, losses, Grad-CAM.
+    """Write report.html, a page on one or several runs.
 
-    Several runs stand side by side with what differs in their configuration. report.json has the numbers.
+    The page opens from disk and shows scores, curves, confusion, thresholds, losses and Grad-CAM; several runs side by
+    side, with the differences of their configurations. report.json has the numbers.
 
     \b
     Example:
         kit report
         kit report --serve
         kit report --text
-        kit report histopathology-20260101-120000 histopathology-20260102-080000 --out both
+        kit report RUN RUN --out both
     """
     from kit.cli.context import current_registry
     from kit.console import Console
@@ -43,7 +44,7 @@ def command(
     from kit.run import find_run
 
     if text and (serve or out):
-        raise KitError("--text writes no page: leave it out, or --serve and --out")
+        raise KitError("--text writes no page: drop it, or drop --serve and --out")
     console, registry = Console(json), current_registry()
     found = [
         find_run(name, lambda run: run.has("oof.npz"), "with out-of-fold predictions")
@@ -61,11 +62,11 @@ def command(
 
 
 def _serve(path: Path, port: int, console: "Console") -> None:
-    """Until Ctrl-C."""
+    """Serve the page until Ctrl-C."""
     from kit.reports.page.serve import PageServer
 
     with PageServer(path, port) as server:
-        console.say(f"{server.address}   Ctrl-C ends it")
+        console.say(f"{server.address}   Ctrl-C stops it")
         try:
             server.serve_forever()
         except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""`kit runs`."""
+"""`kit runs`: list runs or compare them."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,16 +11,18 @@ if TYPE_CHECKING:
 
 
 def command(
-    runs: Annotated[list[str] | None, typer.Argument(metavar="RUN", help="The runs to compare.")] = None,
-    compare: Annotated[bool, typer.Option("--compare", help="What tells these runs apart, side by side.")] = False,
+    runs: Annotated[list[str] | None, typer.Argument(metavar="RUN", help="Runs to compare, with --compare.")] = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Show side by side how these runs differ.")] = False,
     json: Json = False,
 ) -> None:
-    """List the runs: competition, model, size, folds, epochs, score, minutes, state; or compare some of them.
+    """List the runs with their scores, or compare some of them.
+
+    Each row has competition, model, size, folds, epochs, score, minutes and state.
 
     \b
     Example:
         kit runs --json
-        kit runs --compare histopathology-20260101-120000 histopathology-20260102-080000
+        kit runs --compare RUN RUN
     """
     from kit.console import Console
     from kit.errors import KitError
@@ -30,7 +32,8 @@ def command(
     if not compare:
         if runs:
             raise KitError(
-                f"what of {runs[0]}? kit runs --compare RUN RUN compares runs, kit config RUN shows one's configuration"
+                f"{runs[0]} without --compare: kit runs --compare RUN RUN compares runs, kit config RUN shows one's "
+                "configuration"
             )
         _list(console)
         return
@@ -78,7 +81,7 @@ def _list(console: "Console") -> None:
 
 
 def _print_comparison(document: dict[str, Any], console: "Console") -> None:
-    """Two tables and what may be concluded from them."""
+    """Print two tables, and whether the runs are comparable."""
     names = document["runs"]
     config = [
         (key, *("none" if value is None else str(value) for value in values))
@@ -109,7 +112,7 @@ def _print_comparison(document: dict[str, Any], console: "Console") -> None:
     else:
         console.say(
             f"comparable fold by fold: the folds are the same (digest {document['digests'][0][:12]}), "
-            "but not the same ones are trained"
+            "but different ones are trained"
         )
 
 

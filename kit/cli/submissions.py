@@ -1,17 +1,18 @@
-"""`kit submissions`."""
+"""`kit submissions`: list your submissions."""
 
 from dataclasses import asdict
 
 from kit.cli.options import CompetitionName, Json
 
 COLUMNS = ("ref", "date", "status", "public", "private", "message", "file", "run")
-PAGES = 20  # of a hundred
+PAGES = 20  # of a hundred submissions each
 
 
 def command(competition: CompetitionName, json: Json = False) -> None:
-    """List what you have submitted to a competition, the newest first, with its scores and the run that it came from.
+    """List your submissions to a competition and their scores.
 
-    What is new is written into the records of those runs: kit log shows it.
+    The newest comes first, each with the run it came from. New scores are written into the records of those runs, where
+    kit log shows them.
 
     \b
     Example:
@@ -40,7 +41,7 @@ def command(competition: CompetitionName, json: Json = False) -> None:
         rows = [[_cell(name, document[name]) for name in COLUMNS] for document in documents]
         console.table("", COLUMNS, rows)
     else:
-        console.say(f"nothing was submitted to {known.name} yet: kit submit {known.name}")
+        console.say(f"nothing has been submitted to {known.name} yet: kit submit {known.name}")
     for document in documents:
         del document["mark"]
         if document["error"]:

@@ -1,4 +1,4 @@
-"""`kit submit`."""
+"""`kit submit`: write, check and send a submission."""
 
 import sys
 from pathlib import Path
@@ -21,23 +21,24 @@ if TYPE_CHECKING:
 
 def command(
     target: Annotated[
-        str | None, typer.Argument(metavar="[RUN|COMPETITION]", help="By default the newest run with predictions.")
+        str | None, typer.Argument(metavar="RUN|COMPETITION", help="By default the newest run with predictions.")
     ] = None,
     message: Annotated[
         str | None, typer.Option("-m", "--message", metavar="TEXT", help="Description; by default run and score.")
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until Kaggle has scored it, and show the score.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until Kaggle has scored it and show the score.")] = False,
     file: Annotated[
         Path | None, typer.Option("--file", metavar="FILE.csv", help="Send this csv instead of a run's predictions.")
     ] = None,
     postprocess: Postprocess = False,
     yes: Annotated[bool, typer.Option("--yes", help="Use the last submission of the day without asking.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write and check the csv, send nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write and check the csv but send nothing.")] = False,
     json: Json = False,
 ) -> None:
-    """Write submission.csv, check it against the sample submission, and send it to Kaggle.
+    """Write submission.csv, check it and send it to Kaggle.
 
-    A csv that fails the check is never sent; the predictions of a run that was trained on a sample aren't either.
+    It is checked against the sample submission. A csv that fails the check is never sent, nor are the predictions of a
+    run trained on a miniature.
 
     \b
     Example:
@@ -64,13 +65,13 @@ def command(
     for finding in csv.findings:
         console.say(f"{finding.level}: {finding.text}")
     if dry_run or not csv.valid:
-        console.say(f"{csv.path}: {'checked, fit to be sent' if csv.valid else 'not fit to be sent'}")
+        console.say(f"{csv.path}: {'checked, ready to send' if csv.valid else 'not ready to send'}")
         console.result(document)
         raise typer.Exit(0 if csv.valid else 2)
     if csv.competition.kaggle != "competition":
         name, graded = csv.competition.name, registry.submissions.get(csv.competition.submission).grade is not None
-        own = f"   next: kit grade {name} --truth FILE" if graded else ""
-        console.say(f"{csv.path}: checked; there is no Kaggle competition of {name} to send it to{own}")
+        following = f"   next: kit grade {name} --truth FILE" if graded else ""
+        console.say(f"{csv.path}: checked; {name} has no Kaggle competition to send it to{following}")
         console.result(document)
         return
     from kit.kaggle.client import Kaggle
@@ -91,7 +92,7 @@ def command(
 def _checked(
     registry: "Registry", target: str | None, file: Path | None, dry_run: bool, postprocess: bool
 ) -> "CheckedCsv":
-    """The csv that is meant, checked; one that comes from a sample may not be sent."""
+    """Return the chosen csv, checked; refuse to send one made from a miniature."""
     from kit.submission.write import check_file, write_submission
 
     if file is not None:
@@ -100,19 +101,19 @@ def _checked(
         csv = check_file(registry, _competition(registry, target) or _find(registry, target).config.competition, file)
         if csv.origin == "miniature" and not dry_run and csv.competition.kaggle == "competition":
             raise KitError(
-                f"{file} could only be checked against a sample, so it is not sent: "
-                f"kit download {csv.competition.name} --force brings the real data"
+                f"{file} could only be checked against a miniature, so it is not sent: "
+                f"kit download {csv.competition.name} --force downloads the real data"
             )
         return csv
     run = _find(registry, target)
     on_kaggle = registry.competitions.get(run.config.competition).kaggle == "competition"
     if not dry_run and run.record["origin"] == "miniature" and on_kaggle:
-        raise KitError(f"run {run.id} was trained on a sample, which is never sent: kit submit {run.id} --dry-run")
+        raise KitError(f"run {run.id} was trained on a miniature, which is never sent: kit submit {run.id} --dry-run")
     return write_submission(registry, run, postprocess)
 
 
 def _competition(registry: "Registry", target: str) -> str | None:
-    """The name of the competition that `target` names, if it names one."""
+    """Return the name of the competition that `target` refers to, if any."""
     try:
         name: str = registry.competitions.get(target).name
     except KitError:
@@ -121,7 +122,7 @@ def _competition(registry: "Registry", target: str) -> str | None:
 
 
 def _find(registry: "Registry", target: str | None) -> "Run":
-    """The run that is meant: by name, by its competition (the newest), or the newest of all."""
+    """Find the run by its name, or the newest of a competition, or the newest of all."""
     from kit.run import find_run
 
     competition = None if target is None else _competition(registry, target)
@@ -145,17 +146,17 @@ def _message(csv: "CheckedCsv", given: str | None) -> str:
 
 
 def _agree(text: str, yes: bool) -> None:
-    """Ask before the last submission of the day is used; a `KitError` for no, and where nobody can be asked."""
+    """Ask before using the day's last submission; raise `KitError` on no, or where nobody can be asked."""
     if yes:
         return
     if not sys.stdin.isatty():
-        raise KitError(f"nothing was sent: {text}; give the same command with --yes to use it")
+        raise KitError(f"nothing was sent: {text}; repeat the command with --yes to use it")
     if not typer.confirm(f"{text}: send it?", err=True):
-        raise KitError("nothing was sent: give the same command with --yes to send it")
+        raise KitError("nothing was sent: repeat the command with --yes to send it")
 
 
 def _score(kaggle: "Kaggle", csv: "CheckedCsv", sent: "Sent", console: "Console") -> "Submission":
-    """Wait for the score, note it in the run's record and show it beside the cross-validated one."""
+    """Wait for the score, enter it into the run's record and show it beside the cross-validated one."""
     from kit.kaggle.submissions import enter, wait_for_score
 
     ref, name = sent.submission.ref, csv.competition.name
@@ -166,7 +167,7 @@ def _score(kaggle: "Kaggle", csv: "CheckedCsv", sent: "Sent", console: "Console"
     if csv.run is not None:
         enter(csv.run, scored, sent.digest)
     if scored.status == "ERROR":
-        console.say(f"error: Kaggle can't score submission {ref}: {scored.error or 'it does not say why'}")
+        console.say(f"error: Kaggle can't score submission {ref}: {scored.error or 'it gives no reason'}")
         return scored
     own = (csv.run.score if csv.run else None) or {}
     late = ", late (not ranked)" if sent.late else ""

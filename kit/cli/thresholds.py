@@ -1,4 +1,4 @@
-"""`kit thresholds`."""
+"""`kit thresholds`: tune the decision rule."""
 
 from typing import Annotated, Any
 
@@ -6,7 +6,7 @@ import typer
 
 from kit.cli.options import Json, RunName
 
-# By the kind of rule, for each column of a row per class: heading, key, format.
+# Columns of the table of classes, by kind of rule: heading, key, format.
 COLUMNS = {
     "thresholds": (
         ("class", "class", ""),
@@ -32,15 +32,16 @@ def command(
     method: Annotated[
         str | None,
         typer.Option(
-            "--method", help="half, one, per-class, share; or largest, prior, power, weights. By default the best."
+            "--method", help="half, one, per-class, share; largest, prior, power, weights. By default the best."
         ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Tune how probabilities become predicted classes; kit submit then uses it.
+    """Tune how probabilities become predicted classes.
 
-    The metric chooses what is tuned, on out-of-fold predictions: from which probability on a class is predicted, or how
-    much each class weighs. A rule flatters on the rows that chose it; the nested estimate is made on rows that did not.
+    kit submit then uses the tuned rule. The metric chooses what is tuned on out-of-fold predictions: the threshold from
+    which a class is predicted, or the weight of each class. A rule scores too well on the rows it was tuned on; the
+    nested estimate uses other rows.
 
     \b
     Example:
@@ -63,7 +64,7 @@ def command(
         competition = registry.competitions.get(each.config.competition)
         return each.has("oof.npz") and has_rule(competition.task, registry.metrics.get(competition.metric))
 
-    found = find_run(run, suits, "whose metric judges classes at thresholds, with out-of-fold predictions")
+    found = find_run(run, suits, "with out-of-fold predictions and a metric that needs a decision rule")
     document = tune_run(OpenRun(registry, found), method, console)
     rows = [
         (
@@ -78,7 +79,7 @@ def command(
     title = document["metric"].replace("_", " ")
     console.table(
         f"{found.id}: {title} over {estimate['ids']} ids",
-        ["method", "what it does", "fitted (flatters)", "nested estimate"],
+        ["method", "what it does", "fitted (optimistic)", "nested estimate"],
         rows,
     )
     console.table("", *_classes(document["kind"], document["classes"]))

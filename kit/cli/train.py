@@ -1,4 +1,4 @@
-"""`kit train`."""
+"""`kit train`: train a network per fold."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,46 +13,47 @@ if TYPE_CHECKING:
 
 def command(
     competition: Annotated[
-        str | None, typer.Argument(metavar="[COMPETITION]", help="Name, alias or slug; not needed with --resume.")
+        str | None, typer.Argument(metavar="COMPETITION", help="Name, alias or slug; not needed with --resume.")
     ] = None,
     folds: Annotated[int | None, typer.Option("--folds", help="Number of folds.")] = None,
     fold: Annotated[int | None, typer.Option("--fold", help="Train this fold only (0, 1, ...).")] = None,
     model: Annotated[str | None, typer.Option("--model", help="Network, e.g. resnet18, timm/convnext_tiny.")] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the training part.")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the training images.")] = None,
     size: Annotated[
-        str | None, typer.Option("--size", help="Side of the square input, pixels; 64,96 grows on the way.")
+        str | None, typer.Option("--size", help="Side of the square input in pixels; 64,96 grows in stages.")
     ] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Images a step.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Images per batch.")] = None,
     lr: Annotated[
-        str | None, typer.Option("--lr", help="Peak learning rate; 1e-5..1e-3 rises by depth up to the head.")
+        str | None, typer.Option("--lr", help="Peak learning rate; 1e-5..1e-3 rises with depth to the head.")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of weights, order and augmentation.")] = None,
     pretrained: Annotated[
         bool | None, typer.Option("--pretrained/--no-pretrained", help="Start from pretrained weights.")
     ] = None,
     augment: Annotated[
-        Path | None, typer.Option("--augment", metavar="FILE", help="Your own pipeline, by albumentations.save.")
+        Path | None,
+        typer.Option("--augment", metavar="FILE", help="Your own pipeline, saved with albumentations.save."),
     ] = None,
     external: Annotated[
         Path | None,
-        typer.Option("--external", metavar="CSV|DIR", help="Further training images, in every training part."),
+        typer.Option("--external", metavar="CSV|DIR", help="Further training images, for every fold."),
     ] = None,
     config: ConfigFile = None,
     settings: Settings = None,
     resume: Annotated[
-        str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped.")
+        str | None, typer.Option("--resume", metavar="RUN", help="Resume a run that was stopped.")
     ] = None,
-    on: Annotated[str | None, typer.Option("--on", metavar="ray", help="Train the folds side by side on Ray.")] = None,
+    on: Annotated[str | None, typer.Option("--on", metavar="ray", help="Train the folds in parallel on Ray.")] = None,
     address: Annotated[
-        str | None, typer.Option("--address", metavar="HOST:PORT", help="The Ray cluster; by default this machine.")
+        str | None, typer.Option("--address", metavar="HOST:PORT", help="Ray cluster; by default this machine.")
     ] = None,
     gpus_per_fold: Annotated[
         float | None,
-        typer.Option("--gpus-per-fold", min=0, max=1, help="Of a GPU, on Ray: 0.5 trains two folds on each."),
+        typer.Option("--gpus-per-fold", min=0, max=1, help="GPUs per fold on Ray; 0.5 trains two folds per GPU."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Train a network for each fold; ends with the cross-validated score.
+    """Train a network per fold; end with a cross-validated score.
 
     \b
     Example:
@@ -62,7 +63,7 @@ def command(
         kit train --resume histopathology-20260101-120000
         torchrun --nproc-per-node 2 -m kit train histo
         OMP_NUM_THREADS=4 kit train histo --folds 5 --on ray
-        kit train histo --folds 5 --on ray --address 10.0.0.1:6379 --gpus-per-fold 1
+        kit train histo --on ray --address 10.0.0.1:6379 --gpus-per-fold 1
     """
     from kit.cli.context import current_registry
     from kit.console import Console
@@ -83,8 +84,8 @@ def command(
     if resume is not None:
         given = [name for name, value in flags.items() if value is not None]
         if given or config or settings or competition:
-            what = f"--{given[0].replace('_', '-')}" if given else "another configuration"
-            raise KitError(f"--resume goes on with the run's own configuration; leave {what} out or start a new run")
+            what = f"--{given[0].replace('_', '-')}" if given else "the other arguments"
+            raise KitError(f"--resume keeps the run's own configuration: drop {what}, or start a new run")
     elif competition is None:
         raise KitError("which competition? kit train COMPETITION (kit list), or kit train --resume RUN (kit runs)")
     train_folds = _train_folds(on, address, gpus_per_fold)
@@ -117,20 +118,20 @@ def command(
 
 
 def _train_folds(on: str | None, address: str | None, gpus_per_fold: float | None) -> "TrainFolds | None":
-    """Where folds are trained if not here in turn; what can't be is refused before a run is made."""
+    """Return what trains the folds if not this process in turn; refuse the impossible before a run is created."""
     import os
     from functools import partial
 
     from kit.errors import KitError
 
     if on is None and (address is not None or gpus_per_fold is not None):
-        raise KitError("--address and --gpus-per-fold say how to train on Ray: give --on ray too, or leave them out")
+        raise KitError("--address and --gpus-per-fold say how to train on Ray: give --on ray too, or drop them")
     if on is None:
         return None
     if on != "ray":
-        raise KitError(f"--on {on} is not known: give --on ray, or leave it out to train the folds here in turn")
+        raise KitError(f"--on {on} is not known: give --on ray, or drop it to train the folds here in turn")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise KitError("torchrun and --on ray both spread the training: start kit train --on ray without torchrun")
+        raise KitError("torchrun and --on ray both distribute training: start kit train --on ray without torchrun")
     from kit.training.on_ray import need_ray, train_on_ray
 
     need_ray()

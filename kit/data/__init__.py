@@ -1,1 +1,1 @@
-"""From the raw folder to indexed, checked, folded samples."""
+"""Turn the raw folder into indexed, checked and folded samples."""

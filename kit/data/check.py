@@ -1,4 +1,4 @@
-"""Whether the data on this disk is whole and consistent: every image decoded, everything compared with everything."""
+"""Check that the data on disk is complete and consistent: decode every image, compare everything with everything."""
 
 import sys
 from collections import Counter
@@ -16,17 +16,17 @@ from kit.data.verify import decode_all
 from kit.errors import KitError
 from kit.hooks.specs import DatasetSpec
 
-FOLDS = 5  # of the random split that is looked at
+FOLDS = 5  # of the random split that is checked for leaks
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """One check and its outcome.
 
     Args:
-        name: what.
-        result: what came of it, in a few words.
-        offenders: every id or file that is wrong, with what is wrong about it; none when all is right.
+        name: what was checked.
+        result: the outcome, in a few words.
+        offenders: every wrong id or file, with what is wrong about it; empty when nothing is.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Check:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing was wrong."""
+        """Whether the check found nothing wrong."""
         return not self.offenders
 
 
@@ -45,8 +45,8 @@ class Report:
 
     Args:
         images: number of samples in train and test.
-        checks: in the order in which they were made.
-        classes: training ids a class.
+        checks: in the order in which they ran.
+        classes: number of training ids per class.
     """
 
     images: dict[str, int]
@@ -55,18 +55,18 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether no check found anything wrong."""
+        """Whether every check found nothing wrong."""
         return all(check.ok for check in self.checks)
 
 
 @dataclass(frozen=True)
 class Samples:
-    """One split, decoded.
+    """One decoded split.
 
     Args:
-        frame: the index's frame; the other fields go by its rows.
-        digests: of each row's pixels, 16 bytes; empty where a file failed.
-        kinds: of each row, `96x96 RGB` (`96x96 RGB + 48x48 L` where its files differ); empty where a file failed.
+        frame: the index's frame; the other fields follow its rows.
+        digests: 16 bytes per row, over its pixels; empty where a file failed.
+        kinds: one per row, `96x96 RGB` (`96x96 RGB + 48x48 L` where its files differ); empty where a file failed.
         errors: row -> the file that failed and why.
     """
 
@@ -76,14 +76,14 @@ class Samples:
     errors: dict[int, str]
 
     def file(self, row: int) -> str:
-        """The first file of a row, which names the sample to a person."""
+        """Return the first file of a row, which names the sample in messages."""
         return self.frame["files"].iat[row][0]
 
 
 def check_data(dataset: DatasetSpec, index: Index, console: Console) -> Report:
     """Decode every image of train and test and compare ids, labels, sizes, channels and pixels.
 
-    Time grows linearly with the number of images; memory by some 30 bytes an image beside the index.
+    Time grows linearly with the number of images; memory by some 30 bytes per image, besides the index.
     """
     with console.progress("decoding", len(index.train) + len(index.test)) as bar:
         train = _decode(index.root, index.train, bar)
@@ -107,7 +107,7 @@ def _decode(root: Path, frame: pd.DataFrame, bar: Progress) -> Samples:
     errors: dict[int, str] = {}
     for row, decoded in enumerate(decode_all(str(root), frame["files"])):
         digests[row] = decoded.digest
-        # Interned: there are few kinds, and a string each would be most of the memory.
+        # Interned: there are few kinds, and one string per row would take most of the memory.
         kinds.append("" if decoded.error else sys.intern(" + ".join(dict.fromkeys(decoded.kinds))))
         if decoded.error:
             errors[row] = decoded.error
@@ -123,8 +123,10 @@ def _decoding(*splits: Samples) -> Check:
 
 
 def _random_split(index: Index) -> Iterator[Check]:
-    """What a split that ignores the groups would leak: held-out ids whose group is learned from too. Nothing is wrong
-    with the data for that."""
+    """Count what a split that ignores the groups would leak: held-out ids whose group is trained on too.
+
+    This is no fault of the data, so there are no offenders.
+    """
     if not index.grouped_by or index.train["id"].nunique() < FOLDS:
         return
     folds = make_folds(replace(index, grouped_by=""), FOLDS, 0)
@@ -136,15 +138,15 @@ def _random_split(index: Index) -> Iterator[Check]:
     yield Check(
         f"{index.grouped_by}s and a random split",
         f"{leaking:,} of {len(frame):,} ids ({leaking / len(frame):.1%}) have their {index.grouped_by} on both sides "
-        f"of a random {FOLDS}-fold split; kit folds keeps each together ({int((alike > 1).sum()):,} ids share theirs)",
+        f"of a random {FOLDS}-fold split; kit folds keeps them together ({int((alike > 1).sum()):,} ids share theirs)",
     )
 
 
 def _sizes(dataset: DatasetSpec, *splits: Samples) -> Check:
-    """The kind of most images is the norm; the others are offenders. Where sizes may differ only bands are compared."""
+    """Compare sizes and bands with those of most images; where sizes may differ, compare bands only."""
 
     def compared(kind: str) -> str:
-        return " + ".join(part.split(" ", 1)[1] for part in kind.split(" + ")) if dataset.any_size else kind
+        return " + ".join(file_kind.split(" ", 1)[1] for file_kind in kind.split(" + ")) if dataset.any_size else kind
 
     counts = Counter(kind for samples in splits for kind in samples.kinds if kind)
     if not counts:
@@ -160,7 +162,7 @@ def _sizes(dataset: DatasetSpec, *splits: Samples) -> Check:
 
 
 def _channels(dataset: DatasetSpec, root: Path, *splits: Samples) -> Check:
-    """One sample of each kind goes through the dataset's own reading."""
+    """Read one sample of each kind with the dataset's own reader."""
     first: dict[str, tuple[str, ...]] = {}
     for samples in splits:
         for row, kind in enumerate(samples.kinds):
@@ -168,7 +170,7 @@ def _channels(dataset: DatasetSpec, root: Path, *splits: Samples) -> Check:
                 first[kind] = samples.frame["files"].iat[row]
     wrong = {files[0]: _misread(dataset, tuple(root / name for name in files)) for files in first.values()}
     offenders = tuple(f"{name}: {text}" for name, text in wrong.items() if text)
-    result = f"{len(offenders)} kinds of image are not read so" if offenders else "as the dataset says"
+    result = f"{len(offenders)} kinds of image are read differently" if offenders else "as the dataset says"
     return Check(f"read as {dataset.channels} channels", result, offenders)
 
 
@@ -178,11 +180,11 @@ def _misread(dataset: DatasetSpec, files: tuple[Path, ...]) -> str:
     except KitError as error:
         return str(error)
     right = array.ndim == 3 and array.shape[2] == dataset.channels and array.dtype == np.uint8
-    return "" if right else f"gives {array.dtype} of {'x'.join(map(str, array.shape))}"
+    return "" if right else f"returns {array.dtype} of {'x'.join(map(str, array.shape))}"
 
 
 def _duplicates(train: Samples) -> Check:
-    """Training samples whose pixels are those of an earlier one."""
+    """Find training samples with the same pixels as an earlier one."""
     _, first, number = np.unique(train.digests, return_index=True, return_inverse=True)
     earlier, offenders = first[number].tolist(), []
     for row in np.flatnonzero((earlier != np.arange(len(earlier))) & (train.digests != b"")).tolist():

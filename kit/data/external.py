@@ -1,4 +1,4 @@
-"""Extra training data: further images with labels, in the training part of every fold and in no validation part."""
+"""External data: further labelled images, in the training set of every fold and in no validation set."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,22 +18,22 @@ FILE = "external.csv"
 
 
 def with_external(store: Store, index: Index, path: Path, console: Console) -> Index:
-    """The index with the external samples of a csv or folder; those whose id is a training id already are left out.
+    """Return the index with the external samples of a csv or folder added, except those whose id is a training id.
 
     Raises:
-        KitError: nothing is there, it is not in the form that the competition knows, or nothing of it is new.
+        KitError: the path does not exist, is not in the competition's form, or holds nothing new.
     """
     name = store.competition.name
     if store.dataset.external is None:
-        raise KitError(f"{name} takes no external training data: leave --external out")
+        raise KitError(f"{name} takes no external training data: drop --external")
     if not path.exists():
         raise KitError(f"no external training data at {path}: give --external a csv, or a folder with one")
     frame = store.dataset.external(path, index)
     known = frame["id"].isin(index.train["id"])
     if known.all():
-        raise KitError(f"{path}: all {len(frame)} ids are training ids of {name} already: leave --external out")
+        raise KitError(f"{path}: all {len(frame)} ids are already training ids of {name}: drop --external")
     if known.any():
-        console.warn(f"{int(known.sum())} ids of {path} are training ids of {name} already: left out")
+        console.warn(f"{int(known.sum())} ids of {path} are already training ids of {name}: skipped")
     given = frame[~known].assign(given=True)
     own = index.external.assign(given=False)
     return replace(
@@ -42,9 +42,9 @@ def with_external(store: Store, index: Index, path: Path, console: Console) -> I
 
 
 def table_of(path: Path, columns: str) -> Path:
-    """The csv that a person gives with `--external`: the file, or the only csv of a folder; otherwise a `KitError`.
+    """Return the csv given with `--external`: the file itself, or the only csv of a folder; otherwise a `KitError`.
 
-    `columns` says, for the message, what it must hold.
+    `columns` tells the message what the csv must hold.
     """
     if not path.is_dir():
         return path
@@ -56,10 +56,10 @@ def table_of(path: Path, columns: str) -> Path:
 
 
 def left_out(store: Store, index: Index, folds: Folds, console: Console) -> np.ndarray:
-    """Which external samples are near-duplicates of a validation image of which fold, m x folds of truth values.
+    """Find the external samples that are near-duplicates of a fold's validation images, m x folds of booleans.
 
-    Learned from, they would tell the network the answers to the images that judge it. Asked of those that a person has
-    given; the dataset's own (controls) are other wells.
+    Training on them would leak the labels of the images that judge the network. Only samples given with `--external`
+    are compared; the dataset's own (controls) are other wells.
     """
     given = index.external["given"].to_numpy(bool)
     own = training_hashes(store, index, console)
@@ -75,18 +75,18 @@ def left_out(store: Store, index: Index, folds: Folds, console: Console) -> np.n
 
 
 def save_left_out(run: Run, index: Index, out: np.ndarray) -> None:
-    """Write `external.csv` into a run: the external ids, each with the folds for which it is left out."""
+    """Write `external.csv` into a run: each external id with the folds it is left out of."""
     folds = [" ".join(map(str, np.flatnonzero(row))) for row in out]
     with run.writing(FILE) as path:
         pd.DataFrame({"id": index.external["id"], "left_out_of": folds}).to_csv(path, index=False, lineterminator="\n")
 
 
 def external_rows(run: Run, index: Index, fold: int) -> pd.DataFrame:
-    """The external samples from which a fold of a run learns; data that has changed since is a `KitError`."""
+    """Return the external samples a fold of a run trains on; raise `KitError` if they have changed since."""
     if not len(index.external):
         return index.external
     table = pd.read_csv(run.reading(FILE), dtype=str, keep_default_na=False)
     if table["id"].tolist() != index.external["id"].tolist():
-        raise KitError(f"{run.config.external} is not what run {run.id} began with: restore it, or start a new run")
+        raise KitError(f"{run.config.external} has changed since run {run.id} started: restore it, or start a new run")
     used = [str(fold) not in folds.split() for folds in table["left_out_of"]]
     return index.external[used]

@@ -1,4 +1,4 @@
-"""The column `files` of an index whose names follow from one text a row: 8 bytes an image instead of 190."""
+"""The column `files` of an index whose names follow from one text per row: 8 bytes per image instead of 190."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from pandas.api.extensions import ExtensionArray, ExtensionDtype, take
 
 
 class FilesDtype(ExtensionDtype):
-    """The type of a column of `FileNames`; columns of unlike patterns are of unlike types."""
+    """The dtype of a `FileNames` column; columns with different patterns have different dtypes."""
 
     type = tuple
     na_value = None
@@ -20,27 +20,27 @@ class FilesDtype(ExtensionDtype):
 
     @property
     def name(self) -> str:
-        """What pandas prints."""
+        """The name that pandas prints."""
         return f"files[{', '.join(self.patterns)}]"
 
     def construct_array_type(self) -> Any:
-        """The array of this type."""
+        """Return the array class of this dtype."""
         return FileNames
 
     @classmethod
     def construct_from_string(cls, string: str) -> "FilesDtype":
-        """No text names this type: pandas asks when it compares types."""
-        raise TypeError(f"{string!r} names no type of file names")
+        """Refuse every text: none names this dtype, but pandas asks when it compares dtypes."""
+        raise TypeError(f"{string!r} does not name a dtype of file names")
 
 
 class FileNames(ExtensionArray):
-    """Tuples of file names that are made when they are asked for.
+    """Tuples of file names, made on access.
 
         frame["files"] = FileNames(("train/{}_red.png", "train/{}_green.png"), frame["id"])
         frame["files"].iat[0]    # ("train/a_red.png", "train/a_green.png")
 
     Args:
-        patterns: of each file of a sample its name, with `{}` for the row's text.
+        patterns: the name of each file of a sample, with `{}` for the row's text.
         names: the text of each row.
     """
 
@@ -50,12 +50,12 @@ class FileNames(ExtensionArray):
 
     @property
     def dtype(self) -> FilesDtype:
-        """The patterns, for pandas."""
+        """The dtype, which tells pandas the patterns."""
         return FilesDtype(self.patterns)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the pointers; the texts are shared with the column that they come from."""
+        """Bytes of the pointers; the texts are shared with the column they come from."""
         return int(self.names.nbytes)
 
     def __len__(self) -> int:
@@ -70,7 +70,7 @@ class FileNames(ExtensionArray):
         return None if found is None else tuple([pattern.format(found) for pattern in self.patterns])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """An array of tuples; numpy alone would make a column of each file."""
+        """Return an array of tuples; numpy alone would make one column per file."""
         return np.fromiter(self, object, len(self))
 
     def __eq__(self, other: Any) -> Any:
@@ -80,21 +80,21 @@ class FileNames(ExtensionArray):
         return np.fromiter((own == one for own, one in zip(self, others, strict=True)), bool, len(self))
 
     def isna(self) -> np.ndarray:
-        """Which rows have no files: those that an alignment has added."""
+        """Return which rows have no files: those that an alignment has added."""
         return np.asarray(pd.isna(self.names))
 
     def take(self, indices: Any, *, allow_fill: bool = False, fill_value: Any = None) -> "FileNames":
-        """Rows by number; -1 is a row without files where `allow_fill`."""
+        """Return rows by number; with `allow_fill`, -1 is a row without files."""
         return FileNames(self.patterns, take(self.names, indices, fill_value=None, allow_fill=allow_fill))
 
     def copy(self) -> "FileNames":
-        """A copy, which shares the texts."""
+        """Return a copy that shares the texts."""
         return FileNames(self.patterns, self.names.copy())
 
     @classmethod
-    def _concat_same_type(cls, parts: "Sequence[FileNames]") -> "FileNames":
-        return cls(parts[0].patterns, np.concatenate([part.names for part in parts]))
+    def _concat_same_type(cls, arrays: "Sequence[FileNames]") -> "FileNames":
+        return cls(arrays[0].patterns, np.concatenate([array.names for array in arrays]))
 
     @classmethod
     def _from_sequence(cls, scalars: Any, *, dtype: Any = None, copy: bool = False) -> "FileNames":
-        raise TypeError("names of files can't be changed: give the frame another column `files`")
+        raise TypeError("file names are read-only: give the frame a new column `files`")

@@ -1,4 +1,4 @@
-"""Folds: which part of the training data validates which network."""
+"""Folds: which training images validate which network."""
 
 import hashlib
 import io
@@ -26,11 +26,11 @@ class Folds:
 
     Args:
         table: columns `id` and `fold` (0 .. count - 1), in the order of the index, and, where something kept samples
-            together, `group`: its name, missing for ids that stand alone.
+            together, `group`: the group's name, missing for ids without one.
         count: number of folds.
         seed: of the shuffle.
         grouped_by: what kept samples together (`slide`); empty when nothing did.
-        ignores: the groups that were let span folds on purpose (`experiment`); empty when none were.
+        ignores: the groups that span folds on purpose (`experiment`); empty when none do.
     """
 
     table: pd.DataFrame
@@ -41,7 +41,7 @@ class Folds:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over all pairs of id and fold; equal folds have equal digests whatever their order."""
+        """SHA-256 over all pairs of id and fold; equal folds have equal digests in any order."""
         digest, ids, fold = hashlib.sha256(), self.table["id"].to_numpy(object), self.table["fold"].to_numpy()
         for row in np.argsort(ids):
             digest.update(f"{ids[row]},{fold[row]}\n".encode())
@@ -49,7 +49,7 @@ class Folds:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """All but the table, as JSON."""
+        """Everything but the table, as JSON."""
         return {
             "count": self.count,
             "seed": self.seed,
@@ -59,42 +59,43 @@ class Folds:
         }
 
     def of(self, frame: pd.DataFrame) -> np.ndarray:
-        """The fold of each row of a frame of the index."""
+        """Return the fold of each row of a frame of the index."""
         fold = frame["id"].map(self.fold_of)
         if fold.isna().any() or len(self.table) != frame["id"].nunique():
             raise KitError(
-                f"the folds do not fit the data (first unknown id: {frame['id'][fold.isna()].head(1).tolist()}): "
-                "make them again with kit folds"
+                f"the folds do not match the data (first unknown id: {frame['id'][fold.isna()].head(1).tolist()}): "
+                "run kit folds again"
             )
         return fold.to_numpy(np.int64)
 
     @cached_property
     def fold_of(self) -> pd.Series:
-        """The fold of each training id, by id."""
+        """The fold of each training id, indexed by id."""
         return self.table.set_index("id")["fold"]
 
     def of_ids(self, ids: np.ndarray) -> np.ndarray:
-        """The fold of each of these training ids."""
+        """Return the fold of each of these training ids."""
         return self.fold_of.loc[ids].to_numpy()
 
     def groups(self, frame: pd.DataFrame) -> np.ndarray:
-        """A number a group for each row of a frame of the index: of what kept samples together when these were made."""
+        """Return the group number of each row of a frame of the index, for the groups these folds were made with."""
         if "group" not in self.table:
             return group_codes(frame)
         return group_codes(frame.assign(group=frame["id"].map(self.table.set_index("id")["group"])))
 
     def csv(self) -> bytes:
-        """The table as csv."""
+        """Return the table as csv."""
         buffer = io.BytesIO()
         self.table.to_csv(buffer, index=False, lineterminator="\n")
         return buffer.getvalue()
 
 
 def make_folds(index: Index, count: int, seed: int) -> Folds:
-    """Stratified folds that keep groups together.
+    """Make stratified folds that keep groups together.
 
-    Ids without a known group stand alone. Without groups, scikit-learn's `StratifiedKFold` for one label an id;
-    otherwise a greedy over groups (scikit-learn's grouped splitter needs 19 s for 220,000 rows and knows one label).
+    An id without a known group is a group of its own. Without groups and with one label per id, scikit-learn's
+    `StratifiedKFold` splits; otherwise a greedy algorithm assigns the groups (scikit-learn's grouped splitter needs
+    19 s for 220,000 rows and supports one label only).
     """
     frame = index.train.drop_duplicates("id")
     smallest = min(index.class_counts().values(), default=0)
@@ -122,9 +123,9 @@ def make_folds(index: Index, count: int, seed: int) -> Folds:
 def new_folds(
     store: Store, index: Index, count: int, seed: int, near: bool | None, console: Console, ignore_groups: bool = False
 ) -> Folds:
-    """`make_folds`, with near-duplicates kept together where wanted; None: where the dataset says how they are told.
+    """Make folds, keeping near-duplicates together if `near`; None: if the dataset has a `likeness` to tell them by.
 
-    With `ignore_groups` the split is random but for the classes, as one that flatters, to set beside an honest one.
+    With `ignore_groups` the split is stratified but otherwise random: its scores flatter, to compare with honest ones.
     """
     if ignore_groups:
         return replace(make_folds(replace(index, grouped_by=""), count, seed), ignores=index.grouped_by)
@@ -134,7 +135,7 @@ def new_folds(
 
 
 def group_codes(frame: pd.DataFrame) -> np.ndarray:
-    """A number a group for each row; rows without a group get one of their own."""
+    """Return the group number of each row; rows without a group get one of their own."""
     group = frame["group"] if "group" in frame else pd.Series(pd.NA, index=frame.index)
     codes, known = pd.factorize(group)
     alone = codes < 0
@@ -143,7 +144,7 @@ def group_codes(frame: pd.DataFrame) -> np.ndarray:
 
 
 def _labels(index: Index, frame: pd.DataFrame) -> np.ndarray:
-    """One column a class (or stratum, where the index names some), and one of ones, to balance the folds' sizes too."""
+    """Return one column per class (or stratum, if the index has them), and one of ones to balance fold sizes too."""
     hot = _hot(index, frame)
     if "stratum" in frame:
         codes, known = pd.factorize(frame["stratum"])
@@ -152,34 +153,34 @@ def _labels(index: Index, frame: pd.DataFrame) -> np.ndarray:
 
 
 def _hot(index: Index, frame: pd.DataFrame) -> np.ndarray:
-    """Targets as nxK of 0 and 1, two columns for a binary task."""
+    """Return targets as nxK of 0 and 1, with two columns for a binary task."""
     return index.task.one_hot(index.targets(frame), len(index.classes)).astype(np.float32)
 
 
 def _greedy(labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Give each group, large ones first, to the fold that most lacks the labels it brings.
+    """Assign each group, large ones first, to the fold that most lacks its labels.
 
-    That choice lowers the sum of squared deviations of the folds' label shares most.
+    This choice reduces the sum of squared deviations of the folds' label shares the most.
     """
-    brings = np.zeros((groups.max() + 1, labels.shape[1]))
-    np.add.at(brings, groups, labels)
+    shares = np.zeros((groups.max() + 1, labels.shape[1]))
+    np.add.at(shares, groups, labels)
     # Weighting by rarity makes a rare class count as much as a frequent one.
-    brings /= np.maximum(labels.sum(0), 1)
-    shuffled = np.random.default_rng(seed).permutation(len(brings))
-    order = shuffled[np.argsort(-np.linalg.norm(brings[shuffled], axis=1), kind="stable")]
+    shares /= np.maximum(labels.sum(0), 1)
+    shuffled = np.random.default_rng(seed).permutation(len(shares))
+    order = shuffled[np.argsort(-np.linalg.norm(shares[shuffled], axis=1), kind="stable")]
     lacking = np.full((count, labels.shape[1]), 1 / count)
-    fold_of_group = np.empty(len(brings), np.int64)
+    fold_of_group = np.empty(len(shares), np.int64)
     for group in order:
-        fold = int((lacking @ brings[group]).argmax())
+        fold = int((lacking @ shares[group]).argmax())
         fold_of_group[group] = fold
-        lacking[fold] -= brings[group]
+        lacking[fold] -= shares[group]
     return fold_of_group[groups]
 
 
 def groups_spanning_folds(index: Index, folds: Folds) -> int:
-    """How many groups (or ids) stand in more than one fold; 0 is the proof that nothing leaks by group."""
+    """Count the groups (or ids) in more than one fold; 0 proves that nothing leaks by group."""
     fold = folds.of(index.train)
-    # What the data says now, and what kept samples together when the folds were made.
+    # The groups of the data now, and those that the folds were made with.
     return max(_spanning(codes, fold) for codes in (group_codes(index.train), folds.groups(index.train)))
 
 
@@ -188,14 +189,14 @@ def _spanning(groups: np.ndarray, fold: np.ndarray) -> int:
 
 
 def near_duplicates_spanning_folds(store: Store, index: Index, folds: Folds, console: Console) -> int:
-    """How many pairs of near-duplicates (`kit.data.near_duplicates.near_pairs`) stand in unlike folds."""
+    """Count the pairs of near-duplicates (`kit.data.near_duplicates.near_pairs`) in different folds."""
     fold, pairs = folds.of(index.train), near_pairs(training_hashes(store, index, console), console)
     return int((fold[pairs[:, 0]] != fold[pairs[:, 1]]).sum())
 
 
 @dataclass(frozen=True)
 class Deviation:
-    """How far a label's share in a fold is from its share in all: (share in the fold / share in all) - 1."""
+    """The deviation of a label's share in a fold from its overall share: (share in the fold / overall share) - 1."""
 
     label: str
     fold: int
@@ -205,7 +206,7 @@ class Deviation:
 
 
 def largest_deviation(index: Index, folds: Folds) -> Deviation:
-    """The label and fold whose share is furthest off."""
+    """Return the label and fold with the largest deviation."""
     rows = counts_by_fold(index, folds)
     sizes = np.array([row["ids"] for row in rows], np.float64)
     counts = np.array([[row["labels"][name] for name in index.classes] for row in rows], np.float64)
@@ -222,7 +223,7 @@ def largest_deviation(index: Index, folds: Folds) -> Deviation:
 
 
 def counts_by_fold(index: Index, folds: Folds) -> list[dict[str, Any]]:
-    """For each fold its `ids` and `groups` and, as `labels` and `strata`, its ids of each class and stratum."""
+    """Count each fold's `ids` and `groups` and, as `labels` and `strata`, its ids per class and stratum."""
     frame = index.train.drop_duplicates("id")
     fold, groups = folds.of(index.train)[~index.train["id"].duplicated()], folds.groups(frame)
     labels = _hot(index, frame)
@@ -240,19 +241,19 @@ def counts_by_fold(index: Index, folds: Folds) -> list[dict[str, Any]]:
 
 
 def saved_folds(store: Store, count: int) -> Folds | None:
-    """The folds of that number that `kit folds` or an earlier run left beside the data."""
+    """Return the `count` folds that `kit folds` or an earlier run left beside the data; None if there are none."""
     path = _path(store, count)
     if not path.is_file():
         return None
     facts = read_json(path.with_suffix(".json"))
     folds = read_folds(path, facts)
     if folds.digest != facts["digest"]:
-        raise KitError(f"{path} was changed by hand: kit folds {store.competition.name} --folds {count} makes it anew")
+        raise KitError(f"{path} was edited by hand: kit folds {store.competition.name} --folds {count} recreates it")
     return folds
 
 
 def save_folds(store: Store, folds: Folds) -> Path:
-    """Keep folds beside the data, for every later run with that number of folds."""
+    """Save folds beside the data, for every later run with that number of folds."""
     path = _path(store, folds.count)
     write_bytes(path, folds.csv())
     write_json(path.with_suffix(".json"), folds.facts)
@@ -260,7 +261,7 @@ def save_folds(store: Store, folds: Folds) -> Path:
 
 
 def read_folds(path: Path, facts: Mapping[str, Any]) -> Folds:
-    """Read a csv of `Folds.csv`, with the `facts` that stood beside it."""
+    """Read a csv made by `Folds.csv`, with the `facts` saved beside it."""
     table = pd.read_csv(path, dtype={"id": str, "fold": np.int64, "group": str}, keep_default_na=False)
     if "group" in table:
         table["group"] = table["group"].astype(object).where(table["group"] != "", None)
@@ -268,7 +269,7 @@ def read_folds(path: Path, facts: Mapping[str, Any]) -> Folds:
 
 
 def folds_of_run(run: Run) -> Folds:
-    """The folds that a run was trained on, held against its manifest."""
+    """Read the folds that a run was trained on, checked against its manifest."""
     return read_folds(run.reading("folds.csv"), run.record["folds"])
 
 

@@ -1,4 +1,4 @@
-"""Files to arrays: OpenCV decodes, once, into uint8."""
+"""Read files into arrays: OpenCV decodes, once, into uint8."""
 
 from pathlib import Path
 
@@ -10,21 +10,21 @@ from kit.hooks.specs import DatasetSpec
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """A colour image as HxWx3 uint8 in RGB order; EXIF rotation is not applied."""
+    """Read a colour image as HxWx3 uint8 in RGB order; EXIF rotation is not applied."""
     return _decode(path, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
 
 
 def read_grey(path: Path) -> np.ndarray:
-    """A one-channel image as HxW uint8.
+    """Read a one-channel image as HxW uint8.
 
-    Sixteen bits are scaled by 255/65535. Of a coloured file (one stain, drawn in its colour) the brightest channel
-    counts.
+    Sixteen bits are scaled by 255/65535. A coloured file (one stain, drawn in its colour) yields the brightest channel
+    of each pixel.
     """
     image = _decode(path, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if image.dtype == np.uint16:
         image = cv2.convertScaleAbs(image, alpha=255 / 65535)
     elif image.dtype != np.uint8:
-        raise KitError(f"{path} holds {image.dtype}, not whole numbers of 8 or 16 bits: convert it")
+        raise KitError(f"{path} holds {image.dtype}, not 8-bit or 16-bit integers: convert it")
     return image if image.ndim == 2 else image[..., :3].max(2)
 
 
@@ -41,21 +41,24 @@ def _decode(path: Path, flags: int) -> np.ndarray:
 
 
 def resize(image: np.ndarray, size: int) -> np.ndarray:
-    """HxWxC to size x size x C; area averaging when it shrinks, bilinear when it grows. Any number of channels."""
+    """Resize HxWxC to size x size x C, any C: by area averaging when it shrinks, bilinearly when it grows."""
     height, width = image.shape[:2]
     if (height, width) == (size, size):
         return image
     shrinks = size < min(height, width)
-    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    # OpenCV averages four channels at most.
-    parts = [np.ascontiguousarray(image[..., first : first + 4]) for first in range(0, image.shape[2], 4)]
-    resized = [cv2.resize(part, (size, size), interpolation=way).reshape(size, size, -1) for part in parts]
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    # OpenCV averages at most four channels.
+    chunks = [np.ascontiguousarray(image[..., first : first + 4]) for first in range(0, image.shape[2], 4)]
+    resized = [cv2.resize(chunk, (size, size), interpolation=interpolation).reshape(size, size, -1) for chunk in chunks]
     return resized[0] if len(resized) == 1 else np.concatenate(resized, axis=2)
 
 
 def read_sample(dataset: DatasetSpec, root: Path, files: tuple[str, ...]) -> np.ndarray:
-    """One sample as HxWxC uint8 of its native size; what can't be read, or is read as something else, is a `KitError`
-    that names the file."""
+    """Read one sample as HxWxC uint8 at its native size.
+
+    Raises:
+        KitError: a file, which it names, can't be read or is read as something else.
+    """
     image = dataset.read(tuple([root / name for name in files]))
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != dataset.channels:
         raise KitError(

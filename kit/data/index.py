@@ -1,4 +1,4 @@
-"""The index: one row a sample, from which everything else starts."""
+"""The index: one row per sample, from which everything else starts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -11,7 +11,7 @@ from kit.errors import KitError
 from kit.task import Task, task_of
 
 
-def _nothing() -> pd.DataFrame:
+def _empty_frame() -> pd.DataFrame:
     return pd.DataFrame({"id": [], "files": [], "target": []}, dtype=object)
 
 
@@ -20,22 +20,23 @@ class Index:
     """The samples of a competition on this disk.
 
     Args:
-        root: the folder to which the paths are relative.
+        root: the folder that the file paths are relative to.
         task: a `kit.task.Task`, or its name.
         classes: names of the classes, in the order of the outputs.
-        train: one row a sample with the columns `id` (what is predicted and submitted), `files` (tuple of paths,
+        train: one row per sample with the columns `id` (what is predicted and submitted), `files` (tuple of paths,
             relative to root, in the order in which `DatasetSpec.read` takes them; `kit.data.file_names.FileNames` makes
             them from a pattern and takes little memory), `target` (binary: 0 or 1;
             multiclass: class number; multilabel: tuple of class numbers) and, where samples belong together, `group`
-            (a string; missing where unknown), and, where folds are to be stratified by something else than the target,
+            (a string; missing where unknown), and, where folds are stratified by something other than the target,
             `stratum`. Several samples (two sites of a well) may share an id; a column `sample` then tells them apart.
         test: likewise, without `target` and `group`.
-        metadata: names of numeric columns of both frames that go into the network too.
+        metadata: names of numeric columns of both frames that the network takes as input too.
         grouped_by: what `group` is, for messages (`slide`, `lesion`); empty without groups.
-        missing: what does not fit together, e.g. {"labels without an image": (id, ...)}; those rows are left out.
-        external: further rows like those of `train` (`kit train --external`, or controls): in every training part.
-        controls: samples for pictures and normalisation, neither predicted nor learned from, unless they stand in
-            `external` too. Columns as of `test`, and `negative`: whether nothing was done to them.
+        missing: what does not match, e.g. {"labels without an image": (id, ...)}; those rows are left out.
+        external: further rows like those of `train` (`kit train --external`, or controls): in every training set.
+        controls: samples for figures and normalisation, neither predicted nor trained on unless they are in `external`
+            too. Columns as in `test`, and `negative`: whether they are untreated.
+        controlled_by: the column that joins controls with the samples that they normalise; empty without controls.
     """
 
     root: Path
@@ -46,8 +47,9 @@ class Index:
     metadata: tuple[str, ...] = ()
     grouped_by: str = ""
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    external: pd.DataFrame = field(default_factory=_nothing)
-    controls: pd.DataFrame = field(default_factory=_nothing)
+    external: pd.DataFrame = field(default_factory=_empty_frame)
+    controls: pd.DataFrame = field(default_factory=_empty_frame)
+    controlled_by: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "task", task_of(self.task))
@@ -67,69 +69,69 @@ class Index:
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """The classes that have an output of their own."""
+        """The classes with an output of their own."""
         return self.task.outputs(self.classes)
 
     def rows_of_ids(self, ids: np.ndarray) -> pd.DataFrame:
-        """The first training row of each id, in their order."""
+        """Return the first training row of each id, in the order of `ids`."""
         frame = self.train.drop_duplicates("id")
         return frame.iloc[pd.Index(frame["id"]).get_indexer(pd.Index(ids))]
 
     def targets_of(self, ids: np.ndarray) -> np.ndarray:
-        """Targets of training ids, in their order and in the form of `targets`."""
+        """Return the targets of training ids, in the order of `ids` and in the form of `targets`."""
         return self.targets(self.rows_of_ids(ids))
 
     def targets(self, frame: pd.DataFrame) -> np.ndarray:
-        """Targets of rows, in the form of the task (`kit.task`)."""
+        """Return the targets of rows, in the form of the task (`kit.task`)."""
         return self.task.targets(frame["target"], len(self.classes))
 
     def metadata_of(self, frame: pd.DataFrame) -> np.ndarray:
-        """The metadata of rows, float32 nxE (E is 0 without metadata)."""
+        """Return the metadata of rows, float32 nxE (E is 0 without metadata)."""
         return frame[list(self.metadata)].to_numpy(np.float32)
 
     def paths(self, frame: pd.DataFrame) -> list[tuple[Path, ...]]:
-        """The files of each row as absolute or working-directory paths."""
+        """Return the files of each row as paths, absolute or relative to the working directory."""
         return [tuple(self.root / name for name in files) for files in frame["files"]]
 
     @property
     def labelled(self) -> pd.DataFrame:
-        """`id` and `target` of all ids from which something is learned."""
+        """`id` and `target` of all training and external rows."""
         return pd.concat(
             [frame[["id", "target"]] for frame in (self.train, self.external) if len(frame)] or [self.train]
         )
 
     def class_counts(self) -> dict[str, int]:
-        """Training ids a class, by class name."""
+        """Return the number of training ids per class, by class name."""
         frame = self.labelled.drop_duplicates("id")
         counts = self.task.class_counts(self.targets(frame), len(self.classes))
         return {name: int(count) for name, count in zip(self.classes, counts, strict=True)}
 
     def with_metadata(self, wanted: bool) -> "Index":
-        """The same index; unless its metadata is wanted, the network gets none."""
+        """Return the index, without metadata unless `wanted`."""
         return self if wanted else replace(self, metadata=())
 
     def with_groups(self, groups: Mapping[str, str], grouped_by: str) -> "Index":
-        """The same index with other groups; ids that the mapping lacks have none."""
+        """Return the index with other groups; ids that the mapping lacks have none."""
         known = pd.Series([groups.get(id_) for id_ in self.train["id"]], self.train.index, dtype=object)
         if known.notna().sum() == 0:
-            raise KitError(f"none of the {len(self.train)} training ids stands in {grouped_by}: is it the right file?")
+            raise KitError(f"none of the {len(self.train)} training ids is in {grouped_by}: is it the right file?")
         return replace(self, train=self.train.assign(group=known), grouped_by=grouped_by)
 
 
 def rows_of(frame: pd.DataFrame, only: str | None) -> pd.DataFrame:
-    """The rows of a frame that `column=value` names (several values: `a,b`); None: all of them."""
+    """Return the rows of a frame that `column=value` selects (several values: `a,b`); all rows for None."""
     if only is None:
         return frame
     column, _, value = only.partition("=")
     if column not in frame:
         known = [name for name in frame if name not in ("id", "files", "target")]
-        mend = f"--set only=COLUMN=VALUE, of {', '.join(known)}" if known else "there is none, leave only out"
+        mend = f"give --set only=COLUMN=VALUE, COLUMN one of {', '.join(known)}" if known else "it has none, drop only"
         raise KitError(f"only = {only!r}: the data has no column {column!r}: {mend}")
     return frame[frame[column].astype(str).isin(value.split(","))]
 
 
 def read_table(path: Path, columns: tuple[str, ...], mend: str) -> pd.DataFrame:
-    """Read a csv of the raw data with every column as text; an absent file or column is a `KitError`."""
+    """Read a csv of the raw data with every column as text; raise `KitError` if the file or a column is missing."""
     if not path.is_file():
         raise KitError(f"{path} is not there: {mend}")
     try:
@@ -143,8 +145,8 @@ def read_table(path: Path, columns: tuple[str, ...], mend: str) -> pd.DataFrame:
 
 
 def read_groups(path: Path) -> dict[str, str]:
-    """Groups of a csv whose first column is the id and whose last is the group."""
-    frame = read_table(path, (), "give a csv with an id and a group a row")
+    """Read the groups from a csv whose first column is the id and whose last is the group."""
+    frame = read_table(path, (), "give a csv with an id and a group per row")
     if len(frame.columns) < 2:
-        raise KitError(f"{path} has one column only: give a csv with an id and a group a row")
+        raise KitError(f"{path} has only one column: give a csv with an id and a group per row")
     return dict(zip(frame.iloc[:, 0], frame.iloc[:, -1], strict=True))

@@ -1,9 +1,10 @@
-"""Near-duplicates: photographs of one field that differ by light, noise or a few pixels, told by a perceptual hash.
+"""Near-duplicates: photographs of one field that differ in light, noise or by a few pixels, found by a perceptual hash.
 
-The hash (Zauner 2010, pHash) says of the 256 lowest frequencies of an image whether they are above their median. Two
-images are near-duplicates when at most a quarter of the bits differ. Of real cells and drawn ones, shifted by two per
-cent of their side, brightened and made noisy, at most a fifth did; of unrelated ones at least a third, and half on
-average with a standard deviation of 3.6 %, seven of which are a quarter: one chance in 10^12 a pair.
+The hash (Zauner 2010, pHash) says of each of an image's 256 lowest frequencies whether it is above their median. Two
+images are near-duplicates when at most a quarter of the bits differ. When real and drawn cells were shifted by two per
+cent of their side, brightened and made noisy, at most a fifth of the bits changed. Between unrelated images at least a
+third differed, and half on average with a standard deviation of 3.6 %: the threshold is seven deviations away, one
+chance in 10^12 per pair.
 """
 
 import hashlib
@@ -37,21 +38,21 @@ BLOCK = 2048
 
 
 def perceptual_hash(image: np.ndarray) -> np.ndarray:
-    """HxW uint8 -> 32 bytes: the 16x16 lowest frequencies of its cosine transform at 64x64 against their median."""
+    """Hash HxW uint8 to 32 bytes: the 16x16 lowest frequencies of its 64x64 cosine transform against their median."""
     small = resize(image[..., None], SIDE)[..., 0].astype(np.float32)
     low = cv2.dct(small)[:LOW, :LOW].reshape(-1)
     return np.packbits(low > np.median(low))
 
 
 def hashes(dataset: DatasetSpec, root: Path, files: ExtensionArray, cache: Path, console: Console) -> np.ndarray:
-    """The hash of each sample, n x 32 bytes, by threads; kept in `cache` for as long as the files stay as they are.
+    """Hash each sample, n x 32 bytes, in threads; keep the hashes in `cache` until a file changes.
 
     Args:
-        dataset: whose `likeness` (or else the picture in grey) is hashed.
-        root: to which names of files are relative.
-        files: of each sample.
-        cache: a file without ending; `.npy` is added.
-        console: for progress.
+        dataset: its `likeness` (or else its picture in grey) is hashed.
+        root: the folder that the file names are relative to.
+        files: the file names of each sample.
+        cache: a path without suffix; a key of the files and `.npy` are added.
+        console: shows the progress.
     """
     state = _state(dataset, root, files)
     path = cache.with_name(f"{cache.name}-{state}.npy")
@@ -65,7 +66,7 @@ def hashes(dataset: DatasetSpec, root: Path, files: ExtensionArray, cache: Path,
 
     with ThreadPoolExecutor(cores()) as pool, console.progress("looking for near-duplicates", len(files)) as bar:
         rows = iter(range(len(files)))
-        # In portions, so that Ctrl-C and an error need not wait for all of them.
+        # In portions, so that Ctrl-C or an error need not wait for all of them.
         while portion := list(islice(rows, 512)):
             list(pool.map(work, portion))
             bar.advance(len(portion))
@@ -84,7 +85,7 @@ def _grey(dataset: DatasetSpec, files: tuple[Path, ...]) -> np.ndarray:
 
 
 def _state(dataset: DatasetSpec, root: Path, files: ExtensionArray) -> str:
-    """Tells a set of files: by dataset, and by name, length and time of change of each sample's files."""
+    """Return a key for a set of files: of the dataset, and of each file's name, size and modification time."""
     digest = hashlib.sha256(f"{FORMAT} {dataset.name}".encode())
     for row in files:
         for name in row:
@@ -94,11 +95,11 @@ def _state(dataset: DatasetSpec, root: Path, files: ExtensionArray) -> str:
 
 
 def near_pairs(hashed: np.ndarray, console: Console) -> np.ndarray:
-    """The pairs of rows whose hashes differ in at most `NEAR` bits, mx2, each once, the smaller row first.
+    """Return the pairs of rows whose hashes differ in at most `NEAR` bits, mx2, each once, the smaller row first.
 
-    Of several rows of one hash the first stands for the others, to which it is paired: a thousand black images are a
-    thousand pairs and not a million, and who is near whom still follows. The others are all compared, as products of
-    bits written as 1 and -1: 31,072 rows are half a billion pairs and take some seconds.
+    Of several rows with the same hash, the first is paired with the others and stands for them: a thousand black images
+    are a thousand pairs, not a million, and who is near whom still follows. Different hashes are all compared, as
+    products of bits written as 1 and -1: 31,072 rows are half a billion pairs and take some seconds.
     """
     unique, first, number = np.unique(hashed, axis=0, return_index=True, return_inverse=True)
     equal = np.column_stack([first[number.reshape(-1)], np.arange(len(hashed))])
@@ -108,7 +109,7 @@ def near_pairs(hashed: np.ndarray, console: Console) -> np.ndarray:
         for low in starts:
             own = _signs(unique[low : low + BLOCK])
             for high in starts[low // BLOCK :]:
-                alike = own @ _signs(unique[high : high + BLOCK]).T  # bits that agree, less those that differ
+                alike = own @ _signs(unique[high : high + BLOCK]).T  # bits that agree minus bits that differ
                 a, b = np.nonzero(alike >= BITS - 2 * NEAR)
                 pairs = np.column_stack([low + a, high + b])
                 found.append(np.sort(first[pairs[pairs[:, 0] < pairs[:, 1]]], axis=1))
@@ -121,13 +122,13 @@ def _signs(hashed: np.ndarray) -> np.ndarray:
 
 
 def training_hashes(store: Store, index: Index, console: Console) -> np.ndarray:
-    """The hash of each row of the training part, n x 32 bytes."""
+    """Return the hash of each training row, n x 32 bytes."""
     cache = store.own / f"likeness-{store.dataset.name}-train"
     return hashes(store.dataset, index.root, index.train["files"].array, cache, console)
 
 
 def clusters(count: int, *pairs: np.ndarray) -> np.ndarray:
-    """A number a row for `count` rows; rows that a chain of pairs (mx2) connects have the same."""
+    """Return a cluster number for each of `count` rows; rows that a chain of pairs (mx2) connects share one."""
     edges = np.concatenate(pairs)
     graph = coo_array((np.ones(len(edges), bool), (edges[:, 0], edges[:, 1])), shape=(count, count))
     number: np.ndarray = connected_components(graph, directed=False)[1]
@@ -135,7 +136,7 @@ def clusters(count: int, *pairs: np.ndarray) -> np.ndarray:
 
 
 def with_near_duplicates(store: Store, index: Index, console: Console) -> Index:
-    """The same index with near-duplicates in one group, joined with the groups that it has."""
+    """Return the index with near-duplicates in one group, merged with the groups it has."""
     frame = index.train
     columns = [frame[name] for name in ("id", "group") if name in frame]
     pairs = [near_pairs(training_hashes(store, index, console), console), *(_alike(column) for column in columns)]
@@ -144,14 +145,14 @@ def with_near_duplicates(store: Store, index: Index, console: Console) -> Index:
     grouped = size[cluster] > 1
     if "group" in frame:
         grouped |= frame["group"].notna().to_numpy()
-    # A cluster goes by the id of its first row.
+    # A cluster is named after the id of its first row.
     names = np.where(grouped, frame["id"].to_numpy(object)[first[cluster]], None)
     grouped_by = f"{index.grouped_by} and {GROUPED_BY}" if index.grouped_by else GROUPED_BY
     return replace(index, train=frame.assign(group=pd.Series(names, frame.index, dtype=object)), grouped_by=grouped_by)
 
 
 def _alike(column: pd.Series) -> np.ndarray:
-    """Pairs of rows of equal value, each with the first of them; missing values are alone."""
+    """Pair each row with the first row of the same value; leave out missing values."""
     known = np.flatnonzero(column.notna())
     _, first, number = np.unique(pd.factorize(column.iloc[known])[0], return_index=True, return_inverse=True)
     return np.column_stack([known[first[number]], known])

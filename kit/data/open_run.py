@@ -14,14 +14,14 @@ from kit.run import Run
 
 
 class OpenRun:
-    """A run with its store, index, folds and metric, each read when it is first asked for.
+    """A run with its store, index, folds and metric, each read on first use.
 
     Args:
-        registry: where competition, dataset, metric and network are found.
+        registry: where to find competition, dataset, metric and network.
         run: the run.
 
     Raises:
-        KitError: data of another origin, or of other classes, than the run was trained on.
+        KitError: the origin or the classes of the data are not those the run was trained on.
     """
 
     def __init__(self, registry: Registry, run: Run) -> None:
@@ -30,7 +30,7 @@ class OpenRun:
         if self.store.origin != run.record["origin"]:
             raise KitError(
                 f"run {run.id} was trained on data of origin {run.record['origin']}, {self.store.root} now holds "
-                f"{self.store.origin or 'nothing'}: bring that data back or start a new run"
+                f"{self.store.origin or 'nothing'}: restore the former data or start a new run"
             )
 
     @property
@@ -40,7 +40,7 @@ class OpenRun:
 
     @cached_property
     def index(self) -> Index:
-        """The data's index, with the metadata that the configuration gives to the network."""
+        """The data's index, with the metadata that the configuration feeds to the network."""
         index = self.store.index().with_metadata(self.config.metadata)
         if list(index.classes) != self.run.record["classes"]:
             raise KitError(f"the data's classes are not those of run {self.run.id}: train again on this data")
@@ -62,6 +62,6 @@ class OpenRun:
         return self.registry.submissions.get(self.competition.submission)
 
     def score(self, target: np.ndarray, prediction: np.ndarray) -> float:
-        """The competition's metric of targets (as `Index.targets` gives them) and probabilities nxK."""
+        """Return the competition's metric of targets (as `Index.targets` returns them) and probabilities nxK."""
         task = self.index.task
         return self.metric.compute(task.flat(target), task.flat(prediction))

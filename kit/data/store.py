@@ -1,4 +1,4 @@
-"""A competition's data on this disk: the folder, what it came from, its index."""
+"""A competition's data on disk: its folder, its origin, its index."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ Origin = Literal["miniature", "archive", "kaggle"]
 
 
 def data_state(root: Path) -> str:
-    """What is in a competition's folder: absent, incomplete (an arrival was interrupted), or the data's origin."""
+    """Return the state of a competition's folder: absent, incomplete (arrival interrupted), or the data's origin."""
     note = _read_note(root)
     if not note:
         return "absent"
@@ -27,7 +27,7 @@ def data_state(root: Path) -> str:
 
 @dataclass(frozen=True)
 class Store:
-    """The data of one competition. `own` in its folder is kit's; the rest is as Kaggle laid it out."""
+    """The data of one competition. `own` in its folder is kit's; the rest is laid out as Kaggle does it."""
 
     competition: Competition
     dataset: DatasetSpec
@@ -35,29 +35,29 @@ class Store:
 
     @classmethod
     def of(cls, registry: Registry, name: str, dataset: str | None = None) -> "Store":
-        """The store of a competition by any of its names; `dataset` reads the same folder in another way."""
+        """Return the store of a competition by any of its names; `dataset` reads the same folder in another way."""
         competition = registry.competitions.get(name)
         spec = registry.datasets.get(dataset or competition.dataset)
         return cls(competition, spec, data_dir(competition.slug))
 
     @property
     def own(self) -> Path:
-        """The folder of what kit itself keeps beside the data."""
+        """The folder for what kit itself keeps beside the data."""
         return self.root / OWN
 
     @property
     def note(self) -> dict[str, str]:
-        """What is there or arriving, with `origin`, `source` (for people) and `digest`; empty when there is nothing."""
+        """What has arrived or is arriving: `origin`, `source` (for people) and `digest`; empty without data."""
         return _read_note(self.root)
 
     @property
     def is_whole(self) -> bool:
-        """Whether data has arrived and nothing of it is missing as far as kit knows."""
+        """Whether data has arrived and, as far as kit knows, is complete."""
         return _origin_file(self.root).is_file()
 
     @property
     def origin(self) -> Origin | None:
-        """What the data came from; None where none has arrived whole."""
+        """Where the data came from; None unless it has arrived completely."""
         return cast(Origin, self.note["origin"]) if self.is_whole else None
 
     @property
@@ -66,23 +66,23 @@ class Store:
         return self.origin == "miniature"
 
     def files(self) -> list[str]:
-        """The files that kit put there, relative to the folder."""
+        """Return the files that kit put there, relative to the folder."""
         path = self.own / "files.txt"
         return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
 
     def set_origin(self, origin: Origin, source: str, digest: str = "") -> None:
-        """Record that the data is whole and what it came from; `digest` tells it from other data of that origin."""
+        """Record that the data is complete and where it came from; `digest` tells it from other data of that origin."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         note = {"origin": origin, "source": source, "digest": digest, "at": now}
         write_json(_origin_file(self.root), note)
         (self.own / "unfinished.json").unlink(missing_ok=True)
 
     def index(self) -> "Index":
-        """Read the index; data that is not there is a `KitError` with the command that brings it."""
+        """Read the index; without data, raise a `KitError` with the command that downloads it."""
         if self.origin is None:
             name = self.competition.name
             raise KitError(
-                f"no data of {name} in {self.root}: kit download {name} --from ARCHIVE.zip, "
+                f"no data for {name} in {self.root}: kit download {name} --from ARCHIVE.zip, "
                 f"or kit download {name} --miniature for the synthetic miniature"
             )
         index = self.dataset.index(self.root)
@@ -90,7 +90,7 @@ class Store:
         return index
 
     def _check(self, index: "Index") -> None:
-        """Hold the index against the competition, whose facts are known without any data."""
+        """Check the index against the competition, whose facts are known without any data."""
         facts, name = self.competition, self.dataset.name
         if index.task.name != facts.task:
             raise KitError(
@@ -111,6 +111,6 @@ def _read_note(root: Path) -> dict[str, str]:
     for path in (_origin_file(root), root / OWN / "unfinished.json"):
         if path.is_file():
             note: dict[str, str] = {"digest": "", **read_json(path)}
-            # What kit called the miniature before its format 2.
+            # Before format 2, kit called the miniature a sample.
             return note | ({"origin": "miniature"} if note["origin"] == "sample" else {})
     return {}

@@ -1,6 +1,6 @@
-"""Full decoding of image files, in processes that import nothing heavy.
+"""Decode image files in full, in processes that import nothing heavy.
 
-It stands apart from `kit.data.check` because worker processes import it: Pillow alone, no pandas, no torch.
+This module is separate from `kit.data.check` because worker processes import it: Pillow alone, no pandas, no torch.
 """
 
 import hashlib
@@ -18,16 +18,16 @@ from typing import NamedTuple
 
 from kit.errors import DISK, KitError
 
-CHUNK = 64  # samples a task: some 10 ms of work against 0.2 ms of overhead
+CHUNK = 64  # samples per task: some 10 ms of work against 0.2 ms of overhead
 
 
 class Decoded(NamedTuple):
-    """What came of one sample's files.
+    """The outcome of decoding one sample's files.
 
     Args:
-        digest: of the decoded pixels of all its files; empty where one failed.
-        kinds: of each file `width x height mode`, e.g. `96x96 RGB`; empty where it failed.
-        error: the first file that failed and why; empty where none did.
+        digest: of the decoded pixels of all its files; empty if one failed.
+        kinds: `width x height mode` of each file, e.g. `96x96 RGB`; empty where it failed.
+        error: the first file that failed and why; empty if none did.
     """
 
     digest: bytes
@@ -44,14 +44,14 @@ def decode(root: str, files: tuple[str, ...]) -> Decoded:
     errors: list[str] = []
     for name in files:
         try:
-            # From memory, because Pillow maps a plain file and would not notice that its end is missing.
+            # From memory, because Pillow maps a plain file and would not notice a missing end.
             with open(os.path.join(root, name), "rb") as file, Image.open(io.BytesIO(file.read())) as image:
                 image.load()
                 kinds.append(f"{image.width}x{image.height} {image.mode}")
                 digest.update(kinds[-1].encode() + image.tobytes())
         except UnidentifiedImageError:
             kinds.append("")
-            errors.append(f"{name}: no image, or its head is damaged")
+            errors.append(f"{name}: not an image, or its header is damaged")
         except Exception as error:  # a damaged file can raise anything in Pillow's parsers
             kinds.append("")
             errors.append(f"{name}: {' '.join(str(error).split()) or type(error).__name__}")
@@ -61,14 +61,14 @@ def decode(root: str, files: tuple[str, ...]) -> Decoded:
 def decode_all(root: str, samples: Iterable[tuple[str, ...]], processes: int | None = None) -> Iterator[Decoded]:
     """Decode many samples, in their order, on all cores (or `processes` of them).
 
-    Memory is bounded: a few chunks for each process are under way at a time. A process that dies is a `KitError`.
+    Memory is bounded: only a few chunks per process are in flight at a time. A process that dies raises a `KitError`.
     """
     processes = processes or cores()
     samples = iter(samples)
     chunks = iter(lambda: list(islice(samples, CHUNK)), [])
     first = list(islice(chunks, 2))
     if len(first) < 2 or processes == 1:
-        # Starting processes takes longer than this.
+        # Starting processes would take longer.
         for chunk in chain(first, chunks):
             yield from _decode_chunk(root, chunk)
         return
@@ -81,19 +81,19 @@ def decode_all(root: str, samples: Iterable[tuple[str, ...]], processes: int | N
             yield from waiting.popleft().result()
             waiting.extend(pool.submit(_decode_chunk, root, chunk) for chunk in islice(source, 1))
     except BrokenProcessPool:
-        raise KitError("a decoding process was killed (is memory short?): free some and run again", DISK) from None
+        raise KitError("a decoding process was killed (out of memory?): free some and run again", DISK) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def cores() -> int:
-    """Number of processor cores that this process may use."""
+    """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _decode_chunk(root: str, chunk: list[tuple[str, ...]]) -> list[Decoded]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about metadata; what concerns pixels raises
+        warnings.simplefilter("ignore")  # they concern metadata; pixel errors raise
         return [decode(root, files) for files in chunk]
 
 

@@ -1,1 +1,1 @@
-"""How probabilities become answers: thresholds, class weights, and what tunes them."""
+"""How probabilities become predicted classes: thresholds, class weights, and their tuning."""

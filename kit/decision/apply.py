@@ -1,4 +1,4 @@
-"""The decision rule that `kit thresholds` has left with a run, read and applied."""
+"""Read and apply the decision rule that `kit thresholds` saved with a run."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ KINDS: dict[str, type[Thresholds] | type[ClassWeights]] = {"thresholds": Thresho
 
 
 def rule_of(run: Run, fold: int | None = None) -> DecisionRule | None:
-    """The rule of a run, or the one made without a fold; None where there is none."""
+    """Return the rule of a run, or the one tuned without a fold; None if the run has none."""
     if not run.record.get("decision"):
         return None
     document = read_json(run.reading(FILE))
@@ -25,16 +25,16 @@ def rule_of(run: Run, fold: int | None = None) -> DecisionRule | None:
 
 
 def with_rule(run: Run, predictions: Predictions) -> Predictions:
-    """Predictions as a run's rule decides them, where it has one: with its thresholds, or weighted by class."""
+    """Apply a run's rule to predictions, if it has one: set its thresholds, or weight the classes."""
     rule = rule_of(run)
     return predictions if rule is None else rule.applied(predictions)
 
 
 def predict_fold(run: Run, task: Task, fold: int, values: np.ndarray, threshold: float | None = None) -> np.ndarray:
-    """The predicted classes of one fold's rows, from their probabilities nxK, in the form of the task.
+    """Predict the classes of one fold's rows from their probabilities nxK, in the form of the task.
 
-    By the run's rule that has not seen the fold; where there is none, or a `threshold` is given instead, by the largest
-    probability or from the threshold (0.5) on.
+    Use the run's rule that has not seen the fold; without a rule, or with a `threshold`, the task's own decision: the
+    largest probability, or every class from the threshold (0.5 by default) on.
     """
     rule = rule_of(run, fold) if threshold is None else None
     return rule.predicted(values) if rule else task.predicted(values, HALF if threshold is None else threshold)

@@ -1,8 +1,8 @@
-"""What a decision rule is: how probabilities become predicted classes, tuned on out-of-fold predictions.
+"""Decision rules: how probabilities become predicted classes, tuned on out-of-fold predictions.
 
-A rule flatters on the rows that chose it: of the best entries of the protein competition several scored lower with such
-thresholds. So each method of tuning is also *estimated*: its rule is made on all folds but one and judged on that
-fold, in turn (nested), whatever it chooses inside included.
+A rule scores too well on the rows it was tuned on: several of the best entries of the protein competition scored lower
+with such thresholds. So each tuning method is also *estimated*: its rule is tuned on all folds but one and scored on
+that fold, in turn (nested), including every choice that the method makes inside.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,31 +22,31 @@ class DecisionRule(Protocol):
 
     @property
     def method(self) -> str:
-        """By which method it was tuned."""
+        """The name of the method that tuned it."""
 
     def predicted(self, values: np.ndarray) -> np.ndarray:
-        """Probabilities nxK -> predicted classes, in the form of the task (`kit.task`)."""
+        """Predict classes from probabilities nxK, in the form of the task (`kit.task`)."""
 
     def applied(self, predictions: Predictions) -> Predictions:
-        """Predictions from which `SubmissionSpec.write` makes what the rule predicts."""
+        """Return predictions from which `SubmissionSpec.write` writes what the rule predicts."""
 
     def thresholds_for(self, values: np.ndarray) -> np.ndarray | None:
-        """From which probability on each class is predicted, K; None where the largest one decides."""
+        """Return the threshold of each class, K; None if the largest probability decides."""
 
     def document(self) -> dict[str, Any]:
-        """The rule as JSON."""
+        """Return the rule as JSON."""
 
 
 @dataclass(frozen=True)
 class TunedRule:
-    """What one method gives.
+    """The result of one tuning method.
 
     Args:
-        rule: made on all rows.
-        fitted: the metric of that rule on the same rows; flatters.
+        rule: tuned on all rows.
+        fitted: the metric of that rule on the same rows; optimistic.
         estimate: the metric of `predicted`.
-        fold_rules: for each fold the rule that was made without it.
-        predicted: of all rows, each by the rule of its fold.
+        fold_rules: for each fold, the rule tuned without it.
+        predicted: the classes of all rows, each by the rule of its fold.
     """
 
     rule: DecisionRule
@@ -59,13 +59,13 @@ class TunedRule:
 def cross_fit(
     fit: Callable[[frozenset[int]], DecisionRule], values: np.ndarray, folds: np.ndarray, score: Score
 ) -> TunedRule:
-    """Make a rule on all rows, and for each fold one on the others, by which its rows are predicted.
+    """Tune a rule on all rows, and for each fold one on the other folds, which predicts its rows.
 
     Args:
-        fit: folds -> the rule that their rows give.
+        fit: folds -> the rule tuned on their rows.
         values: nxK probabilities.
-        folds: n, the fold of each row; two folds at least.
-        score: of predicted classes.
+        folds: n, the fold of each row; at least two folds.
+        score: the metric of predicted classes.
     """
     names = np.unique(folds).tolist()
     rule = fit(frozenset(names))
@@ -79,14 +79,14 @@ def cross_fit(
 
 
 def nesting_folds(folds: np.ndarray, groups: np.ndarray, seed: int = 0) -> np.ndarray:
-    """On what a rule is estimated, n: the folds, or five random parts of whole groups where there is a single fold."""
+    """Return the folds for nested estimates, n: the given ones, or five random ones of whole groups if there is one."""
     if len(np.unique(folds)) > 1:
         return folds
-    known, number = np.unique(groups, return_inverse=True)
-    return np.random.default_rng(seed).permutation(np.arange(len(known)) % 5)[number]
+    unique, codes = np.unique(groups, return_inverse=True)
+    return np.random.default_rng(seed).permutation(np.arange(len(unique)) % 5)[codes]
 
 
 def best_method(tuned: Mapping[str, TunedRule], higher_is_better: bool = True) -> str:
-    """The method of the best nested estimate, the simplest (first) of equals."""
+    """Return the method with the best nested estimate, the first (simplest) of equals."""
     sign = 1 if higher_is_better else -1
     return max(tuned, key=lambda method: sign * tuned[method].estimate)

@@ -1,4 +1,4 @@
-"""Thresholds of a multi-label task: from which probability on each class is predicted."""
+"""Thresholds of a multi-label task: a class is predicted from its threshold on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,12 +13,12 @@ from kit.scoring.predictions import Predictions, at_thresholds
 
 METHODS = {
     "half": "0.5 for every class",
-    "one": "one threshold for every class, by F1",
-    "per-class": "a threshold for each class by F1, drawn towards the one threshold",
-    "share": "a threshold for each class that gives it as often as the labels have it",
+    "one": "one threshold for all classes, by F1",
+    "per-class": "a threshold per class by F1, shrunk towards the one for all",
+    "share": "a threshold per class that predicts it as often as the labels have it",
 }
 KNOBS = ("strength",)
-# How many positives weigh as much as the one threshold: 0 is free, infinity the one threshold itself.
+# The number of positives that weighs as much as the one threshold: 0 does not shrink, infinity is that threshold.
 STRENGTHS = (0.0, 3.0, 10.0, 30.0, 100.0, 300.0, np.inf)
 EDGE = 1e-6
 
@@ -29,9 +29,9 @@ class Thresholds:
 
     Args:
         method: a name of `METHODS`.
-        thresholds: K, of `half`, `one` and `per-class`: a class is predicted from its threshold on.
-        shares: K, of `share`: the share of rows that get the class, whatever rows these are.
-        strength: of `per-class`: a class of that many positives keeps half of its own threshold.
+        thresholds: K, for `half`, `one` and `per-class`: a class is predicted from its threshold on.
+        shares: K, for `share`: the share of rows predicted as the class, whatever rows these are.
+        strength: for `per-class`: a class with that many positives keeps half of its own threshold.
     """
 
     method: str
@@ -40,26 +40,26 @@ class Thresholds:
     strength: float | None = None
 
     def thresholds_for(self, values: np.ndarray) -> np.ndarray:
-        """The K thresholds for these probabilities, nxK."""
+        """Return the K thresholds for these probabilities, nxK."""
         if self.method != "share":
             return np.asarray(self.thresholds)
         ranked = -np.sort(-values.astype(np.float64), axis=0)
-        # One row more, at 0, and one above all, so that a threshold lies between two rows for every count.
+        # One row above all and one at 0, so that for every count a threshold lies between two rows.
         ranked = np.vstack([np.full((1, values.shape[1]), 2.0), ranked, np.zeros((1, values.shape[1]))])
         counts = np.rint(np.asarray(self.shares) * len(values)).astype(int)
         columns = np.arange(values.shape[1])
         return (ranked[counts, columns] + ranked[counts + 1, columns]) / 2
 
     def predicted(self, values: np.ndarray) -> np.ndarray:
-        """Probabilities nxK -> nxK of truth values."""
+        """Predict classes from probabilities nxK: nxK booleans."""
         return at_thresholds(values, self.thresholds_for(values))
 
     def applied(self, predictions: Predictions) -> Predictions:
-        """Predictions with the thresholds of this rule."""
+        """Return the predictions with the thresholds of this rule."""
         return replace(predictions, thresholds=self.thresholds_for(predictions.values))
 
     def document(self) -> dict[str, Any]:
-        """The rule as JSON."""
+        """Return the rule as JSON."""
         return {
             "kind": "thresholds",
             "method": self.method,
@@ -70,7 +70,7 @@ class Thresholds:
 
     @classmethod
     def of_document(cls, document: dict[str, Any]) -> "Thresholds":
-        """Read what `document` gave."""
+        """Read what `document` returned."""
         return cls(document["method"], tuple(document["thresholds"]), tuple(document["shares"]), document["strength"])
 
 
@@ -82,29 +82,29 @@ def tune(
     Args:
         target: nxK of 0 and 1.
         values: nxK probabilities.
-        folds: n, the fold of each row; two folds at least.
-        score: of predicted classes, by which methods are compared.
-        beta: weight of recall in the F-beta by which thresholds are searched.
+        folds: n, the fold of each row; at least two folds.
+        score: the metric of predicted classes, which compares the methods.
+        beta: weight of recall in the F-beta that the thresholds maximise.
     """
     rows = _Rows(target > 0, values, folds, beta)
     return {method: cross_fit(partial(_fit, method, rows), values, folds, score) for method in METHODS}
 
 
 def nested(method: str, target: np.ndarray, values: np.ndarray, folds: np.ndarray, beta: float = 1.0) -> np.ndarray:
-    """The predicted classes of each row, nxK, by the thresholds that one method finds on the other folds."""
+    """Predict the classes of each row, nxK, by the thresholds that one method finds on the other folds."""
     rows = _Rows(target > 0, values, folds, beta)
     return cross_fit(partial(_fit, method, rows), values, folds, lambda predicted: 0.0).predicted
 
 
 def nested_f1(target: np.ndarray, values: np.ndarray, folds: np.ndarray, method: str) -> float:
-    """The nested estimate of macro F1 by one method alone."""
+    """Return the nested estimate of macro F1 for one method."""
     return macro_f1(target > 0, nested(method, target, values, folds))
 
 
 def by_class(
     classes: Sequence[str], target: np.ndarray, values: np.ndarray, tuned: dict[str, TunedRule], best: TunedRule
 ) -> list[dict[str, Any]]:
-    """A row per class: its threshold, and F1 with and without the rule."""
+    """Return one row per class: its threshold, and F1 with and without the rule."""
     thresholds = np.asarray(best.rule.thresholds_for(values))
     hot = target > 0
     before, after = f1_by_class(hot, tuned["half"].predicted), f1_by_class(hot, best.predicted)
@@ -124,21 +124,20 @@ def by_class(
 
 
 def _fit(method: str, rows: "_Rows", chosen: frozenset[int]) -> Thresholds:
-    """The rule that some folds of the rows give."""
+    """Tune the rule of one method on some folds of the rows."""
     classes = rows.target.shape[1]
     if method == "half":
         return Thresholds(method, (0.5,) * classes)
     if method == "share":
-        seen = rows.of(chosen)
-        return Thresholds(method, shares=tuple((rows.positives(chosen) / seen).tolist()))
+        return Thresholds(method, shares=tuple((rows.positives(chosen) / rows.total(chosen)).tolist()))
     if method == "one":
         return Thresholds(method, (rows.thresholds(chosen)[1],) * classes)
     strength = _strength(rows, chosen)
-    return Thresholds(method, tuple(_drawn(rows, chosen, strength).tolist()), strength=strength)
+    return Thresholds(method, tuple(_shrunk(rows, chosen, strength).tolist()), strength=strength)
 
 
-def _drawn(rows: "_Rows", chosen: frozenset[int], strength: float) -> np.ndarray:
-    """Each class's own best threshold, drawn towards the one for all by logits: the more, the fewer positives."""
+def _shrunk(rows: "_Rows", chosen: frozenset[int], strength: float) -> np.ndarray:
+    """Shrink each class's best threshold, as a logit, towards the one for all: the fewer positives, the more."""
     positives = rows.positives(chosen)
     own_share = np.where(positives > 0, positives / np.maximum(positives + strength, 1), 0)
     own, one = (_logit(np.asarray(thresholds)) for thresholds in rows.thresholds(chosen))
@@ -146,14 +145,14 @@ def _drawn(rows: "_Rows", chosen: frozenset[int], strength: float) -> np.ndarray
 
 
 def _strength(rows: "_Rows", chosen: frozenset[int]) -> float:
-    """The strength of `STRENGTHS` that does best on folds that the thresholds have not seen; of equals the stronger."""
+    """Return the best of `STRENGTHS` on folds that the thresholds have not seen; of equals the strongest."""
     if len(chosen) < 2:
         return 100.0
     scores = []
     for strength in STRENGTHS:
-        counts = [rows.counts(fold, _drawn(rows, chosen - {fold}, strength)) for fold in chosen]
-        hits, given, positives = np.sum(counts, axis=0)
-        scores.append(rows.f_beta(hits, given, positives).mean())
+        counts = [rows.counts(fold, _shrunk(rows, chosen - {fold}, strength)) for fold in chosen]
+        hits, predicted, positives = np.sum(counts, axis=0)
+        scores.append(rows.f_beta(hits, predicted, positives).mean())
     best = max(scores)
     return max(strength for strength, score in zip(STRENGTHS, scores, strict=True) if score == best)
 
@@ -164,9 +163,9 @@ def _logit(thresholds: np.ndarray) -> np.ndarray:
 
 
 class _Rows:
-    """Targets, probabilities and folds, sorted once: F1 of every threshold of every class over any of the folds.
+    """Targets, probabilities and folds, sorted once: F1 at every threshold of every class over any of the folds.
 
-    A threshold is named by the row behind which it lies, class by class in falling order of the probability.
+    A threshold is named by the row that it follows, class by class in falling order of probability.
     """
 
     def __init__(self, target: np.ndarray, values: np.ndarray, folds: np.ndarray, beta: float = 1.0) -> None:
@@ -175,65 +174,68 @@ class _Rows:
         self.ranked = np.take_along_axis(values, order, 0)
         names: list[int] = np.unique(folds).tolist()
         hit, fold = np.take_along_axis(target, order, 0), folds[order]
-        # Of each fold the true and the given answers above every threshold, nxK.
+        # Per fold, the true positives and all predicted above every threshold, nxK.
         self.hits = {f: np.cumsum(hit & (fold == f), 0, dtype=np.int32) for f in names}
-        self.given = {f: np.cumsum(fold == f, 0, dtype=np.int32) for f in names}
+        self.predicted = {f: np.cumsum(fold == f, 0, dtype=np.int32) for f in names}
         self._found: dict[frozenset[int], tuple[np.ndarray, float]] = {}
-        # Between rows of one probability there is no threshold.
+        # No threshold separates rows of equal probability.
         self.real = np.vstack([self.ranked[:-1] > self.ranked[1:], np.ones((1, values.shape[1]), bool)])
 
-    def f_beta(self, hits: np.ndarray, given: np.ndarray, positives: np.ndarray) -> np.ndarray:
-        """F-beta of counts; 0 where nothing is there and nothing is predicted."""
-        result: np.ndarray = (1 + self.weight) * hits / np.maximum(given + self.weight * positives, min(1, self.weight))
+    def f_beta(self, hits: np.ndarray, predicted: np.ndarray, positives: np.ndarray) -> np.ndarray:
+        """Return F-beta of counts; 0 where nothing is true and nothing predicted."""
+        below = np.maximum(predicted + self.weight * positives, min(1, self.weight))
+        result: np.ndarray = (1 + self.weight) * hits / below
         return result
 
-    def of(self, chosen: frozenset[int]) -> int:
-        """Number of rows."""
+    def total(self, chosen: frozenset[int]) -> int:
+        """Count the rows."""
         return int(np.isin(self.folds, list(chosen)).sum())
 
     def positives(self, chosen: frozenset[int]) -> np.ndarray:
-        """Rows of each class, K."""
+        """Count the rows of each class, K."""
         return np.sum([self.hits[fold][-1] for fold in chosen], axis=0)
 
     def counts(self, fold: int, thresholds: np.ndarray) -> np.ndarray:
-        """Of one fold, at these thresholds: true answers, given ones, positives; 3xK."""
+        """Count true positives, predicted and positives of one fold at these thresholds; 3xK."""
         own = self.folds == fold
-        given, target = self.values[own] >= thresholds, self.target[own]
-        return np.stack([(given & target).sum(0), given.sum(0), target.sum(0)])
+        predicted, target = self.values[own] >= thresholds, self.target[own]
+        return np.stack([(predicted & target).sum(0), predicted.sum(0), target.sum(0)])
 
     def thresholds(self, chosen: frozenset[int]) -> tuple[np.ndarray, float]:
-        """The threshold of each class at which its F1 is largest, K, and the one threshold at which macro F1 is.
+        """Return the threshold per class with the largest F1, K, and the one for all with the largest macro F1.
 
-        The one is looked for among all thresholds of all classes, each of which changes one class's F1.
+        The one for all is searched among all thresholds of all classes, each of which changes one class's F1.
         """
         if chosen not in self._found:
-            hits, given = (reduce(np.add, (counts[fold] for fold in chosen)) for counts in (self.hits, self.given))
-            f1 = self.f_beta(hits, given, hits[-1])
+            hits, predicted = (
+                reduce(np.add, (counts[fold] for fold in chosen)) for counts in (self.hits, self.predicted)
+            )
+            f1 = self.f_beta(hits, predicted, hits[-1])
             best = np.where(self.real, f1, -1).argmax(0)
-            own = [_middle(self.ranked[:, k], row, given[:, k]) for k, row in enumerate(best.tolist())]
+            own = [_middle(self.ranked[:, k], row, predicted[:, k]) for k, row in enumerate(best.tolist())]
             order, ranked = self._all
             macro = np.cumsum(np.diff(f1, axis=0, prepend=0).reshape(-1)[order])
             macro[:-1][ranked[:-1] == ranked[1:]] = -1
-            counted = np.cumsum(np.diff(given, axis=0, prepend=0).reshape(-1)[order])
+            counted = np.cumsum(np.diff(predicted, axis=0, prepend=0).reshape(-1)[order])
             self._found[chosen] = np.array(own), _middle(ranked, int(macro.argmax()), counted)
         return self._found[chosen]
 
     @cached_property
     def _all(self) -> tuple[np.ndarray, np.ndarray]:
-        """The order of all thresholds of all classes, and their probabilities in it."""
+        """Sort all thresholds of all classes: their order, and their probabilities in it."""
         flat = self.ranked.reshape(-1)
         order = np.argsort(-flat, kind="stable")
         return order, flat[order]
 
 
-def _middle(ranked: np.ndarray, row: int, given: np.ndarray) -> float:
-    """The middle between a row and the next lower one that counts; 0 follows the last.
+def _middle(ranked: np.ndarray, row: int, counted: np.ndarray) -> float:
+    """Return the midpoint between a row and the next lower one that counts; 0 follows the last.
 
     Args:
         ranked: probabilities in falling order, n.
-        row: behind which the threshold lies.
-        given: n, how many rows that count are at or above each one: others must not move the threshold.
+        row: the threshold follows it.
+        counted: n, how many of the rows that count are at or above each row: the others must not move the threshold.
     """
-    above = np.searchsorted(given, given[row])  # the lowest row that counts and is not below
-    below = np.searchsorted(given, given[row], side="right")
+    above = np.searchsorted(counted, counted[row])  # the lowest row that counts and is not below
+    below = np.searchsorted(counted, counted[row], side="right")
     return (float(ranked[above]) + (float(ranked[below]) if below < len(ranked) else 0)) / 2

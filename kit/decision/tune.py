@@ -1,4 +1,4 @@
-"""The decision rule of a run: tuned on its out-of-fold predictions by `kit thresholds`, and kept with it."""
+"""Tune the decision rule of a run on its out-of-fold predictions (`kit thresholds`) and save it with the run."""
 
 from typing import Any
 
@@ -16,22 +16,22 @@ from kit.scoring.interval import score_with_interval
 from kit.scoring.predictions import Predictions
 from kit.task import MULTICLASS, MULTILABEL, Task, task_of
 
-# What a metric's `decision` names, and the task that such a rule fits.
+# The `decision` of a metric -> the module that tunes such rules, and the task they fit.
 KINDS = {"thresholds": (thresholds, MULTILABEL), "weights": (weights, MULTICLASS)}
 METHODS = {**thresholds.METHODS, **weights.METHODS}
 
 
 def has_rule(task: Task | str, metric: MetricSpec) -> bool:
-    """Whether a metric chooses a decision rule, one that fits the task."""
+    """Return whether a metric asks for a decision rule that fits the task."""
     return metric.decision is not None and KINDS[metric.decision][1] == task_of(task)
 
 
 def tune_run(opened: OpenRun, method: str | None, console: Console) -> dict[str, Any]:
-    """Make the decision rule of a run and keep it there.
+    """Tune the decision rule of a run and save it there.
 
     Args:
         opened: a run with out-of-fold predictions.
-        method: a name of `METHODS`; None: that of the best nested estimate.
+        method: a name of `METHODS`; None: the one with the best nested estimate.
         console: for progress.
 
     Returns:
@@ -44,7 +44,7 @@ def tune_run(opened: OpenRun, method: str | None, console: Console) -> dict[str,
         )
     kind = KINDS[metric.decision][0]
     if method is not None and method not in kind.METHODS:
-        raise KitError(f"--method {method}: {name} takes one of its own: {nearest(method, list(kind.METHODS))}")
+        raise KitError(f"--method {method} does not fit {name}: {nearest(method, list(kind.METHODS))}")
     oof, index, folds = Predictions.load(run.reading("oof.npz")), opened.index, opened.folds
     target, task = index.targets_of(oof.ids), index.task
     fold, groups = folds.of_ids(oof.ids), folds.groups(index.rows_of_ids(oof.ids))
@@ -61,7 +61,7 @@ def tune_run(opened: OpenRun, method: str | None, console: Console) -> dict[str,
     estimate = score_with_interval(
         metric, task.flat(target), as_metric_takes(best.predicted), groups, folds.grouped_by, console
     )
-    # A fold's own rows are judged by the rule that has not seen them.
+    # A fold's own rows are predicted by the rule that has not seen them.
     by_fold = best.fold_rules if len(np.unique(fold)) > 1 else {}
     with run.writing(FILE) as path:
         rules = {each: rule.document() for each, rule in by_fold.items()}

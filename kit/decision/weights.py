@@ -1,9 +1,9 @@
-"""Class weights of a multiclass task: by what each class's probability is multiplied before the largest one decides.
+"""Class weights of a multiclass task: they multiply each class's probability before the largest one decides.
 
 The largest probability is the best choice for accuracy. For balanced accuracy it is the largest probability divided by
-the class's share in the data (Bayes' rule with equal costs a class); how far that is right depends on what training
-has balanced already, so how strongly shares divide is tuned on out-of-fold predictions, and each method is estimated
-on folds that it has not seen (`kit.decision.rule`).
+the class's share in the data (Bayes' rule with equal costs per class). How far that holds depends on what training has
+balanced already, so the power of the share is tuned on out-of-fold predictions, and each method is estimated on folds
+that it has not seen (`kit.decision.rule`).
 """
 
 from collections.abc import Sequence
@@ -19,24 +19,24 @@ from kit.scoring.predictions import Predictions
 
 METHODS = {
     "largest": "the largest probability as it is",
-    "prior": "probabilities divided by the share of each class",
+    "prior": "probabilities divided by the class's share",
     "power": "divided by a tuned power of that share",
-    "weights": "a weight a class, searched one after the other from there",
+    "weights": "a weight per class, searched one after the other from there",
 }
 KNOBS = ("power",)
 POWERS = np.linspace(0, 1.5, 31)
-ROUNDS = 5  # over all classes; it seldom takes more than three
-RATIO = 4.0  # how far a class's weight may go from where the search began, either way
+ROUNDS = 5  # over all classes; more than three are rarely needed
+RATIO = 4.0  # by which factor a class's weight may move from where the search began, up or down
 
 
 @dataclass(frozen=True)
 class ClassWeights:
-    """A decision rule: the class whose weighted probability is largest.
+    """A decision rule: predict the class with the largest weighted probability.
 
     Args:
         method: a name of `METHODS`.
         weights: K, above 0.
-        power: of the share by which probabilities are divided; None where none was tuned.
+        power: of the class's share that divides its probability; None if there is none.
     """
 
     method: str
@@ -44,35 +44,35 @@ class ClassWeights:
     power: float | None = None
 
     def weighted(self, values: np.ndarray) -> np.ndarray:
-        """Probabilities nxK times the weights, rows of sum 1 again."""
+        """Multiply probabilities nxK by the weights; rows sum to 1 again."""
         product = values.astype(np.float64) * np.asarray(self.weights)
         result: np.ndarray = product / np.maximum(product.sum(1, keepdims=True), 1e-30)
         return result
 
     def predicted(self, values: np.ndarray) -> np.ndarray:
-        """Probabilities nxK -> n class numbers."""
+        """Predict n class numbers from probabilities nxK."""
         predicted: np.ndarray = self.weighted(values).argmax(1)
         return predicted
 
     def applied(self, predictions: Predictions) -> Predictions:
-        """Predictions whose largest value is that of the predicted class."""
+        """Return predictions whose largest value is that of the predicted class."""
         return replace(predictions, values=self.weighted(predictions.values).astype(np.float32))
 
     def thresholds_for(self, values: np.ndarray) -> None:
-        """None: the largest weighted probability decides."""
+        """Return None: the largest weighted probability decides."""
 
     def document(self) -> dict[str, Any]:
-        """The rule as JSON."""
+        """Return the rule as JSON."""
         return {"kind": "weights", "method": self.method, "weights": list(self.weights), "power": self.power}
 
     @classmethod
     def of_document(cls, document: dict[str, Any]) -> "ClassWeights":
-        """Read what `document` gave."""
+        """Read what `document` returned."""
         return cls(document["method"], tuple(document["weights"]), document["power"])
 
 
 def fit(method: str, target: np.ndarray, values: np.ndarray) -> ClassWeights:
-    """The weights that some rows give for balanced accuracy.
+    """Tune the weights for balanced accuracy on some rows.
 
     Args:
         method: a name of `METHODS`.
@@ -82,7 +82,7 @@ def fit(method: str, target: np.ndarray, values: np.ndarray) -> ClassWeights:
     count = values.shape[1]
     if method == "largest":
         return ClassWeights(method, (1.0,) * count)
-    # A class that does not occur counts as one row: its weight must stay finite.
+    # A class without rows counts as one row, so that its weight stays finite.
     share = np.maximum(np.bincount(target, minlength=count), 1) / len(target)
     if method == "prior":
         return ClassWeights(method, tuple((1 / share).tolist()), 1.0)
@@ -94,22 +94,22 @@ def fit(method: str, target: np.ndarray, values: np.ndarray) -> ClassWeights:
 
 
 def _power(target: np.ndarray, values: np.ndarray, share: np.ndarray) -> float:
-    """The power of `POWERS` of the best balanced accuracy; of a stretch of equals the middle."""
+    """Return the power of `POWERS` with the best balanced accuracy, the middle one of a stretch of equals."""
     scores = np.array([mean_recall(target, (values * share**-power).argmax(1)) for power in POWERS])
-    # Over neighbours too: one lucky power among poor ones is luck.
+    # Smooth over neighbours: one good power among poor ones is luck.
     smooth = np.convolve(np.pad(scores, 2, mode="edge"), np.ones(5) / 5, mode="valid")
     best = np.flatnonzero(smooth >= smooth.max() - 1e-12)
     return float(POWERS[best[len(best) // 2]])
 
 
 def _searched(target: np.ndarray, values: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Coordinate ascent: each class's weight in turn is put where balanced accuracy is largest, all others fixed.
+    """Search by coordinate ascent: set each class's weight in turn where balanced accuracy is largest, others fixed.
 
-    Of one class all weights that change an answer are tried: row i turns to class k from the weight
+    For one class, try all weights that change a prediction: row i turns to class k from the weight
     max_{j != k} w_j p_ij / p_ik on.
     """
     total = np.bincount(target, minlength=values.shape[1])
-    worth = np.where(total > 0, 1 / np.maximum(total, 1), 0.0)  # of a right answer, by class
+    worth = np.where(total > 0, 1 / np.maximum(total, 1), 0.0)  # of a correct prediction, per class
     weights = start.copy()
     for _ in range(ROUNDS):
         before = weights.copy()
@@ -130,7 +130,7 @@ def _best_weight(
     gain = np.where(target == k, worth[k], 0.0) - np.where(rival == target, worth[target], 0.0)
     order = np.argsort(turns, kind="stable")
     turns, score = turns[order], np.cumsum(gain[order])
-    # Between row i and i + 1 all rows up to i are class k's; before the first one none is.
+    # Between rows i and i + 1, all rows up to i are predicted as class k; before the first row, none is.
     edges = np.concatenate([[turns[0] / 2], np.sqrt(turns[:-1] * turns[1:]), [turns[-1] * 2]])
     scores = np.concatenate([[0.0], score])
     apart = np.concatenate([[True], turns[1:] > turns[:-1], [True]])
@@ -138,7 +138,7 @@ def _best_weight(
     if not inside.any():
         return float(weights[k])
     best = scores[inside].max()
-    # Of equals the one next to where it is: the search ends when nothing is gained.
+    # Of equals take the one nearest to the current weight: the search ends when nothing is gained.
     edge = edges[inside & (scores >= best - 1e-12)]
     now = scores[np.searchsorted(turns, weights[k], side="right")]
     if now >= best - 1e-12:
@@ -154,9 +154,9 @@ def tune(
     Args:
         target: n class numbers.
         values: nxK probabilities.
-        folds: n, the fold of each row; two folds at least.
-        score: of predicted classes, by which methods are compared.
-        beta: of no use here.
+        folds: n, the fold of each row; at least two folds.
+        score: the metric of predicted classes, which compares the methods.
+        beta: unused; thresholds need it.
     """
     values = values.astype(np.float64)
 
@@ -170,21 +170,21 @@ def tune(
 def by_class(
     classes: Sequence[str], target: np.ndarray, values: np.ndarray, tuned: dict[str, TunedRule], best: TunedRule
 ) -> list[dict[str, Any]]:
-    """A row per class: its weight beside that of the first class, recall with and without the rule."""
+    """Return one row per class: its weight relative to the first class's, and recall with and without the rule."""
     rule, count = best.rule, len(classes)
     relative = np.asarray(rule.weights) / rule.weights[0] if isinstance(rule, ClassWeights) else np.empty(0)
-    before, after = (recall_by_class(target, way.predicted, count) for way in (tuned["largest"], best))
-    positives, predicted = (np.bincount(numbers, minlength=count) for numbers in (target, best.predicted))
+    before, after = (recall_by_class(target, each.predicted, count) for each in (tuned["largest"], best))
+    positives, counts = (np.bincount(numbers, minlength=count) for numbers in (target, best.predicted))
     return [
         {
             "class": name,
             "positives": int(total),
-            "predicted": int(given),
+            "predicted": int(predicted),
             "weight": float(weight),
             "recall_by_largest": float(plain),
             "recall": float(recall),
         }
-        for name, total, given, weight, plain, recall in zip(
-            classes, positives, predicted, relative, before, after, strict=True
+        for name, total, predicted, weight, plain, recall in zip(
+            classes, positives, counts, relative, before, after, strict=True
         )
     ]

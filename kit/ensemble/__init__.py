@@ -1,1 +1,1 @@
-"""Several runs made one: blends, joined runs, pseudo-labels."""
+"""Several runs combined into one: blends, joined runs, pseudo-labels."""

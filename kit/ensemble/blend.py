@@ -1,8 +1,8 @@
-"""Several members' predictions made one, each way of it with a nested estimate of its score.
+"""Blend the predictions of several members, with a nested estimate of each method's score.
 
-A member is a run, or two files of another tool. What a way learns (weights; where the metric decides at a cut,
-thresholds) it learns for a row from rows of other folds, so that its estimate and the out-of-fold predictions that it
-leaves are as honest as the members'.
+A member is a run, or two files of another tool. What a method learns (weights; thresholds, if the metric needs them) it
+learns for a row from rows of other folds, so that its estimate and the out-of-fold predictions that it leaves are as
+honest as the members'.
 """
 
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ from kit.run import Run
 from kit.scoring.predictions import Predictions
 from kit.task import Task
 
-# The simplest first: of equals it is chosen.
+# The simplest first: it is chosen among equals.
 METHODS = ("mean", "rank", "logit", "weights")
 
 
 def ranked(values: np.ndarray, together: np.ndarray) -> np.ndarray:
-    """Each column's ranks in 0..1 among the rows of one number: (rank - 0.5) / rows, ties the mean of theirs."""
+    """Rank each column in 0..1 among the rows of one number: (rank - 0.5) / rows, ties share the mean of theirs."""
     from scipy.stats import rankdata
 
     result = np.empty(values.shape, np.float64)
@@ -37,7 +37,7 @@ def ranked(values: np.ndarray, together: np.ndarray) -> np.ndarray:
 
 
 def logit_mean(values: Sequence[np.ndarray], task: Task) -> np.ndarray:
-    """The probabilities of the mean logit; of a softmax the mean log-probability."""
+    """Return the probabilities of the mean logit, or for a softmax of the mean log-probability."""
     total = np.zeros(values[0].shape, np.float64)
     for each in values:
         total += task.logits(each)
@@ -45,7 +45,7 @@ def logit_mean(values: Sequence[np.ndarray], task: Task) -> np.ndarray:
 
 
 def weighted(values: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
-    """The sum of M values nxK by M weights, or by nxM, those of each row."""
+    """Sum M values nxK, weighted by M weights, or by nxM weights, M per row."""
     total = np.zeros(values[0].shape, np.float64)
     for number, each in enumerate(values):
         total += each * weights[..., number, None]
@@ -55,14 +55,14 @@ def weighted(values: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
 def combine(
     method: str, values: Sequence[np.ndarray], task: Task, together: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
-    """M values nxK made one, float32 nxK.
+    """Combine M values nxK into one, float32 nxK.
 
     Args:
-        method: of `METHODS`.
+        method: a name of `METHODS`.
         values: of the members.
         task: of the competition.
         together: n numbers: `rank` ranks the rows of one number among themselves.
-        weights: M or nxM, which `weights` takes.
+        weights: M or nxM, for the method `weights`.
     """
     if method == "logit":
         return logit_mean(values, task).astype(np.float32)
@@ -74,15 +74,15 @@ def combine(
 
 
 def fit_weights(target: np.ndarray, values: Sequence[np.ndarray], parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weights by which the members' sum comes nearest to the targets, all classes together (stacking: Breiman 1996).
+    """Fit weights so that the members' sum is nearest to the targets, all classes together (stacking: Breiman 1996).
 
     Args:
         target: nxK of 0 and 1.
         values: nxK of each of M members.
-        parts: n, 0 .. P - 1.
+        parts: n, 0 .. P - 1: for nesting, such as folds.
 
     Returns:
-        PxM, for the rows of each part from those of the others; and M, from all. Each row of weights sums to 1.
+        PxM, for each part fitted on the rows of the others; and M, fitted on all. Each row of weights sums to 1.
     """
     grams, sides = [], []
     for part in range(int(parts.max()) + 1):
@@ -96,13 +96,13 @@ def fit_weights(target: np.ndarray, values: Sequence[np.ndarray], parts: np.ndar
 
 
 def _least_squares(gram: np.ndarray, side: np.ndarray) -> np.ndarray:
-    """Non-negative least squares of Aw = b (Lawson and Hanson 1974) from A'A and A'b, made to sum to 1."""
+    """Solve Aw = b by non-negative least squares (Lawson and Hanson 1974) from A'A and A'b, scaled to sum to 1."""
     from scipy.optimize import nnls
 
-    if not side.any():  # no positives, or nobody who predicts any
+    if not side.any():  # no positives, or no member that predicts any
         return np.full(len(side), 1 / len(side))
     squares, axes = np.linalg.eigh(gram)
-    # Members that are equal leave an axis without length.
+    # Equal members leave an axis of length 0.
     real = squares > squares[-1] * 1e-12
     lengths, axes = np.sqrt(squares[real]), axes[:, real].T
     weights, _ = nnls(lengths[:, None] * axes, axes @ side / lengths)
@@ -112,13 +112,13 @@ def _least_squares(gram: np.ndarray, side: np.ndarray) -> np.ndarray:
 def blend(
     registry: Registry, runs: Sequence[Run], files: Sequence[tuple[Path, Path]], method: str | None, console: Console
 ) -> dict[str, Any]:
-    """Blend runs and what other tools predicted, and write the result as a run of its own.
+    """Blend runs and the predictions of other tools, and write the result as a new run.
 
     Args:
         registry: where the competition and its metric are found.
-        runs: one at least; the first says on which folds and classes all stands.
-        files: pairs of csv: out-of-fold and test predictions.
-        method: of `METHODS`; None: the one of the best estimate.
+        runs: at least one; the first sets the folds and classes of all.
+        files: pairs of csv files: out-of-fold and test predictions.
+        method: a name of `METHODS`; None: the one with the best estimate.
         console: for progress and warnings.
 
     Returns:
@@ -171,16 +171,16 @@ def blend(
 
 
 def _names(runs: Sequence[Run], files: Sequence[tuple[Path, Path]]) -> list[str]:
-    """What the members are called; fewer than two, and one that is named twice, are a `KitError`."""
+    """Return the names of the members; fewer than two, or a name given twice, is a `KitError`."""
     names = [*(run.id for run in runs), *(str(oof) for oof, _ in files)]
-    doubled = next((name for name in names if names.count(name) > 1), None)
-    if doubled is not None or len(names) < 2:
-        what = f"{names[0]} is one member only" if doubled is None else f"{doubled} is named twice"
-        raise KitError(f"{what}: name two members or more, each once (kit runs lists runs; --oof and --test add files)")
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None or len(names) < 2:
+        what = f"{names[0]} is the only member" if repeated is None else f"{repeated} is named twice"
+        raise KitError(f"{what}: name two or more members, each once (kit runs lists runs; --oof and --test add files)")
     return names
 
 
 def best(estimates: Sequence[dict[str, Any]], metric: MetricSpec) -> dict[str, Any]:
-    """The best of them, the first of equals; an undefined estimate is the worst."""
+    """Return the best estimate, the first of equals; an undefined one is the worst."""
     sign = 1 if metric.higher_is_better else -1
     return max(estimates, key=lambda row: sign * row["estimate"] if np.isfinite(row["estimate"]) else -np.inf)

@@ -1,4 +1,4 @@
-"""Runs that each predict rows of their own (`--set only=cell_type=HUVEC`) put together into one run."""
+"""Join runs that each predict rows of their own (`--set only=cell_type=HUVEC`) into one run."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from kit.scoring.predictions import Predictions
 
 
 def join(registry: Registry, runs: Sequence[Run], console: Console) -> dict[str, Any]:
-    """Write a run with the rows of all of them; ids that two of them predict are a `KitError`.
+    """Write a run with the rows of all runs; an id that two of them predict is a `KitError`.
 
     Returns:
         The document of `kit join --json`.
@@ -26,28 +26,27 @@ def join(registry: Registry, runs: Sequence[Run], console: Console) -> dict[str,
         raise KitError("name two runs or more, each once: kit join RUN RUN (kit runs lists them)")
     for run in runs:
         check_run(first, run)
-    parts = {name: [Predictions.load(run.reading(name)) for run in runs] for name in ("oof.npz", "test.npz")}
-    whole = {name: _together(runs, part, name) for name, part in parts.items()}
-    oof, test = whole["oof.npz"], whole["test.npz"]
+    loaded = {name: [Predictions.load(run.reading(name)) for run in runs] for name in ("oof.npz", "test.npz")}
+    oof, test = (_concatenate(runs, predictions, name) for name, predictions in loaded.items())
     basis = BlendBasis(OpenRun(registry, first), oof.ids, test.ids)
     members = [
-        {"name": run.id, **{name.removesuffix(".npz"): sha256(run.reading(name)) for name in parts}} for run in runs
+        {"name": run.id, **{name.removesuffix(".npz"): sha256(run.reading(name)) for name in loaded}} for run in runs
     ]
     facts = {"method": "join", "members": members}
     run = write_run(basis, facts, oof.reorder(basis.ids).values, test.values, console)
-    scores = [{"run": part.id, "only": part.config.only, "score": part.record.get("score")} for part in runs]
+    scores = [{"run": each.id, "only": each.config.only, "score": each.record.get("score")} for each in runs]
     return {"run": run.id, "path": str(run.path), **facts, "parts": scores, "score": run.record["score"]}
 
 
-def _together(runs: Sequence[Run], parts: Sequence[Predictions], name: str) -> Predictions:
-    """The rows of all parts, one after another."""
+def _concatenate(runs: Sequence[Run], predictions: Sequence[Predictions], name: str) -> Predictions:
+    """Concatenate the predictions of several runs."""
     seen: dict[str, str] = {}
-    for run, part in zip(runs, parts, strict=True):
-        twice = next((id_ for id_ in part.ids if id_ in seen), None)
+    for run, each in zip(runs, predictions, strict=True):
+        twice = next((id_ for id_ in each.ids if id_ in seen), None)
         if twice is not None:
             raise KitError(
                 f"runs {seen[twice]} and {run.id} both predict {twice} ({name}): kit blend is for runs of the same rows"
             )
-        seen.update(dict.fromkeys(part.ids, run.id))
-    values = np.concatenate([part.values for part in parts])
-    return Predictions(np.array(list(seen), dtype=object), parts[0].classes, values)
+        seen.update(dict.fromkeys(each.ids, run.id))
+    values = np.concatenate([each.values for each in predictions])
+    return Predictions(np.array(list(seen), dtype=object), predictions[0].classes, values)

@@ -1,4 +1,4 @@
-"""What blends are made of and held against: runs, other tools' files, and the basis of one competition and folds."""
+"""The members of blends (runs, other tools' files) and what they must match: one competition, folds and ids."""
 
 import shutil
 from collections.abc import Callable
@@ -21,13 +21,13 @@ from kit.run import Run
 from kit.scoring.interval import score_with_interval
 from kit.scoring.predictions import Predictions
 
-# What a blend takes over from the record of its first run.
+# What a blend copies from the record of its first run.
 FACTS = ("competition", "slug", "origin", "classes", "sources", "normalization", "folds", "left_out", "versions")
 
 
 @dataclass(frozen=True)
 class Member:
-    """One member: its name, out-of-fold values nxK, test values mxK (both float32), and SHA-256 of their files."""
+    """One member: its name, out-of-fold values nxK, test values mxK (both float32), and the SHA-256 of their files."""
 
     name: str
     oof: np.ndarray
@@ -36,9 +36,9 @@ class Member:
 
 
 class BlendBasis:
-    """What all members are held against: data, folds and ids of the first run.
+    """What all members must match: data, folds and ids of the first run.
 
-    n rows have out-of-fold predictions, in the order of the index: `ids`, `target` (as `Index.targets` gives it),
+    n rows have out-of-fold predictions, in the order of the index: `ids`, `target` (as `Index.targets` returns it),
     `fold`, `groups` (which rows belong together) and `parts` (0, 1, ...: what is learned for a row is learned from
     rows of other parts). `test_ids` are m ids, in the order of the run's own test predictions.
     """
@@ -56,46 +56,48 @@ class BlendBasis:
 
     @property
     def at_thresholds(self) -> bool:
-        """Whether the metric judges classes at thresholds: at 0.5 it would say nothing of ranks, little of a mean."""
+        """Whether the metric judges classes at thresholds: at 0.5 it would say nothing of ranks, little of means."""
         return self.metric.decision == "thresholds" and has_rule(self.task, self.metric)
 
     def prediction(self, values: np.ndarray) -> np.ndarray:
-        """What the metric takes of values nxK: as they are, or at thresholds that each row's other parts give."""
+        """Return values nxK as the metric takes them: unchanged, or at thresholds tuned on the other parts."""
         if not self.at_thresholds:
             return self.task.flat(values)
         tuned = nested("per-class", self.target, values, self.parts, self.metric.beta)
         return self.task.as_probabilities(tuned, len(self.index.classes))
 
     def score(self, prediction: np.ndarray, rows: np.ndarray | slice = slice(None)) -> float:
-        """The metric over some rows of what `prediction` gave."""
+        """Compute the metric over some rows of what `prediction` returned."""
         return self.metric.compute(self.task.flat(self.target)[rows], prediction[rows])
 
 
 def check_run(first: Run, run: Run) -> None:
-    """A run that does not fit the first one, or lacks predictions, is a `KitError`."""
+    """Raise a `KitError` if a run does not match the first one, or lacks predictions."""
     a, b, pair = first.record, run.record, f"runs {first.id} and {run.id}"
     name, count = first.config.competition, first.config.folds
     if name != run.config.competition:
-        raise KitError(f"{pair} are of {name} and {run.config.competition}: blend runs of one competition (kit runs)")
+        raise KitError(
+            f"{pair} belong to {name} and {run.config.competition}: blend runs of one competition (kit runs)"
+        )
     if a["origin"] != b["origin"]:
         raise KitError(f"{pair} learned from data of origin {a['origin']} and {b['origin']}: train both on the same")
     if a["classes"] != b["classes"]:
         raise KitError(
-            f"{pair} have unlike classes ({len(a['classes'])} and {len(b['classes'])}) or another order of "
+            f"{pair} have different classes ({len(a['classes'])} and {len(b['classes'])}) or a different order of "
             "them: train both on the same data, with the same --set dataset"
         )
     if a["folds"]["digest"] != b["folds"]["digest"]:
         raise KitError(
-            f"{pair} were trained on unlike folds ({count}, digest {a['folds']['digest'][:12]}; {run.config.folds}, "
-            f"digest {b['folds']['digest'][:12]}), so one learned what the other is judged by: train anew what was not "
-            f"trained on the folds that lie beside the data: kit train {name} --folds {count}"
+            f"{pair} were trained on different folds ({count}, digest {a['folds']['digest'][:12]}; {run.config.folds}, "
+            f"digest {b['folds']['digest'][:12]}), so one was trained on images that validate the other: retrain what "
+            f"was not trained on the folds beside the data: kit train {name} --folds {count}"
         )
     if not run.has("test.npz"):
         raise KitError(f"run {run.id} has no test predictions: kit predict {run.id}")
 
 
 def of_run(run: Run, basis: BlendBasis) -> Member:
-    """A run's predictions in the order of the basis; other ids are a `KitError`."""
+    """Return a run's predictions in the order of the basis; other ids are a `KitError`."""
 
     def no_oof(id_: str, missing: bool) -> str:
         lacks, has = (run, basis.run) if missing else (basis.run, run)
@@ -118,27 +120,27 @@ def of_run(run: Run, basis: BlendBasis) -> Member:
 
 
 def of_files(oof: Path, test: Path, basis: BlendBasis, console: Console) -> Member:
-    """What another tool predicted; a column `fold` of the first file is held against the run's folds."""
+    """Read another tool's predictions; a column `fold` in the first file must match the run's folds."""
 
     def trouble(id_: str, missing: bool, path: Path = oof, what: str = "out-of-fold") -> str:
         ids = f"the {what} ids of run {basis.run.id}"
         if missing:
             return f"{path} has no row for id {id_!r}, one of {ids}: add it"
-        return f"{path} has a row for id {id_!r}, which is none of {ids}: leave it out"
+        return f"{path} has a row for id {id_!r}, which is not one of {ids}: drop it"
 
     predictions, fold = read_csv(oof, basis.index.output_names)
     values = _in_order(predictions, basis.ids, trouble)
     if fold is None:
         console.warn(
-            f"{oof} has no column fold, so kit can't know whether that tool used these folds: what it learned "
-            "of the ids that it predicts here would flatter it"
+            f"{oof} has no column fold, so kit can't know whether that tool used these folds: if it trained on ids "
+            "that it predicts here, its estimate is optimistic"
         )
     else:
         wrong = fold.to_numpy() != basis.folds.fold_of.loc[predictions.ids].to_numpy()
         if wrong.any():
             id_, given = predictions.ids[wrong][0], fold[wrong].iloc[0]
             raise KitError(
-                f"{oof}: id {id_!r} is of fold {given}, but of fold {basis.folds.fold_of[id_]} in run {basis.run.id} "
+                f"{oof}: id {id_!r} is in fold {given}, but in fold {basis.folds.fold_of[id_]} of run {basis.run.id} "
                 f"({wrong.sum()} ids differ): train that tool on the folds of {basis.run.path / 'folds.csv'}"
             )
     tests = _in_order(
@@ -148,7 +150,7 @@ def of_files(oof: Path, test: Path, basis: BlendBasis, console: Console) -> Memb
 
 
 def _in_order(predictions: Predictions, ids: np.ndarray, trouble: Callable[[str, bool], str]) -> np.ndarray:
-    """Values in the order of `ids`; other ids are a `KitError`, made of the first and whether it is missing."""
+    """Return values in the order of `ids`; other ids are a `KitError` about the first and whether it is missing."""
     rows = pd.Index(predictions.ids).get_indexer(pd.Index(ids))
     if (rows < 0).any():
         raise KitError(trouble(ids[rows < 0][0], True))
@@ -158,16 +160,16 @@ def _in_order(predictions: Predictions, ids: np.ndarray, trouble: Callable[[str,
 
 
 def read_csv(path: Path, names: tuple[str, ...]) -> tuple[Predictions, pd.Series | None]:
-    """Predictions of another tool: an id, then a column a class in any order, and perhaps a column `fold`.
+    """Read another tool's predictions: an id, then a column per class in any order, and optionally a column `fold`.
 
     Args:
         path: of the csv.
-        names: of the outputs; the column of a single one may have any name.
+        names: of the outputs; the column of a single output may have any name.
 
     Returns:
-        The predictions and the column `fold`. What is wrong is a `KitError` that names the first id or column.
+        The predictions and the column `fold`. Anything wrong is a `KitError` that names the first id or column.
     """
-    mend = "give a csv of an id and a column a class"
+    mend = "give a csv with an id and a column per class"
     if not path.is_file():
         raise KitError(f"{path} is not there: {mend}")
     try:
@@ -176,11 +178,11 @@ def read_csv(path: Path, names: tuple[str, ...]) -> tuple[Predictions, pd.Series
     except (ValueError, OSError) as error:
         raise KitError(f"{path} can't be read as csv ({error}): {mend}") from None
     if not isinstance(table.index, pd.RangeIndex):
-        raise KitError(f"{path} has rows of more fields than the header: {mend}")
+        raise KitError(f"{path} has rows with more fields than the header: {mend}")
     fold = table.pop("fold") if "fold" in head[1:] and "fold" not in names else None
     ids, given = table.iloc[:, 0], list(table.columns[1:])
     if ids.duplicated().any():
-        raise KitError(f"{path} has two rows for id {ids[ids.duplicated()].iloc[0]!r}: leave one out")
+        raise KitError(f"{path} has two rows for id {ids[ids.duplicated()].iloc[0]!r}: drop one")
     columns = given if len(names) == 1 else list(names)
     if len(columns) != len(names):
         raise KitError(f"{path} has the columns {', '.join(table.columns)}: give an id and one column of probabilities")
@@ -200,7 +202,7 @@ def read_csv(path: Path, names: tuple[str, ...]) -> tuple[Predictions, pd.Series
 
 
 def write_run(basis: BlendBasis, facts: dict[str, Any], oof: np.ndarray, test: np.ndarray, console: Console) -> Run:
-    """A new run with these predictions, its score with an interval and each fold's, as training leaves them."""
+    """Write a new run with these predictions, its score with an interval and each fold's, as training does."""
     first, prediction = basis.run, basis.prediction(oof)
     target, grouped_by = basis.task.flat(basis.target), basis.folds.grouped_by
     score = score_with_interval(basis.metric, target, prediction, basis.groups, grouped_by, console)

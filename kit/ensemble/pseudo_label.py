@@ -1,4 +1,4 @@
-"""Pseudo-labels: what a run is sure of among the test images, as training data for the next one (Lee 2013)."""
+"""Pseudo-labels: a run's confident predictions of test images, as training data for the next run (Lee 2013)."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +13,12 @@ from kit.submission.write import postprocessed
 
 
 def pseudo_label(opened: OpenRun, min_confidence: float, path: Path, postprocess: bool) -> dict[str, Any]:
-    """Write the predictions of which a run is sure in the form of a submission, which `kit train --external` takes.
+    """Write a run's confident predictions in the form of a submission, which `kit train --external` takes.
 
     Args:
         opened: a run with test predictions.
-        min_confidence: from which on a prediction counts, 0..1, before any post-processing.
-        path: of the csv.
+        min_confidence: the lowest confidence that counts, 0..1, before any post-processing.
+        path: of the csv to write.
         postprocess: whether the competition's post-processing corrects the predictions.
 
     Returns:
@@ -36,8 +36,8 @@ def pseudo_label(opened: OpenRun, min_confidence: float, path: Path, postprocess
     sure = confidence >= min_confidence
     if not sure.any():
         raise KitError(
-            f"no prediction of run {run.id} is as sure as {min_confidence:g} (the surest {confidence.max():.3f}): "
-            "give a lower --min-confidence"
+            f"no prediction of run {run.id} reaches a confidence of {min_confidence:g} "
+            f"(the highest is {confidence.max():.3f}): give a lower --min-confidence"
         )
     ids = predictions.ids[sure]
     if postprocess:

@@ -1,1 +1,1 @@
-"""Where a network looks: maps of what speaks for a class, over the images."""
+"""Where a network looks: maps of the evidence for a class, over the images."""

@@ -1,4 +1,4 @@
-"""The images of a run explained: where the network looked that must answer for each, and for which class."""
+"""Explain a run's images: where the network that predicts each one looked, and for which class."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,14 +27,14 @@ class Explained:
     """One image and where the network looked.
 
     Args:
-        id: what is predicted; several images may share it.
+        id: of the prediction; several images may share it.
         image: HxWx3 uint8, the competition's composite at the network's input size.
-        maps: layer name -> HxW float32 in 0..1, at that size too.
-        label: the true class, or classes; empty for a test image.
-        predicted: the likeliest class; of a multilabel task all classes from 0.5 on, or the likeliest one.
+        maps: layer name -> HxW float32 in 0..1, at the same size.
+        label: the true class or classes; empty for a test image.
+        predicted: the most probable class; for a multi-label task all classes from 0.5 on, or the most probable one.
         probability: of the explained class.
-        explained: the class of whose logit these are the maps.
-        fold: whose network it is.
+        explained: the class whose logit the maps explain.
+        fold: of the network.
     """
 
     id: str
@@ -57,22 +57,22 @@ def explain_run(
     *,
     console: Console,
 ) -> Iterator[Explained]:
-    """Explain all samples of these ids, fold by fold, and within a fold in the order of the ids.
+    """Explain all samples of these ids, fold by fold, in the order of the ids within a fold.
 
-    One batch is in memory at a time. A training id is explained by the fold that has not learned from it, a test id by
-    the first trained one, unless a fold is named.
+    One batch is in memory at a time. A training id is explained by the fold that was not trained on it, a test id by
+    the first trained fold, unless `fold` is given.
 
     Args:
         opened: a run with a trained fold.
         ids: training or test ids.
         layers: names; None: the last two sizes of map (`kit.explain.layers`).
         method: a name of `kit.explain.cam.METHODS`.
-        of: which class is explained: `predicted`, `true` or a class's name. Of several labels the likeliest counts.
-        fold: explains all ids.
+        of: the class to explain: `predicted`, `true` or a class name. Of several labels the most probable counts.
+        fold: explain all ids by this fold.
         console: for progress.
 
     Raises:
-        KitError: an id, layer, method, class or fold that there is not, or `true` for a test id.
+        KitError: an unknown id, layer, method, class or fold, or `true` for a test id.
     """
     if method not in METHODS:
         raise KitError(f"no method is called {method!r}: {nearest(method, METHODS)}")
@@ -81,18 +81,18 @@ def explain_run(
         raise KitError(f"no class is called {of!r}: give predicted, true or a name; {nearest(of, index.classes)}")
     splits = _splits(opened, ids, fold)
     if of == "true" and any(split == "test" for _, split, _ in splits):
-        raise KitError("a test id has no label that could be explained: --class predicted or a class's name")
+        raise KitError("a test id has no label to explain: give --class predicted or a class name")
     return _explain(opened, splits, layers, method, of, console)
 
 
 def layers_of_run(opened: OpenRun) -> dict[str, Layer]:
-    """The layers of a run's networks that can be explained."""
+    """Return the layers of a run's networks that can be explained."""
     model = load_fold(opened, opened.run.need_network()[0])
     return find_layers(model, opened.store.dataset.channels, len(opened.index.metadata), opened.config.size)
 
 
 def _splits(opened: OpenRun, ids: Sequence[str], fold: int | None) -> list[tuple[int, Split, pd.DataFrame]]:
-    """The rows of these ids, by the fold that explains them and the split of the index in which they stand."""
+    """Return the rows of these ids, grouped by the fold that explains them and by their split of the index."""
     run, index = opened.run, opened.index
     trained, of_id = run.need_network(), opened.folds.fold_of
     place = {id_: n for n, id_ in enumerate(dict.fromkeys(ids))}
@@ -102,11 +102,11 @@ def _splits(opened: OpenRun, ids: Sequence[str], fold: int | None) -> list[tuple
         rows = frame[frame["id"].isin(place)]
         rows = rows.iloc[np.argsort(rows["id"].map(place), kind="stable")]
         own = rows["id"].map(of_id) if split == "train" else pd.Series(trained[0], rows.index)
-        judge = own if fold is None else pd.Series(fold, rows.index)
-        splits += [(run.trained_fold(int(number)), split, rows[judge == number]) for number in np.unique(judge)]
+        by_fold = own if fold is None else pd.Series(fold, rows.index)
+        splits += [(run.trained_fold(int(number)), split, rows[by_fold == number]) for number in np.unique(by_fold)]
     known = {id_ for _, _, frame in splits for id_ in frame["id"]}
     if unknown := [id_ for id_ in place if id_ not in known]:
-        raise KitError(f"no training or test image has the id {unknown[0]!r}: check --images, or leave it out")
+        raise KitError(f"no training or test image has the id {unknown[0]!r}: check --images, or drop it")
     return splits
 
 
@@ -136,7 +136,7 @@ def _explain(
                 rows = batch.rows.numpy()
                 targets = samples.targets[rows] if split == "train" else None
                 choose = partial(_classes, index, of, targets)
-                shares, classes, raw = raw_maps(model, layers, method, batch, choose)
+                probabilities, classes, raw = raw_maps(model, layers, method, batch, choose)
                 maps = {name: at_size(values, config.size).cpu().numpy() for name, values in raw.items()}
                 for place, row in enumerate(rows.tolist()):
                     yield Explained(
@@ -144,24 +144,24 @@ def _explain(
                         image=store.dataset.picture(samples.image(row)),
                         maps={name: values[place].copy() for name, values in maps.items()},
                         label="" if targets is None else index.task.label_text(index.classes, targets[place]),
-                        predicted=_predicted(index, shares[place]),
-                        probability=float(shares[place, classes[place]]),
+                        predicted=_predicted(index, probabilities[place]),
+                        probability=float(probabilities[place, classes[place]]),
                         explained=index.classes[classes[place]],
                         fold=fold,
                     )
                 bar.advance(len(rows))
 
 
-def _classes(index: Index, of: str, targets: np.ndarray | None, shares: np.ndarray) -> np.ndarray:
-    """The number of the class that is explained of each image, from its probabilities BxC and its target."""
+def _classes(index: Index, of: str, targets: np.ndarray | None, probabilities: np.ndarray) -> np.ndarray:
+    """Return the number of the class to explain for each image, from its probabilities BxC and its target."""
     if of == "true" and targets is not None:
-        # Of several labels the likeliest is explained, and without any label the likeliest class.
+        # Of several labels the most probable is explained, and without any label the most probable class.
         hot = index.task.one_hot(targets, len(index.classes))
-        shares = np.where(hot | ~hot.any(1, keepdims=True), shares, -1)
+        probabilities = np.where(hot | ~hot.any(1, keepdims=True), probabilities, -1)
     if of in ("predicted", "true"):
-        return shares.argmax(1)
-    return np.full(len(shares), index.classes.index(of))
+        return probabilities.argmax(1)
+    return np.full(len(probabilities), index.classes.index(of))
 
 
-def _predicted(index: Index, shares: np.ndarray) -> str:
-    return ", ".join(index.classes[number] for number in index.task.predicted_numbers(shares))
+def _predicted(index: Index, probabilities: np.ndarray) -> str:
+    return ", ".join(index.classes[number] for number in index.task.predicted_numbers(probabilities))

@@ -1,6 +1,6 @@
-"""The layers of any network that can be explained: those that give a map, of which the prediction depends on places.
+"""Find the layers of any network that can be explained: those that output a map whose places the prediction depends on.
 
-Nothing is asked of a network but to be an `nn.Module`: its layers are tried on two invented images.
+A network need only be an `nn.Module`: its layers are tried on two images of noise.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,8 +16,8 @@ from kit.model.build import Model
 
 Form = Literal["channels first", "channels last", "tokens"]
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-PREFIX = 8  # most tokens before those of the image: class, distillation, registers
-DEFAULT = 2  # layers that are explained when none is named
+PREFIX = 8  # maximum of tokens before those of the image: class, distillation, registers
+DEFAULT = 2  # layers explained when none is named
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Layer:
 
     Args:
         name: of the module in the network.
-        form: of its output: BxCxhxw, BxhxwxC, or tokens BxNxC of which the last h*w are the places, row by row.
+        form: of its output: BxCxhxw, BxhxwxC, or tokens BxNxC whose last h*w are the places, row by row.
         channels, height, width: C, h, w.
-        stride: pixels of the network's input a place.
-        listed: whether it stands on the network's trunk, not inside one of its blocks.
-        reaches: whether the logits depend on its places; those of a transformer's last block don't where a class token
-            alone is read.
+        stride: pixels of the network's input per place.
+        listed: whether it is on the network's trunk, not inside one of its blocks.
+        reaches: whether the logits depend on its places; in a transformer's last block they don't if only a class token
+            is read.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Layer:
     reaches: bool
 
     def map(self, output: Tensor) -> Tensor:
-        """The output as BxCxhxw."""
+        """Shape the output as BxCxhxw."""
         if self.form == "channels first":
             return output
         if self.form == "tokens":
@@ -53,15 +53,15 @@ class Layer:
 
 
 def find_layers(model: Model, channels: int, metadata: int, size: int) -> dict[str, Layer]:
-    """All layers that give a map of more than one place, by name, in the order in which they are passed.
+    """Return all layers that output a map of more than one place, by name, in the order of the forward pass.
 
-    Modules that are called more than once in a pass, as a shared activation is, have no one output and are left out.
+    Modules called more than once in a pass, such as a shared activation, have no single output and are left out.
 
     Args:
-        model: in any mode; it is the same afterwards.
+        model: in any mode, which is kept.
         channels, metadata, size: of its input: channels, width of the metadata, side in pixels.
     """
-    outputs, logits = _passed(model, channels, metadata, size)
+    outputs, logits = _outputs(model, channels, metadata, size)
     shapes: dict[str, tuple[Form, int, int]] = {}
     form: Form = "channels first"
     for name, output in outputs.items():
@@ -72,14 +72,14 @@ def find_layers(model: Model, channels: int, metadata: int, size: int) -> dict[s
     trunk, found = _trunk(model.network, set(shapes)), {}
     for (name, (form, depth, side)), gradient in zip(shapes.items(), gradients, strict=True):
         layer = Layer(name, form, depth, side, side, round(size / side), name in trunk, True)
-        # Where no token has a gradient the network is dead on noise, which proves nothing.
+        # If no place has a gradient, the network is dead on noise, which proves nothing.
         reaches = gradient is not None and bool(layer.map(gradient).any() or not gradient.any())
         found[name] = replace(layer, reaches=reaches)
     return found
 
 
 def default_layers(layers: dict[str, Layer]) -> list[Layer]:
-    """The last candidate of each size of map, the deepest first: two of them, or as many as there are."""
+    """Return the last candidate of each map size, the deepest first: two, or one if there is no more."""
     last = {layer.height: layer for layer in candidates(layers)}
     if not last:
         raise KitError("no layer of this network gives a map on which its prediction depends: choose another --model")
@@ -87,12 +87,12 @@ def default_layers(layers: dict[str, Layer]) -> list[Layer]:
 
 
 def candidates(layers: dict[str, Layer]) -> list[Layer]:
-    """Those on the trunk on whose places the prediction depends."""
+    """Return the layers on the trunk whose places the prediction depends on."""
     return [layer for layer in layers.values() if layer.listed and layer.reaches]
 
 
 def chosen_layers(layers: dict[str, Layer], names: Sequence[str] | None) -> list[Layer]:
-    """The layers of these names, in their order, or by default; any layer that gives a map may be named."""
+    """Return the named layers in that order, or the default ones; any layer that gives a map may be named."""
     if names is None:
         return default_layers(layers)
     for name in names:
@@ -105,20 +105,20 @@ def chosen_layers(layers: dict[str, Layer], names: Sequence[str] | None) -> list
     return [layers[name] for name in dict.fromkeys(names)]
 
 
-def _passed(model: Model, channels: int, metadata: int, size: int) -> tuple[dict[str, Tensor], Tensor]:
-    """What each module gives for two images of noise, with a graph, and the logits."""
+def _outputs(model: Model, channels: int, metadata: int, size: int) -> tuple[dict[str, Tensor], Tensor]:
+    """Return each module's output for two images of noise, with a graph, and the logits."""
     outputs: dict[str, Tensor] = {}
     several: set[str] = set()
     seen: set[Any] = set()
 
     def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(module: nn.Module, given: Any, output: Any) -> None:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
             if name in outputs:
                 several.add(name)
             if not isinstance(output, Tensor) or output.ndim < 3 or len(output) != 2 or not output.requires_grad:
                 return
-            # What hands on its input unchanged, as a pooling that is turned off, is no layer; in place it changes it.
-            if not (output.grad_fn in seen and any(output is one for one in given)):
+            # What returns its input unchanged, such as a disabled pooling, is not a layer; in place it changes it.
+            if not (output.grad_fn in seen and any(output is one for one in inputs)):
                 outputs[name] = output
             seen.add(output.grad_fn)
 
@@ -131,7 +131,7 @@ def _passed(model: Model, channels: int, metadata: int, size: int) -> tuple[dict
     images = torch.randn(2, channels, size, size, generator=noise).to(device).requires_grad_()
     try:
         with torch.enable_grad():
-            # Not `network(...)`: hooks would break a compiled network into pieces, each compiled anew.
+            # Not `network(...)`: hooks would break a compiled network into pieces, each compiled again.
             output = network.eval().forward(images, torch.zeros(2, metadata, device=device))
             logits = model.logits(output)
     finally:
@@ -142,7 +142,7 @@ def _passed(model: Model, channels: int, metadata: int, size: int) -> tuple[dict
 
 
 def _trunk(network: nn.Module, mapped: set[str]) -> set[str]:
-    """Names of the modules on the way through the network: not inside blocks, of which plain containers are no ones."""
+    """Return the names of the modules on the way through the network, not inside blocks; containers are not blocks."""
 
     def inside(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         for own, child in module.named_children():
@@ -158,16 +158,16 @@ def _trunk(network: nn.Module, mapped: set[str]) -> set[str]:
                 yield own
 
     name, module = "", network
-    # A wrapper around the only module that gives maps is none of them.
+    # A wrapper around the only module that gives maps is not one of them.
     while len(only := list(inside(name, module))) == 1:
         ((name, module),) = only
     return set(walk(name, module)) or {name}
 
 
 def _shape(shape: tuple[int, ...], size: int, form: Form) -> tuple[Form, int, int] | None:
-    """The form, channels and side of a map of this shape (without its batch); None for what is no map.
+    """Return the form, channels and side of a map of this shape (without its batch); None if it is not a map.
 
-    Where all three sides are alike it has the `form` of the layer before.
+    If all three sides are equal, it has the `form` of the previous layer.
     """
     if len(shape) == 3:
         first, middle, last = shape

@@ -1,4 +1,4 @@
-"""Pictures of explained images: the image, each layer's overlay and map side by side, with words under them."""
+"""Pictures of explained images: the image, each layer's overlay and map side by side, with captions."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -12,16 +12,16 @@ from PIL import Image, ImageDraw, ImageFont
 from kit.data.images import resize
 from kit.explain.explain import Explained
 
-SIDE = 192  # of a picture in the grid, and the least of one in a file of its own; pixels
+SIDE = 192  # of a picture in the grid, and the minimum of one in a file of its own; pixels
 GAP, MARGIN = 6, 14
 HEADING, LINE, TEXT = 20, 19, 13
-WIDEST = 2000  # of the grid
+WIDEST = 2000  # width of the grid, pixels
 INK = (40, 40, 40)
 WEIGHT = 0.5  # of the map's colours in an overlay
 
 
 def overlay(image: np.ndarray, map: np.ndarray) -> np.ndarray:
-    """A map's colours over its image: blue is cold, red is hot.
+    """Lay a map's colours over its image: blue is cold, red is hot.
 
     Args:
         image: HxWx3 uint8.
@@ -34,13 +34,13 @@ def overlay(image: np.ndarray, map: np.ndarray) -> np.ndarray:
 
 
 def heat(map: np.ndarray) -> np.ndarray:
-    """The colours of a map (HxW in 0..1) alone: HxWx3 uint8, RGB, from blue over green to red."""
+    """Return the colours of a map (HxW in 0..1) alone: HxWx3 uint8, RGB, from blue through green to red."""
     levels = np.rint(np.clip(map, 0, 1) * 255).astype(np.uint8)
     return cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
 
 
 def tile(explained: Explained, side: int) -> np.ndarray:
-    """One image explained: pictures of side x side with headings, then label, prediction, and what is shown.
+    """Draw one explained image: pictures of side x side with headings, then label, prediction, and what is shown.
 
     Returns:
         HxWx3 uint8, RGB; equal sides and numbers of layers give equal sizes.
@@ -49,26 +49,26 @@ def tile(explained: Explained, side: int) -> np.ndarray:
     for name, map in explained.maps.items():
         pictures += [(name, overlay(explained.image, map)), ("map", heat(map))]
     width = len(pictures) * (side + GAP) - GAP
-    words = (
+    captions = (
         f"label: {explained.label or 'none, a test image'}",
         f"predicted: {explained.predicted}",
         f"shown: {explained.explained}, probability {explained.probability:.2f}, by fold {explained.fold}",
         f"id: {explained.id}",
     )
-    canvas = Image.new("RGB", (width, HEADING + side + len(words) * LINE + GAP), "white")
+    canvas = Image.new("RGB", (width, HEADING + side + len(captions) * LINE + GAP), "white")
     draw = ImageDraw.Draw(canvas)
     for number, (heading, picture) in enumerate(pictures):
         left = number * (side + GAP)
         # The end of a layer's name tells more than its beginning.
         draw.text((left, 1), _fitted(heading[::-1], side)[::-1], INK, _font())
         canvas.paste(Image.fromarray(resize(picture, side)), (left, HEADING))
-    for number, text in enumerate(words):
+    for number, text in enumerate(captions):
         draw.text((0, HEADING + side + 3 + number * LINE), _fitted(text, width), INK, _font())
     return np.asarray(canvas)
 
 
 def grid(tiles: Sequence[np.ndarray]) -> np.ndarray:
-    """Tiles of one size, at least one, row by row on white: HxWx3 uint8."""
+    """Arrange tiles of one size, at least one, row by row on white: HxWx3 uint8."""
     height, width = (side + MARGIN for side in tiles[0].shape[:2])
     columns = min(len(tiles), max(1, WIDEST // width))
     rows = -(-len(tiles) // columns)
@@ -83,12 +83,12 @@ def grid(tiles: Sequence[np.ndarray]) -> np.ndarray:
 
 @lru_cache
 def _font() -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib and knows most alphabets."""
+    """Load DejaVu Sans, which comes with matplotlib and covers most alphabets."""
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", TEXT)
 
 
 def _fitted(text: str, width: int) -> str:
-    """As much of a text as fits a width in pixels."""
+    """Shorten a text to a width in pixels."""
     text = " ".join(text.split())
     if _font().getlength(text) <= width:
         return text

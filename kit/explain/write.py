@@ -1,9 +1,9 @@
-"""`kit gradcam`'s folder in a run: the grid, a picture of each image, the maps, and what they show.
+"""`kit gradcam`'s folder in a run: the grid, a picture per image, the maps, and what they show.
 
 grid.png        the first 64 images
-<key>.png       one image, at the network's input size or larger; keys begin with the place in the order asked for
+<key>.png       one image, at the network's input size or larger; keys begin with the place in the requested order
 maps.npz        <key>: its maps, layers x H x W float32 in 0..1; `layers`: their names
-gradcam.json    run, method, layers, and of each image what stands under it
+gradcam.json    run, method, layers, and the caption of each image
 """
 
 import os
@@ -22,19 +22,19 @@ from kit.explain.explain import Explained
 from kit.explain.picture import SIDE, grid, tile
 from kit.files import write_json
 
-GRID = 64  # most images in the grid
+GRID = 64  # maximum of images in the grid
 
 
 def write_explained(
     explained: Iterable[Explained], ids: Sequence[str], folder: Path, facts: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write the folder anew; it is there whole, in place of an earlier one, or not at all.
+    """Write the folder: it appears whole, in place of an earlier one, or not at all.
 
     Args:
-        explained: as `explain_run` gives them, in any order; one is held at a time.
+        explained: as `explain_run` yields them, in any order; one is held at a time.
         ids: the order of the pictures.
-        folder: where they go.
-        facts: of the run, kept beside them.
+        folder: to write.
+        facts: of the run, saved with them.
 
     Returns:
         The document of `kit gradcam --json`.
@@ -56,7 +56,7 @@ def write_explained(
 def _write_all(
     explained: Iterable[Explained], ids: Sequence[str], folder: Path
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Write pictures and maps; gives what is said of each image, in the order of the ids, and the layers' names."""
+    """Write pictures and maps; return the facts of each image, in the order of the ids, and the layer names."""
     place = {id_: number for number, id_ in enumerate(dict.fromkeys(ids))}
     images: dict[tuple[int, int], dict[str, Any]] = {}
     tiles: dict[tuple[int, int], np.ndarray] = {}
@@ -80,14 +80,14 @@ def _write_all(
                 "fold": one.fold,
             }
         if not images:
-            raise KitError("there is no image to explain: give others with --images, or leave --fold out")
+            raise KitError("there is no image to explain: give others with --images, or drop --fold")
         _add(maps, "layers", np.array(layers))
     _png(folder / "grid.png", grid([tiles[number] for number in sorted(tiles)][:GRID]))
     return [images[number] for number in sorted(images)], layers
 
 
 def _add(maps: zipfile.ZipFile, key: str, values: np.ndarray) -> None:
-    """One array of an npz, as `np.load` reads it; `ZipInfo` has a fixed date, so equal maps give equal bytes."""
+    """Add one array to an npz, as `np.load` reads it; `ZipInfo` has a fixed date, so equal maps give equal bytes."""
     with maps.open(zipfile.ZipInfo(f"{key}.npy"), "w") as file:
         np.lib.format.write_array(file, values, allow_pickle=False)
 

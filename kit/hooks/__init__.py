@@ -1,1 +1,1 @@
-"""The contract with plugins: hook specifications, specs, how plugins are loaded and found by name."""
+"""The contract with plugins: hooks, the specs they return, and how plugins are loaded and looked up by name."""

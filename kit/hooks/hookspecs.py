@@ -1,8 +1,11 @@
-"""The hooks: the whole surface on which a plugin can add to kit.
+"""The hooks: everything that a plugin can add to kit.
 
 A plugin is a module (or package) named by an entry point of the group `kit`. It implements any of these functions,
-marked with `hookimpl`. The functions return values and are called when the command needs them, so the module's top
-level must stay light: import torch, pandas and the like in the bodies of the callables that the specs hold.
+each marked with `hookimpl`. The module is imported at every start of `kit`, so its top level must stay light: import
+torch, pandas and the like in the bodies of the callables that the specs hold.
+
+A hook that raises, or returns anything but a list of its spec, marks its plugin as broken; `kit plugins` says why, and
+all other plugins keep working. A name that two plugins give can't be used until one of them is removed.
 """
 
 from typing import TYPE_CHECKING
@@ -29,9 +32,9 @@ hookimpl = pluggy.HookimplMarker(NAME)
 
 @hookspec
 def kit_competitions() -> list[Competition]:  # type: ignore[empty-body]
-    """Add competitions: their names, task, classes, metric and defaults of training.
+    """Add competitions: names, task, classes, metric and training defaults.
 
-    Called when a command needs to know a competition, at most once a process.
+    Called when a command needs to know a competition, at most once per process.
 
     Example:
         @hookimpl
@@ -42,10 +45,10 @@ def kit_competitions() -> list[Competition]:  # type: ignore[empty-body]
 
 @hookspec
 def kit_datasets() -> list[DatasetSpec]:  # type: ignore[empty-body]
-    """Add datasets: how a raw folder becomes an index, and the files of a sample one HxWxC uint8 array.
+    """Add datasets: how to turn a raw folder into an index, and a sample's files into one HxWxC uint8 array.
 
-    Called when a command reads data. A second way to read the same folder (three channels instead of six, controls
-    as further classes) is a second dataset under its own name; `--set dataset=NAME` chooses it.
+    Called when a command reads data. To read the same folder in a second way (three channels instead of six, controls
+    as further classes), add a second dataset under its own name; `--set dataset=NAME` chooses it.
 
     Example:
         @hookimpl
@@ -56,9 +59,9 @@ def kit_datasets() -> list[DatasetSpec]:  # type: ignore[empty-body]
 
 @hookspec
 def kit_models() -> list[ModelSpec]:  # type: ignore[empty-body]
-    """Add networks: modules that map images to logits and an embedding.
+    """Add networks: modules that map images and metadata to logits and an embedding.
 
-    Called when a network is built or listed. A name that ends in `/*` stands for a family: `timm/*` builds
+    Called when a network is built or listed. A name ending in `/*` stands for a family: `timm/*` builds
     `timm/<any name>`.
 
     Example:
@@ -70,9 +73,9 @@ def kit_models() -> list[ModelSpec]:  # type: ignore[empty-body]
 
 @hookspec
 def kit_losses() -> list[LossSpec]:  # type: ignore[empty-body]
-    """Add losses: modules called with (output, batch); their own parameters, if any, are trained too.
+    """Add losses: modules called with (`Output`, `Batch`); their own parameters, if any, are trained too.
 
-    Called when training starts.
+    Called when training starts and when a trained network is loaded: a loss with its own classifier predicts.
 
     Example:
         @hookimpl
@@ -83,9 +86,9 @@ def kit_losses() -> list[LossSpec]:  # type: ignore[empty-body]
 
 @hookspec
 def kit_submissions() -> list[SubmissionSpec]:  # type: ignore[empty-body]
-    """Add submission formats: predictions to a csv, and the check of that csv.
+    """Add submission formats: how predictions become a csv, and how that csv is checked.
 
-    Called by `kit submit`.
+    Called by `kit submit` and `kit grade`, and where `--postprocess` is given.
 
     Example:
         @hookimpl
@@ -96,7 +99,7 @@ def kit_submissions() -> list[SubmissionSpec]:  # type: ignore[empty-body]
 
 @hookspec
 def kit_metrics() -> list[MetricSpec]:  # type: ignore[empty-body]
-    """Add metrics: a number from targets and predicted probabilities.
+    """Add metrics: one number computed from targets and predicted probabilities.
 
     Called by training, `kit evaluate` and reports.
 
@@ -109,7 +112,7 @@ def kit_metrics() -> list[MetricSpec]:  # type: ignore[empty-body]
 
 @hookspec
 def kit_trackers() -> list[TrackerSpec]:  # type: ignore[empty-body]
-    """Add trackers: receivers of the numbers of a training run (a dashboard, a log server).
+    """Add trackers: receivers of a training run's numbers (a dashboard, a log server).
 
     Called when a run that names the tracker (`--set trackers=NAME`) starts.
 
@@ -124,7 +127,8 @@ def kit_trackers() -> list[TrackerSpec]:  # type: ignore[empty-body]
 def kit_commands(app: "typer.Typer") -> None:
     """Add sub-commands to `kit`.
 
-    Called at each start of the command line, so the body must only register functions.
+    Called at every start of `kit`, so only register functions here. A sub-command whose name is taken is dropped, and
+    its plugin is marked as broken.
 
     Example:
         @hookimpl

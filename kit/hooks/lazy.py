@@ -1,4 +1,4 @@
-"""Functions that are imported when they are first called, so that a plugin's top stays light."""
+"""Functions imported at their first call, which keep the top level of a plugin light."""
 
 from collections.abc import Callable
 from functools import cache
@@ -7,9 +7,9 @@ from typing import Any
 
 
 def lazy(reference: str) -> Callable[..., Any]:
-    """Return a function that stands for `module:function`, in the notation of entry points.
+    """Return a stand-in for the function `module:function`, written like an entry point.
 
-    The module is imported at the first call. `kit.testing.check_plugin` finds references that lead nowhere.
+    The first call imports the module. `kit.testing.check_plugin` finds references that lead nowhere.
     """
     module, _, name = reference.partition(":")
 

@@ -1,4 +1,4 @@
-"""Loading of plugins: each by itself, so that a broken one stops nothing but itself."""
+"""Load plugins one by one, so that a broken plugin stops only itself."""
 
 import os
 from dataclasses import dataclass, replace
@@ -21,10 +21,10 @@ class Plugin:
 
     Args:
         name: the entry point's name.
-        version: of the distribution.
-        distribution: the package that brought it.
-        hooks: names of the hooks that it implements.
-        error: why it can't be used; None for a healthy one.
+        version: version of the distribution.
+        distribution: the package that provides it.
+        hooks: names of the hooks it implements.
+        error: why it can't be used, in one line; None for a healthy plugin.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Plugin:
 
 
 class Plugins:
-    """The plugins of this process: what was loaded, and what was not and why."""
+    """The plugins of this process: those that loaded, and those that did not, with the reason."""
 
     def __init__(self) -> None:
         self.manager = pluggy.PluginManager(hookspecs.NAME)
@@ -44,11 +44,11 @@ class Plugins:
 
     @property
     def records(self) -> list[Plugin]:
-        """All entry points that were looked at, by distribution and name."""
+        """All entry points seen so far, sorted by distribution and name."""
         return [self._records[key] for key in sorted(self._records)]
 
     def add(self, module: object, name: str, distribution: str, version: str) -> None:
-        """Register one plugin; on any failure leave it out and keep the reason."""
+        """Register one plugin; if that fails, leave it out and record the reason."""
         key = f"{distribution}:{name}"
         record = Plugin(name, version, distribution)
         try:
@@ -62,7 +62,7 @@ class Plugins:
             self._records[key] = replace(record, error=_reason(error))
 
     def add_entry_point(self, entry_point: EntryPoint) -> None:
-        """Import and register what an entry point names; a failing import is kept as the plugin's error."""
+        """Import and register the module of an entry point; record a failed import as the plugin's error."""
         distribution = entry_point.dist.name if entry_point.dist else "unknown"
         version = entry_point.dist.version if entry_point.dist else ""
         try:
@@ -74,9 +74,9 @@ class Plugins:
             self.add(module, entry_point.name, distribution, version)
 
     def call(self, hook: str, **arguments: Any) -> list[tuple[Plugin, Any]]:
-        """Call one hook plugin by plugin, in the order of their names; one that raises is marked broken.
+        """Call one hook plugin by plugin and return the results sorted by plugin; mark a plugin that raises as broken.
 
-        (pluggy's own call stops all plugins at the first that raises, and does not say whose result is whose.)
+        (pluggy's own call stops at the first plugin that raises, and does not say whose result is whose.)
         """
         results = []
         for implementation in getattr(self.manager.hook, hook).get_hookimpls():
@@ -89,7 +89,7 @@ class Plugins:
         return [(self._records[key], value) for key, value in sorted(results, key=lambda pair: pair[0])]
 
     def add_commands(self, app: "Typer") -> None:
-        """Let each plugin add sub-commands; one that has a name which is taken is left out and its plugin marked."""
+        """Let each plugin add sub-commands; drop one whose name is taken, and mark its plugin as broken."""
         from typer import Typer
         from typer.main import get_command_name
 
@@ -105,18 +105,18 @@ class Plugins:
             for command in own.registered_commands:
                 name = command.name or get_command_name(getattr(command.callback, "__name__", ""))
                 if name in owners:
-                    self.mark_broken(key, f"kit_commands: the command {name!r} is brought by {owners[name]} already")
+                    self.mark_broken(key, f"kit_commands: the command {name!r} is already provided by {owners[name]}")
                 else:
                     owners[name] = self._records[key].distribution
                     app.registered_commands.append(command)
 
     def mark_broken(self, key: str, reason: str) -> None:
-        """Keep why a registered plugin can't be used."""
+        """Record why a registered plugin can't be used."""
         self._records[key] = replace(self._records[key], error=reason)
 
 
 def _built_in_first(implementation: pluggy.HookImpl) -> tuple[bool, str]:
-    """Sort key: no distribution takes the name of a built-in command by standing before it in the alphabet."""
+    """Return a sort key with built-in plugins first: no distribution takes a built-in command by sorting before it."""
     return not implementation.plugin_name.startswith(f"{BUILT_IN}:"), implementation.plugin_name
 
 
@@ -125,7 +125,10 @@ def _reason(error: BaseException) -> str:
 
 
 def load_plugins() -> Plugins:
-    """All installed plugins. `KIT_PLUGINS=a,b` keeps of the third-party ones those entry points or distributions."""
+    """Load all installed plugins.
+
+    `KIT_PLUGINS=a,b` keeps only these entry points or distributions of the third-party plugins.
+    """
     wanted = os.environ.get("KIT_PLUGINS")
     chosen = None if wanted is None else {name.strip() for name in wanted.split(",")}
     plugins = Plugins()

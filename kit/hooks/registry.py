@@ -1,4 +1,4 @@
-"""Specs by name: the one place where a command finds what plugins brought."""
+"""Specs by name: the one place where a command finds what plugins provide."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,22 +21,28 @@ S = TypeVar("S", Competition, DatasetSpec, ModelSpec, LossSpec, SubmissionSpec, 
 
 @dataclass(frozen=True)
 class Clash:
-    """One name that two plugins give."""
+    """A name given by two or more plugins.
+
+    Args:
+        kind: `competition`, `model`, ...
+        name: the name.
+        distributions: the plugins that give it, each as `distribution (entry point)`.
+    """
 
     kind: str
     name: str
     distributions: tuple[str, ...]
 
     def __str__(self) -> str:
-        brought = " and ".join(self.distributions)
+        providers = " and ".join(self.distributions)
         return (
-            f"{self.kind} {self.name!r} is brought by {brought}: uninstall one, "
+            f"{self.kind} {self.name!r} is provided by {providers}: uninstall one, "
             "or choose third-party plugins with KIT_PLUGINS=name,name"
         )
 
 
 class Specs(Generic[S]):
-    """The specs of one kind."""
+    """All specs of one kind, for example all models."""
 
     def __init__(self, plugins: Plugins, kind: str, hook: str, type_: type[S]) -> None:
         self.kind = kind
@@ -52,20 +58,24 @@ class Specs(Generic[S]):
                     self._specs[name] = spec
                     owners.setdefault(name, []).append(plugin)
         self.clashes = {
-            name: Clash(kind, name, tuple(f"{plugin.distribution} ({plugin.name})" for plugin in given))
-            for name, given in owners.items()
-            if len(given) > 1
+            name: Clash(kind, name, tuple(f"{plugin.distribution} ({plugin.name})" for plugin in providers))
+            for name, providers in owners.items()
+            if len(providers) > 1
         }
 
     def __iter__(self) -> Iterator[S]:
-        """The specs, sorted by name, without those whose name clashes."""
+        """Iterate over the specs, sorted by name, without those whose name clashes."""
         return iter(sorted({spec.name: spec for spec in self._usable().values()}.values(), key=lambda spec: spec.name))
 
     def _usable(self) -> dict[str, S]:
         return {name: spec for name, spec in self._specs.items() if name not in self.clashes}
 
     def get(self, name: str) -> S:
-        """The spec of that name (or alias, slug, family); unknown and clashing names are a `KitError`."""
+        """Return the spec with this name, alias or slug, or the family it belongs to.
+
+        Raises:
+            KitError: the name is unknown, or two plugins give it.
+        """
         if name in self.clashes:
             raise KitError(str(self.clashes[name]))
         family = name.split("/", 1)[0] + "/*"
@@ -83,13 +93,13 @@ def _names(spec: Any) -> set[str]:
 
 def _first_wrong(specs: object, type_: type) -> str:
     if not isinstance(specs, list):
-        return f"gave {type(specs).__name__}, not a list of {type_.__name__}"
+        return f"returned {type(specs).__name__}, not a list of {type_.__name__}"
     wrong = [type(spec).__name__ for spec in specs if not isinstance(spec, type_)]
-    return f"gave a list with {wrong[0]}, not {type_.__name__}" if wrong else ""
+    return f"returned a list with {wrong[0]}, not {type_.__name__}" if wrong else ""
 
 
 class Registry:
-    """All specs that the plugins of a process bring, each kind read when it is first asked for."""
+    """All specs of this process's plugins; each kind is read when it is first needed."""
 
     def __init__(self, plugins: Plugins | None = None) -> None:
         self.plugins = load_plugins() if plugins is None else plugins
@@ -102,41 +112,41 @@ class Registry:
 
     @property
     def competitions(self) -> Specs[Competition]:
-        """Competitions, found by name, alias or slug."""
+        """Competitions, by name, alias or slug."""
         return self._of("competition", "kit_competitions", Competition)
 
     @property
     def datasets(self) -> Specs[DatasetSpec]:
-        """Datasets."""
+        """Datasets, by name."""
         return self._of("dataset", "kit_datasets", DatasetSpec)
 
     @property
     def models(self) -> Specs[ModelSpec]:
-        """Networks."""
+        """Networks, by name or family (`timm/*`)."""
         return self._of("model", "kit_models", ModelSpec)
 
     @property
     def losses(self) -> Specs[LossSpec]:
-        """Losses."""
+        """Losses, by name."""
         return self._of("loss", "kit_losses", LossSpec)
 
     @property
     def submissions(self) -> Specs[SubmissionSpec]:
-        """Submission formats."""
+        """Submission formats, by name."""
         return self._of("submission", "kit_submissions", SubmissionSpec)
 
     @property
     def metrics(self) -> Specs[MetricSpec]:
-        """Metrics."""
+        """Metrics, by name."""
         return self._of("metric", "kit_metrics", MetricSpec)
 
     @property
     def trackers(self) -> Specs[TrackerSpec]:
-        """Trackers."""
+        """Trackers, by name."""
         return self._of("tracker", "kit_trackers", TrackerSpec)
 
     def problems(self) -> tuple[list[Plugin], list[Clash]]:
-        """Ask every hook, then give all plugins (the broken with their reason) and all clashes of names."""
+        """Call every hook, then return all plugins (broken ones with the reason) and all name clashes."""
         kinds = (
             self.competitions,
             self.datasets,

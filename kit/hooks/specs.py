@@ -1,7 +1,13 @@
-"""What plugins hand over: small frozen records that hold names and callables.
+"""What plugins return from their hooks: small frozen records of names and callables.
 
-A callable's body imports what is heavy. New optional fields may be added at the end of a spec; existing ones keep
-their meaning, so a plugin written for an older kit goes on working.
+Heavy imports belong in the bodies of the callables. New optional fields may be added at the end of a spec; existing
+fields keep their meaning, so a plugin written for an older kit keeps working.
+
+A callable reports what the user can mend (a missing file, a wrong csv) as a `kit.errors.KitError` of one line: what
+happened, and the command that mends it.
+
+Shapes in the docstrings: B images in a batch, C channels, H and W height and width in pixels, K classes or logits,
+D width of the embedding, E metadata columns, n rows.
 """
 
 import tomllib
@@ -20,7 +26,7 @@ if TYPE_CHECKING:
     from kit.data.index import Index
     from kit.scoring.predictions import Predictions
 
-# Each is an object in `kit.task`.
+# Each names an object in `kit.task`.
 TaskName = Literal["binary", "multiclass", "multilabel"]
 TASK_NAMES: tuple[TaskName, ...] = ("binary", "multiclass", "multilabel")
 
@@ -30,21 +36,24 @@ class Competition:
     """The frozen facts of one competition.
 
     Args:
-        name: what `kit` calls it; unique among the installed plugins.
-        title: what people call it.
+        name: its name in `kit`; unique among the installed plugins.
+        title: its full title, for people.
         slug: Kaggle's name of the competition, or `owner/name` of a dataset.
-        task: `binary` (one sigmoid), `multiclass` (softmax) or `multilabel` (one sigmoid a class).
-        metric: the name of the `MetricSpec` by which it is scored.
-        dataset: the name of its `DatasetSpec`.
-        submission: the name of its `SubmissionSpec`.
-        aliases: short names for the command line.
-        classes: names of the classes in the order of the outputs; empty where the labels tell them.
-        kaggle: whether it lies on Kaggle as a `competition`, as a `dataset`, or not at all (`none`).
-        url: its page.
-        facts: what `kit info` prints besides: counts, bytes, medals.
-        defaults: values of `TrainConfig` for the real data.
-        miniature_defaults: values that replace those for the synthetic miniature.
-        epoch_metrics: names of further metrics that each validation computes.
+        task: `binary` (one sigmoid), `multiclass` (softmax) or `multilabel` (one sigmoid per class).
+        metric: name of the `MetricSpec` that scores it.
+        dataset: name of its `DatasetSpec`; `--set dataset=NAME` replaces it.
+        submission: name of its `SubmissionSpec`.
+        aliases: short names for the command line; unique like `name`.
+        classes: class names in the order of the outputs; empty if they come from the labels.
+        kaggle: how Kaggle hosts it: as a `competition`, as a `dataset`, or not at all (`none`).
+        url: address of its web page; empty for none.
+        facts: what else `kit info` prints, by name: counts, bytes, medals.
+        defaults: values of `TrainConfig` by key, for the real data.
+        miniature_defaults: values that override `defaults` on the synthetic miniature.
+        epoch_metrics: names of the metrics that each validation computes besides `metric`.
+
+    Raises:
+        ValueError: the task is unknown.
     """
 
     name: str
@@ -65,11 +74,17 @@ class Competition:
 
     def __post_init__(self) -> None:
         if self.task not in TASK_NAMES:
-            raise ValueError(f"task {self.task!r} of competition {self.name!r} is none of {', '.join(TASK_NAMES)}")
+            raise ValueError(f"task {self.task!r} of competition {self.name!r} is not one of {', '.join(TASK_NAMES)}")
 
     @classmethod
     def from_toml(cls, path: Path) -> "Competition":
-        """Read `competition.toml`; its keys are the fields of this class, nothing else."""
+        """Read a `competition.toml`; its keys are fields of this class, nothing else.
+
+        Raises:
+            OSError: the file can't be read.
+            ValueError: it is not valid TOML, or the task is unknown.
+            TypeError: a key is not a field, or a required field is missing.
+        """
         fields: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
         for name in ("aliases", "classes", "epoch_metrics"):
             if name in fields:
@@ -79,7 +94,13 @@ class Competition:
 
 @dataclass(frozen=True)
 class Picture:
-    """One figure for `kit explore`: a file name without ending, a caption, and the matplotlib figure."""
+    """One figure for `kit explore`.
+
+    Args:
+        name: file name without ending.
+        caption: what the figure shows, in text.
+        figure: the matplotlib figure.
+    """
 
     name: str
     caption: str
@@ -88,25 +109,33 @@ class Picture:
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """How the raw folder of a competition is read.
+    """How to read the raw folder of a competition.
+
+    Callables are given as `(arguments) -> result`. `index`, `read`, `groups`, `statistics` and `external` raise
+    `KitError` for files that are missing or malformed.
 
     Args:
         name: unique among the installed plugins.
-        channels: C of the arrays that `read` gives.
-        index: raw folder -> `Index`; must not decode images (220,025 rows in seconds).
-        read: the files of one sample, in the order of the index -> HxWxC uint8.
-        composite: HxWxC uint8 -> HxWx3 uint8 for pictures; by default the first three channels.
-        groups: a file of groups that the person gives (`kit folds --group FILE`) -> {id: group}; by default a csv
-            whose first column is the id and whose last is the group.
-        figures: pictures for `kit explore` beside the general ones.
-        miniature: writes a synthetic miniature in the real layout: (folder, seed).
-        likeness: the files of one sample -> HxW uint8, the picture by which near-duplicates are told; where given,
-            `kit folds` keeps near-duplicates in one fold without being asked. By default `picture` in grey.
-        statistics: (index, frame) -> mean and standard deviation of each row's channels, nxC of pixels in 0..1, where
-            the data brings them (`--set normalize=plate`); None where it does not: they are measured.
-        external: (csv or folder given with `--external`, index) -> rows like `index.train`, from which all folds learn.
-            Names of files are absolute or relative to the index's root.
-        any_size: images may be of unlike sizes; otherwise `kit check` takes that for a fault.
+        channels: number of channels C of the arrays that `read` returns.
+        index: (raw folder) -> `Index`. Must not decode images: 220,025 rows take seconds.
+        read: (files of one sample, in the order of the index) -> HxWxC uint8.
+        composite: (HxWxC uint8) -> HxWx3 uint8, RGB for people to look at; default: the first three channels, or the
+            first one in grey if there are fewer.
+        groups: (file given with `kit folds --group FILE`) -> {id: group}; default: a csv with the id in its first
+            column and the group in its last.
+        figures: (index) -> pictures for `kit explore`, besides the general ones.
+        miniature: (empty folder, seed) -> None. Writes a synthetic miniature in the real layout; equal seeds must give
+            equal bytes. Default: the data has no miniature.
+        likeness: (files of one sample) -> HxW uint8, the picture in which to look for near-duplicates. If given,
+            `kit folds` keeps near-duplicates in one fold by default. Default: `picture` in grey, and `kit folds` looks
+            for near-duplicates only on request.
+        external: (csv or folder given with `--external`, index) -> rows like those of `index.train`, added to the
+            training images of every fold. File names are absolute or relative to the index's root. Default: the
+            competition takes no external data.
+        statistics: (index, frame) -> (mean, standard deviation) of the channels of each row of `frame`, two float
+            arrays nxC, for pixels scaled to 0..1 (for `--set normalize=plate`, for example); None if the data does not
+            provide them, and kit measures them. Default: always measured.
+        any_size: whether images may differ in size; if False, `kit check` reports that as a fault.
     """
 
     name: str
@@ -123,7 +152,7 @@ class DatasetSpec:
     any_size: bool = False
 
     def picture(self, array: "np.ndarray") -> "np.ndarray":
-        """What a person sees of an array that `read` gave: HxWxC uint8 -> HxWx3 uint8."""
+        """Return the RGB picture that people see of an array from `read`: HxWxC uint8 -> HxWx3 uint8."""
         if self.composite is not None:
             return self.composite(array)
         return array[..., :3] if array.shape[2] >= 3 else array[..., [0, 0, 0]]
@@ -131,15 +160,15 @@ class DatasetSpec:
 
 @dataclass(frozen=True)
 class ModelRequest:
-    """What a network must be: built anew for every fold.
+    """The network to build, anew for every fold.
 
     Args:
-        name: the full name that was asked for (a family `timm/*` reads its part of it).
-        channels: input channels; a pretrained stem is widened to them.
-        outputs: number of logits.
-        head: name of the head, see `kit.model.network.HEADS`.
-        metadata: number of metadata columns, 0 for none.
-        pretrained: start from pretrained weights; raise `KitError` when they can't be had.
+        name: the full name asked for; a family `timm/*` finds its network's own name after the slash.
+        channels: number of input channels C; a pretrained stem is widened to it (`kit.plugin.network.widen_stem`).
+        outputs: number of logits K.
+        head: name of the head: a key of `kit.model.network.HEADS`.
+        metadata: number of metadata columns E; 0 for none.
+        pretrained: start from pretrained weights; raise `KitError` if they are not available.
     """
 
     name: str
@@ -152,19 +181,21 @@ class ModelRequest:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A network by name.
+    """A network by name, or a family of networks.
 
     Args:
-        name: unique; a trailing `/*` makes it a family.
-        build: request -> module whose `forward(images, metadata)` takes float images BxCxHxW and metadata BxE (or None)
-            and gives `kit.model.network.Output(logits BxK, embedding BxD)`.
-        description: half a line for lists.
-        mean: the mean a channel, of pixels in 0..1, by which its pretrained weights want images normalised.
-        std: the standard deviation, likewise.
-        statistics: full name -> (mean, std), for a family whose networks differ in them.
-        offline: full name -> whether its pretrained weights lie on this disk, None where there are none; not given:
-            no network of this spec has pretrained weights.
-        names: shell pattern -> the full names of a family that match it (`kit models`).
+        name: unique among the installed plugins; a trailing `/*` makes it a family.
+        build: (request) -> module whose `forward(images, metadata)` takes normalised float images BxCxHxW and metadata
+            BxE (or None) and returns `kit.plugin.network.Output(logits BxK, embedding BxD)`.
+        description: half a line for `kit models`.
+        mean: mean per channel that its pretrained weights expect, for pixels scaled to 0..1. If the data has more
+            channels, the values repeat. Default: that of ImageNet.
+        std: standard deviation per channel, likewise; all above 0.
+        statistics: (full name) -> (mean, std), for a family whose networks differ in them; replaces `mean` and `std`.
+        offline: (full name) -> whether its pretrained weights are on this disk; None if it has no pretrained weights.
+            Default: no network of this spec has any.
+        names: (shell pattern such as `timm/resnet*`) -> full names of the family's networks that match, for
+            `kit models`. Default: the networks of the family are not listed.
     """
 
     name: str
@@ -179,12 +210,12 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class LossRequest:
-    """What a loss is built for, anew for every fold.
+    """The loss to build, anew for every fold.
 
     Args:
         config: the run's configuration.
-        index: the competition's samples (class counts for weights).
-        embedding: width D of the network's embedding, for losses that carry a classifier of their own.
+        index: the competition's samples, for example for class weights from class counts.
+        embedding: width D of the network's embedding, for losses with their own classifier.
     """
 
     config: "TrainConfig"
@@ -197,11 +228,11 @@ class LossSpec:
     """A loss by name.
 
     Args:
-        name: unique.
-        build: request -> module called with (`Output`, `Batch`), giving a scalar. A loss that carries its own
-            classifier on the embedding (a margin loss) also has a method `logits(output)`, which prediction then uses
-            in place of `output.logits`.
-        tasks: the tasks it fits.
+        name: unique among the installed plugins.
+        build: (request) -> module called with (`Output`, `Batch`) that returns a scalar, the mean over the batch. A
+            loss with its own classifier on the embedding (a margin loss) also has a method `logits(output)` -> BxK,
+            which prediction uses in place of `output.logits`.
+        tasks: the tasks it can be used for; default: all.
         description: half a line for lists.
     """
 
@@ -213,7 +244,12 @@ class LossSpec:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a check found: `error` means that it must not be used so, `warning` that it may be worse."""
+    """One thing that a check of a csv found.
+
+    Args:
+        level: `error`: the csv must not be submitted; `warning`: it may score worse than it could.
+        text: what is wrong, in one line, with the first bad row.
+    """
 
     level: Literal["error", "warning"]
     text: str
@@ -224,13 +260,15 @@ class SubmissionSpec:
     """A submission format.
 
     Args:
-        name: unique.
-        write: (predictions, index, path): writes the csv, rows in the order that the competition wants.
-        check: (path of the csv, folder of the data) -> findings; reads nothing but the csv and the sample submission.
-        postprocess: predictions, of test or training ids, and index -> predictions; applied before
-            `write`, and scored by `kit evaluate`, where the person asks for it (`--postprocess`).
-        grade: (path of the csv, path of the published truth) -> numbers by name, the official score first
-            (`kit grade`).
+        name: unique among the installed plugins.
+        write: (predictions, index, path) -> None. Writes the csv with its rows in the order that the competition
+            wants; equal predictions must give equal bytes.
+        check: (path of the csv, folder of the data) -> findings, empty if all is right. Reads the csv and, for
+            comparison, the sample submission; must not decode images.
+        postprocess: (predictions of test or training ids, index) -> predictions. Applied before `write`, and scored
+            by `kit evaluate`, on request (`--postprocess`). Default: the competition has no post-processing.
+        grade: (path of the csv, path of the published truth) -> scores by name, the official score first, for
+            `kit grade`; `KitError` if the ids of the two differ. Default: no truth has been published.
     """
 
     name: str
@@ -245,16 +283,17 @@ class MetricSpec:
     """A metric by name.
 
     Args:
-        name: unique.
-        higher_is_better: the direction of improvement.
-        compute: (target, prediction) -> float. Binary: target n of 0/1, prediction n; multiclass: target n of class
-            numbers, prediction nxK; multilabel: target and prediction nxK. Predictions are probabilities.
-        tasks: the tasks it fits.
-        label: how tables call it.
-        decision: which rule `kit thresholds` tunes for it, where it judges answers and not ranks: `thresholds` (a
-            multi-label task: from which probability on a class is given) or `weights` (a multiclass task: by what each
-            class's probability is multiplied). None: it judges probabilities as they are.
-        beta: weight of recall when thresholds are searched, class by class, by F-beta.
+        name: unique among the installed plugins.
+        higher_is_better: direction of improvement.
+        compute: (target, prediction) -> float; NaN where it is not defined. Predictions are probabilities. Binary:
+            target n of 0 and 1, prediction n; multiclass: target n of class numbers, prediction nxK; multilabel:
+            target nxK of 0 and 1, prediction nxK.
+        tasks: the tasks it can be used for; default: all.
+        label: its heading in tables; default: `name`.
+        decision: the decision rule that `kit thresholds` tunes for it, if it scores predicted classes and not ranks:
+            `thresholds` (multi-label: the probability from which a class is predicted) or `weights` (multiclass: the
+            factor on each class's probability). None: it scores probabilities as they are.
+        beta: weight of recall in the F-beta by which thresholds are searched, class by class.
     """
 
     name: str
@@ -267,22 +306,32 @@ class MetricSpec:
 
 
 class Tracker(Protocol):
-    """Receives the numbers of one fold's training.
+    """Receives the numbers of one fold's training, on the main process only.
 
-    `log` is called once a validation. After a stop or a kill the fold's training opens a new tracker, which may be
-    given a step again that an earlier one was given already: the later numbers count.
+    `log` is called once per validation. A fold that resumes after a stop or a kill opens a new tracker, which may
+    receive a step that an earlier tracker has received already: the later numbers count.
     """
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Numbers by name at a step (batches since the start of the fold), as history.csv has them."""
+        """Receive one row of history.csv.
+
+        Args:
+            step: number of batches since the start of the fold.
+            values: the row's numbers by column: epoch, losses, metrics, learning rate, seconds, images per second.
+        """
 
     def close(self) -> None:
-        """The fold has ended."""
+        """End the fold, also after a stop or an error."""
 
 
 @dataclass(frozen=True)
 class Preview:
-    """One validation image: HxWx3 uint8, and two lines of caption: its label, and what is predicted how surely."""
+    """One validation image.
+
+    Args:
+        image: HxWx3 uint8, RGB.
+        caption: two lines: its label, and the prediction with its probability.
+    """
 
     image: "np.ndarray"
     caption: str
@@ -290,10 +339,10 @@ class Preview:
 
 @runtime_checkable
 class ImageTracker(Tracker, Protocol):
-    """A tracker that also wants to see; one without this method gets numbers only."""
+    """A tracker that also receives images; one without this method gets numbers only."""
 
     def images(self, step: int, previews: Sequence[Preview]) -> None:
-        """Up to 16 validation images, the same ones each time, after `log` of that step."""
+        """Receive up to 16 validation images, the same ones each time, after `log` of the same step."""
 
 
 @dataclass(frozen=True)
@@ -301,9 +350,10 @@ class TrackerSpec:
     """A tracker by name.
 
     Args:
-        name: unique.
-        open: (the run's folder, the fold's number) -> tracker; called when the fold's training starts or goes on.
-        check: raises `KitError` where what it needs is not installed; called before a run's folder is made.
+        name: unique among the installed plugins.
+        open: (folder of the run, number of the fold) -> tracker. Called when the training of a fold starts or resumes.
+        check: () -> None. Raises `KitError` if something the tracker needs is not installed; called before the run's
+            folder is created. Default: nothing to check.
     """
 
     name: str

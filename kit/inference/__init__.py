@@ -1,1 +1,1 @@
-"""Predictions, metrics and the checked csv."""
+"""What trained networks predict: forward passes, test-time augmentation, evaluation."""

@@ -1,4 +1,4 @@
-"""A saved run validated again, from its weights and the images."""
+"""Validate a saved run again, from its weights and the images."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,36 +28,36 @@ def evaluate(
     postprocess: bool = False,
     scales: Sequence[Scale] = (),
 ) -> dict[str, Any]:
-    """Predict the validation images of each trained fold anew and score them.
+    """Predict the validation images of each trained fold again and score them.
 
-    Without a `threshold` a fold's classes are predicted by the run's decision rule that has not seen the fold (`kit
-    thresholds`); where there is none, by the largest probability or from 0.5 on.
+    Without a `threshold`, a fold's classes are predicted by the run's decision rule that has not seen the fold (`kit
+    thresholds`); without a rule, by the largest probability or the threshold 0.5.
 
     Returns:
         The metrics over all evaluated ids together, the competition's metric per fold, and `difference`: the largest
-        distance of a probability from the one that training saved (0 on the same machine and thread count; None
-        where `scales` averages over views). With `postprocess` also the competition's metric after post-processing.
+        distance between a probability and the one that training saved (0 on the same machine and thread count; None
+        if `scales` averages over views). With `postprocess`, also the competition's metric after post-processing.
     """
     run, index, metric = opened.run, opened.index, opened.metric
     task, folds = index.task, run.need_network()
-    by_fold, parts, scored, predicted, difference = {}, [], [], [], 0.0
+    by_fold, oofs, scored, predicted, difference = {}, [], [], [], 0.0
     for fold in folds if only_fold is None else [run.trained_fold(only_fold)]:
-        part = _validate(opened, fold, scales, console)
-        saved = Predictions.load(run.reading(f"fold-{fold}/oof.npz")).reorder(part.ids)
-        difference = max(difference, float(np.abs(saved.values - part.values).max()))
+        oof = _validate(opened, fold, scales, console)
+        saved = Predictions.load(run.reading(f"fold-{fold}/oof.npz")).reorder(oof.ids)
+        difference = max(difference, float(np.abs(saved.values - oof.values).max()))
         rule = rule_of(run, fold) if threshold is None else None
-        scored.append((part if rule is None else rule.applied(part)).values)
-        by_fold[str(fold)] = opened.score(index.targets_of(part.ids), scored[-1])
-        parts.append(part)
-        predicted.append(predict_fold(run, task, fold, part.values, threshold))
-    ids, values = (np.concatenate([getattr(part, name) for part in parts]) for name in ("ids", "values"))
+        scored.append((oof if rule is None else rule.applied(oof)).values)
+        by_fold[str(fold)] = opened.score(index.targets_of(oof.ids), scored[-1])
+        oofs.append(oof)
+        predicted.append(predict_fold(run, task, fold, oof.values, threshold))
+    ids, values = (np.concatenate([getattr(oof, name) for oof in oofs]) for name in ("ids", "values"))
     target = index.targets_of(ids)
     flat_target, flat_values = task.flat(target), task.flat(values)
     table = classification_table(task, index.classes, flat_target, flat_values, np.concatenate(predicted), beta)
     rule = rule_of(run) if threshold is None else None
     if rule is not None and len(run.record["planned"]) == 1:
         console.warn(
-            "the decision rule was made on these very rows, so what it scores here flatters: "
+            "the decision rule was tuned on these very rows, so its score here is optimistic: "
             f"kit thresholds {run.id} has the estimate"
         )
     plain = HALF if threshold is None else threshold
@@ -84,13 +84,13 @@ def evaluate(
 def _add_thresholds(
     report: dict[str, Any], classes: Sequence[str], plain: float, thresholds: np.ndarray | None
 ) -> None:
-    """Note from which probability on each class is predicted."""
+    """Add each class's threshold to the report."""
     for number, name in enumerate(classes):
         report[name]["threshold"] = float(plain if thresholds is None else thresholds[number])
 
 
 def _score_postprocessed(opened: OpenRun, predictions: Predictions) -> float:
-    """The metric after the competition's post-processing, which may leave classes (controls) out."""
+    """Compute the metric after the competition's post-processing, which may drop classes (controls)."""
     after, index = postprocessed(opened, predictions), opened.index
     target = index.targets_of(after.ids)
     if index.task.softmax:

@@ -1,4 +1,4 @@
-"""Forward passes without gradients: validation, evaluation and prediction go through this one function."""
+"""Forward passes without gradients: validation, evaluation and prediction all use this one function."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from kit.pixels.samples import Samples
 
 @dataclass(frozen=True)
 class Forward:
-    """Probabilities nxK, targets as the index gives them, and the mean loss a sample (NaN without targets)."""
+    """Probabilities nxK, targets as the index gives them, and the mean loss per sample (NaN without targets)."""
 
     probabilities: np.ndarray
     targets: np.ndarray
@@ -36,12 +36,12 @@ def forward(
     output_of: Callable[[Output], Tensor] | None = None,
     after_batch: Callable[[int], None] = lambda images: None,
 ) -> Forward:
-    """Run a model over all samples of a loader and average over `views` what `output_of` takes of its output (BxK): the
-    probabilities by default. Without views it is the image itself.
+    """Run a model over all samples of a loader; average over `views` what `output_of` takes from its output (BxK).
 
-    Several processes share the samples, and each gets the result of all. The network is in eval mode inside and in its
-    earlier mode again afterwards. The loss is that of the first view. `after_batch` is called with the number of images
-    done; what it raises ends the pass.
+    By default `output_of` takes the probabilities. Without views, the only one is the image itself. Several processes
+    share the samples, and each gets the result of all. The network runs in eval mode and returns to its earlier mode
+    afterwards. The loss is that of the first view. `after_batch` is called with the number of images done; what it
+    raises ends the pass.
     """
     output_of = output_of or model.probabilities
     was_training = model.network.training
@@ -52,7 +52,7 @@ def forward(
     found, done = torch.empty(0), 0
     loss_sum = torch.zeros((), device=device)
     try:
-        # The views of an image are images like others: a pass takes as many in all, however many views there are.
+        # Views count as images: a pass takes as many in total, however many views there are of each.
         for batch in loader.batches(ordered_plan(own, max(1, batch_size // count_views))):
             count = len(batch.rows)
             images = torch.cat([view(batch.images) for view in views]) if views else batch.images
@@ -61,12 +61,12 @@ def forward(
                 if has_targets:
                     first = Output(output.logits[:count], output.embedding[:count])
                     loss_sum += model.loss(first, batch) * count
-            share = output_of(output).unflatten(0, (count_views, count)).mean(0)
+            mean = output_of(output).unflatten(0, (count_views, count)).mean(0)
             if not done:
-                # On the device, since fetching each batch would wait for it; in one piece, since many small ones
-                # between the large ones of the network would keep the memory from being given back.
-                found = torch.empty(len(own), share.shape[1], device=device)
-            found[done : done + count] = share
+                # On the device, since fetching each batch would wait for it; in one tensor, since many small ones
+                # between the large ones of the network would keep the memory from being freed.
+                found = torch.empty(len(own), mean.shape[1], device=device)
+            found[done : done + count] = mean
             done += count
             after_batch(count)
     finally:
@@ -82,18 +82,18 @@ def forward_views(
     output_of: Callable[[Output], Tensor] | None = None,
     after_batch: Callable[[int], None] = lambda images: None,
 ) -> np.ndarray:
-    """The mean over all views at all scales of what `output_of` takes of a model's output, nxK float64.
+    """Average over all views at all scales what `output_of` takes from a model's output, nxK float64.
 
     Args:
         model: of one fold.
-        samples: the same ones at each scale.
+        samples: the same samples at each scale.
         config: of the run.
-        output_of, after_batch: as those of `forward`.
+        output_of, after_batch: as in `forward`.
     """
     counts = [max(1, len(scale.views)) for scale, _ in samples]
     total: np.ndarray = np.zeros(())
-    for count, (scale, some) in zip(counts, samples, strict=True):
-        loader = Loader(some, None, config.workers, model.runtime.device, model.normalize)
+    for count, (scale, scaled) in zip(counts, samples, strict=True):
+        loader = Loader(scaled, None, config.workers, model.runtime.device, model.normalize)
         found = forward(model, loader, config.batch_size * 2, scale.views, False, output_of, after_batch)
         total = total + found.probabilities.astype(np.float64) * (count / sum(counts))
     return total

@@ -1,7 +1,7 @@
-"""Prediction by the nearest class: the embedding of an image beside the mean embedding of each class.
+"""Predict the nearest class: compare the embedding of an image with the mean embedding of each class.
 
-As in metric learning (Deng et al. 2019, ArcFace), which classifies faces that the classifier has not seen so: what
-counts is the angle between embeddings. The centres are made of the images that a fold's network has learned from.
+What counts is the angle between embeddings, as in metric learning (Deng et al. 2019, ArcFace), where it classifies
+faces that the classifier has never seen. The centres come from the training images of a fold's network.
 """
 
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from kit.model.build import Model
 from kit.model.network import Output
 from kit.pixels.batches import Loader
 
-SCALE = 30.0  # of the cosine, before the softmax, as the margin losses have it
+SCALE = 30.0  # of the cosine before the softmax, as in the margin losses
 
 
 def embedding(output: Output) -> Tensor:
-    """The direction of the embedding, BxD of length 1."""
+    """Return the direction of the embedding, BxD of length 1."""
     return functional.normalize(output.embedding.float(), dim=1)
 
 
@@ -32,7 +32,7 @@ class Centres:
 
     @classmethod
     def of(cls, model: Model, learned: Loader, classes: int, batch_size: int) -> "Centres":
-        """The centres of a multiclass task from the samples that the network has learned from, not augmented."""
+        """Compute the centres of a multiclass task from the network's training samples, not augmented."""
         found = torch.from_numpy(
             forward(model, learned, batch_size, has_targets=False, output_of=embedding).probabilities
         )
@@ -42,6 +42,6 @@ class Centres:
         return cls(functional.normalize(sums, dim=1).to(model.runtime.device), known.to(model.runtime.device))
 
     def probabilities(self, output: Output) -> Tensor:
-        """BxK: the softmax of the scaled cosines; a class without a centre has 0."""
+        """Return the softmax of the scaled cosines, BxK; a class without a centre has 0."""
         cosines = SCALE * embedding(output) @ self.directions.T
         return cosines.masked_fill(~self.known, -torch.inf).softmax(1)

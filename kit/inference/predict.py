@@ -1,4 +1,4 @@
-"""Predictions of the competition's test part: the mean over a run's folds and over views of each image."""
+"""Predict the competition's test images: the mean over a run's folds and over views of each image."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -31,10 +31,10 @@ def predict_test(
 
     Args:
         opened: a run with at least one trained fold.
-        scales: the views that are averaged, each counting the same.
+        scales: the views to average, with equal weights.
         console: for progress.
-        only_fold: by the network of this fold alone.
-        nearest: classes by the nearest mean embedding (`kit.inference.nearest`) instead of the network's own logits.
+        nearest: predict the class of the nearest mean embedding (`kit.inference.nearest`), not by the network's logits.
+        only_fold: use only the network of this fold.
 
     Returns:
         The document of `kit predict --json`.
@@ -54,11 +54,11 @@ def predict_test(
             model = load_fold(opened, fold)
             output_of = None
             if of_train is not None:
-                learned, judged = train[fold_of_row != fold], train[fold_of_row == fold]
-                loader = Loader(of_train(learned), None, config.workers, model.runtime.device, model.normalize)
+                training, validation = train[fold_of_row != fold], train[fold_of_row == fold]
+                loader = Loader(of_train(training), None, config.workers, model.runtime.device, model.normalize)
                 output_of = Centres.of(model, loader, index.outputs, config.batch_size * 2).probabilities
-                own = forward_views(model, [(Scale(config.size, ()), of_train(judged))], config, output_of)
-                held_out.append(Predictions(judged["id"].to_numpy(), index.output_names, own.astype(np.float32)))
+                own = forward_views(model, [(Scale(config.size, ()), of_train(validation))], config, output_of)
+                held_out.append(Predictions(validation["id"].to_numpy(), index.output_names, own.astype(np.float32)))
             total += forward_views(model, tests, config, output_of, bar.advance)
     values = (total / len(folds)).astype(np.float32)
     predictions = Predictions(rows["id"].to_numpy(), index.output_names, values).mean_by_id()
@@ -86,7 +86,7 @@ def _folds(run: Run, only_fold: int | None, console: Console) -> list[int]:
 
 
 def _rows(opened: OpenRun, nearest: bool) -> pd.DataFrame:
-    """The test rows that a run predicts; none, and classes by distance where there are no classes, are a `KitError`."""
+    """Return the test rows that a run predicts; none, or `nearest` without a softmax task, is a `KitError`."""
     run, index, name = opened.run, opened.index, opened.competition.name
     if not len(index.test):
         raise KitError(f"{opened.store.root} has no test images: kit check {name}")
@@ -99,17 +99,17 @@ def _rows(opened: OpenRun, nearest: bool) -> pd.DataFrame:
 
 
 def _warn_of_same_metadata(index: Index, console: Console) -> None:
-    """Say so where the network gets metadata that tells nothing of the test images."""
+    """Warn if the metadata that the network takes is the same for all test images."""
     of_train, of_test = (index.metadata_of(frame) for frame in (index.train, index.test))
     if len(of_test) > 1 and (of_test == of_test[0]).all() and not (of_train == of_train[0]).all():
         console.warn(
-            "the metadata is the same for all test images, so it counts as unknown: is the file with it there? "
+            "the metadata is the same for all test images, so it counts as unknown: is its file missing? "
             "a run without metadata may do better"
         )
 
 
 def _score(opened: OpenRun, held_out: list[Predictions]) -> dict[str, Any]:
-    """The competition's metric of the nearest class on the validation images, to set beside the run's own score."""
-    ids, values = np.concatenate([part.ids for part in held_out]), np.concatenate([part.values for part in held_out])
+    """Score the nearest class on the validation images by the competition's metric, beside the run's own score."""
+    ids, values = np.concatenate([each.ids for each in held_out]), np.concatenate([each.values for each in held_out])
     means = Predictions(ids, opened.index.output_names, values).mean_by_id()
     return {"metric": opened.metric.name, "value": opened.score(opened.index.targets_of(means.ids), means.values)}

@@ -1,7 +1,7 @@
-"""Test-time augmentation: the views of an image over which predictions are averaged.
+"""Test-time augmentation (TTA): the views of an image over which predictions are averaged.
 
-Flips and right angles show the whole image; ordered crops (a grid of crops from enlarged images, as in the best entry
-of ISIC 2018 without data of its own, Gessert et al. 2018) show it at several scales.
+Flips and right-angle rotations show the whole image; ordered crops (a grid of crops from enlarged images, as in the
+best entry of ISIC 2018 without external data, Gessert et al. 2018) show it at several scales.
 """
 
 import math
@@ -20,19 +20,19 @@ from kit.pixels.pack import Split
 from kit.pixels.samples import Samples, samples_of
 
 View = Callable[[Tensor], Tensor]
-STEP = 0.5  # the largest distance of neighbouring crops, in sides of a crop
+STEP = 0.5  # the largest distance between neighbouring crops, in crop sides
 
 
 @dataclass(frozen=True)
 class Scale:
-    """The views of images of one side (pixels): each gives BxCxsxs, s being the network's size, from BxCxsidexside."""
+    """The views of images with one side (pixels): each turns BxCxsidexside into BxCxsxs, s being the network's size."""
 
     side: int
     views: tuple[View, ...]
 
 
 def flip(images: Tensor, number: int) -> Tensor:
-    """One of the eight flips and right-angle rotations of BxCxHxW images; 0 is the image itself.
+    """Apply one of the eight flips and right-angle rotations to BxCxHxW images; 0 is the image itself.
 
     1, 2, 3 are the flips, so that two views mirror left-right and four need no transposition.
     """
@@ -44,9 +44,9 @@ def flip(images: Tensor, number: int) -> Tensor:
 
 
 def corners(side: int, size: int) -> list[tuple[int, int]]:
-    """Top and left of ordered crops of `size` from an image of `side` pixels: a grid, row by row, from edge to edge.
+    """Return top and left of ordered crops of `size` from an image of `side` pixels: a grid, row by row, edge to edge.
 
-    Neighbours overlap by half or more, so a scale of 1 has one crop, of up to 1.5 four, of up to 2 nine.
+    Neighbours overlap by half or more, so a scale of 1 has one crop, up to 1.5 four, up to 2 nine.
     """
     count = math.ceil(round((side - size) / size / STEP, 6)) + 1
     places = [round(number * (side - size) / max(count - 1, 1)) for number in range(count)]
@@ -54,10 +54,10 @@ def corners(side: int, size: int) -> list[tuple[int, int]]:
 
 
 def views_of(config: TrainConfig, tta: int | None = None, scales: str | None = None) -> list[Scale]:
-    """At each scale its ordered crops, each in `tta` flips and right angles; what is None is the configuration's.
+    """Return the ordered crops of each scale, each in `tta` flips and rotations; None takes the configuration's value.
 
     Raises:
-        KitError: neither 1, 2, 4 nor 8 flips, or a scale that is none.
+        KitError: `tta` is not 1, 2, 4 or 8, or a scale is invalid.
     """
     given = {name: value for name, value in (("tta", tta), ("scales", scales)) if value is not None}
     chosen = validate({**config.model_dump(), **given})
@@ -68,7 +68,7 @@ def views_of(config: TrainConfig, tta: int | None = None, scales: str | None = N
 def scaled_samples(
     store: Store, index: Index, split: Split, config: TrainConfig, scale: Scale, console: Console
 ) -> Callable[[pd.DataFrame], Samples]:
-    """As `samples_of`, at the side of a scale."""
+    """Return what `samples_of` does, at the side of a scale."""
     return samples_of(store, index, split, config.model_copy(update={"size": scale.side, "sizes": ()}), console)
 
 

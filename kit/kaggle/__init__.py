@@ -1,1 +1,1 @@
-"""Kaggle: the only room that imports its client. Listing and signing, downloading, submitting."""
+"""Kaggle: listing and signing, downloading, submitting. The only package that imports Kaggle's client."""

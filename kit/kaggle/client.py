@@ -1,4 +1,4 @@
-"""Kaggle's API through Kaggle's own client, guarded: time-outs, new tries, one-line errors, no secrets."""
+"""Kaggle's API through Kaggle's own client, guarded: time-outs, retries, one-line errors, no secrets."""
 
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -25,28 +25,29 @@ except Exception as error:  # a broken package can raise anything
         f"Kaggle's client can't be imported ({error}): pip install --force-reinstall 'kaggle>=2.2.4,<3' six"
     ) from None
 
-PAGE = 200  # files a page: the most that Kaggle gives
+PAGE = 200  # files per page: the most that Kaggle sends
 MOST_PAGES = 25
-FIRST_TRIES = 4  # of a server that has not answered yet
+FIRST_TRIES = 4  # while the server has never answered
 SETTINGS = "https://www.kaggle.com/settings"
 
 COMPETITIONS, DATASETS = "competitions.CompetitionApiService", "datasets.DatasetApiService"
 
 
 class Kaggle:
-    """One person's Kaggle, about one competition. A context manager.
+    """A session with Kaggle about one competition, as a context manager.
 
     Args:
-        competition: its slug is asked for; a dataset where it lies there as one.
+        competition: its slug names a competition on Kaggle, or a dataset if the data is published as one.
         console: for warnings about credentials, and pauses.
 
     Raises:
-        KitError: Kaggle's client is broken or its environment variable is, or a file of credentials is.
+        KitError: the data is not on Kaggle, or Kaggle's client, its environment variable or a credentials file is
+            broken.
     """
 
     def __init__(self, competition: Competition, console: Console) -> None:
         if competition.kaggle == "none":
-            raise KitError(f"{competition.name} does not lie on Kaggle: {competition.url or 'its plugin knows where'}")
+            raise KitError(f"{competition.name} is not on Kaggle: {competition.url or 'its plugin knows where'}")
         self.competition, self.console = competition, console
         self.slug = competition.slug
         self._credentials = find_credentials(console)
@@ -63,7 +64,7 @@ class Kaggle:
         self._http.__exit__(*error)
 
     def files(self, pages: int | None = None) -> tuple[list[tuple[str, int]], bool]:
-        """Names and bytes of the files as they lie unpacked, and whether those are all; at most so many `pages`."""
+        """Return names and bytes of the unpacked files, from at most `pages` pages, and whether those are all."""
         found: list[tuple[str, int]] = []
         for number, page in enumerate(
             self._pages("ListDatasetFiles" if self._is_dataset else "ListDataFiles", PAGE), 1
@@ -75,20 +76,20 @@ class Kaggle:
         return found, True
 
     def summary(self) -> tuple[int, int, bool]:
-        """Number and bytes of all files, by few requests however many there are; and whether those are all."""
+        """Return number and bytes of all files, in few requests however many there are, and whether those are all."""
         files, whole = self.files(pages=1)
         if not whole:
             method = "GetDatasetFilesSummary" if self._is_dataset else "GetCompetitionDataFilesSummary"
             try:
-                told = self.call(method, tries=2).get("fileSummaryInfo") or {}
-                kinds = told.get("fileTypes") or []
-                return int(told["totalFileCount"]), sum(int(kind.get("totalSize") or 0) for kind in kinds), True
+                summary = self.call(method, tries=2).get("fileSummaryInfo") or {}
+                kinds = summary.get("fileTypes") or []
+                return int(summary["totalFileCount"]), sum(int(kind.get("totalSize") or 0) for kind in kinds), True
             except (KitError, KeyError):
                 files, whole = self.files(pages=MOST_PAGES)
         return len(files), sum(length for _, length in files), whole
 
     def sign(self, file: str | None = None) -> str:
-        """A signed address, which runs out after a while, of the archive or of one file. It is a secret."""
+        """Return a signed address, which expires after a while, of the archive or of one file. It is a secret."""
         if self._is_dataset:
             method, fields = "DownloadDataset", {"file_name": file} if file else {}
         else:
@@ -97,22 +98,22 @@ class Kaggle:
         return urljoin(response.url, response.headers["Location"])
 
     def call(self, method: str, once: bool = False, tries: int = TRIES, **fields: Any) -> dict[str, Any]:
-        """Ask one method and give its document, `fields` being those of the client's request without the slug.
+        """Call one method and return its document; `fields` are those of the client's request without the slug.
 
         Args:
             method: of the service, e.g. "ListSubmissions".
-            once: it is not safe to ask twice.
-            tries: how often a fault in between may happen; few for what nothing hangs on.
+            once: it is not safe to send the request twice.
+            tries: how many in a row may fail; few where nothing depends on the answer.
 
         Raises:
-            KitError: credentials, rules, slug, network, limits; what Kaggle said, and what mends it.
+            KitError: credentials, rules, slug, network, limits: what Kaggle said, and what mends it.
             Fault: with `once`, an answer that leaves open whether it was done.
         """
         document: dict[str, Any] = self._answer(method, fields, once=once, tries=tries).document
         return document
 
     def submissions(self, pages: int = 1) -> list[dict[str, Any]]:
-        """What was submitted, the newest first, as Kaggle's documents."""
+        """Return the submissions, newest first, as Kaggle's documents."""
         found: list[dict[str, Any]] = []
         for number, page in enumerate(self._pages("ListSubmissions", 100), 1):
             found += page.get("submissions") or []
@@ -140,7 +141,7 @@ class Kaggle:
     def _answer(
         self, method: str, fields: dict[str, Any], once: bool = False, redirect: bool = False, tries: int = TRIES
     ) -> "_Answer":
-        """Send one request until it is answered; a credential that is refused makes room for the next one."""
+        """Send one request until it is answered; a refused credential gives way to the next one."""
         if self._credential is None and not self._is_dataset:
             raise none_found(f"{self.competition.name} on Kaggle")
         retries = Retry("Kaggle", self.console, tries)
@@ -151,11 +152,11 @@ class Kaggle:
                 if answer.usable(redirect):
                     self._reached = True
                     return answer
-                raise Fault("it answers with a web page or with half a document")
+                raise Fault("it answers with a web page or half a document")
             except requests.HTTPError as error:
-                refusal = error  # judged below, lest its text shows as the context of what is raised
+                refusal = error  # judged below, so that its text is not the context of what is raised
             except requests.RequestException as error:
-                # Whoever has no network should hear of it at once; a line that worked may come back.
+                # Without a network, say so at once; a connection that worked before may come back.
                 fault = Fault(reason(error), lasting=not self._reached and retries.failed >= FIRST_TRIES - 1)
             except Fault as error:
                 fault = error
@@ -185,7 +186,7 @@ class Kaggle:
         return answer
 
     def _judge(self, error: requests.HTTPError, method: str, fields: dict[str, Any]) -> Fault | None:
-        """A refusal as `KitError`, a passing fault as `Fault`; None when the next credential is to be tried."""
+        """Raise a refusal as `KitError`, return a passing fault; None if the next credential is to be tried."""
         response, message = error.response, self._clean(str(error))
         if response is None:
             return Fault(reason(error))
@@ -203,7 +204,7 @@ class Kaggle:
         if status == 429:
             return Fault("Kaggle wants fewer requests", max(asked_wait(response.headers), 2.0), undone=True)
         if status >= 500:
-            return Fault(f"its server has a fault (status {status})", asked_wait(response.headers))
+            return Fault(f"its server failed (status {status})", asked_wait(response.headers))
         limit = any(word in message.lower() for word in ("limit", "allowance", "tomorrow", "maximum number"))
         raise KitError(f"Kaggle refuses: {message}", CREDENTIALS if limit else BAD_INPUT)
 
@@ -217,10 +218,10 @@ class Kaggle:
         return True
 
     def _browser_token(self) -> Credential:
-        """The token of `kaggle auth login`, renewed where it has run out."""
+        """Return the token of `kaggle auth login`, renewed if it has expired."""
         users = SimpleNamespace(account_client=AccountClient(self._http))
         saved = KaggleCredentials.load(client=SimpleNamespace(users=users))
-        mend = KitError("the sign-in of kaggle auth login has run out or is damaged: kaggle auth login", CREDENTIALS)
+        mend = KitError("the sign-in of kaggle auth login has expired or is damaged: kaggle auth login", CREDENTIALS)
         if saved is None:
             raise mend
         try:
@@ -229,8 +230,8 @@ class Kaggle:
             if isinstance(error, requests.HTTPError):
                 raise mend from None
             if isinstance(error, requests.RequestException):
-                raise KitError(f"Kaggle: {reason(error)}: give the same command again later", NETWORK) from None
-            token = saved.get_access_token()  # it is renewed, and could only not be saved
+                raise KitError(f"Kaggle: {reason(error)}: run the same command again later", NETWORK) from None
+            token = saved.get_access_token()  # it was renewed, only saving it failed
         except (TypeError, ValueError):
             raise mend from None
         return Credential("kaggle auth login", token=token or "")
@@ -249,7 +250,7 @@ class Kaggle:
         if "rule" in message.lower() or "accept" in message.lower():
             return KitError(
                 f"the rules of {self.slug} are not accepted yet: accept them at {rules} (only you can), "
-                "then give the same command again",
+                "then run the same command again",
                 CREDENTIALS,
             )
         return KitError(f"Kaggle refuses: {message}: are the rules accepted? {rules}", CREDENTIALS)
@@ -270,7 +271,7 @@ class Kaggle:
         return KitError(f"Kaggle knows no {kind} {self.slug!r}{near}")
 
     def _clean(self, text: str) -> str:
-        """A message without anything secret that it may repeat."""
+        """Remove from a message any secret that it repeats."""
         for credential in self._credentials:
             for secret in (credential.token, credential.key):
                 text = text.replace(secret, "***") if secret else text
@@ -278,18 +279,18 @@ class Kaggle:
 
 
 class _Http(KaggleHttpClient):
-    """Kaggle's HTTP client with time-outs and kit's choice of credentials; redirects are given, not followed."""
+    """Kaggle's HTTP client with time-outs and kit's choice of credentials; redirects are returned, not followed."""
 
     def __init__(self) -> None:
         try:
             super().__init__(user_agent=f"kit/{__version__}")
-        except Exception as error:  # it raises a bare one for a word it doesn't know
+        except Exception as error:  # it raises a bare Exception for an unknown environment
             raise KitError(f"{error}: unset KAGGLE_API_ENVIRONMENT") from None
         self._init_session()
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, TimedAdapter())
         self._session.get_redirect_target = lambda response: None
-        self._session.stream = True  # a file that comes where a document should must not fill the memory
+        self._session.stream = True  # a file that arrives instead of a document must not fill the memory
 
     def sign_in(self, credential: Credential | None) -> None:
         """Send this credential from now on."""
@@ -299,11 +300,11 @@ class _Http(KaggleHttpClient):
             self._session.auth = self.BearerAuth(credential.token) if credential.token else pair
 
     def _try_fill_auth(self) -> None:
-        """Kaggle's own search takes the first credential that it finds, even a refused one."""
+        """Do nothing: Kaggle's own search takes the first credential that it finds, even a refused one."""
 
 
 class _Answer:
-    """What Kaggle's client makes of an answer here: headers and JSON, so that no unknown word in it can raise."""
+    """The answer type for Kaggle's client: only headers and JSON, so that no unknown value in it can raise."""
 
     def __init__(self, response: requests.Response) -> None:
         self.url, self.headers = response.url, response.headers
@@ -313,9 +314,9 @@ class _Answer:
 
     @classmethod
     def prepare_from(cls, response: requests.Response) -> "_Answer":
-        """What `KaggleHttpClient.call` asks of a type of answers."""
+        """Build it from a response; `KaggleHttpClient.call` requires this method."""
         return cls(response)
 
     def usable(self, redirect: bool) -> bool:
-        """Whether it is what was asked for: an address to go to, or a document."""
+        """Return whether it is what was asked for: an address to go to, or a document."""
         return "Location" in self.headers if redirect else isinstance(self.document, dict)

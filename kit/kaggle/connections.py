@@ -1,4 +1,4 @@
-"""Several connections for one file: what each of them fetches, how many pay, and a map on the disk of what is there."""
+"""Several connections for one file: what each fetches, how many pay off, and a map on disk of what has arrived."""
 
 import contextlib
 import errno
@@ -18,17 +18,17 @@ import urllib3
 from kit.kaggle.retry import Fault, reason
 
 CHUNK = 1 << 20
-UNKNOWN = 1 << 62  # the end of a file whose length nobody says
+UNKNOWN = 1 << 62  # the end of a file of unknown length
 MOST_LANES, MOST_PARTS = 8, 64
 WINDOW = 3.0  # seconds over which a rate is measured
-WORTH = 1.15  # twice as many lanes must be this much faster, or it stays at those there are
-LEAST_SPLIT = 64 << 20  # bytes that are left, below which another lane is not worth its start
+WORTH = 1.15  # twice as many lanes must be this much faster, or their number stays
+LEAST_SPLIT = 64 << 20  # bytes left, below which another lane is not worth starting
 _RECORD = struct.Struct("<3Q")
 
 
 @dataclass
 class Part:
-    """A stretch of the file: from `begin` to before `end`, of which everything before `at` is there."""
+    """A stretch of the file, from `begin` to before `end`; everything before `at` has arrived."""
 
     begin: int
     at: int
@@ -36,22 +36,22 @@ class Part:
 
 
 def new_map(path: Path, part: Part) -> None:
-    """Write the map of a file of which nothing is there yet."""
+    """Write the map of a file of which nothing has arrived yet."""
     path.write_bytes(_RECORD.pack(part.begin, part.at, part.end) + bytes(_RECORD.size * (MOST_PARTS - 1)))
 
 
 def read_map(path: Path) -> list[Part]:
-    """The parts in a map; `struct.error` for a file that is none."""
+    """Return the parts in a map; raise `struct.error` if the file is not a map."""
     return [part for part in (Part(*numbers) for numbers in _RECORD.iter_unpack(path.read_bytes())) if part.end]
 
 
 class Lanes:
-    """The threads that fetch the parts of a file, and their map on the disk, which survives a kill.
+    """The threads that fetch the parts of a file, and their map on disk, which survives a kill.
 
     Args:
-        parts: what is there and what is missing; further ones are added.
-        open_part: gives an answer with the bytes of a part from where it has got to.
-        path: the file that they write into.
+        parts: what has arrived and what is missing; more are added.
+        open_part: returns a response with the remaining bytes of a part.
+        path: the file that they write to.
         map_path: where the parts are noted.
     """
 
@@ -62,14 +62,14 @@ class Lanes:
         self.wanted, self.rate_before, self.grows = 1, 0.0, True
         self.running: dict[int, threading.Thread] = {}  # by the number of the part
         self.ended: list[tuple[int, BaseException | None]] = []
-        self.something = threading.Event()
+        self.lane_ended = threading.Event()
         self.stopped = False
         self.file = path.open("r+b", buffering=0)
         with map_path.open("r+b") as table:
             self.map = mmap.mmap(table.fileno(), _RECORD.size * MOST_PARTS)
 
     def fill(self) -> None:
-        """Let as many lanes run as are wanted, splitting the largest stretch where there are too few."""
+        """Start lanes until as many run as are wanted, splitting the largest part if there are too few."""
         parts = self.parts
         idle = [n for n, part in enumerate(parts) if part.at < part.end and n not in self.running]
         while len(self.running) < self.wanted:
@@ -87,16 +87,16 @@ class Lanes:
             return False
         middle = (largest.at + largest.end) // 2
         parts.append(Part(middle, middle, largest.end))
-        # The new part is noted first: a kill in between makes two parts overlap, and no gap.
+        # The new part is noted first: a kill in between leaves two overlapping parts, not a gap.
         self._write(len(parts) - 1)
         largest.end = middle
         self._write(parts.index(largest))
         return True
 
     def finished(self, seconds: float) -> Fault | None:
-        """Wait a little; the fault of a lane that ended by one."""
-        self.something.wait(seconds)
-        self.something.clear()
+        """Wait a little; return the fault of a lane that ended with one."""
+        self.lane_ended.wait(seconds)
+        self.lane_ended.clear()
         found = None
         while self.ended:
             number, error = self.ended.pop(0)
@@ -108,11 +108,11 @@ class Lanes:
         return found
 
     def narrow(self) -> None:
-        """After a fault, one lane less and no more growth."""
+        """After a fault, use one lane less and stop growing."""
         self.wanted, self.grows = max(1, self.wanted - 1), False
 
     def widen(self, rate: float) -> None:
-        """Twice as many lanes, as long as the last doubling has paid."""
+        """Double the lanes, as long as the last doubling paid off."""
         self.grows = self.grows and rate > self.rate_before * WORTH and self.wanted < MOST_LANES
         if self.grows:
             self.rate_before, self.wanted = rate, self.wanted * 2
@@ -129,12 +129,12 @@ class Lanes:
         except BaseException as caught:
             error = caught
         self.ended.append((number, error))
-        self.something.set()
+        self.lane_ended.set()
 
     def _write_body(self, number: int, part: Part, response: requests.Response) -> None:
         before = part.at
         try:
-            # One read gives what has come, so that a break loses nothing; others collect a chunk and lose it.
+            # read1 returns what has arrived, so a break loses nothing; other reads collect a whole chunk and lose it.
             while part.at < part.end and (chunk := response.raw.read1(CHUNK)):
                 if self.stopped:
                     return
@@ -153,7 +153,7 @@ class Lanes:
             part.end = part.at
             self._write(number)
         elif part.at < part.end and part.at == before:
-            raise Fault("no bytes came")
+            raise Fault("no bytes arrived")
 
     def _write(self, number: int) -> None:
         part = self.parts[number]
@@ -161,13 +161,13 @@ class Lanes:
 
 
 class Window:
-    """The rate over the last few seconds."""
+    """The transfer rate over the last few seconds."""
 
     def __init__(self) -> None:
         self.since, self.done, self.rate = time.monotonic(), -1, 0.0
 
     def over(self, done: int) -> bool:
-        """Whether a window has just ended; then `rate` is its bytes a second."""
+        """Return whether a window has just ended; `rate` is then its bytes per second."""
         now = time.monotonic()
         if self.done < 0:
             self.since, self.done = now, done
@@ -179,13 +179,13 @@ class Window:
 
 
 class Hash:
-    """The MD5 of a file that grows."""
+    """The MD5 of a growing file."""
 
     def __init__(self, path: Path) -> None:
         self.file, self.md5, self.at = path.open("rb", buffering=0), hashlib.md5(usedforsecurity=False), 0
 
     def advance(self, frontier: int, most: int = 64 * CHUNK) -> None:
-        """Take in what is there by now, but not so much that nothing else gets its turn."""
+        """Hash what has arrived, but not so much at once that nothing else gets its turn."""
         end = min(frontier, self.at + most)
         while self.at < end:
             chunk = self.file.read(min(CHUNK, end - self.at))
@@ -193,6 +193,6 @@ class Hash:
             self.at += len(chunk)
 
     def digest(self) -> str:
-        """The MD5 as hexadecimal."""
+        """Return the MD5 in hexadecimal."""
         self.file.close()
         return self.md5.hexdigest()

@@ -1,4 +1,4 @@
-"""Who asks: the credentials that Kaggle's own tools look for, in their order."""
+"""Credentials for Kaggle, found where Kaggle's own tools look for them, in the same order."""
 
 import json
 import os
@@ -18,13 +18,13 @@ WAYS = (
 
 @dataclass(frozen=True)
 class Credential:
-    """One way to prove who asks; what is secret never shows in its representation.
+    """One way to authenticate; secrets never show in its representation.
 
     Args:
-        source: where it was found, for people.
-        token: sent as a bearer; empty for a pair of name and key.
-        username: name of the pair.
-        key: key of the pair.
+        source: where it was found, for messages.
+        token: sent as a bearer token; empty for a pair of username and key.
+        username: of the pair.
+        key: of the pair.
     """
 
     source: str
@@ -33,20 +33,20 @@ class Credential:
     key: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
-        # Whatever can't stand in a header makes the HTTP library raise with the secret in its message.
+        # A character that no header can hold makes the HTTP library raise with the secret in its message.
         if not all(text.isascii() and text.isprintable() for text in (self.token, self.username, self.key)):
             raise KitError(
-                f"the credentials from {self.source} hold a line break or a letter that none has: copy them anew from "
-                "kaggle.com/settings",
+                f"the credentials from {self.source} hold a line break or a character that none has: copy them "
+                "again from kaggle.com/settings",
                 CREDENTIALS,
             )
 
 
 def find_credentials(console: Console) -> list[Credential]:
-    """Every credential on this machine, the one that Kaggle's client takes first in front.
+    """Find every credential on this machine, in the order in which Kaggle's client takes them.
 
     Raises:
-        KitError: the only credential is a file that can't be read or has another form.
+        KitError: the only credential is a file that can't be read or is malformed.
     """
     found = [*_tokens(), *_pair()]
     problem = None
@@ -63,12 +63,12 @@ def find_credentials(console: Console) -> list[Credential]:
 
 
 def none_found(what: str) -> KitError:
-    """What to say to a person without credentials."""
+    """Return the error for a person without credentials."""
     return KitError(f"{what} needs your Kaggle credentials: give them in one of three ways", CREDENTIALS, WAYS)
 
 
 def signed_in() -> bool:
-    """Whether `kaggle auth login` has left something to renew a token with."""
+    """Return whether `kaggle auth login` has left something to renew a token with."""
     return _signed_in_file().is_file()
 
 
@@ -80,7 +80,7 @@ def _tokens() -> list[Credential]:
     found = []
     value = os.environ.get("KAGGLE_API_TOKEN", "").strip()
     if value:
-        # Kaggle's client takes the name of a file there too.
+        # Kaggle's client accepts the name of a file there too.
         token = _read(Path(value)) if os.path.isfile(value) else value
         found.append(Credential("KAGGLE_API_TOKEN", token=token))
     for name in ("access_token", "access_token.txt"):
@@ -96,7 +96,7 @@ def _pair() -> list[Credential]:
 
 
 def _config_files() -> list[Path]:
-    """The kaggle.json that counts: of the folder that was named, or else of the usual two."""
+    """Return the kaggle.json that counts, if any: in the named folder, or else in the first of the usual two."""
     named = os.environ.get("KAGGLE_CONFIG_DIR")
     config = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
     folders = [named] if named else ["~/.kaggle", f"{config}/kaggle"]
@@ -111,7 +111,7 @@ def _read_pair(path: Path, console: Console) -> Credential:
     except (ValueError, KeyError, TypeError):
         raise KitError(
             f'{path} is malformed: it should read {{"username": "...", "key": "..."}}; '
-            "create it anew on kaggle.com/settings",
+            "create it again on kaggle.com/settings",
             CREDENTIALS,
         ) from None
     if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
@@ -123,5 +123,5 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
-        raise KitError(f"{path} can't be read ({reason}): mend that file", CREDENTIALS) from None
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise KitError(f"{path} can't be read ({reason}): correct that file", CREDENTIALS) from None

@@ -1,4 +1,4 @@
-"""A competition's data from Kaggle: what will come, the transfer, the unpacking; and single files of it."""
+"""Download a competition's data from Kaggle: sizes first, the transfer, the unpacking; or single files of it."""
 
 import fnmatch
 import hashlib
@@ -21,19 +21,19 @@ ARRIVALS = 3  # times that an archive may prove damaged inside
 
 
 def from_kaggle(store: Store, keep: bool, force: bool, console: Console) -> tuple[Arrival | None, Path | None]:
-    """Fetch the archive of a competition and unpack it. Started again after anything, it goes on where it stopped.
+    """Fetch the archive of a competition and unpack it. After any interruption, another call resumes where it stopped.
 
     Args:
-        store: where to.
+        store: gets the data.
         keep: leave the archive beside the data's folder.
-        force: fetch and unpack anew, replacing data of another origin and files that kit did not write.
+        force: fetch and unpack again, replacing data of another origin and files that kit did not write.
         console: shows the progress.
 
     Returns:
-        What was done, None when all of it was there already; and the kept archive.
+        What was done, None if all data was there already; and the kept archive.
 
     Raises:
-        KitError: credentials, rules, network, space; other data is there.
+        KitError: credentials, rules, network, space, or other data in the store.
     """
     with lock(store):
         if not force and _is_there(store, console):
@@ -48,7 +48,7 @@ def from_kaggle(store: Store, keep: bool, force: bool, console: Console) -> tupl
         arrival = _undamaged(arrive, archive, console)
         kept = None
         if keep:
-            # Beside the folder itself, not beside a link to it: a rename stays on its disk.
+            # Beside the folder itself, not beside a link to it, so that the rename stays on one disk.
             kept = store.root.resolve().parent / archive.name
             os.replace(archive, kept)
         shutil.rmtree(_folder(store))
@@ -59,17 +59,17 @@ def some_from_kaggle(store: Store, patterns: list[str], force: bool, console: Co
     """Fetch single files whose path or name matches one of the patterns (`*`, `?`, `[...]`).
 
     Returns:
-        Names of the files that were fetched, and of those that were there already.
+        Names of the files that were fetched, and of those that were already there.
     """
     with lock(store), Kaggle(store.competition, console) as kaggle:
         sizes = _matching(kaggle, patterns)
         known = set(store.files())
-        there = [name for name in sizes if not force and name in known and (store.root / name).is_file()]
-        wanted = [name for name in sizes if name not in there]
+        present = [name for name in sizes if not force and name in known and (store.root / name).is_file()]
+        wanted = [name for name in sizes if name not in present]
         need_space(store.root, [sizes[name] for name in wanted])
-        console.say(f"{len(wanted):,} of {len(sizes):,} files to come, {size(sum(sizes[name] for name in wanted))}")
+        console.say(f"{len(wanted):,} of {len(sizes):,} files to download, {size(sum(sizes[name] for name in wanted))}")
         for name in wanted:
-            # A name of its own, so that what is left of another file is never gone on with.
+            # A name of its own, so that the remains of another file are never resumed.
             path = _folder(store) / hashlib.sha256(name.encode()).hexdigest()[:16]
 
             def arrive(name: str = name, path: Path = path) -> Path:
@@ -80,11 +80,11 @@ def some_from_kaggle(store: Store, patterns: list[str], force: bool, console: Co
 
             add_files(store, {name: _undamaged(arrive, path, console)}, force, "kaggle", store.competition.slug)
         shutil.rmtree(_folder(store))
-    return wanted, there
+    return wanted, present
 
 
 def _undamaged(arrive: Callable[[], T], path: Path, console: Console) -> T:
-    """What `arrive` gives; where the file at `path` proves damaged inside, that is removed and it arrives once more."""
+    """Return what `arrive` returns; if the file at `path` proves damaged inside, remove it and let it arrive again."""
     for _ in range(ARRIVALS - 1):
         try:
             return arrive()
@@ -97,13 +97,13 @@ def _undamaged(arrive: Callable[[], T], path: Path, console: Console) -> T:
         path.unlink()
         raise KitError(
             f"{path.name} arrived damaged {ARRIVALS} times (a checksum inside is wrong): "
-            "give the same command again later",
+            "run the same command again later",
             NETWORK,
         ) from None
 
 
 def _is_there(store: Store, console: Console) -> bool:
-    """Whether nothing is to do; data of another origin is a `KitError`."""
+    """Return whether there is nothing to do; raise `KitError` for data of another origin."""
     name, note = store.competition.name, store.note
     if store.is_whole and store.origin != "miniature":
         missing = missing_files(store)
@@ -112,11 +112,11 @@ def _is_there(store: Store, console: Console) -> bool:
         if store.origin == "archive":
             raise KitError(
                 f"{missing:,} files of {note['source']} are missing in {store.root}: "
-                f"kit download {name} --from {note['source']} brings them back, --force fetches all from Kaggle"
+                f"kit download {name} --from {note['source']} restores them, --force fetches all from Kaggle"
             )
         console.say(f"{missing:,} files are missing: fetching the archive again")
     elif note and note["origin"] != "kaggle":
-        unfinished = "" if store.is_whole else "an unfinished arrival of "
+        unfinished = "" if store.is_whole else "an incomplete copy of "
         raise KitError(
             f"{store.root} holds {unfinished}other data ({note['origin']}, {note['source']}): --force replaces it"
         )
@@ -124,7 +124,7 @@ def _is_there(store: Store, console: Console) -> bool:
 
 
 def _fetch(store: Store, archive: Path, console: Console) -> None:
-    """Say what will come, see whether it fits, and fetch it."""
+    """Say what will be fetched, check that it fits on the disk, and fetch it."""
     with Kaggle(store.competition, console) as kaggle:
         count, unpacked, whole = kaggle.summary()
         transfer = Transfer(kaggle.sign, archive, archive.name, console)
@@ -132,7 +132,7 @@ def _fetch(store: Store, archive: Path, console: Console) -> None:
         console.say(
             f"{store.competition.slug}: {'' if whole else 'at least '}{count:,} files, {size(unpacked)}"
             + (f"; archive {size(total)}" if total >= 0 else "")
-            + (f", {size(transfer.done)} of it are there" if transfer.done else "")
+            + (f", {size(transfer.done)} of it already there" if transfer.done else "")
             + f"; {size(free_space(store.root))} free in {store.root}"
         )
         need_space(store.root, [transfer.left, unpacked])
@@ -140,7 +140,7 @@ def _fetch(store: Store, archive: Path, console: Console) -> None:
 
 
 def _matching(kaggle: Kaggle, patterns: list[str]) -> dict[str, int]:
-    """Sizes by name of the files that are meant; a pattern without wildcards is taken for a name without a listing."""
+    """Return the sizes of the matching files by name; a pattern without wildcards is a name and needs no listing."""
     plain = [pattern for pattern in patterns if not any(sign in pattern for sign in "*?[")]
     listed = dict(kaggle.files(pages=None if len(plain) < len(patterns) else 1)[0])
     found = {name: listed.get(name, 0) for name in plain}
@@ -152,12 +152,12 @@ def _matching(kaggle: Kaggle, patterns: list[str]) -> dict[str, int]:
         found.update((name, listed[name]) for name in names)
     strange = next((name for name in found if safe_name(name) != name), None)
     if strange is not None:
-        raise KitError(f"{strange!r} is no plain path: name a file below the data's folder")
+        raise KitError(f"{strange!r} is not a plain path: name a file below the data's folder")
     return found
 
 
 def _unzipped(store: Store, path: Path, name: str) -> Path:
-    """Kaggle zips large single files: the file itself then."""
+    """Return the file itself where Kaggle has zipped it, as it does large single files."""
     with path.open("rb") as file:
         if file.read(4) != b"PK\x03\x04" or name.lower().endswith(".zip"):
             return path

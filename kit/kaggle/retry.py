@@ -1,4 +1,4 @@
-"""Trying again: how long to wait, how often, and what a failed request is called for people."""
+"""Retries: how long to wait, how often, and how a failed request is described to people."""
 
 import email.utils
 import re
@@ -14,12 +14,12 @@ from kit.errors import NETWORK, KitError
 
 TIMEOUT = (10.0, 30.0)  # seconds to connect, and between two bytes
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds
-TRIES = 9  # in a row without any progress: about two minutes
-LONGEST_ASKED = 600.0  # seconds that a server may ask for before it is the person's turn
+TRIES = 9  # in a row without progress: about two minutes
+LONGEST_ASKED = 600.0  # seconds of waiting that a server may ask for; beyond, the person decides
 
 
 class Fault(Exception):
-    """One try that failed, in words for people.
+    """A failed try, in words for people.
 
     Args:
         text: what happened; never an address, since signed ones are secrets.
@@ -34,11 +34,11 @@ class Fault(Exception):
 
 
 class Retry:
-    """Growing pauses between tries, from half a second to 30; any progress starts them anew.
+    """Growing pauses between tries, from half a second to 30 seconds; any progress resets them.
 
     Args:
-        what: what is tried, for the message: "the download".
-        console: says each pause that is longer than a moment.
+        what: what is tried, for messages: "the download".
+        console: reports each pause longer than a moment.
         tries: how many tries in a row may fail.
     """
 
@@ -47,21 +47,21 @@ class Retry:
         self.failed = 0
 
     def progress(self) -> None:
-        """Something worked: the next fault is a first one."""
+        """Note that something worked: the next fault counts as the first."""
         self.failed = 0
 
     def pause(self, fault: Fault) -> None:
-        """Wait before the next try; `KitError` (code 4) when there were enough of them."""
+        """Wait before the next try; raise `KitError` (code 4) after too many."""
         self.failed += 1
         if fault.wait > LONGEST_ASKED:
             raise KitError(
                 f"{self.what}: {fault.text}, and Kaggle asks to wait {duration(fault.wait)}: "
-                "give the same command then, it goes on where it stopped",
+                "run the same command then, it resumes where it stopped",
                 NETWORK,
             )
         if self.failed >= self.tries or fault.lasting:
             often = f" ({self.failed} times in a row)" if self.failed > 1 else ""
-            raise KitError(f"{self.what}: {fault.text}{often}: give the same command again later", NETWORK)
+            raise KitError(f"{self.what}: {fault.text}{often}: run the same command again later", NETWORK)
         seconds = max(fault.wait, min(FIRST_PAUSE * 2 ** (self.failed - 1), LONGEST_PAUSE))
         if seconds >= 1:
             self.console.warn(f"{self.what}: {fault.text}; trying again in {duration(seconds)}")
@@ -69,12 +69,12 @@ class Retry:
 
 
 def sleep(seconds: float) -> None:
-    """Wait; the one place, so that tests need not."""
+    """Wait; the only place that does, so that tests can skip it."""
     time.sleep(seconds)
 
 
 def asked_wait(headers: Mapping[str, str]) -> float:
-    """Seconds that `Retry-After` asks for, given as seconds or as a date; 0 where there is none."""
+    """Return the seconds that `Retry-After` asks for, given as seconds or as a date; 0 if there are none."""
     value = headers.get("Retry-After", "").strip()
     if re.fullmatch(r"\d{1,9}(\.\d+)?", value):
         return float(value)
@@ -85,28 +85,28 @@ def asked_wait(headers: Mapping[str, str]) -> float:
 
 
 class TimedAdapter(HTTPAdapter):
-    """An adapter without which a request can hang for ever: requests itself has no time-outs."""
+    """An adapter with time-outs: requests itself has none, and a request can hang for ever."""
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
-        """Send with a time-out, whatever was asked for."""
+        """Send with a time-out, whatever the caller asked for."""
         return super().send(request, *args, **{**options, "timeout": TIMEOUT})
 
 
 def open_session() -> requests.Session:
-    """A session for signed addresses: with time-outs, and nothing that says who asks."""
+    """Open a session for signed addresses: with time-outs, and without anything that identifies the person."""
     session = requests.Session()
-    session.auth = lambda request: request  # nothing of a .netrc either
+    session.auth = lambda request: request  # nothing from a .netrc either
     for scheme in ("https://", "http://"):
         session.mount(scheme, TimedAdapter())
     return session
 
 
 def reason(error: Exception) -> str:
-    """What a failed request is called; requests' own text holds the address, which can be secret."""
+    """Describe a failed request; requests' own text holds the address, which can be secret."""
     exceptions = requests.exceptions
     names: tuple[tuple[type[Exception], str], ...] = (
         (exceptions.JSONDecodeError, "it answers with half a document"),
-        (exceptions.SSLError, "the certificate is not trusted (is there a proxy? REQUESTS_CA_BUNDLE names its own)"),
+        (exceptions.SSLError, "the certificate is not trusted (a proxy? set REQUESTS_CA_BUNDLE to its certificate)"),
         (exceptions.ConnectTimeout, "no connection within 10 seconds"),
         (exceptions.ReadTimeout, "no answer in time"),
     )

@@ -1,4 +1,4 @@
-"""What was submitted, as Kaggle lists it, and its entry in the records of the runs that it came from.
+"""Submissions as Kaggle lists them, and their entries in the records of the runs they came from.
 
 An entry of `submissions` in run.json: sha256 of the csv, ref, date, message, status, public, private, error.
 """
@@ -19,8 +19,8 @@ from kit.kaggle.client import Kaggle
 from kit.run import Run, all_runs
 
 LONGEST_DESCRIPTION = 500  # characters
-MARK = 12  # digits of the csv's SHA-256 at the end of a description, by which kit knows it again
-FIRST_PAUSE, LONGEST_PAUSE, GROWTH = 2.0, 15.0, 1.5  # seconds between two looks at a score
+MARK = 12  # digits of the csv's SHA-256 at the end of a description, by which kit recognises it
+FIRST_PAUSE, LONGEST_PAUSE, GROWTH = 2.0, 15.0, 1.5  # seconds between two requests for a score
 LONGEST_WAIT = 3600.0  # seconds for a score
 FINAL = ("COMPLETE", "ERROR")
 NOTED = ("ref", "date", "message", "status", "public", "private", "error")
@@ -30,7 +30,7 @@ _MARKED = re.compile(rf"\s*\[kit ([0-9a-f]{{{MARK}}})\]\s*$")
 
 @dataclass(frozen=True)
 class Submission:
-    """One submission. `mark` is the beginning of its csv's SHA-256, empty where something else than kit sent it."""
+    """One submission. `mark` is the beginning of its csv's SHA-256, empty if something other than kit sent it."""
 
     ref: int
     date: str
@@ -44,7 +44,7 @@ class Submission:
 
     @classmethod
     def read(cls, row: dict[str, Any]) -> "Submission":
-        """From Kaggle's document, in which a value that is its default is left out."""
+        """Read Kaggle's document, which omits default values."""
         description = str(row.get("description") or "")
         marked = _MARKED.search(description)
         return cls(
@@ -60,29 +60,29 @@ class Submission:
         )
 
     def entry(self, digest: str) -> dict[str, Any]:
-        """What a run's record says of it."""
+        """Return the entry for a run's record."""
         return {"sha256": digest, **{name: getattr(self, name) for name in NOTED}}
 
     @classmethod
     def noted(cls, entry: dict[str, Any]) -> "Submission":
-        """From the entry of a run's record."""
+        """Build it from the entry in a run's record."""
         return cls(**{name: entry[name] for name in NOTED}, file="", mark=entry["sha256"][:MARK])
 
 
 def reference(document: dict[str, Any]) -> int:
-    """Kaggle's number of a submission; 0 where a document has none."""
+    """Return Kaggle's number of a submission; 0 if the document has none."""
     text = str(document.get("ref") or "0")
     return int(text) if text.isdecimal() else 0
 
 
 def describe(text: str, digest: str) -> str:
-    """A description with the mark of its csv, cut to the length that Kaggle takes."""
+    """Return a description with the mark of its csv, cut to the length that Kaggle accepts."""
     mark = f"[kit {digest[:MARK]}]"
     return f"{' '.join(text.split())[: LONGEST_DESCRIPTION - len(mark) - 1]} {mark}".strip()
 
 
 def moment(text: object) -> datetime:
-    """A time of Kaggle's, in UTC; the year 1 where it can't be read."""
+    """Parse a time of Kaggle's, in UTC; return the year 1 if it can't be read."""
     try:
         found = datetime.fromisoformat(str(text))
     except ValueError:
@@ -91,24 +91,24 @@ def moment(text: object) -> datetime:
 
 
 def listing(kaggle: Kaggle, pages: int = 1) -> list[Submission]:
-    """What was submitted, the newest first; a page has a hundred."""
+    """Return the submissions, newest first; a page has a hundred."""
     found = [Submission.read(row) for row in kaggle.submissions(pages)]
     return sorted(found, key=lambda each: (moment(each.date), each.ref), reverse=True)
 
 
 def runs_of(competition: str) -> list[Run]:
-    """The runs of a competition on this machine."""
+    """Return the runs of a competition on this machine."""
     return [run for run in all_runs() if run.record["config"]["competition"] == competition]
 
 
 def entries(run: Run) -> list[dict[str, Any]]:
-    """A run's entries of submissions."""
+    """Return a run's entries of submissions."""
     found: list[dict[str, Any]] = run.record.get("submissions") or []
     return found
 
 
 def match(submissions: Sequence[Submission], runs: Sequence[Run]) -> dict[int, Run]:
-    """Which run each submission came from, by its number: as the record says, or by the mark of the run's csv."""
+    """Return the run of each submission by its number: from the run's record, or by the mark of the run's csv."""
     found: dict[int, Run] = {entry["ref"]: run for run in runs for entry in entries(run)}
     marks: dict[str, list[Run]] = {}
     if any(each.mark and each.ref not in found for each in submissions):
@@ -123,14 +123,14 @@ def match(submissions: Sequence[Submission], runs: Sequence[Run]) -> dict[int, R
 
 
 def enter(run: Run, submission: Submission, digest: str = "") -> None:
-    """Note a submission, or what has become of it, in its run's record, with the newest score as the leaderboard's.
+    """Enter a submission, or its new state, in its run's record, with the newest score as the leaderboard's.
 
     Args:
-        run: where to.
+        run: whose record to update.
         submission: as it is now.
-        digest: SHA-256 of its csv; where not given, that of the earlier entry or of the run's csv.
+        digest: SHA-256 of its csv; by default that of the earlier entry or of the run's csv.
     """
-    now = Run.open(run.path)  # the record may have changed while a score was waited for
+    now = Run.open(run.path)  # the record may have changed while waiting for a score
     known = {entry["ref"]: entry for entry in entries(now)}
     if not digest:
         digest = known[submission.ref]["sha256"] if submission.ref in known else sha256(now.path / "submission.csv")
@@ -146,7 +146,7 @@ def enter(run: Run, submission: Submission, digest: str = "") -> None:
 
 
 def wait_for_score(kaggle: Kaggle, ref: int, console: Console) -> Submission:
-    """Look at the listing, in growing pauses, until a submission is scored or refused.
+    """Poll the listing, with growing pauses, until a submission is scored or refused.
 
     Raises:
         KitError: an hour has passed, or Kaggle refuses to list.
@@ -160,7 +160,7 @@ def wait_for_score(kaggle: Kaggle, ref: int, console: Console) -> Submission:
                 found = next((each for each in listing(kaggle) if each.ref == ref), None)
             except KitError as error:
                 if error.code != NETWORK:
-                    raise KitError(f"submission {ref} is sent, but: {error}; {shows}", error.code) from None
+                    raise KitError(f"submission {ref} was sent, but: {error}; {shows}", error.code) from None
                 found = None
             if found is not None:
                 status = found.status
@@ -168,7 +168,7 @@ def wait_for_score(kaggle: Kaggle, ref: int, console: Console) -> Submission:
                     return found
             if status not in named:
                 named.add(status)
-                console.warn(f"Kaggle calls submission {ref} {status!r}, which this kit does not know: waiting on")
+                console.warn(f"Kaggle calls submission {ref} {status!r}, which this kit does not know: still waiting")
             waiting.tell(status)
             if max(paused, time.monotonic() - began) >= LONGEST_WAIT:
                 raise KitError(f"submission {ref} is still {status} after {duration(LONGEST_WAIT)}: {shows}", NETWORK)

@@ -1,4 +1,4 @@
-"""A checked csv on its way to Kaggle: what is allowed, the bytes, and the one request that must not be repeated."""
+"""Send a checked csv to Kaggle: what is allowed, the bytes, and the one request that must not be repeated."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from kit.kaggle.retry import Fault, Retry, asked_wait, open_session, reason
 from kit.kaggle.submissions import MARK, Submission, describe, enter, entries, listing, moment, reference, runs_of
 from kit.submission.write import CheckedCsv
 
-EARLIER_PAGES = 5  # of a hundred, in which the same bytes are looked for
-# Seconds before each look for a submission of which nobody knows whether it was taken.
+EARLIER_PAGES = 5  # of a hundred submissions, searched for the same bytes
+# Seconds before each look for a submission that may or may not have been accepted.
 LOOKS = (0.5, 1.0, 2.0, 4.0, 8.0)
 
 
@@ -28,12 +28,12 @@ class Quota:
 
     Args:
         used: submissions today.
-        most: allowed a day.
+        most: allowed per day.
         left: still allowed now.
-        by_total: what limits them is the number for the whole competition.
-        deadline: of the competition, when it is over.
+        by_total: the limit is the number for the whole competition.
+        deadline: of the competition, if it is over.
 
-    Each is None where Kaggle doesn't say.
+    Each is None if Kaggle doesn't say.
     """
 
     used: int | None
@@ -44,7 +44,7 @@ class Quota:
 
     @classmethod
     def ask(cls, kaggle: Kaggle, console: Console) -> "Quota":
-        """Ask Kaggle; a server that can't say is a warning, a competition that takes nothing a `KitError`."""
+        """Ask Kaggle; warn if the server can't say, raise `KitError` if the competition takes no submissions."""
         facts = _asked(kaggle, "GetCompetition") or {}
         page = kaggle.competition.url or kaggle.slug
         if facts.get("submissionsDisabled"):
@@ -60,12 +60,12 @@ class Quota:
             return cls(None, most, None, False, over)
         used, total, left = (int(limits.get(name) or 0) for name in ("numToday", "numTotal", "numAllowedNow"))
         if (used, total, left) == (0, 0, 0):
-            # That is what Kaggle says of whoever is in no team yet, which the first submission makes.
+            # Kaggle says so of a person without a team, which the first submission creates.
             return cls(0, most, most, False, over)
         return cls(used, most or used + left, left, bool(limits.get("limitedByTotal")), over)
 
     def say(self, console: Console) -> None:
-        """Tell the person, and refuse when nothing is left."""
+        """Tell the person; raise `KitError` if nothing is left."""
         if self.deadline is not None:
             console.say(
                 f"the deadline ({self.deadline:%Y-%m-%d}) is over: late submissions are accepted and scored, not ranked"
@@ -78,7 +78,7 @@ class Quota:
         if self.left == 0:
             raise KitError(
                 f"nothing was sent: no submission is left today, {self.used} of {self.most} are used; it {resets}: "
-                "give the same command then",
+                "run the same command then",
                 CREDENTIALS,
             )
         console.say(f"today: {self.used} of {self.most} submissions used, {self.left} left (resets at 00:00 UTC)")
@@ -86,13 +86,13 @@ class Quota:
 
 @dataclass(frozen=True)
 class Sent:
-    """A submission on its way.
+    """A submission that was sent.
 
     Args:
         submission: as it was sent.
         digest: SHA-256 of its csv.
-        left: how many are left today after it, None where Kaggle doesn't say.
-        late: the deadline is over, so that it is not ranked.
+        left: how many are left today after it, None if Kaggle doesn't say.
+        late: the deadline is over, so it is not ranked.
     """
 
     submission: Submission
@@ -102,17 +102,17 @@ class Sent:
 
 
 def send(kaggle: Kaggle, csv: CheckedCsv, message: str, agree: Callable[[str], None], console: Console) -> Sent:
-    """Send a checked csv once and note it in its run's record.
+    """Send a checked csv once and enter it in its run's record.
 
     Args:
-        kaggle: where to.
+        kaggle: the competition's.
         csv: without errors.
         message: for the description.
-        agree: called with a sentence when this would use the last submission of the day; raises to stop.
+        agree: called with a sentence if this would use the last submission of the day; raises to stop.
         console: says what is allowed, what was sent before, and the progress.
 
     Raises:
-        KitError: no submission is left, Kaggle refuses, the network fails, or nobody knows whether it was taken.
+        KitError: no submission is left, Kaggle refuses, the network fails, or it is unknown whether it was accepted.
     """
     digest = sha256(csv.path)
     before = listing(kaggle, EARLIER_PAGES)
@@ -134,7 +134,7 @@ def send(kaggle: Kaggle, csv: CheckedCsv, message: str, agree: Callable[[str], N
 
 
 def _asked(kaggle: Kaggle, method: str) -> dict[str, Any] | None:
-    """What Kaggle answers; None where it can't, soon, because nothing hangs on it."""
+    """Return Kaggle's answer, or None after a few failed tries, because nothing depends on it."""
     try:
         return kaggle.call(method, tries=3)
     except KitError as error:
@@ -144,13 +144,13 @@ def _asked(kaggle: Kaggle, method: str) -> dict[str, Any] | None:
 
 
 def _until_reset() -> float:
-    """Seconds to the next 00:00 UTC."""
+    """Return the seconds until the next 00:00 UTC."""
     now = datetime.now(UTC)
     return (now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1) - now).total_seconds()
 
 
 def _same_bytes(competition: str, digest: str, before: list[Submission]) -> list[Submission]:
-    """Earlier submissions of the same csv, by the marks in Kaggle's listing and by the records of runs."""
+    """Return earlier submissions of the same csv, by the marks in Kaggle's listing and by the records of runs."""
     listed = {each.ref: each for each in before}
     same = {each.ref: each for each in before if each.mark == digest[:MARK]}
     for run in runs_of(competition):
@@ -161,11 +161,11 @@ def _same_bytes(competition: str, digest: str, before: list[Submission]) -> list
 
 
 def _upload(kaggle: Kaggle, path: Path, console: Console) -> str:
-    """Bring the bytes to Kaggle's storage, which counts as nothing yet, and give the token by which it knows them."""
+    """Upload the bytes to Kaggle's storage, which submits nothing yet, and return the token that stands for them."""
     tries, status = Retry("the upload", console), path.stat()
     with open_session() as session:
         while True:
-            # Each try has an address of its own, so that half an earlier one is nobody's trouble.
+            # Each try has an address of its own, so a half-finished earlier one does no harm.
             started = kaggle.call(
                 "StartSubmissionUpload",
                 content_length=status.st_size,
@@ -179,7 +179,7 @@ def _upload(kaggle: Kaggle, path: Path, console: Console) -> str:
 
 
 def _put(session: requests.Session, address: str, path: Path, console: Console) -> Fault | None:
-    """Send a file to a signed address, which is a secret; what went wrong, or None."""
+    """Send a file to a signed address, which is a secret; return what went wrong, or None."""
     size = path.stat().st_size
     try:
         with path.open("rb") as file, console.progress("upload", size, "bytes") as progress:
@@ -192,7 +192,7 @@ def _put(session: requests.Session, address: str, path: Path, console: Console) 
 
 
 class _Watched:
-    """A file that says how much of it was read; requests takes its length and reads it piece by piece."""
+    """A file that reports how much of it was read; requests takes its length and reads it piece by piece."""
 
     def __init__(self, file: BinaryIO, size: int, progress: Progress) -> None:
         self.file, self.size, self.progress = file, size, progress
@@ -204,14 +204,14 @@ class _Watched:
         return iter(lambda: self.read(1 << 16), b"")
 
     def read(self, count: int = -1) -> bytes:
-        """The next bytes."""
+        """Read the next bytes."""
         piece = self.file.read(count)
         self.progress.advance(len(piece))
         return piece
 
 
 def _create(kaggle: Kaggle, token: str, description: str, known: set[int], console: Console) -> int:
-    """Submit the uploaded bytes, once, and give Kaggle's number; after a doubtful answer it is looked for."""
+    """Submit the uploaded bytes once and return Kaggle's number; after a doubtful answer, look for it in the list."""
     shows = f"kit submissions {kaggle.competition.name} shows what Kaggle has"
     try:
         answer = kaggle.call("CreateSubmission", once=True, blob_file_tokens=token, submission_description=description)
@@ -231,5 +231,5 @@ def _create(kaggle: Kaggle, token: str, description: str, known: set[int], conso
             if found:
                 return max(found)
     except KitError as error:
-        raise KitError(f"it is not known whether it was sent ({said}; {error}): {shows}", NETWORK) from None
+        raise KitError(f"it is unknown whether it was sent ({said}; {error}): {shows}", NETWORK) from None
     raise KitError(f"probably not sent ({said}) and not repeated: Kaggle does not list it; {shows}", NETWORK)

@@ -1,10 +1,10 @@
-"""One file from signed addresses: resumed at the byte, in parallel ranges while that pays, proved by its MD5.
+"""Fetch one file from signed addresses: resume at the byte, in parallel ranges while that pays off, check its MD5.
 
-Beside the file, until it is whole:
+Beside the file, until it is complete:
 
-    <name>.part        its bytes, each at its place
+    <name>.part        its bytes, each in its place
     <name>.part.json   which file it is: ETag, length, MD5
-    <name>.part.map    the parts that are being fetched: where each begins, has got to and ends
+    <name>.part.map    the parts being fetched: where each begins, how far it is, where it ends
 """
 
 import base64
@@ -25,12 +25,12 @@ from kit.kaggle.connections import LEAST_SPLIT, UNKNOWN, Hash, Lanes, Part, Wind
 from kit.kaggle.retry import Fault, Retry, asked_wait, open_session, reason
 
 HASHED_AT_ONCE = 16 << 20  # bytes; less would wake this thread for every chunk
-PROOFS = 3  # times that a file may arrive with another MD5
+PROOFS = 3  # times that a file may arrive with the wrong MD5
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Which file a server gives: `total` in bytes, -1 where it doesn't say; `md5` in hexadecimal, or empty."""
+    """Which file a server sends: `total` in bytes, -1 if it doesn't say; `md5` in hexadecimal, or empty."""
 
     etag: str
     modified: str
@@ -39,21 +39,21 @@ class Identity:
 
     @property
     def validator(self) -> str:
-        """What `If-Range` asks by; a weak ETag says nothing about bytes."""
+        """The value for `If-Range`; a weak ETag says nothing about bytes."""
         return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
 
 
 class Changed(Exception):
-    """The server gives another file than before, or can't go on within it: from the start."""
+    """The server sends another file than before, or can't resume within it: start again."""
 
 
 class Transfer:
-    """The transfer of one file to `path`. Call `begin`, look at `identity`, then `run`; all of it again after a kill.
+    """The transfer of one file to `path`. Call `begin`, look at `identity`, then `run`; after a kill, the same again.
 
     Args:
-        sign: gives a fresh signed address.
-        path: where the file stands in the end, whole.
-        what: its name for people.
+        sign: returns a fresh signed address.
+        path: of the complete file in the end.
+        what: its name in messages.
         console: shows progress and pauses.
     """
 
@@ -69,21 +69,21 @@ class Transfer:
         self.identity: Identity | None = None
         self.parts: list[Part] = []
         self.first: requests.Response | None = None
-        self.doubts = 0  # answers in a row that don't fit what is there
-        self.most = 0  # bytes that were there at best
+        self.doubts = 0  # answers in a row that don't fit what has arrived
+        self.most = 0  # the most bytes that had ever arrived
 
     @property
     def done(self) -> int:
-        """Bytes that are there."""
+        """Bytes that have arrived."""
         return sum(part.at - part.begin for part in self.parts)
 
     @property
     def left(self) -> int:
-        """Bytes still to come; 0 where the length is unknown."""
+        """Bytes still to come; 0 if the length is unknown."""
         return max(self.identity.total - self.done, 0) if self.identity else 0
 
     def begin(self) -> Identity:
-        """Learn which file it is, and take up what an earlier call has left of it."""
+        """Learn which file it is, and take over what an earlier call left of it."""
         self._recall()
         while True:
             try:
@@ -100,7 +100,7 @@ class Transfer:
                 self.retries.pause(fault)
 
     def run(self) -> None:
-        """Fetch all that is missing, prove it, and put it in its place."""
+        """Fetch what is missing, check the MD5, and move the file into place."""
         for _ in range(PROOFS):
             while True:
                 identity = self.identity or self.begin()
@@ -113,25 +113,25 @@ class Transfer:
                 os.replace(self.part_path, self.path)
                 self._forget()
                 return
-            self.console.warn(f"{self.what} arrived with wrong bytes (its MD5 is another): fetching it again")
+            self.console.warn(f"{self.what} arrived with wrong bytes (its MD5 differs): fetching it again")
             self.most = 0
             self._forget()
         raise KitError(
-            f"{self.what} arrived with wrong bytes {PROOFS} times: give the same command again later", NETWORK
+            f"{self.what} arrived with wrong bytes {PROOFS} times: run the same command again later", NETWORK
         )
 
     def _recall(self) -> None:
         try:
             self.identity = Identity(**read_json(self.note_path))
             self.parts = read_map(self.map_path)
-            there = self.part_path.stat().st_size
-            if not self.parts or any(part.begin < part.at and part.at > there for part in self.parts):
+            size = self.part_path.stat().st_size
+            if not self.parts or any(part.begin < part.at and part.at > size for part in self.parts):
                 raise ValueError("they don't belong together")
         except (OSError, KitError, TypeError, ValueError, struct.error):
             self._forget()
 
     def _forget(self) -> None:
-        """Start from nothing."""
+        """Discard what has arrived, to start again."""
         for path in (self.note_path, self.map_path, self.part_path):
             path.unlink(missing_ok=True)
         if self.first is not None:
@@ -146,7 +146,7 @@ class Transfer:
         write_json(self.note_path, asdict(identity))
 
     def _fetch(self, identity: Identity) -> str:
-        """All parts by one lane or several; the MD5 of the whole file, where one is to be compared."""
+        """Fetch all parts by one lane or several; return the MD5 of the file if there is one to compare it with."""
         hashing = Hash(self.part_path) if identity.md5 else None
         lanes = Lanes(self.parts, lambda part: self._open_part(part, identity), self.part_path, self.map_path)
         window = Window()
@@ -154,8 +154,8 @@ class Transfer:
             try:
                 while not self._whole() or (hashing and hashing.at < self._frontier()):
                     lanes.fill()
-                    least = 1 if self._whole() else HASHED_AT_ONCE
-                    behind = hashing is not None and self._frontier() - hashing.at >= least
+                    min_behind = 1 if self._whole() else HASHED_AT_ONCE
+                    behind = hashing is not None and self._frontier() - hashing.at >= min_behind
                     fault = lanes.finished(0.0 if behind else 0.05)
                     note = f"{lanes.wanted} connections" if lanes.wanted > 1 else ""
                     progress.advance(self.done - progress.done, note)
@@ -172,7 +172,7 @@ class Transfer:
             except OSError as error:
                 raise KitError(
                     f"{self.part_path} can't be written ({error.strerror or error}): mend that, "
-                    "then the same command goes on where it stopped",
+                    "then the same command resumes where it stopped",
                     DISK,
                 ) from None
             finally:
@@ -183,7 +183,7 @@ class Transfer:
         return all(part.at >= part.end for part in self.parts)
 
     def _frontier(self) -> int:
-        """How far the file is there without a gap."""
+        """Return how far the file has arrived without a gap."""
         reached = 0
         for part in sorted(self.parts, key=lambda part: part.begin):
             if part.begin > reached:
@@ -192,14 +192,14 @@ class Transfer:
         return reached
 
     def _open_part(self, part: Part, identity: Identity) -> requests.Response:
-        """An answer that gives the bytes of a part from where it has got to."""
+        """Return a response with the remaining bytes of a part."""
         first, self.first = self.first, None
         if first is not None:
             return first
         return self._open(part.at, part.end, identity)[0]
 
     def _open(self, at: int, end: int, expected: Identity | None) -> tuple[requests.Response, Identity]:
-        """Ask for the bytes from `at` on, and make sure that the answer gives just those, of the same file."""
+        """Request the bytes from `at` on, and check that the response sends just those, of the same file."""
         headers = {}
         if self.ranges:
             headers["Range"] = f"bytes={at}-" + (str(end - 1) if end < UNKNOWN else "")
@@ -221,10 +221,10 @@ class Transfer:
         if status == 429:
             raise Fault("Kaggle's storage wants fewer requests", max(asked_wait(response.headers), 1.0))
         if status >= 500:
-            raise Fault(f"Kaggle's storage has a fault (status {status})", asked_wait(response.headers))
+            raise Fault(f"Kaggle's storage failed (status {status})", asked_wait(response.headers))
         if status not in (200, 206, 416):
             self._drop(address)
-            raise Fault(f"Kaggle's storage refuses the address (status {status}), a fresh one is asked for")
+            raise Fault(f"Kaggle's storage refuses the address (status {status}), asking for a fresh one")
         if response.headers.get("Content-Type", "").startswith("text/html"):
             self._drop(address)
             raise Fault("a web page came instead of the file")
@@ -235,12 +235,12 @@ class Transfer:
         return found
 
     def _doubt(self, ignored: bool) -> None:
-        """An answer that doesn't fit may be one server's slip; the second in a row is believed."""
+        """Doubt an answer that doesn't fit: one may be a server's slip, the second in a row is believed."""
         self.doubts += 1
         if self.doubts < 2:
-            raise Fault("an answer does not fit the bytes that are there")
+            raise Fault("an answer does not fit the bytes that have arrived")
         self.doubts = 0
-        # This server can't go on within a file.
+        # This server can't resume within a file.
         self.ranges = self.ranges and not ignored
         raise Changed
 
@@ -251,21 +251,21 @@ class Transfer:
             return self.address
 
     def _drop(self, address: str) -> None:
-        """An address that has run out; another lane may have a fresh one already."""
+        """Drop an address that has expired; another lane may have a fresh one already."""
         with self.address_lock:
             if self.address == address:
                 self.address = ""
 
 
 def _identity(response: requests.Response) -> tuple[Identity, int]:
-    """Which file an answer gives, and at which byte it begins."""
+    """Return which file a response sends, and at which byte it begins."""
     headers = response.headers
     etag, length = headers.get("ETag", ""), headers.get("Content-Length", "")
     begins, total = 0, int(length) if length.isdecimal() else -1
     if response.status_code == 206:
         match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", headers.get("Content-Range", "").strip())
         if match is None or int(match[2]) >= int(match[3]):
-            raise Fault("the answer does not say which bytes it gives")
+            raise Fault("the answer does not say which bytes it holds")
         begins, total = int(match[1]), int(match[3])
     bare = etag.strip('"').lower()
     md5 = bare if re.fullmatch(r"[0-9a-f]{32}", bare) else ""

@@ -1,4 +1,4 @@
-"""A network for a configuration, with its loss and the normalisation of its input."""
+"""Build the network of a configuration, with its loss and the normalisation of its input."""
 
 import random
 from dataclasses import dataclass
@@ -32,11 +32,11 @@ class Model:
     task: Task
 
     def logits(self, output: Output) -> Tensor:
-        """The logits that predict: the loss's own classifier where it has one, otherwise the network's."""
+        """Return the logits to predict from: the loss's own classifier's if it has one, otherwise the network's."""
         return predicting_logits(self.loss, output).float()
 
     def probabilities(self, output: Output) -> Tensor:
-        """The probabilities of an output, BxK."""
+        """Return the probabilities of an output, BxK."""
         return self.task.probabilities(self.logits(output))
 
 
@@ -51,22 +51,26 @@ def seed_everything(*seed: int) -> None:
 def normalization_of(
     config: TrainConfig, registry: Registry, dataset: DatasetSpec, index: Index, console: Console
 ) -> dict[str, list[float]]:
-    """Mean and standard deviation a channel: given, or measured on the training images (`data`), else the network's own
-    (channel by channel, repeated where the data has more channels than the network knows).
+    """Return mean and standard deviation per channel: as configured, measured (`data`), or else the network's own.
+
+    `data` measures them on the training images. The network's own are taken channel by channel, repeated where the
+    data has more channels than the network knows.
     """
     spec, channels = registry.models.get(config.model), dataset.channels
     means, stds = spec.statistics(config.model) if spec.statistics is not None else (spec.mean, spec.std)
     wanted = (("mean", config.mean, means), ("std", config.std, stds))
-    for name, given, _ in wanted:
-        if isinstance(given, tuple) and len(given) != channels:
-            raise KitError(f"{name} has {len(given)} numbers, the data has {channels} channels: --set {name}=[...]")
+    for name, configured, _ in wanted:
+        if isinstance(configured, tuple) and len(configured) != channels:
+            raise KitError(
+                f"{name} has {len(configured)} numbers, the data has {channels} channels: --set {name}=[...]"
+            )
     measured = channel_statistics(dataset, index, console) if "data" in (config.mean, config.std) else ([], [])
     result = {}
-    for (name, given, own), found in zip(wanted, measured, strict=True):
-        if given == "data":
+    for (name, configured, own), found in zip(wanted, measured, strict=True):
+        if configured == "data":
             result[name] = found
         else:
-            result[name] = [own[i % len(own)] for i in range(channels)] if given is None else list(given)
+            result[name] = [own[i % len(own)] for i in range(channels)] if configured is None else list(configured)
     return result
 
 
@@ -78,7 +82,7 @@ def build_model(
     normalization: dict[str, list[float]],
     pretrained: bool,
 ) -> Model:
-    """A new network and loss for one fold, on the chosen device."""
+    """Build a new network and loss for one fold, on the chosen device."""
     terms = loss_terms(config.loss, registry, index.task.name)
     request = ModelRequest(config.model, dataset.channels, index.outputs, config.head, len(index.metadata), pretrained)
     runtime = Runtime.choose(config.amp)
@@ -95,17 +99,19 @@ def build_model(
 
 @torch.no_grad()
 def _probe(network: nn.Module, size: int, request: ModelRequest, runtime: Runtime) -> int:
-    """Pass two black images through a new network: the width of its embedding, and whether its shapes are right."""
+    """Pass two black images through a new network; check its output shapes and return the width of its embedding."""
     images = torch.zeros(2, request.channels, size, size, device=runtime.device)
     metadata = torch.zeros(2, request.metadata, device=runtime.device)
     try:
         output = network.eval()(images, metadata)
     except (AssertionError, RuntimeError, ValueError) as error:
-        raise KitError(f"{request.name} can't take {size} px images: {error}: give another --size or --model") from None
+        raise KitError(
+            f"{request.name} can't take {size} px images: {error}: choose another --size or --model"
+        ) from None
     network.train()
     if tuple(output.logits.shape) != (2, request.outputs) or output.embedding.ndim != 2:
         raise KitError(
-            f"the plugin of {request.name} gives logits {tuple(output.logits.shape)} for 2 images, "
+            f"the plugin of {request.name} returns logits {tuple(output.logits.shape)} for 2 images, "
             f"not (2, {request.outputs}): tell its author"
         )
     return int(output.embedding.shape[1])

@@ -1,7 +1,7 @@
-"""Weights and resume state on disk: tensors as safetensors, the rest as JSON, nothing that could run code.
+"""Weights and resume state on disk: tensors as safetensors, the rest as JSON, nothing that could execute code.
 
-`checkpoint.json` names the files that count now, with their digests. It is replaced last, in one step, so a kill at
-any moment leaves a fold that can be resumed.
+`checkpoint.json` names the current files and their digests. It is replaced last, in one step, so a kill at any moment
+leaves a fold that can be resumed.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ from kit.files import atomic, read_json, sha256, write_json
 
 
 class Checkpoints:
-    """The checkpoints of one fold: `last` (to go on from) and `best` (by the validation metric)."""
+    """The checkpoints of one fold: `last` (to resume from) and `best` (by the validation metric)."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -34,15 +34,15 @@ class Checkpoints:
         best: bool,
         keep: int = 1,
     ) -> None:
-        """Save what predicts and what training goes on from.
+        """Save the weights that predict and the state to resume from.
 
         Args:
             weights: of the network and loss that predict.
             tensors: of the optimiser, and of the network itself where an average of it predicts.
-            state: JSON, the rest of what training goes on from.
-            step: since the start.
+            state: JSON, the rest of the state to resume from.
+            step: number of steps since the start.
             best: whether these weights are the best so far.
-            keep: how many of the newest weights are kept beside the best.
+            keep: how many of the newest weights to keep beside the best.
         """
         entry = {"step": step, "weights": self._save(f"weights-{step:08d}", weights)}
         older = [kept for kept in self.content.get("kept", []) if kept["step"] != step]
@@ -56,11 +56,11 @@ class Checkpoints:
         self._sweep()
 
     def weights(self, which: str) -> dict[str, Tensor]:
-        """The tensors of the `last` or `best` checkpoint."""
+        """Return the weights of the `last` or `best` checkpoint."""
         return self._load((self.content.get(which) or {}).get("weights"))
 
     def state(self) -> dict[str, Tensor]:
-        """The state from which training goes on."""
+        """Return the tensors to resume training from."""
         return self._load(self.content["last"]["state"])
 
     def _save(self, name: str, tensors: dict[str, Tensor]) -> dict[str, str]:
@@ -76,7 +76,7 @@ class Checkpoints:
         path = self.folder / entry["file"]
         if not path.is_file() or sha256(path) != entry["sha256"]:
             raise KitError(
-                f"{path} is absent or damaged (not the digest of checkpoint.json): restore it or train again"
+                f"{path} is missing or damaged (its digest is not that of checkpoint.json): restore it or train again"
             )
         try:
             return load_file(path)
@@ -84,7 +84,7 @@ class Checkpoints:
             raise KitError(f"{path} can't be read ({error}): restore it or train again") from None
 
     def _sweep(self) -> None:
-        """Remove the files to which nothing points any more."""
+        """Remove the files that nothing refers to any more."""
         entries = [self.content["last"]["weights"], self.content["last"]["state"]]
         entries += [entry["weights"] for entry in (self.content["best"], *self.content["kept"]) if entry]
         kept = {entry["file"] for entry in entries}
@@ -94,23 +94,23 @@ class Checkpoints:
 
 
 def pack_modules(network: nn.Module, loss: nn.Module) -> dict[str, Tensor]:
-    """The tensors of network and loss under one roof."""
-    parts = {"network": network, "loss": loss}
-    return {f"{part}.{key}": value for part, module in parts.items() for key, value in module.state_dict().items()}
+    """Return the tensors of network and loss in one dictionary."""
+    modules = {"network": network, "loss": loss}
+    return {f"{name}.{key}": value for name, module in modules.items() for key, value in module.state_dict().items()}
 
 
 def unpack_modules(tensors: dict[str, Tensor], network: nn.Module, loss: nn.Module) -> None:
-    """Put tensors of `pack_modules` back; every name and shape must fit."""
-    for part, module in (("network", network), ("loss", loss)):
-        own = {key.removeprefix(f"{part}."): value for key, value in tensors.items() if key.startswith(f"{part}.")}
+    """Load tensors of `pack_modules` back; every name and shape must fit."""
+    for name, module in (("network", network), ("loss", loss)):
+        own = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
         try:
             module.load_state_dict(own)
         except RuntimeError as error:
-            raise KitError(f"the saved weights do not fit the {part} that this kit builds: {error}") from None
+            raise KitError(f"the saved weights do not fit the {name} that this kit builds: {error}") from None
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimiser's state as named tensors."""
+    """Return the optimiser's state as named tensors."""
     return {
         f"optimizer.{number}.{name}": value if isinstance(value, Tensor) else torch.tensor(value)
         for number, state in optimizer.state_dict()["state"].items()
@@ -120,7 +120,7 @@ def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def unpack_optimizer(tensors: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
-    """Put the state of `pack_optimizer` back; other tensors are passed over, the schedule sets the rates."""
+    """Load the state of `pack_optimizer` back; other tensors are skipped, and the schedule sets the learning rates."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     content = optimizer.state_dict()
     content["state"] = {}
@@ -130,7 +130,7 @@ def unpack_optimizer(tensors: dict[str, Tensor], optimizer: torch.optim.Optimize
         _, number, name = key.split(".", 2)
         parameter = parameters[int(number)]
         if value.shape == parameter.shape:
-            # The fused step walks through memory, so moments must lie in it as their (channels-last) parameter does.
+            # The fused step walks through memory, so moments need the layout of their (channels-last) parameter.
             value = torch.empty_like(parameter).copy_(value)
         content["state"].setdefault(int(number), {})[name] = value
     optimizer.load_state_dict(content)

@@ -1,4 +1,4 @@
-"""What a network costs, counted on the meta device: no weights are made and nothing is computed."""
+"""What a network costs, counted on the meta device: no weights are allocated and nothing is computed."""
 
 from typing import NamedTuple
 
@@ -12,14 +12,14 @@ OUTPUTS = 1000
 
 
 class Cost(NamedTuple):
-    """Parameters, and multiply-adds an image; None where the network can't take that size."""
+    """Parameters, and multiply-adds per image; None where the network can't take that size."""
 
     parameters: int
     multiply_adds: int | None
 
 
 def cost(spec: ModelSpec, name: str, size: int = 224) -> Cost:
-    """Cost of a network with three channels, a linear head and ImageNet's 1,000 outputs, as papers count them."""
+    """Count the cost of a network with three channels, a linear head and ImageNet's 1,000 outputs, as papers do."""
     request = ModelRequest(name, 3, OUTPUTS, "linear", 0, pretrained=False)
     with torch.device("meta"):
         network = spec.build(request).eval()
@@ -33,7 +33,7 @@ def _multiply_adds(network: nn.Module, images: torch.Tensor) -> int | None:
     try:
         with counter:
             network(images, None)
-    except Exception:  # Every network has its own way of refusing a size that is not its own.
+    except Exception:  # Networks refuse a size they were not made for with all kinds of errors.
         return None
     # The counter counts a multiplication and an addition as two.
     return counter.get_total_flops() // 2

@@ -1,4 +1,4 @@
-"""Where the arithmetic runs, and in which precision."""
+"""The device that computes, and its precision."""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -8,30 +8,30 @@ import torch
 
 @dataclass(frozen=True)
 class Runtime:
-    """The device and the type of mixed precision, None for plain float32."""
+    """The device and the type of mixed precision; None: plain float32."""
 
     device: torch.device
     amp: torch.dtype | None
 
     @classmethod
     def choose(cls, amp: str) -> "Runtime":
-        """CUDA when there is one, else the CPU.
+        """Choose CUDA if available, otherwise the CPU.
 
-        `amp` is auto, on or off. Auto means CUDA only: bfloat16 on a CPU without native instructions for it was 17
+        `amp` is auto, on or off. Auto means on CUDA only: bfloat16 on a CPU without native instructions for it was 17
         times slower than float32 (resnet18, 96 px: 60 -> 3.6 images/s).
         """
         if torch.cuda.is_available():
             kind = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-            # Several processes have a GPU each.
+            # With several processes, each has its own GPU.
             return cls(torch.device("cuda", torch.cuda.current_device()), None if amp == "off" else kind)
         return cls(torch.device("cpu"), torch.bfloat16 if amp == "on" else None)
 
     def autocast(self) -> AbstractContextManager[object]:
-        """The context in which forward passes run."""
+        """Return the context to run forward passes in."""
         return torch.autocast(self.device.type, dtype=self.amp or torch.bfloat16, enabled=self.amp is not None)
 
     def scaler(self) -> torch.amp.GradScaler:
-        """Loss scaling: needed by float16 alone."""
+        """Return the loss scaler, which only float16 needs."""
         return torch.amp.GradScaler(self.device.type, enabled=self.amp is torch.float16)
 
     def __str__(self) -> str:

@@ -1,6 +1,6 @@
 """Several processes that train one network together: started by torchrun, joined here.
 
-One process alone needs none of this: it is the first of one, and every function below leaves its work to it.
+A single process needs none of this: it is rank 0 of world size 1, and the functions below leave all work to it.
 """
 
 import contextlib
@@ -23,71 +23,71 @@ TIMEOUT = timedelta(minutes=30)  # one process packs pixels or scores while the 
 
 @contextlib.contextmanager
 def joined() -> Iterator[None]:
-    """Join the processes that torchrun has started, if it has, and leave them at the end."""
+    """Join the processes that torchrun started, if any, and leave them at the end."""
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
         yield
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    # Python objects and small counts go by gloo, gradients on a GPU by nccl.
+    # Python objects and small counts travel by gloo, gradients on a GPU by nccl.
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
     try:
         yield
     finally:
-        with contextlib.suppress(RuntimeError):  # where another is gone
+        with contextlib.suppress(RuntimeError):  # another process may be gone
             dist.destroy_process_group()
 
 
 def world_size() -> int:
-    """Number of processes."""
+    """Return the number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """Number of this process, from 0."""
+    """Return the number of this process, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def is_main() -> bool:
-    """Whether this process is the one that writes files and speaks."""
+    """Return whether this is the main process (rank 0), which writes files and prints."""
     return rank() == 0
 
 
 def on_main(work: Callable[[], T]) -> T:
-    """Let the first process do something and give its result to all; where it fails, all of them end."""
+    """Run `work` on the main process and return its result on every process; if it fails, all of them end."""
     if world_size() == 1:
         return work()
-    answer: list[Any] = [None, None]
+    outcome: list[Any] = [None, None]
     if is_main():
         try:
-            answer[0] = work()
+            outcome[0] = work()
         except KitError as error:
-            answer[1] = error.code
-            dist.broadcast_object_list(answer)
+            outcome[1] = error.code
+            dist.broadcast_object_list(outcome)
             raise
-    dist.broadcast_object_list(answer)
-    if answer[1] is not None:
-        raise SystemExit(answer[1])  # the first process says why
-    result: T = answer[0]
+    dist.broadcast_object_list(outcome)
+    if outcome[1] is not None:
+        raise SystemExit(outcome[1])  # the main process reports the reason
+    result: T = outcome[0]
     return result
 
 
 def shard(rows: np.ndarray) -> np.ndarray:
-    """This process's stretch of an array; every element belongs to one process, none is padded or repeated."""
+    """Return this process's shard of an array; every element belongs to one process, none is padded or repeated."""
     return np.array_split(rows, world_size())[rank()]
 
 
 def all_gather(part: np.ndarray) -> np.ndarray:
-    """The stretches of all processes together, in their order, in every process."""
+    """Concatenate the shards of all processes, in rank order, on every process."""
     if world_size() == 1:
         return part
-    parts: list[Any] = [None] * world_size()
-    dist.all_gather_object(parts, part)
-    return np.concatenate(parts)
+    shards: list[Any] = [None] * world_size()
+    dist.all_gather_object(shards, part)
+    return np.concatenate(shards)
 
 
 def all_reduce(value: Tensor) -> float:
-    """The sum of a number over all processes."""
+    """Return the sum of a number over all processes."""
     if world_size() == 1:
         return float(value)
     value = value.detach().clone()
@@ -96,32 +96,32 @@ def all_reduce(value: Tensor) -> float:
 
 
 def any_of(flag: bool) -> bool:
-    """Whether it is so in any process."""
+    """Return whether the flag is set in any process."""
     return flag if world_size() == 1 else all_reduce(torch.tensor(float(flag))) > 0
 
 
 @torch.no_grad()
 def broadcast(tensors: Iterable[Tensor]) -> None:
-    """Give all processes the first one's values, in place."""
+    """Copy the main process's values to all processes, in place."""
     if world_size() > 1:
         for tensor in tensors:
             dist.broadcast(tensor, 0)
 
 
 def gone(advice: str, marker: Path) -> BaseException:
-    """What to raise when another process has gone: one of those that are left says it, the others end silently.
+    """Return what to raise when another process is gone: one of those left reports it, the others end silently.
 
-    `marker` is a file that does not exist yet; who makes it speaks.
+    `marker` is a file that does not exist yet; the process that creates it reports.
     """
     try:
         marker.touch(exist_ok=False)
     except FileExistsError:
         return SystemExit(1)
-    return KitError(f"process {rank()} of {world_size()} lost another one, which was killed or has failed: {advice}", 1)
+    return KitError(f"process {rank()} of {world_size()} lost another one, which was killed or failed: {advice}", 1)
 
 
 def lost(error: RuntimeError) -> bool:
-    """Whether an error says that another process has gone."""
+    """Return whether an error means that another process is gone."""
     text = str(error).lower()
     words = ("connection closed by peer", "connection reset", "broken pipe", "socket closed", "timed out", "nccl")
     return world_size() > 1 and any(word in text for word in words)

@@ -15,24 +15,24 @@ from kit.pixels.batches import Batch
 
 @dataclass(frozen=True)
 class Term:
-    """One loss of a sum and its weight."""
+    """One loss of a sum, with its weight."""
 
     weight: float
     spec: LossSpec
 
 
 def loss_terms(text: str, registry: Registry, task: str) -> list[Term]:
-    """Read the configuration's `loss`: names joined by `+`, each with a weight before it (`0.8*`) or without (1).
+    """Parse the configuration's `loss`: names joined by `+`, each with a weight before it (`0.8*`) or without (1).
 
-    Malformed sums, unknown names and losses that don't fit the task are a `KitError`.
+    Malformed sums, unknown names and losses that don't fit the task raise `KitError`.
     """
     terms = []
-    for part in text.split("+"):
-        number, star, name = part.rpartition("*")
+    for summand in text.split("+"):
+        number, star, name = summand.rpartition("*")
         weight = _weight(number) if star else 1.0
         if not name.strip() or weight is None:
             raise KitError(
-                f"loss {text!r}: {part.strip()!r} is no term of a sum (a weight above 0 and a name): "
+                f"loss {text!r}: {summand.strip()!r} is not a term of a sum (a weight above 0 and a name): "
                 "write it as in 0.8*cross_entropy+0.2*arcface"
             )
         spec = registry.losses.get(name.strip())
@@ -40,7 +40,7 @@ def loss_terms(text: str, registry: Registry, task: str) -> list[Term]:
             fitting = ", ".join(other.name for other in registry.losses if task in other.tasks)
             raise KitError(
                 f"loss {spec.name} is for {' and '.join(spec.tasks)} tasks, this one is {task}: "
-                f"--set loss=NAME, of {fitting}"
+                f"--set loss=NAME, one of {fitting}"
             )
         terms.append(Term(weight, spec))
     return terms
@@ -55,14 +55,14 @@ def _weight(text: str) -> float | None:
 
 
 def build_loss(terms: list[Term], request: LossRequest) -> nn.Module:
-    """The loss of `loss_terms` for one fold: a single loss as its plugin builds it, a weighted one as a sum."""
+    """Build the loss of `loss_terms` for one fold: a single loss as its plugin builds it, a weighted one as a sum."""
     losses = [term.spec.build(request) for term in terms]
     weights = [term.weight for term in terms]
     return losses[0] if weights == [1] else WeightedSum(losses, weights)
 
 
 class WeightedSum(nn.Module):
-    """The sum of losses, each by its weight. The term of the largest weight (the first of equals) predicts."""
+    """The weighted sum of losses. The term with the largest weight (the first of equals) predicts."""
 
     def __init__(self, losses: list[nn.Module], weights: list[float]) -> None:
         super().__init__()
@@ -70,17 +70,17 @@ class WeightedSum(nn.Module):
         self.weights = weights
 
     def forward(self, output: Output, batch: Batch) -> Tensor:
-        """Output and batch, as the terms take them -> scalar."""
+        """Return the weighted sum, a scalar; every term takes the output and the batch."""
         values = [weight * loss(output, batch) for weight, loss in zip(self.weights, self.losses, strict=True)]
         return torch.stack(values).sum()
 
     def logits(self, output: Output) -> Tensor:
-        """BxK: of the heaviest term's own classifier where it has one, otherwise the network's."""
+        """Return the logits BxK of the heaviest term's own classifier if it has one, otherwise the network's."""
         return predicting_logits(self.losses[self.weights.index(max(self.weights))], output)
 
 
 def predicting_logits(loss: nn.Module, output: Output) -> Tensor:
-    """The logits BxK that predict: of the loss's own classifier where it has one, otherwise the network's."""
+    """Return the logits BxK to predict from: the loss's own classifier's if it has one, otherwise the network's."""
     own = getattr(loss, "logits", None)
     logits: Tensor = own(output) if own is not None else output.logits
     return logits

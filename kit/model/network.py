@@ -1,4 +1,4 @@
-"""A network: a body that gives a feature map, and a head that gives logits and an embedding."""
+"""A network: a body that computes a feature map, and a head that computes logits and an embedding from it."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -13,16 +13,16 @@ RGB = 3
 
 
 class Output(NamedTuple):
-    """What every network gives: logits BxK and the embedding BxD from which they were made."""
+    """What every network returns: logits BxK and the embedding BxD they were computed from."""
 
     logits: Tensor
     embedding: Tensor
 
 
 class LinearHead(nn.Module):
-    """Global average pooling, the metadata beside the pooled features, one linear layer.
+    """Global average pooling, the metadata appended to the pooled features, one linear layer.
 
-    The embedding is what that layer sees, of width F + E: a margin loss on it sees the metadata too.
+    The embedding is the input of that layer, of width F + E: a margin loss on it sees the metadata too.
     """
 
     def __init__(self, features: int, outputs: int, metadata: int) -> None:
@@ -30,17 +30,18 @@ class LinearHead(nn.Module):
         self.classifier = nn.Linear(features + metadata, outputs)
 
     def forward(self, features: Tensor, metadata: Tensor | None) -> Output:
-        """Feature map BxFxhxw, or already pooled BxF, and metadata BxE -> output."""
-        embedding = _beside(features.mean((2, 3)) if features.ndim == 4 else features, metadata)
+        """Map a feature map BxFxhxw, or already pooled features BxF, and metadata BxE to an output."""
+        embedding = _append(features.mean((2, 3)) if features.ndim == 4 else features, metadata)
         return Output(self.classifier(embedding), embedding)
 
 
 class ConcatPoolHead(nn.Module):
     """fastai's head (Howard and Gugger 2020): maximum and average pooling side by side, one hidden layer of 512.
 
-    BN, dropout .25, linear 512, ReLU, BN, dropout .5, linear; both linear layers without bias, as there. The external
-    inputs stand beside the pooled features. The embedding is the 512 features after the second BN: the logits are made
-    from it alone, a margin loss on it trains the hidden layer, and BN centres it, so that angles use the whole sphere.
+    BN, dropout .25, linear 512, ReLU, BN, dropout .5, linear; both linear layers without bias, as in fastai. The
+    metadata is appended to the pooled features. The embedding is the 512 features after the second BN: the logits are
+    computed from it alone, a margin loss on it trains the hidden layer, and BN centres it, so angles use the whole
+    sphere.
     """
 
     WIDTH = 512
@@ -58,15 +59,15 @@ class ConcatPoolHead(nn.Module):
         self.classifier = nn.Sequential(nn.Dropout(0.5), nn.Linear(self.WIDTH, outputs, bias=False))
 
     def forward(self, features: Tensor, metadata: Tensor | None) -> Output:
-        """Feature map BxFxhxw and metadata BxE -> output; pooled features or tokens are a `KitError`."""
+        """Map a feature map BxFxhxw and metadata BxE to an output; pooled features or tokens raise `KitError`."""
         if features.ndim != 4:
-            raise KitError("head concat_pool needs a feature map, which this network does not give: --set head=linear")
+            raise KitError("head concat_pool needs a feature map, which this network lacks: --set head=linear")
         pooled = torch.cat([features.amax((2, 3)), features.mean((2, 3))], 1)
-        embedding = self.hidden(_beside(pooled, metadata))
+        embedding = self.hidden(_append(pooled, metadata))
         return Output(self.classifier(embedding), embedding)
 
 
-def _beside(features: Tensor, metadata: Tensor | None) -> Tensor:
+def _append(features: Tensor, metadata: Tensor | None) -> Tensor:
     return features if metadata is None else torch.cat([features, metadata], 1)
 
 
@@ -74,13 +75,13 @@ HEADS: dict[str, type[LinearHead] | type[ConcatPoolHead]] = {"linear": LinearHea
 
 
 class Network(nn.Module):
-    """Body and head.
+    """A body and a head.
 
     Args:
         body: images BxCxHxW -> feature map BxFxhxw (or pooled features BxF).
         features: F.
         outputs: number of logits K.
-        head: a name of `HEADS`.
+        head: a name in `HEADS`.
         metadata: width E of the metadata; 0 for none.
     """
 
@@ -93,20 +94,20 @@ class Network(nn.Module):
         self.takes_metadata = metadata > 0
 
     def forward(self, images: Tensor, metadata: Tensor | None = None) -> Output:
-        """Normalised images BxCxHxW, metadata BxE -> logits BxK and embedding."""
+        """Map normalised images BxCxHxW and metadata BxE to logits BxK and an embedding."""
         return self.head(self.body(images), metadata if self.takes_metadata else None)
 
 
 def widen_stem(body: nn.Module, channels: int, layers: Sequence[str] = ()) -> None:
-    """Give a three-channel body another number of input channels, in place.
+    """Change the number of input channels of a three-channel body, in place.
 
-    The RGB filters are copied as often as they fit, the mean filter fills the rest, and all are scaled by 3/channels:
-    the response to grey input (equal channels) stays the same.
+    The RGB filters are copied as often as they fit, the mean filter fills the rest, and all are scaled by 3/channels,
+    so the response to grey input (equal channels) stays the same.
 
     Args:
-        body: its stem must be a convolution of three channels; otherwise a `KitError`.
+        body: its stem must be a convolution of three channels, otherwise `KitError`.
         channels: the new number of input channels.
-        layers: names of the convolutions that see the image, where it is not the first one alone.
+        layers: names of the convolutions that see the image, if not just the first one.
     """
     if channels == RGB:
         return
@@ -128,9 +129,9 @@ def _first_convolution(body: nn.Module) -> list[str]:
 def _widened(layer: nn.Conv2d, channels: int) -> nn.Conv2d:
     weight = layer.weight.detach()
     copies, rest = divmod(channels, weight.shape[1])
-    parts = [weight] * copies + [weight.mean(1, keepdim=True)] * rest
+    filters = [weight] * copies + [weight.mean(1, keepdim=True)] * rest
     # A copy keeps subclasses of Conv2d (timm's same padding) as they are.
     wide = deepcopy(layer)
     wide.in_channels = channels
-    wide.weight = nn.Parameter(torch.cat(parts, 1) * (weight.shape[1] / channels))
+    wide.weight = nn.Parameter(torch.cat(filters, 1) * (weight.shape[1] / channels))
     return wide

@@ -1,4 +1,4 @@
-"""Augmentation of training images: the configuration's steps (`kit.pixels.warp`), or a person's own albumentations."""
+"""Augment training images: by the configuration's steps (`kit.pixels.warp`) or by the user's own albumentations."""
 
 import os
 from pathlib import Path
@@ -22,32 +22,32 @@ class Pipeline:
         self.compose = compose
 
     def __call__(self, image: np.ndarray, seed: int) -> np.ndarray:
-        """HxWxC uint8 -> HxWxC uint8."""
+        """Augment an image: HxWxC uint8 -> HxWxC uint8."""
         self.compose.set_random_seed(seed)
         result: np.ndarray = self.compose(image=image)["image"]
         if not isinstance(result, np.ndarray) or result.dtype != np.uint8 or result.shape != image.shape:
             got = f"{getattr(result, 'dtype', type(result).__name__)} {tuple(getattr(result, 'shape', ()))}"
             raise KitError(
-                f"the augmentation gives {got}, training needs uint8 {image.shape}: end the pipeline with "
+                f"the augmentation returns {got}, training needs uint8 {image.shape}: end the pipeline with "
                 f"Resize({image.shape[0]}, {image.shape[1]}) and leave Normalize and ToTensor to kit"
             )
         return result
 
 
 def load_pipeline(path: Path) -> A.Compose:
-    """A pipeline that `albumentations.save` wrote as JSON."""
+    """Load a pipeline that `albumentations.save` wrote as JSON."""
     if not path.is_file():
         raise KitError(f"no pipeline at {path}: albumentations.save(pipeline, 'FILE.json') writes one")
     try:
         pipeline = A.load(path, data_format="json")
     except Exception as error:
-        # albumentations raises whatever the content of the file leads to.
-        raise KitError(f"{path} is no saved albumentations pipeline ({type(error).__name__}: {error})") from None
+        # Depending on the content of the file, albumentations raises almost anything.
+        raise KitError(f"{path} is not a saved albumentations pipeline ({type(error).__name__}: {error})") from None
     return pipeline if isinstance(pipeline, A.Compose) else A.Compose([pipeline])
 
 
 def make_augment(config: TrainConfig, folder: Path) -> Augment | None:
-    """The augmentation of a run; its own pipeline file lies in the run's `folder` under the configured name."""
+    """Return a run's augmentation or None; a pipeline file lies in the run's `folder` under its configured name."""
     if config.augment is not None:
         return Pipeline(load_pipeline(folder / config.augment))
     varies = (

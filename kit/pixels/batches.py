@@ -16,12 +16,12 @@ from kit.pixels.sampler import Plan
 from kit.pixels.samples import Samples
 from kit.pixels.warp import DeviceWarp, draw, gather, warp_normalized
 
-# The steps of a configuration, done as one warp; or a person's own (image, seed) -> image.
+# The steps of a configuration, done as one warp, or the user's own function (image, seed) -> image.
 Augment = TrainConfig | Callable[[np.ndarray, int], np.ndarray]
 
 
 class Batch(NamedTuple):
-    """Images (normalised float32 BxCxHxW), targets and metadata BxE on the device; the rows they are of."""
+    """Images (normalised float32 BxCxHxW), targets and metadata BxE on the device, and the rows they come from."""
 
     images: Tensor
     target: Tensor
@@ -30,19 +30,19 @@ class Batch(NamedTuple):
 
 
 class Loader:
-    """Batches of samples by a plan, ready for the network. A batch is valid until the next one is asked for.
+    """Load the batches of a plan, ready for the network. A batch is valid until the next one is requested.
 
-    Packed pixels are gathered here, in the order of the plan. What must be read from files, or goes through a person's
-    own pipeline, comes from worker processes, which live as long as the loader. On the CPU the configuration's steps,
-    the enlargement and the normalisation are one pass from bytes to floats; beside a GPU the bytes are copied
-    (from pinned memory, one batch ahead, on a stream of their own) and all the rest happens there.
+    Packed pixels are gathered in this process, in the order of the plan. Images that must be read from files, or pass
+    through the user's own pipeline, come from worker processes, which live as long as the loader. On the CPU, the
+    configuration's steps, enlargement and normalisation are one pass from bytes to floats. With a GPU, the bytes are
+    copied (from pinned memory, one batch ahead, on a separate stream) and everything else happens there.
 
     Args:
         samples: what to read.
-        augment: the configuration whose steps are done, a person's own pipeline, or None.
-        workers: processes; None: none on a CPU (they would take the network's cores), up to four beside a GPU.
+        augment: the configuration whose steps to apply, the user's own pipeline, or None.
+        workers: processes; None: none on a CPU (they would take the network's cores), up to four with a GPU.
         device: where the batches go.
-        normalize: by which mean and standard deviation.
+        normalize: the mean and standard deviation to normalise by.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Loader:
         self.config = augment if isinstance(augment, TrainConfig) else None
         pipeline = None if augment is None or isinstance(augment, TrainConfig) else augment
         self.on_device = device.type != "cpu"
-        self._own = tuple((part.flatten() / 255).cpu().numpy() for part in (normalize.mean, normalize.std))
+        self._own = tuple((value.flatten() / 255).cpu().numpy() for value in (normalize.mean, normalize.std))
         self._out = torch.empty(0)
         self._warp = DeviceWarp(self.config, samples.size)
         self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
@@ -66,7 +66,7 @@ class Loader:
             self._reader = _Reading(_Reader(samples, pipeline), workers, device)
 
     def batches(self, plan: Plan) -> Iterator[Batch]:
-        """The batches of a plan, in its order: one (rows, seeds) a batch."""
+        """Yield the batches of a plan, in its order: one (rows, seeds) per batch."""
         if not self.on_device:
             for rows, seeds, pixels, places in self._pixels(plan):
                 yield self._batch(rows, self._normalized(rows, pixels, places, seeds))
@@ -81,7 +81,7 @@ class Loader:
             yield self._finish(*ahead)
 
     def _pixels(self, plan: Plan) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-        """For each batch its rows, seeds, an array of images NxHxWxC and which of them are meant."""
+        """Yield per batch its rows, seeds, an array of images NxHxWxC, and where in it the rows' images lie."""
         if self._reader is None and self.samples.pack is not None:
             for rows, seeds in plan:
                 yield rows, seeds, *self.samples.stored(rows)
@@ -103,7 +103,7 @@ class Loader:
     def _copy(
         self, rows: np.ndarray, seeds: np.ndarray, pixels: np.ndarray, places: np.ndarray
     ) -> tuple[np.ndarray, Tensor, Tensor | None, torch.cuda.Event | None]:
-        """Start the copy of a batch's bytes, and of the numbers that say what is done to each image."""
+        """Start copying a batch's bytes, and the numbers that say what to do to each image."""
         pinned = self.device.type == "cuda"
         images = torch.empty((len(places), *pixels.shape[1:]), dtype=torch.uint8, pin_memory=pinned)
         gather(pixels, places, images.numpy())
@@ -115,7 +115,7 @@ class Loader:
         with torch.cuda.stream(self._copies):
             moved = images.to(self.device, non_blocking=True)
             steps = None if steps is None else steps.to(self.device, non_blocking=True)
-            # Of this batch alone: the copy of the next one is under way when this is waited for.
+            # An event of this batch alone: when it is waited for, the copy of the next batch is under way.
             copied = self._copies.record_event() if self._copies is not None else None
         return rows, moved, steps, copied
 
@@ -123,9 +123,9 @@ class Loader:
         if copied is not None:
             now = torch.cuda.current_stream(self.device)
             now.wait_event(copied)
-            for part in (images, steps):
-                if part is not None:
-                    part.record_stream(now)
+            for tensor in (images, steps):
+                if tensor is not None:
+                    tensor.record_stream(now)
         statistics = self.samples.statistics
         own = () if statistics is None else (self._moved(statistics.mean[rows]), self._moved(statistics.std[rows]))
         return self._batch(rows, self.normalize(self._warp(images, steps), *own))
@@ -135,12 +135,12 @@ class Loader:
         return (tensor.pin_memory() if self.device.type == "cuda" else tensor).to(self.device, non_blocking=True)
 
     def _batch(self, rows: np.ndarray, images: Tensor) -> Batch:
-        target, metadata = (self._moved(part[rows]) for part in (self.samples.targets, self.samples.metadata))
+        target, metadata = (self._moved(values[rows]) for values in (self.samples.targets, self.samples.metadata))
         return Batch(images, target, metadata, torch.from_numpy(rows))
 
 
 class _Reading:
-    """Images of the rows of a plan from worker processes."""
+    """Read the images of a plan's rows in worker processes."""
 
     def __init__(self, reader: "_Reader", workers: int | None, device: torch.device) -> None:
         self._sampler: list[tuple[np.ndarray, np.ndarray]] = []
@@ -181,7 +181,7 @@ def _start_worker(worker: int) -> None:
 
 
 class Normalize(nn.Module):
-    """Grey levels (float 0..255, BxCxHxW) -> normalised, by mean and standard deviation a channel of pixels in 0..1."""
+    """Normalise grey levels (float 0..255, BxCxHxW) by mean and standard deviation per channel of pixels in 0..1."""
 
     mean: Tensor
     std: Tensor
@@ -192,9 +192,9 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1) * 255)
 
     def forward(self, images: Tensor, mean: Tensor | None = None, std: Tensor | None = None) -> Tensor:
-        """Normalise grey levels; the result lies channels-last in memory, as convolutions like it.
+        """Normalise grey levels; the result is channels-last in memory, the layout convolutions prefer.
 
-        `mean` and `std`, BxC of pixels in 0..1, take the place of the module's own, image by image.
+        `mean` and `std`, BxC of pixels in 0..1, replace the module's own, image by image.
         """
         if mean is None or std is None:
             return images.sub(self.mean).div_(self.std)

@@ -1,13 +1,13 @@
-"""Packed pixels: every image of a split decoded once into one memory-mapped file of uint8, for all that reads images.
+"""Packed pixels: every image of a split, decoded once into one memory-mapped file of uint8 that all readers share.
 
 A pack lies in `<data>/.kit/packed/` as `<dataset>-<split>-<size>-<key>.pixels`, N x size x size x C bytes and nothing
-else, with a manifest `.json` beside it. Its key tells by what it was made: competition, dataset, split, size, kit's
-format, the pixels that the dataset's reading gives for three samples, and name, length and time of change of every
-file. Files are told by these and not by their content, because reading 7.8 GB takes minutes and asking 220,025 files
-for their length takes half a second; what keeps both while its content changes is not noticed.
+else, with a manifest `.json` beside it. Its key identifies its sources: competition, dataset, split, size, kit's
+format, the pixels that the dataset reads for three samples, and the name, length and modification time of every file.
+Files are identified by these and not by their content, because reading 7.8 GB takes minutes and asking 220,025 files
+for their length takes half a second; a changed file that keeps its length and time goes unnoticed.
 
-While it is made the file is called `.part`, and a `.journal` names the chunks that are done. After an interruption
-those are read back, held against their checksums, and kept. Only a whole pack gets its name.
+The file of an unfinished pack ends in `.part`, and a `.journal` names its finished chunks. After an interruption these
+are read back, compared with their checksums, and kept. Only a complete pack gets its final name.
 """
 
 import contextlib
@@ -45,23 +45,23 @@ Split = Literal["train", "test", "external", "controls"]
 
 
 def frame_of(index: Index, split: Split) -> pd.DataFrame:
-    """The rows of a split of the index."""
+    """Return the rows of a split of the index."""
     frame: pd.DataFrame = getattr(index, split)
     return frame
 
 
 @dataclass(frozen=True)
 class Packed:
-    """The pixels of all rows of a split of the index, in their order.
+    """The pixels of all rows of a split of the index, in order.
 
     Args:
         path: the file of pixels.
-        split: of the index.
-        layout: number of images, side and channels. The side is the one that was asked for, or the native one where
-            all images are square, of one size and smaller: enlarged pixels would take space and say nothing, and the
-            warp of the augmentation enlarges in the same step.
+        split: the split of the index.
+        layout: number of images, side and channels. The side is the requested one, or the native one where all images
+            are square, of one size and smaller: enlarged pixels would take space without adding information, and the
+            augmentation's warp enlarges in the same step.
         digest: of the pixels (SHA-256 over the chunks' CRC-32); equal pixels have equal digests.
-        images_per_second: at which it was made; None: it was there.
+        images_per_second: the speed of packing; None: the pack already existed.
     """
 
     path: Path
@@ -77,7 +77,7 @@ class Packed:
         return np.memmap(self.path, np.uint8, "r", shape=shape)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """To another process goes the path, not the pixels."""
+        """Pickle the path, not the pixels, for another process."""
         return Packed, (self.path, self.split, self.layout, self.digest, self.images_per_second)
 
     @property
@@ -92,12 +92,12 @@ class Packed:
 
 
 def packed(store: Store, index: Index, split: Split, size: int, console: Console, workers: int | None = None) -> Packed:
-    """The pack of a split: opened where it is there, otherwise made by `workers` processes (None: one a core).
+    """Open the pack of a split, or make it with `workers` processes (None: one per core) if it does not exist.
 
-    It goes on where an interrupted call stopped. Another process that makes the same is waited for.
+    Resume where an interrupted call stopped; wait for another process that is making the same pack.
 
     Raises:
-        KitError: an image can't be read, the disk is too small or can't be written, or Ctrl-C.
+        KitError: an image can't be read, the disk is too small or can't be written, or Ctrl-C was pressed.
     """
     wanted = _Wanted.of(store, index, split, size)
     found = wanted.find()
@@ -110,25 +110,26 @@ def packed(store: Store, index: Index, split: Split, size: int, console: Console
 def packs_for(
     store: Store, index: Index, split: Split, config: TrainConfig, sizes: Iterable[int], console: Console
 ) -> dict[int, Packed]:
-    """The packs that serve these sizes, made where they aren't there; none where the configuration wants none."""
+    """Return the packs that serve these sizes, making those that are missing; none if the configuration wants none."""
     return {size: packed(store, index, split, size, console) for size in sorted(set(sizes))} if config.pack else {}
 
 
 def find_packed(store: Store, index: Index, split: Split, size: int) -> Packed | None:
-    """The whole pack of a split that fits its files as they are now; None where there is none."""
+    """Return the complete pack of a split that matches its files as they are now, or None."""
     return _Wanted.of(store, index, split, size).find()
 
 
 def mend_packed(
     store: Store, index: Index, split: Split, size: int, console: Console, workers: int | None = None
 ) -> list[range]:
-    """Read a whole pack against its checksums; make again, and return, the rows of each damaged chunk."""
+    """Check a complete pack against its checksums; remake its damaged chunks and return their rows."""
     wanted = _Wanted.of(store, index, split, size)
     with wanted.lock(console):
         plan = next((plan for plan in wanted.plans() if plan.find() is not None), None)
         if plan is None:
             raise KitError(
-                f"no whole pack of {split} at {size} px fits the data: kit pack {store.competition.name} makes it"
+                f"no complete pack of {split} at {size} px fits the data: "
+                f"kit pack {store.competition.name} --size {size} makes one"
             )
         noted = dict(enumerate(read_json(plan.file("json"))["checksums"]))
         with Workers(plan.job(plan.file("pixels")), workers) as pool:
@@ -143,18 +144,18 @@ def mend_packed(
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What is asked for, and what the files on this disk say to it.
+    """A request for a pack, and what the files on the disk say about it.
 
     Args:
         competition: slug.
-        dataset: how samples are read.
-        split: of the index.
-        size: the side that is asked for.
-        root: the folder to which names of files are relative.
-        files: of each row.
+        dataset: reads the samples.
+        split: the split of the index.
+        size: the requested side.
+        root: the folder that file names are relative to.
+        files: the files of each row.
         folder: where packs lie.
-        native: the side of the first image where it is square, otherwise 0.
-        sources: digest of all that the pixels are made from.
+        native: the side of the first image if that is square, otherwise 0.
+        sources: digest of everything the pixels are made from.
     """
 
     competition: str
@@ -186,18 +187,18 @@ class _Wanted:
         return cls(slug, dataset, split, size, index.root, files, folder, native, digest.hexdigest())
 
     def plans(self) -> list["_Plan"]:
-        """What may be made: at the native size where that is smaller, and at the size that is asked for."""
+        """Return what may be made: a pack of the native size if that is smaller, and one of the requested size."""
         return [_Plan(self, side) for side in ([self.native] if 0 < self.native < self.size else []) + [self.size]]
 
     def find(self) -> Packed | None:
-        """The whole pack that is there."""
+        """Return the complete pack, if any."""
         return next((found for plan in self.plans() if (found := plan.find()) is not None), None)
 
     @contextlib.contextmanager
     def lock(self, console: Console) -> Iterator[None]:
         """Let one process at a time make the packs of a split.
 
-        Worker processes inherit the lock, so that it lasts until the last of them, too, has left the file alone.
+        Worker processes inherit the lock, so it is held until the last of them has stopped writing too.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -205,18 +206,18 @@ class _Wanted:
             path.touch()
         except OSError as error:
             raise KitError(
-                f"{self.folder} can't be written ({error.strerror}): make it writable, or have the data elsewhere by "
-                f"KIT_DATA, or train with --set pack=false",
+                f"{self.folder} can't be written ({error.strerror}): make it writable, put the data elsewhere "
+                "(KIT_DATA), or train with --set pack=false",
                 DISK,
             ) from None
-        waiting = f"pack {self.split}: another process makes it: waiting for it"
+        waiting = f"pack {self.split}: another process is making it: waiting for it"
         with locked(path, on_wait=lambda: console.say(waiting)):
             yield
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """One pack to be: its layout, its key, its files."""
+    """A pack to make: its layout, its key, its files."""
 
     wanted: _Wanted
     size: int
@@ -228,8 +229,8 @@ class _Plan:
     @cached_property
     def key(self) -> str:
         wanted = self.wanted
-        told = [FORMAT, wanted.competition, wanted.dataset.name, wanted.dataset.channels, wanted.split, self.size]
-        return hashlib.sha256(json.dumps([*told, wanted.sources]).encode()).hexdigest()
+        facts = [FORMAT, wanted.competition, wanted.dataset.name, wanted.dataset.channels, wanted.split, self.size]
+        return hashlib.sha256(json.dumps([*facts, wanted.sources]).encode()).hexdigest()
 
     @property
     def prefix(self) -> str:
@@ -243,7 +244,7 @@ class _Plan:
         return Job(path, self.layout, self.wanted.root, self.wanted.dataset, native)
 
     def find(self) -> Packed | None:
-        """The whole pack that is there; one of another length or without its manifest counts as none."""
+        """Return the complete pack, if any; a file of another length or without its manifest does not count."""
         path, note = self.file("pixels"), self.file("json")
         if not path.is_file() or not note.is_file() or path.stat().st_size != self.layout.bytes:
             return None
@@ -253,7 +254,7 @@ class _Plan:
         return Packed(path, self.wanted.split, self.layout, manifest["digest"])
 
     def outdated(self) -> list[Path]:
-        """The files of packs of the same name whose sources have changed since, finished or not."""
+        """List the files, finished or not, of packs of the same name whose sources have changed since."""
         own = self.key[:8]
         pattern = re.compile(re.escape(self.prefix) + r"([0-9a-f]{8})\.(pixels|json|part|journal)")
         names = sorted(path.name for path in self.wanted.folder.iterdir())
@@ -262,7 +263,7 @@ class _Plan:
 
 
 def _hash_states(digest: "hashlib._Hash", root: Path, files: ExtensionArray) -> None:
-    """Hash name, length and time of change of every file: 2 us each, and nothing is kept."""
+    """Hash name, length and modification time of every file: 2 us each, and nothing is kept in memory."""
     try:
         for row in files:
             for name in row:
@@ -274,20 +275,20 @@ def _hash_states(digest: "hashlib._Hash", root: Path, files: ExtensionArray) -> 
 
 
 def _make(wanted: _Wanted, console: Console, workers: int | None) -> Packed:
-    *smaller, asked = wanted.plans()
-    # Without that file of an earlier call, which has found the sizes mixed.
-    for plan in smaller if not asked.file("part").is_file() else ():
+    *smaller, requested = wanted.plans()
+    # A .part file of the requested size comes from an earlier call that found mixed sizes: skip the native size.
+    for plan in smaller if not requested.file("part").is_file() else ():
         try:
             return _write(plan, console, workers)
         except MixedSizesError:
             plan.file("part").unlink()
             plan.file("journal").unlink()
-            console.say(f"pack {wanted.split}: not all images are of {plan.size} px: all are brought to {asked.size}")
-    return _write(asked, console, workers)
+            console.say(f"pack {wanted.split}: not all images are {plan.size} px: resizing all to {requested.size}")
+    return _write(requested, console, workers)
 
 
 def _write(plan: _Plan, console: Console, workers: int | None) -> Packed:
-    """Decode what is missing, and give the pack its name."""
+    """Decode the missing chunks, then give the pack its final name."""
     split, layout, target = plan.wanted.split, plan.layout, plan.file("part")
     console.say(
         f"pack {split}: {layout.count:,} images at {layout.size} px, {in_bytes(layout.bytes)} in {target.parent}"
@@ -311,33 +312,33 @@ def _write(plan: _Plan, console: Console, workers: int | None) -> Packed:
                     bar.advance(len(layout.rows(chunk)))
                 rate = bar.rate()
     except KeyboardInterrupt:
-        raise KitError(f"packing {split} was interrupted: the same command goes on there", INTERRUPTED) from None
+        raise KitError(f"packing {split} was interrupted: the same command resumes it", INTERRUPTED) from None
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise KitError(
-            f"{target.parent}: the disk is full: free some space there, the same command goes on", DISK
+            f"{target.parent}: the disk is full: free some space, then the same command resumes", DISK
         ) from None
     return _finish(plan, [done[chunk] for chunk in range(layout.chunks)], rate, console)
 
 
 def _check_space(plan: _Plan) -> None:
-    """Refuse a pack that does not fit, before anything is written."""
+    """Refuse a pack that does not fit on the disk, before anything is written."""
     target = plan.file("part")
-    there = target.stat().st_blocks * 512 if target.is_file() else 0
-    needed, free = plan.layout.bytes - there, shutil.disk_usage(target.parent).free
+    written = target.stat().st_blocks * 512 if target.is_file() else 0
+    needed, free = plan.layout.bytes - written, shutil.disk_usage(target.parent).free
     if needed > free:
         outdated = [path.name for path in plan.outdated() if path.suffix == ".pixels"]
         raise KitError(
-            f"pack {plan.wanted.split} at {plan.size} px needs {in_bytes(needed)}, {in_bytes(free)} are free in "
+            f"pack {plan.wanted.split} at {plan.size} px needs {in_bytes(needed)}, {in_bytes(free)} is free in "
             f"{target.parent}: free some, {f'remove the outdated {outdated[0]} there, ' if outdated else ''}"
-            "give a smaller --size, or train with --set pack=false",
+            "choose a smaller --size, or train with --set pack=false",
             DISK,
         )
 
 
 def _read_journal(plan: _Plan, pool: Workers, console: Console) -> dict[int, int]:
-    """The chunks that an interrupted call has left, with their CRC-32, as far as the disk really holds them.
+    """Return the chunks that an interrupted call left, with their CRC-32, as far as the disk really holds them.
 
     A kill loses nothing that was written, but a power cut may have kept the journal and lost pixels.
     """
@@ -355,7 +356,7 @@ def _write_journal(plan: _Plan, done: dict[int, int]) -> None:
 
 
 def _still_good(pool: Workers, noted: dict[int, int], plan: _Plan, console: Console) -> dict[int, int]:
-    """Those chunks whose bytes are still what was noted."""
+    """Return the chunks whose bytes still match the noted CRC-32."""
     good = {}
     with console.progress(f"checking {plan.wanted.split}", sum(len(plan.layout.rows(chunk)) for chunk in noted)) as bar:
         for chunk, crc in pool.sums(noted):
@@ -366,7 +367,7 @@ def _still_good(pool: Workers, noted: dict[int, int], plan: _Plan, console: Cons
 
 
 def _finish(plan: _Plan, checksums: list[int], rate: float, console: Console) -> Packed:
-    """The name comes last: a file of that name is whole and has its manifest."""
+    """Write the manifest, then rename the pack: a file of the final name is complete and has its manifest."""
     target, wanted, layout = plan.file("part"), plan.wanted, plan.layout
     with target.open("rb") as file:
         os.fsync(file.fileno())

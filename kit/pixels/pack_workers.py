@@ -1,7 +1,7 @@
-"""Images decoded into one file of raw rows by all cores, chunk by chunk: the labour of `kit.pixels.pack`.
+"""Decode images into one file of raw rows on all cores, chunk by chunk: the work behind `kit.pixels.pack`.
 
-Worker processes are forked, so that a dataset's `read` may be any callable and nothing heavy is imported anew. They get
-the names of one chunk at a time and hold one image at a time, so memory does not grow with the number of images.
+Worker processes are forked, so a dataset's `read` may be any callable and nothing heavy is imported again. They get the
+names of one chunk at a time and hold one image at a time, so memory does not grow with the number of images.
 """
 
 import mmap
@@ -25,15 +25,15 @@ from kit.data.verify import cores
 from kit.errors import DISK, KitError
 from kit.hooks.specs import DatasetSpec
 
-# What a kill may cost to do again, and what one task hands over: 10 ms to a second of decoding.
+# The work that a kill may lose, and the size of one task: 10 ms to a second of decoding.
 CHUNK_ROWS, CHUNK_BYTES = 512, 1 << 23
-# What is written at once: processes that write to one file wait for each other, so image by image takes twice as long.
+# Bytes per write: processes that write to one file wait for each other, so image by image takes twice as long.
 WRITE_BYTES = 1 << 20
 Files = tuple[str, ...]
 
 
 class MixedSizesError(Exception):
-    """An image is not of the one native size that all were taken to share."""
+    """An image does not have the native size that all were assumed to share."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Layout:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one image."""
+        """Bytes per image."""
         return self.size * self.size * self.channels
 
     @property
@@ -56,7 +56,7 @@ class Layout:
 
     @property
     def chunk_rows(self) -> int:
-        """Images of a chunk; the last chunk may hold fewer."""
+        """Images per chunk; the last chunk may hold fewer."""
         return max(1, min(CHUNK_ROWS, CHUNK_BYTES // self.row_bytes))
 
     @property
@@ -65,18 +65,18 @@ class Layout:
         return -(-self.count // self.chunk_rows)
 
     def rows(self, chunk: int) -> range:
-        """The rows of a chunk."""
+        """Return the rows of a chunk."""
         return range(chunk * self.chunk_rows, min(self.count, (chunk + 1) * self.chunk_rows))
 
 
 @dataclass(frozen=True)
 class Job:
-    """What the worker processes know.
+    """What the worker processes need to know.
 
     Args:
         path: the file of rows.
-        layout: how they lie in it.
-        root: the folder to which names of files are relative.
+        layout: how the rows lie in it.
+        root: the folder that file names are relative to.
         dataset: reads the files of a sample.
         native: the side that every image must have on disk (`MixedSizesError` otherwise); None: any.
     """
@@ -89,9 +89,9 @@ class Job:
 
 
 class Workers:
-    """Worker processes for one job; used as a context manager.
+    """Worker processes for one job; use it as a context manager.
 
-    Whatever ends the block, they end with it: within one image. If this process is killed they end within a second.
+    However the block ends, they end with it, within one image. If this process is killed, they end within a second.
     """
 
     def __init__(self, job: Job, workers: int | None) -> None:
@@ -105,7 +105,7 @@ class Workers:
             initializer=_start,
             initargs=(self.job, self._stop, os.getpid()),
         )
-        # Python loses a Ctrl-C that comes while it forks; and workers, who inherit this, leave it to their parent.
+        # Python loses a Ctrl-C that arrives while it forks; workers inherit this mask and leave Ctrl-C to their parent.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._pool.submit(os.getpid).result()  # forks now, before a progress bar has started a thread
@@ -121,18 +121,18 @@ class Workers:
         self._pool.shutdown(cancel_futures=True)
 
     def fill(self, chunks: Iterable[int], files: Callable[[range], list[Files]]) -> Iterator[tuple[int, int]]:
-        """Decode and write chunks; (chunk, CRC-32 of its bytes) as they are done, in any order."""
+        """Decode and write chunks; yield (chunk, CRC-32 of its bytes) as they finish, in any order."""
         rows = self.job.layout.rows
         return self._spread(_fill, ((chunk, files(rows(chunk))) for chunk in chunks))
 
     def sums(self, chunks: Iterable[int]) -> Iterator[tuple[int, int]]:
-        """Read chunks of the file back; (chunk, CRC-32 of its bytes) as they are done, in any order."""
+        """Read chunks of the file back; yield (chunk, CRC-32 of its bytes) as they finish, in any order."""
         return self._spread(_sum, ((chunk,) for chunk in chunks))
 
     def _spread(
         self, function: Callable[..., tuple[int, int]], calls: Iterable[tuple[object, ...]]
     ) -> Iterator[tuple[int, int]]:
-        """A few calls for each process are under way at a time."""
+        """Run the calls in the pool, a few per process at a time; yield their results as they finish."""
         waiting: set[Future[tuple[int, int]]] = set()
         try:
             for call in calls:
@@ -144,13 +144,13 @@ class Workers:
                 yield future.result()
         except BrokenProcessPool:
             raise KitError(
-                "a packing process was killed (is memory short?): free some, the same command goes on", DISK
+                "a packing process was killed (out of memory?): free some, then the same command resumes", DISK
             ) from None
 
 
 @dataclass(frozen=True)
 class _Worker:
-    """What one process holds: its task, a byte that tells it to stop, the open file, and rows that wait for it."""
+    """What one process holds: its job, a byte that tells it to stop, the open file, and a buffer of rows to write."""
 
     job: Job
     stop: mmap.mmap
@@ -162,7 +162,7 @@ _workers: list[_Worker] = []
 
 
 def _start(job: Job, stop: mmap.mmap, parent: int) -> None:
-    """Make a forked process a worker."""
+    """Turn a forked process into a worker."""
     cv2.setNumThreads(0)
     rows = np.empty((max(1, WRITE_BYTES // job.layout.row_bytes), job.layout.row_bytes), np.uint8)
     _workers[:] = [_Worker(job, stop, os.open(job.path, os.O_RDWR), rows)]
@@ -170,7 +170,7 @@ def _start(job: Job, stop: mmap.mmap, parent: int) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """End this process when its parent has gone; the pool's own queue would keep it waiting for ever."""
+    """End this process when its parent is gone; the pool's own queue would keep it waiting for ever."""
     while os.getppid() == parent:
         time.sleep(0.2)
     os._exit(1)
@@ -179,24 +179,24 @@ def _end_with(parent: int) -> None:
 def _fill(chunk: int, samples: list[Files]) -> tuple[int, int]:
     worker = _workers[0]
     job, layout, rows = worker.job, worker.job.layout, worker.rows
-    offset, crc, waiting = layout.rows(chunk).start * layout.row_bytes, 0, 0
+    offset, crc, buffered = layout.rows(chunk).start * layout.row_bytes, 0, 0
     for number, files in enumerate(samples, 1):
         if worker.stop[0]:
             raise CancelledError
         image = read_sample(job.dataset, job.root, files)
         if job.native is not None and image.shape[:2] != (job.native, job.native):
             raise MixedSizesError
-        rows[waiting] = resize(image, layout.size).reshape(-1)
-        crc = zlib.crc32(rows[waiting], crc)
-        waiting += 1
-        if waiting == len(rows) or number == len(samples):
-            _write(worker.file, rows[:waiting].data.cast("B"), offset)
-            offset, waiting = offset + waiting * layout.row_bytes, 0
+        rows[buffered] = resize(image, layout.size).reshape(-1)
+        crc = zlib.crc32(rows[buffered], crc)
+        buffered += 1
+        if buffered == len(rows) or number == len(samples):
+            _write(worker.file, rows[:buffered].data.cast("B"), offset)
+            offset, buffered = offset + buffered * layout.row_bytes, 0
     return chunk, crc
 
 
 def _write(file: int, content: memoryview, offset: int) -> None:
-    while content:  # a disk that fills up takes a part first
+    while content:  # a disk that fills up first accepts only some of the bytes
         written = os.pwrite(file, content, offset)
         content, offset = content[written:], offset + written
 

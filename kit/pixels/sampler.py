@@ -1,4 +1,4 @@
-"""Which rows make which batch of an epoch, and by which seeds they are augmented."""
+"""Plans of an epoch: which rows form each batch, and the seeds of their augmentation."""
 
 from collections.abc import Sequence
 
@@ -15,11 +15,11 @@ def training_plan(
     weights: np.ndarray | None = None,
     min_rows: int = 2,
 ) -> list[list[tuple[np.ndarray, np.ndarray]]]:
-    """An epoch: for each step its batches of (rows, seeds of their augmentation), `accumulate` of them or fewer.
+    """Plan an epoch: for each step, its batches of (rows, augmentation seeds), at most `accumulate` of them.
 
-    Without `weights` every one of `count` rows comes once in a random order; with them as many rows are drawn with
-    these probabilities. No step but an only one has fewer rows than `least`: batch normalisation can't work on one
-    alone, nor can several processes share fewer than two each.
+    Without `weights`, each of `count` rows comes once, in random order; with them, as many rows are drawn with these
+    probabilities. No step, unless it is the only one, has fewer rows than `min_rows`: batch normalisation can't work
+    on a single row, and several processes can't share fewer than two each.
     """
     random = np.random.default_rng(seed)
     order = random.permutation(count) if weights is None else random.choice(count, count, p=weights)
@@ -29,17 +29,17 @@ def training_plan(
         edges.pop()
     plan = []
     for start, end in zip(edges, [*edges[1:], count], strict=True):
-        parts = max(1, min(accumulate, -(-(end - start) // batch_size), (end - start) // min_rows))
+        batches = max(1, min(accumulate, -(-(end - start) // batch_size), (end - start) // min_rows))
         plan.append(
-            list(zip(np.array_split(order[start:end], parts), np.array_split(seeds[start:end], parts), strict=True))
+            list(zip(np.array_split(order[start:end], batches), np.array_split(seeds[start:end], batches), strict=True))
         )
     return plan
 
 
 def balanced_weights(targets: np.ndarray) -> np.ndarray:
-    """Probabilities with which every class is drawn equally often; a row of several classes counts by its rarest.
+    """Return the probabilities that draw every class equally often; a row of several classes counts by its rarest.
 
-    Targets as `Index.targets` gives them: class numbers n, or nxK of 0 and 1 (binary nx1: two classes).
+    Targets as `Index.targets` returns them: n class numbers, or nxK of 0 and 1 (binary nx1: two classes).
     """
     if targets.ndim == 2 and targets.shape[1] == 1:
         targets = targets[:, 0].astype(np.int64)
@@ -52,5 +52,5 @@ def balanced_weights(targets: np.ndarray) -> np.ndarray:
 
 
 def ordered_plan(rows: np.ndarray, batch_size: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Rows in their order, in batches, for validation and prediction."""
+    """Split rows into batches, in their order, for validation and prediction."""
     return [(rows[a : a + batch_size], rows[:0]) for a in range(0, len(rows), batch_size)]

@@ -1,4 +1,4 @@
-"""Rows of an index as images at one size, from packed pixels or from files, with what normalises each of them."""
+"""Rows of an index as images of one size, from packed pixels or from files, with the statistics that normalise them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,18 +21,18 @@ from kit.pixels.warp import gather
 
 @dataclass(frozen=True)
 class Samples:
-    """Rows of an index at one size, from packed pixels where there are some for that size.
+    """Rows of an index at one size, from packed pixels where they exist for that size.
 
     Args:
-        root: the folder to which `files` are relative.
-        files: names of the files of each sample: the array of the index's column.
-        targets, metadata: as the index gives them.
-        dataset: how a sample's files are read.
+        root: the folder that `files` are relative to.
+        files: names of each sample's files: the array of the index's column.
+        targets, metadata: as the index returns them.
+        dataset: reads a sample's files.
         size: side in pixels.
-        packs: packed pixels of the whole split by the size they serve.
-        places: row of each sample in the packs; of an external sample -1 - row in `external_packs`.
-        external_packs: packed pixels of the external samples by the size they serve.
-        statistics: mean and standard deviation of each sample's channels by which it is normalised; None: the run's.
+        packs: packed pixels of the whole split, by the size they serve.
+        places: row of each sample in the packs; for an external sample, -1 - row in `external_packs`.
+        external_packs: packed pixels of the external samples, by the size they serve.
+        statistics: mean and standard deviation per channel that normalise each sample; None: the run's.
     """
 
     root: Path
@@ -56,7 +56,7 @@ class Samples:
         packs: Mapping[int, Packed] | None = None,
         statistics: ChannelStatistics | None = None,
     ) -> "Samples":
-        """The rows of `frame`, a split of the index's frame; rows without a target (the test split) get zeros."""
+        """Make samples of `frame`, rows of the training or test split; rows without a target get targets of width 0."""
         targets = index.targets(frame) if "target" in frame else np.zeros((len(frame), 0), np.float32)
         whole = index.train if "target" in frame else index.test
         places = whole.index.get_indexer(frame.index)
@@ -72,7 +72,7 @@ class Samples:
         packs: Mapping[int, Packed],
         statistics: ChannelStatistics | None = None,
     ) -> "Samples":
-        """The same samples and behind them the rows of `frame`, a split of the index's external samples."""
+        """Return these samples followed by the rows of `frame`, a selection of the index's external samples."""
         if not len(frame):
             return self
         places = index.external.index.get_indexer(frame.index)
@@ -91,26 +91,26 @@ class Samples:
 
     @property
     def pack(self) -> Packed | None:
-        """The packed pixels that serve this size."""
+        """The packed pixels that serve this size, if any."""
         return self.packs.get(self.size)
 
     def stored(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """An array of stored images NxHxWxC, and where in it those of the rows lie."""
+        """Return an array of stored images NxHxWxC, and the places of the rows' images in it."""
         if self.pack is None:
-            raise ValueError(f"there are no packed pixels of {self.size} px")
+            raise ValueError(f"no packed pixels at {self.size} px")
         pixels, places = self.pack.pixels, self.places[rows]
         external = places < 0
         if not external.any():
             return pixels, places
         both = np.empty((len(rows), *pixels.shape[1:]), np.uint8)
         both[~external] = gather(pixels, places[~external])
-        further = self.external_packs[self.size].pixels
+        external_pixels = self.external_packs[self.size].pixels
         for row in np.flatnonzero(external):
-            both[row] = resize(np.asarray(further[-1 - places[row]]), both.shape[1])
+            both[row] = resize(np.asarray(external_pixels[-1 - places[row]]), both.shape[1])
         return both, np.arange(len(rows))
 
     def image(self, row: int) -> np.ndarray:
-        """One sample as size x size x C uint8."""
+        """Return one sample as size x size x C uint8."""
         if self.pack is not None:
             pixels, (place,) = self.stored(np.array([row]))
             return resize(np.asarray(pixels[place]), self.size)
@@ -120,17 +120,17 @@ class Samples:
 def samples_of(
     store: Store, index: Index, split: Split, config: TrainConfig, console: Console, sizes: Sequence[int] = ()
 ) -> Callable[[pd.DataFrame], Samples]:
-    """Rows of one split of the index -> samples as a configuration wants them: packed and normalised.
+    """Return a function from rows of one split of the index to samples, packed and normalised as configured.
 
-    Packs and statistics of the whole split are looked for, or made, once, here.
+    The packs and statistics of the whole split are found, or made, once, in this call.
 
     Args:
-        store: of the data.
-        index: of that store.
-        split: to which the rows belong; not `external`.
+        store: the data.
+        index: the store's index.
+        split: the split the rows belong to; not `external`.
         config: its size is the samples'.
-        console: for the progress of packing.
-        sizes: further sides that will be asked for.
+        console: shows the progress of packing.
+        sizes: further sides that will be needed.
     """
     packs = packs_for(store, index, split, config, (config.size, *sizes), console)
     statistics = row_statistics(store, index, split, config, console)

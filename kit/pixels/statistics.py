@@ -1,8 +1,8 @@
-"""Mean and standard deviation of the channels: of all training images, of each image, or of those that belong together.
+"""Mean and standard deviation per channel: of all training images, of each image, or of images that belong together.
 
 `mean = "data"` measures one pair for the whole data set. `normalize` chooses whose statistics normalise an image: its
-own (`image`), those of all images with which it shares a column of the index (`plate`, `experiment`), or those of the
-negative controls on its plate (`control`).
+own (`image`), those of all images with the same value in a column of the index, or those of the negative controls
+with the same value of `Index.controlled_by` (`control`).
 """
 
 import hashlib
@@ -25,8 +25,7 @@ from kit.pixels.pack import Packed, Split, frame_of, packs_for
 IMAGES = 1000
 SEED = 0
 CHANNELS, IMAGE, CONTROL = "channels", "image", "control"
-PLATE = "plate"
-SMALLEST = 1 / 255  # of a standard deviation: an empty channel is only centred
+SMALLEST = 1 / 255  # the smallest standard deviation: an empty channel is only centred
 BLOCK_BYTES = 1 << 26
 
 
@@ -38,18 +37,18 @@ class ChannelStatistics:
     std: np.ndarray
 
     def of(self, rows: np.ndarray) -> "ChannelStatistics":
-        """Those of some images."""
+        """Return the statistics of some of the images."""
         return ChannelStatistics(self.mean[rows], self.std[rows])
 
     def followed_by(self, other: "ChannelStatistics") -> "ChannelStatistics":
-        """Those of these images and then of others."""
+        """Return the statistics of these images followed by those of others."""
         return ChannelStatistics(np.concatenate([self.mean, other.mean]), np.concatenate([self.std, other.std]))
 
 
 def channel_statistics(dataset: DatasetSpec, index: Index, console: Console) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation a channel over all pixels, as shares of white (0..1).
+    """Return mean and standard deviation per channel over all pixels, as fractions of white (0..1).
 
-    Of all training images where there are at most `IMAGES`, otherwise of that many drawn with a fixed seed.
+    Measured on all training images if there are at most `IMAGES`, otherwise on that many drawn with a fixed seed.
     """
     rows = np.sort(np.random.default_rng(SEED).permutation(len(index.train))[:IMAGES])
     files = index.train["files"].array
@@ -71,37 +70,37 @@ def channel_statistics(dataset: DatasetSpec, index: Index, console: Console) -> 
 
 
 def check_normalize(index: Index, way: str) -> None:
-    """Refuse a way to normalise that this index knows nothing of."""
+    """Refuse a normalisation that this index does not support."""
     columns = [
         name for name in index.train if name not in ("id", "files", "target", "group", "sample", *index.metadata)
     ]
-    known = [CHANNELS, IMAGE, *([CONTROL] if len(index.controls) else []), *columns]
+    known = [CHANNELS, IMAGE, *([CONTROL] if index.controlled_by else []), *columns]
     if way not in known:
-        raise KitError(f"normalize = {way!r} is none of {', '.join(known)}: --set normalize=NAME")
+        raise KitError(f"normalize = {way!r} is not one of {', '.join(known)}: --set normalize=NAME")
 
 
 def row_statistics(
     store: Store, index: Index, split: Split, config: TrainConfig, console: Console
 ) -> ChannelStatistics | None:
-    """By what each image of a split is normalised; None: all by the run's mean and standard deviation.
+    """Return the statistics that normalise each image of a split; None: the run's mean and standard deviation for all.
 
-    Statistics are those that the dataset brings (`DatasetSpec.statistics`) or else those of the pixels at the size of
-    the configuration. What belongs together is taken together from all splits of the index.
+    They come from the dataset (`DatasetSpec.statistics`) if it provides them, otherwise from the pixels at the size of
+    the configuration. Images that belong together are pooled across all splits of the index.
     """
-    way = config.normalize
-    if way == CHANNELS:
+    method = config.normalize
+    if method == CHANNELS:
         return None
-    if way == IMAGE:
+    if method == IMAGE:
         return _statistics(*_moments(store, index, split, config, console))
-    frame, column = frame_of(index, split), PLATE if way == CONTROL else way
+    frame, column = frame_of(index, split), index.controlled_by if method == CONTROL else method
     wanted = set(frame[column])
     keys: list[np.ndarray] = []
     moments: list[tuple[np.ndarray, np.ndarray]] = []
-    splits: tuple[Split, ...] = ("controls",) if way == CONTROL else ("train", "test", "controls")
+    splits: tuple[Split, ...] = ("controls",) if method == CONTROL else ("train", "test", "controls")
     for other in splits:
         rows = frame_of(index, other)
         useful = rows[column].isin(wanted).to_numpy() if column in rows else np.zeros(len(rows), bool)
-        if way == CONTROL:
+        if method == CONTROL:
             useful = useful & rows["negative"].to_numpy(bool)
         if useful.any():
             keys.append(rows[column].to_numpy(object)[useful])
@@ -110,10 +109,10 @@ def row_statistics(
     codes, known = pd.factorize(np.concatenate(keys) if keys else np.empty(0, object))
     number = pd.Index(known).get_indexer(pd.Index(frame[column]))
     if (number < 0).any():
-        lacking = sorted(set(frame[column][number < 0]))
+        missing = sorted(set(frame[column][number < 0]))
         raise KitError(
-            f"normalize = {way}: {len(lacking)} plates have no image of a negative control, the first is {lacking[0]}: "
-            "--set normalize=plate"
+            f"normalize = {method}: no image of a negative control for {len(missing)} values of {column}, the first is "
+            f"{missing[0]}: --set normalize={column}"
         )
     counts = np.bincount(codes)[:, None]
     sums = [np.zeros((len(known), store.dataset.channels)) for _ in range(2)]
@@ -130,11 +129,11 @@ def _statistics(mean: np.ndarray, square: np.ndarray) -> ChannelStatistics:
 def _moments(
     store: Store, index: Index, split: Split, config: TrainConfig, console: Console
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and mean square of each image's channels, of pixels in 0..1, nxC; kept beside the data once measured."""
+    """Return mean and mean square of each image's channels, of pixels in 0..1, nxC; cached beside the data."""
     if store.dataset.statistics is not None:
-        brought = store.dataset.statistics(index, frame_of(index, split))
-        if brought is not None:
-            return brought[0], brought[1] ** 2 + brought[0] ** 2
+        provided = store.dataset.statistics(index, frame_of(index, split))
+        if provided is not None:
+            return provided[0], provided[1] ** 2 + provided[0] ** 2
     pack = packs_for(store, index, split, config, (config.size,), console).get(config.size)
     if pack is None:
         return _measured(_read(store, index, split, config.size), len(frame_of(index, split)), split, console)
@@ -174,6 +173,6 @@ def _measured(blocks: Iterable[np.ndarray], count: int, split: str, console: Con
 
 
 def _sums(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sum of the grey levels, and of their squares, of each channel of NxHxWxC uint8: NxC int64."""
+    """Sum the grey levels, and their squares, per image and channel of NxHxWxC uint8: NxC int64 each."""
     flat = images.reshape(len(images), -1, images.shape[3])
     return flat.sum(1, dtype=np.int64), np.square(flat, dtype=np.uint32).sum(1, dtype=np.int64)

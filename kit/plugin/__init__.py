@@ -1,7 +1,7 @@
-"""The public surface for plugins: what the top of a plugin needs, and nothing heavy.
+"""The public interface for plugins: what the top level of a plugin needs, and nothing heavy.
 
-The bodies of its functions import from the modules beside this one (`kit.plugin.data`, `images`, `network`, ...), from
-`kit.errors`, and their tests from `kit.testing`. Everything else in `kit` may change without notice.
+Inside their functions plugins import from the modules beside this one (`kit.plugin.data`, `images`, `network`, ...) and
+from `kit.errors`; their tests import from `kit.testing`. Everything else in `kit` may change without notice.
 """
 
 from kit.hooks.hookspecs import hookimpl

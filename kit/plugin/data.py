@@ -1,4 +1,4 @@
-"""For `DatasetSpec.index` and `DatasetSpec.external`: the index, tables of the raw data, names of many files."""
+"""For `DatasetSpec.index` and `DatasetSpec.external`: the index, csv files of the raw data, names of many files."""
 
 from kit.data.external import table_of
 from kit.data.file_names import FileNames

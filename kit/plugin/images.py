@@ -1,4 +1,4 @@
-"""For `DatasetSpec.read`: image files to arrays."""
+"""For `DatasetSpec.read`: read image files into arrays."""
 
 from kit.data.images import read_grey, read_rgb, resize
 

@@ -1,4 +1,4 @@
-"""For `MetricSpec.compute`: what several metrics are made of."""
+"""For `MetricSpec.compute`: building blocks of several metrics."""
 
 from kit.decision.thresholds import nested_f1
 from kit.scoring.metrics import macro_f1, mean_recall

@@ -1,4 +1,4 @@
-"""For `ModelSpec.build` and `LossSpec.build`: the network's shape, what it gives, and the batch that a loss gets."""
+"""For `ModelSpec.build` and `LossSpec.build`: body plus head, a network's output, and the batch that a loss gets."""
 
 from kit.model.network import Network, Output, widen_stem
 from kit.pixels.batches import Batch

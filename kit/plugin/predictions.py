@@ -1,4 +1,4 @@
-"""For `SubmissionSpec.write` and `SubmissionSpec.postprocess`: ids x classes of probabilities."""
+"""For `SubmissionSpec.write` and `SubmissionSpec.postprocess`: probabilities, ids x classes."""
 
 from kit.scoring.predictions import Predictions
 

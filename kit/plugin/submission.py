@@ -1,4 +1,4 @@
-"""For `SubmissionSpec.write` and `SubmissionSpec.check`: checks of a csv that competitions share."""
+"""For `SubmissionSpec.check`: checks of a csv that competitions share."""
 
 from kit.submission.checks import bad_rows, check_probabilities, check_rows, check_table, read_submission
 

@@ -1,4 +1,4 @@
-"""What tells runs apart: their configurations, and their scores fold by fold."""
+"""Compare runs: their configurations, and their scores fold by fold."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,13 +9,13 @@ from kit.run import Run
 
 
 def compare(runs: Sequence[Run]) -> dict[str, Any]:
-    """The document of `kit runs --compare`: keys of the configuration that differ, and scores by fold and in all.
+    """Return the document of `kit runs --compare`: configuration keys that differ, and scores per fold and overall.
 
-    Values stand in the order of `runs`; None where a run has none. `comparable` is true when competition, metric and
-    folds are the same, so that a fold's score means the same in each; the scores in all compare only where
-    `same_folds_trained` too. `common` is the mean over the folds that all runs have trained.
+    Values are in the order of `runs`; None where a run has none. `comparable` is true when competition, metric and
+    folds are the same, so that a fold's score means the same in each run; overall scores compare only if
+    `same_folds_trained` is true too. `common` has the mean over the folds that all runs have trained.
     """
-    # A key that a run's kit did not know yet has today's default, as it has when that run is resumed.
+    # A key unknown to the kit that made a run takes today's default, as when that run is resumed.
     defaults = {name: jsonable(field.default) for name, field in TrainConfig.model_fields.items()}
     configs = [{**defaults, **run.record["config"]} for run in runs]
     results = [run.results for run in runs]

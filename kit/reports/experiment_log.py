@@ -24,7 +24,7 @@ LOG_COLUMNS = (
 
 
 def minutes_an_epoch(run: Run) -> float | None:
-    """Minutes of training (without validation) a whole epoch, the mean over all folds so far."""
+    """Return the minutes of training (without validation) per whole epoch, the mean over all folds so far."""
     seconds: list[float] = []
     for path in run.path.glob("fold-*/history.csv"):
         with path.open(encoding="utf-8", newline="") as file:
@@ -35,7 +35,7 @@ def minutes_an_epoch(run: Run) -> float | None:
 
 
 def log_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """The document of `kit log`: one record a run."""
+    """Return the document of `kit log`: one record per run."""
     rows = []
     for run in runs:
         config = run.record["config"]
@@ -59,7 +59,7 @@ def log_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def log_markdown(title: str, rows: Sequence[dict[str, Any]]) -> str:
-    """The rows of `log_rows` as a heading and a table."""
+    """Return the rows of `log_rows` as a Markdown heading and table."""
     lines = [f"# {escape(title)}: experiment log", "", "| " + " | ".join(LOG_COLUMNS) + " |"]
     lines.append("|" + " --- |" * len(LOG_COLUMNS))
     lines += ["| " + " | ".join(escape(cell) for cell in _cells(row)) + " |" for row in rows]
@@ -89,7 +89,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
 
 
 def score_text(score: dict[str, Any] | None, folds: str) -> str:
-    """`roc_auc 0.9712 (0.9690 to 0.9733)`, with the folds it is of when not all are trained; empty without a score."""
+    """Return `roc_auc 0.9712 (0.9690 to 0.9733)`, with the trained folds unless all are; empty without a score."""
     if score is None or score["value"] is None:
         return ""
     interval = f" ({score['low']:.4f} to {score['high']:.4f})" if score["low"] is not None else ""
@@ -98,7 +98,7 @@ def score_text(score: dict[str, Any] | None, folds: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that a cell of a Markdown table shows letter by letter, on one line."""
+    """Escape text so that a cell of a Markdown table shows it literally, on one line."""
     text = re.sub(r"([\\`*\[\]<>|~&$])", r"\\\1", " ".join(text.split()))
     # An underscore inside a word has no meaning, and model names are full of them.
     return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)

@@ -1,4 +1,4 @@
-"""Pictures of a competition's training data, the same for every competition, then the competition's own."""
+"""Pictures of a competition's training data: those that every competition gets, then the competition's own."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,15 +16,15 @@ SAMPLE = 2000  # images read for means and histograms
 SHOWN = 24  # classes with a mean image
 OUTLINED = 8  # classes with a histogram
 BARS = 40  # classes with a bar, or with a row and a column of the heat map
-SIDE = 96  # of mean images and grid tiles, pixels
-GRID = 64
-RAREST, EACH, LARGE = 8, 8, 160  # rarest classes, images of each, their side in pixels
+SIDE = 96  # pixels, of mean images and grid tiles
+GRID = 64  # images in the grid
+RAREST, EACH, LARGE = 8, 8, 160  # rarest classes, images per class, their side in pixels
 SEED = 0
 
 
 @dataclass
 class Statistics:
-    """What is kept of the images of one class: the sum of composites (SIDE x SIDE x 3) and each one's brightness."""
+    """Statistics of the images of one class: the sum of composites (SIDE x SIDE x 3) and each image's brightness."""
 
     total: np.ndarray = field(default_factory=lambda: np.zeros((SIDE, SIDE, 3)))
     brightness: list[float] = field(default_factory=list)
@@ -36,16 +36,16 @@ class Statistics:
 
 
 def composite(dataset: DatasetSpec, index: Index, row: int) -> np.ndarray:
-    """One training sample as an RGB picture, HxWx3 uint8, at its own size."""
+    """Return one training sample as an RGB picture, HxWx3 uint8, at its own size."""
     files = tuple(index.root / name for name in index.train["files"].iat[row])
     return dataset.picture(dataset.read(files))
 
 
 def write_pictures(dataset: DatasetSpec, index: Index, folder: Path, console: Console) -> list[tuple[Path, str]]:
-    """Write all pictures to `folder` as PNG and give each path with its caption.
+    """Write all pictures to `folder` as PNG and return each path with its caption.
 
-    At most `SAMPLE` training samples are read for statistics, and `GRID` and `RAREST` times `EACH` to be shown; all
-    are drawn with a fixed seed: equal data gives equal pictures.
+    At most `SAMPLE` training samples are read for statistics, and `GRID` plus `RAREST` times `EACH` to be shown; all
+    are drawn with a fixed seed, so equal data gives equal pictures.
     """
     written = []
     for picture in _pictures(dataset, index, console):
@@ -59,7 +59,7 @@ def write_pictures(dataset: DatasetSpec, index: Index, folder: Path, console: Co
 def _pictures(dataset: DatasetSpec, index: Index, console: Console) -> Iterator[Picture]:
     if len(index.train):
         yield from _general(dataset, index, console)
-    # Of controls alone there may be own pictures, never general ones.
+    # Controls alone may have pictures of the competition's own, never general ones.
     if dataset.figures is not None and (len(index.train) or len(index.controls)):
         yield from _own(dataset.figures(index), console)
 
@@ -76,7 +76,7 @@ def _general(dataset: DatasetSpec, index: Index, console: Console) -> Iterator[P
 
 
 def _own(pictures: Iterable[Picture], console: Console) -> Iterator[Picture]:
-    """The competition's own pictures, with a spinner while each is made."""
+    """Yield the competition's own pictures, with a spinner while each is made."""
     iterator = iter(pictures)
     while True:
         with console.waiting("reading"):
@@ -97,7 +97,7 @@ def _grid(dataset: DatasetSpec, index: Index, console: Console) -> Picture:
 def _composites(
     dataset: DatasetSpec, index: Index, rows: Sequence[int], side: int, console: Console
 ) -> list[np.ndarray]:
-    """Composites of training samples, side x side x 3 uint8."""
+    """Read the composites of training samples, side x side x 3 uint8."""
     images = []
     with console.progress("reading", len(rows)) as bar:
         for row in rows:
@@ -115,7 +115,7 @@ def _frequency(index: Index) -> Picture:
     counts = index.class_counts()
     ids = index.train["id"].nunique()
     if len(counts) > BARS:
-        text = f"Training ids in each of the {len(counts)} classes"
+        text = f"Training ids per class, {len(counts)} classes"
         return Picture("label-frequency", text, figures.ranked(list(counts.values()), text, "ids"))
     several = "" if index.task.single_label else "; an id may have several labels"
     text = f"How often each label occurs among {ids:,} training ids{several}"
@@ -124,14 +124,14 @@ def _frequency(index: Index) -> Picture:
 
 
 def _per_image(labels: np.ndarray) -> Picture:
-    """Bars of how many of the n ids (labels: n x K of 0 and 1) have how many labels."""
+    """Draw a bar per number of labels: how many of the n ids (labels: n x K of 0 and 1) have that many."""
     numbers = labels.sum(1).astype(np.int64)
     counts = np.bincount(np.minimum(numbers, BARS))
     first = 0 if counts[0] else 1
     names = [f"{number} label{'s' * (number != 1)}" for number in range(len(counts))]
     if numbers.max() > BARS:
         names[-1] = f"{BARS} labels or more"
-    text = f"How many labels an id has: {numbers.mean():.2f} on average of {len(labels):,} training ids"
+    text = f"Labels per id: {numbers.mean():.2f} on average over {len(labels):,} training ids"
     figure = figures.bars(names[first:], counts[first:].tolist(), len(labels), text, "training ids")
     return Picture("labels-per-image", text, figure)
 
@@ -149,9 +149,9 @@ def _correlation(index: Index, labels: np.ndarray) -> Picture:
 
 
 def label_correlation(labels: np.ndarray) -> np.ndarray:
-    """Pearson's correlation of the columns of an n x K matrix of 0 and 1, K x K; NaN for a column without variance.
+    """Return Pearson's correlation, K x K, of the columns of an n x K matrix of 0 and 1; NaN for constant columns.
 
-    Of such columns it follows from counts alone (Pearson's phi): those of each column and of each pair.
+    For such columns it follows from counts alone (Pearson's phi): those of each column and of each pair.
     """
     exact = labels.astype(np.float64)
     counts, pairs = exact.sum(0), exact.T @ exact
@@ -161,7 +161,7 @@ def label_correlation(labels: np.ndarray) -> np.ndarray:
 
 
 def _rarest(dataset: DatasetSpec, index: Index, console: Console) -> Iterator[Picture]:
-    """The rarest classes that have an image; nothing where none has."""
+    """Yield a picture of the rarest classes that have an image; nothing if none has."""
     counts, rows_of = list(index.class_counts().values()), _rows_of(index)
     shown = sorted(rows_of, key=lambda number: counts[number])[:RAREST]
     rng = np.random.default_rng(SEED)
@@ -203,12 +203,12 @@ def _by_class(dataset: DatasetSpec, index: Index, console: Console) -> Iterator[
 
 
 def _most(limit: int, present: int, index: Index) -> str:
-    """For titles: which classes are shown where there are more than `limit`."""
+    """Return the words for a title on which classes are shown, if there are more than `limit`."""
     return f" (the {limit} most frequent of {len(index.classes)})" if present > limit else ""
 
 
 def _draw(index: Index) -> dict[int, np.ndarray]:
-    """Rows to read for each class to show, most frequent first, an equal share of `SAMPLE` each."""
+    """Draw the rows to read for each class shown, most frequent first, an equal share of `SAMPLE` per class."""
     rows_of = _rows_of(index)
     shown = sorted(rows_of, key=lambda number: -len(rows_of[number]))[:SHOWN]
     share = SAMPLE // max(len(shown), 1)
@@ -217,7 +217,7 @@ def _draw(index: Index) -> dict[int, np.ndarray]:
 
 
 def _rows_of(index: Index) -> dict[int, np.ndarray]:
-    """Training rows of each class that has any."""
+    """Return the training rows of each class that has any."""
     hot = index.task.one_hot(index.targets(index.train), len(index.classes))
     found = {number: np.flatnonzero(hot[:, number]) for number in range(len(index.classes))}
     return {number: rows for number, rows in found.items() if len(rows)}
@@ -226,7 +226,7 @@ def _rows_of(index: Index) -> dict[int, np.ndarray]:
 def _measure(
     dataset: DatasetSpec, index: Index, rows_of: dict[int, np.ndarray], console: Console
 ) -> dict[int, Statistics]:
-    """Read each drawn image once and add it to the classes for which it was drawn."""
+    """Read each drawn image once and add it to the classes it was drawn for."""
     classes_of: dict[int, list[int]] = {}
     for number, rows in rows_of.items():
         for row in rows.tolist():

@@ -13,16 +13,16 @@ from matplotlib.patches import Rectangle
 
 from kit.files import atomic
 
-# Okabe and Ito's colours, told apart by every kind of colour vision; blue and vermilion come first.
+# Okabe and Ito's colours, distinct for every kind of colour vision; blue and vermilion come first.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 STYLES = ("-", "--", "-.", ":")
 DPI = 120
 INK = "#333333"
-NARROWEST = 6.0  # inches, so that titles have room
-SMALL = 8  # points, of the titles and labels of single pictures
-LETTER, LINE = 0.062, 0.14  # of such text, inches: mean width of a letter, height of a line
-LINES = 6  # of such a title
-# Smooths where pixels of picture and figure don't fall together, so that neither is left out or doubled.
+NARROWEST = 6.0  # inches, so that titles fit
+SMALL = 8  # points, for titles and labels of single pictures
+LETTER, LINE = 0.062, 0.14  # inches, of such text: mean width of a letter, height of a line
+LINES = 6  # at most, of such a title
+# Smooths where the pixels of picture and figure don't coincide, so that none is dropped or doubled.
 SMOOTH = "antialiased"
 
 
@@ -40,21 +40,21 @@ def image_grid(
     box: tuple[int, int, int, int] | None = None,
     side: float = 1.25,
 ) -> Figure:
-    """Pictures (HxWx3 uint8) side by side, each with a title above it that may take a few lines.
+    """Draw pictures (HxWx3 uint8) side by side, each below a title of one or a few lines.
 
     Args:
         images: at least one.
-        titles: one an image; may be empty.
-        title: above all.
-        columns: images a row.
-        box: left, top, width, height of a frame drawn on each image, pixels.
-        side: of one image, inches.
+        titles: one per image; may be empty.
+        title: of the whole figure.
+        columns: images per row.
+        box: left, top, width, height of a frame drawn on each image, in pixels.
+        side: of one image, in inches.
     """
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     across = max(columns * side + 0.3, NARROWEST)
     broken = [_broken(text, across / columns) for text in titles]
-    # Each row is as high as its longest title asks for.
+    # Each row is as high as its longest title needs.
     lines = sum(max(map(len, broken[first : first + columns])) for first in range(0, len(images), columns))
     figure = _tight(across, rows * (side + 0.1) + lines * LINE, title)
     grid = figure.subplots(rows, columns, squeeze=False)
@@ -73,16 +73,16 @@ def image_grid(
 
 
 def panel(rows: Sequence[tuple[str, Sequence[np.ndarray]]], title: str, columns: int = 8, side: float = 1.25) -> Figure:
-    """Blocks of pictures one under another, each block under its own heading."""
+    """Draw blocks of pictures one below another, each under its own heading."""
     blocks = [(heading, images) for heading, images in rows if len(images)]
     heights = [-(-len(images) // columns) for _, images in blocks]
     size = (columns * side + 0.3, sum(heights) * side + 0.3 * len(blocks) + 0.5)
     figure = Figure(figsize=size, layout="constrained")
     _title(figure, title)
-    parts = figure.subfigures(len(blocks), 1, squeeze=False, height_ratios=[0.24 + height for height in heights])
-    for part, (heading, images), height in zip(parts[:, 0], blocks, heights, strict=True):
-        part.suptitle(heading, x=0.005, ha="left", fontsize=11, color=INK, fontweight="bold")
-        grid = part.subplots(height, columns, squeeze=False, gridspec_kw={"wspace": 0.02, "hspace": 0.02})
+    strips = figure.subfigures(len(blocks), 1, squeeze=False, height_ratios=[0.24 + height for height in heights])
+    for strip, (heading, images), height in zip(strips[:, 0], blocks, heights, strict=True):
+        strip.suptitle(heading, x=0.005, ha="left", fontsize=11, color=INK, fontweight="bold")
+        grid = strip.subplots(height, columns, squeeze=False, gridspec_kw={"wspace": 0.02, "hspace": 0.02})
         for axes in grid.flat:
             axes.set_axis_off()
         for axes, image in zip(grid.flat, images, strict=False):
@@ -93,7 +93,7 @@ def panel(rows: Sequence[tuple[str, Sequence[np.ndarray]]], title: str, columns:
 def table(
     rows: Sequence[tuple[str, Sequence[np.ndarray]]], headings: Sequence[str], title: str, side: float = 1.9
 ) -> Figure:
-    """Pictures (HxWx3 uint8) in a table: a heading above each column, a label (lines as given) left of each row."""
+    """Draw a table of pictures (HxWx3 uint8): a heading above each column, a label (lines as given) before each row."""
     longest = max(len(line) for label, _ in rows for line in label.splitlines() or [""])
     figure = _tight(len(headings) * side + longest * LETTER + 0.1, len(rows) * side + 0.3, title)
     grid = figure.subplots(len(rows), len(headings), squeeze=False)
@@ -109,9 +109,9 @@ def table(
 
 
 def heat_map(values: np.ndarray, names: Sequence[str], title: str, label: str) -> Figure:
-    """A symmetric KxK matrix of numbers from -1 to 1, red above and blue below 0; NaN is grey.
+    """Draw a symmetric KxK matrix of numbers from -1 to 1, red above and blue below 0; NaN is grey.
 
-    Numbers of 0.05 or more, either way, stand in their cells.
+    Cells show their number if its magnitude is 0.05 or more.
     """
     short = [textwrap.shorten(name, 34, placeholder=" ...") for name in names]
     side = max(0.34 * len(names), 4)  # inches
@@ -145,16 +145,16 @@ def maps(
     title: str,
     label: str,
 ) -> Figure:
-    """Maps of differences (HxW) in a table: red above and blue below 0, NaN is grey; a colour scale a column.
+    """Draw maps of differences (HxW) in a table: red above and blue below 0, NaN is grey; a colour scale per column.
 
-    A scale ends at the 99th percentile of its column's distances from 0, so that outliers don't pale the rest.
+    A scale ends at the 99th percentile of its column's distances from 0, so that outliers don't wash out the rest.
 
     Args:
-        rows: a label (lines as given), and a map a heading, each with a line to stand above it.
-        headings: one a column.
-        places: names of the H lines and of the W columns of every map.
-        marks: at most two kinds: name -> which places are marked, a mask of rows x H x W.
-        title: above all.
+        rows: a label (lines as given), and a map per heading, each with a line of text to go above it.
+        headings: one per column.
+        places: names of the H rows and of the W columns of every map.
+        marks: at most two kinds: name -> mask of the marked places, rows x H x W.
+        title: of the whole figure.
         label: of each colour scale.
     """
     figure = Figure(figsize=(2.45 * len(headings) + 0.9, 1.65 * len(rows) + 1.4), layout="constrained")
@@ -190,16 +190,16 @@ def maps(
 def ranges(
     panels: Mapping[str, Sequence[np.ndarray]], names: Sequence[str], groups: Sequence[str], title: str, label: str
 ) -> Figure:
-    """Panels one below another: how numbers are spread at each of several places.
+    """Draw panels one below another: the spread of numbers at each of several places.
 
-    A dot is the median, a thick line the middle half, a thin one reaches from the 5th to the 95th percentile.
+    A dot is the median, a thick line the middle half, a thin line the range from the 5th to the 95th percentile.
 
     Args:
-        panels: heading -> for each place its numbers, at least one.
+        panels: heading -> the numbers of each place, at least one per place.
         names: of the places.
-        groups: of the places, which get their colour by it; places of one group stand beside each other.
-        title: above all.
-        label: what the numbers are.
+        groups: of the places, one colour per group; places of one group are adjacent.
+        title: of the whole figure.
+        label: of the numbers.
     """
     figure = Figure(figsize=(max(0.21 * len(names) + 1.4, 7), 1.35 * len(panels) + 1.9), layout="constrained")
     _title(figure, title)
@@ -226,7 +226,7 @@ def ranges(
 
 
 def bars(names: Sequence[str], counts: Sequence[int], total: int, title: str, unit: str) -> Figure:
-    """One horizontal bar a class with its count and its share of `total`."""
+    """Draw one horizontal bar per class with its count and its share of `total`."""
     figure = Figure(figsize=(8, 1.3 + 0.36 * len(names)), layout="constrained")
     _title(figure, title)
     axes = figure.subplots()
@@ -247,7 +247,7 @@ def bars(names: Sequence[str], counts: Sequence[int], total: int, title: str, un
 
 
 def ranked(counts: Sequence[int], title: str, unit: str) -> Figure:
-    """Counts of more classes than bars can show, from the most frequent to the rarest."""
+    """Draw the counts of more classes than bars can show, from the most frequent to the rarest."""
     figure = Figure(figsize=(8, 4), layout="constrained")
     _title(figure, title)
     axes = figure.subplots()
@@ -260,7 +260,7 @@ def ranked(counts: Sequence[int], title: str, unit: str) -> Figure:
 
 
 def histograms(values: dict[str, np.ndarray], title: str, label: str, limits: tuple[float, float]) -> Figure:
-    """Outlined histograms of several classes over one another, each of area 1."""
+    """Draw outlined histograms of several classes over one another, each of area 1."""
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     _title(figure, title)
     axes = figure.subplots()
@@ -281,7 +281,7 @@ def histograms(values: dict[str, np.ndarray], title: str, label: str, limits: tu
 
 
 def curve(x: Sequence[float], y: Sequence[float], mark: float, title: str, labels: tuple[str, str]) -> Figure:
-    """A line over a logarithmic axis with one marked value of x."""
+    """Draw a line over a logarithmic axis, with one value of x marked."""
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.subplots()
     axes.plot(x, y, color=COLOURS[0])
@@ -296,7 +296,7 @@ def curve(x: Sequence[float], y: Sequence[float], mark: float, title: str, label
 
 
 def _tight(width: float, height: float, title: str) -> Figure:
-    """A figure for pictures close to each other, `height` inches below its title."""
+    """Create a figure for closely packed pictures, `height` inches high below its title."""
     layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
     figure = Figure(figsize=(width, height), layout=layout)
     lines = _title(figure, title)
@@ -305,12 +305,12 @@ def _tight(width: float, height: float, title: str) -> Figure:
 
 
 def _broken(text: str, width: float) -> list[str]:
-    """Small text as at most `LINES` lines that fit a width in inches."""
+    """Break small text into at most `LINES` lines that fit a width in inches."""
     return textwrap.wrap(text, int(width / LETTER), max_lines=LINES, placeholder=" ...")
 
 
 def _title(figure: Figure, title: str) -> int:
-    """Above all, in lines of like length that fit the figure's width (some ten letters an inch); gives their number."""
+    """Set the title in even lines that fit the figure's width (about ten letters per inch); return their number."""
     most = int(10 * figure.get_figwidth())
     even = len(title) // -(-max(len(title), 1) // most) + 8  # and room for half a word
     lines = textwrap.wrap(title, min(most, even))

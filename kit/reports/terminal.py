@@ -1,14 +1,14 @@
-"""The essentials of a report on a terminal."""
+"""The essentials of a report, printed to the terminal."""
 
 from typing import Any
 
 from kit.console import Console, duration
 
-WORST = 12  # classes, and pairs of classes
+WORST = 12  # classes, pairs of classes, losses
 
 
 def print_document(document: dict[str, Any], console: Console) -> None:
-    """Print the document of `kit report` as a few tables a run."""
+    """Print the document of `kit report` as a few tables per run."""
     for report in document["runs"]:
         _print_run(report, console)
     if document["comparison"]:
@@ -25,30 +25,30 @@ def _print_run(report: dict[str, Any], console: Console) -> None:
     ]
     scores += [(f"fold {fold['fold']}", _value(fold["score"]), "") for fold in report["folds"]]
     console.table("score", ["", report["metric"]["label"], "95 % interval"], scores)
-    console.table("answers", list(summary), [[_value(value) for value in summary.values()]])
+    console.table("summary", list(summary), [[_value(value) for value in summary.values()]])
     rows = sorted(report["by_class"], key=lambda row: row["f1"])[:WORST]
     keys = ("support", "precision", "recall", "f1", "auc")
     cells = [[classes[row["class"]], row["support"], *(_value(row[key]) for key in keys[1:])] for row in rows]
-    more = f" (the {WORST} of lowest F1 of {len(classes)})" if len(classes) > WORST else ""
+    more = f" (the {WORST} of lowest F1, of {len(classes)})" if len(classes) > WORST else ""
     console.table(f"classes{more}", ["class", *keys], cells)
     pairs = report["confusion"]["pairs"][:WORST]
     console.table(
         "confused",
-        ["truth", "answer", "ids"],
+        ["truth", "predicted", "ids"],
         [[classes[pair["truth"]], classes[pair["answer"]], pair["count"]] for pair in pairs],
     )
     losses = [(id_, report["samples"][id_]) for id_ in report["top_losses"][:WORST]]
     console.table(
         "top losses",
-        ["id", "truth", "answer", "loss"],
+        ["id", "truth", "predicted", "loss"],
         [
             [id_, _names(sample["truth"], classes), _names(sample["answer"], classes), _value(sample["loss"])]
             for id_, sample in losses
         ],
     )
-    found = report["suspects"]
+    suspects = report["suspects"]
     console.say(
-        f"{found['count']} of {found['of']} labels are suspects; trained in "
+        f"{suspects['count']} of {suspects['of']} labels are suspect; trained in "
         f"{duration(report['provenance']['seconds'])}\n"
     )
 
@@ -75,6 +75,6 @@ def _interval(score: dict[str, Any]) -> str:
     return "" if score["low"] is None else f"{score['low']:.4f} to {score['high']:.4f}"
 
 
-def _names(given: list[list[Any]], classes: list[str]) -> str:
-    """Classes with their probabilities."""
-    return ", ".join(f"{classes[number]} {value:.2f}" for number, value in given) or "none"
+def _names(chosen: list[list[Any]], classes: list[str]) -> str:
+    """Name the chosen classes with their probabilities."""
+    return ", ".join(f"{classes[number]} {value:.2f}" for number, value in chosen) or "none"

@@ -1,1 +1,1 @@
-"""What predictions are worth: metrics with intervals, tables, rankings."""
+"""Scores of predictions: metrics with intervals, tables, rankings."""

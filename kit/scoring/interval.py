@@ -16,19 +16,20 @@ def bootstrap_interval(
     console: Console,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """The 95 % percentile interval of a metric, resampling whole groups (Efron 1979; clusters are not independent).
+    """Return the 95 % percentile bootstrap interval of a metric (Efron 1979).
 
-    1,000 resamples, 200 from 20,000 rows on, where the interval is narrow and the metric slow.
+    Resample whole groups, since the rows of one group are not independent: 1,000 times, or 200 times from 20,000 rows
+    on, where the interval is narrow and the metric slow.
     """
     random = np.random.default_rng(seed)
-    known, number = np.unique(groups, return_inverse=True)
+    unique, codes = np.unique(groups, return_inverse=True)
     scores = []
     resamples = 1000 if len(target) < 20_000 else 200
     with console.progress("interval", resamples, "resamples") as bar:
         for _ in range(resamples):
-            drawn = np.bincount(random.integers(0, len(known), len(known)), minlength=len(known))
-            # In the order of the rows: gathered so they come from the processor's cache.
-            rows = np.repeat(np.arange(len(groups)), drawn[number])
+            drawn = np.bincount(random.integers(0, len(unique), len(unique)), minlength=len(unique))
+            # Rows stay in their order, so that gathering them hits the processor's cache.
+            rows = np.repeat(np.arange(len(groups)), drawn[codes])
             scores.append(metric.compute(target[rows], prediction[rows]))
             bar.advance()
     finite = np.asarray(scores)[np.isfinite(scores)]
@@ -46,7 +47,7 @@ def score_with_interval(
     grouped_by: str,
     console: Console,
 ) -> dict[str, Any]:
-    """What a run's record says of a score: metric, value, low, high (None where undefined), ids, what was resampled."""
+    """Return a score as a run's record keeps it: metric, value, low, high (None if undefined), ids, unit resampled."""
     numbers = (metric.compute(target, prediction), *bootstrap_interval(metric, target, prediction, groups, console))
     value, low, high = (each if np.isfinite(each) else None for each in numbers)
     return {

@@ -1,10 +1,10 @@
-"""What several metrics are made of: F1 and recall by class."""
+"""Building blocks of several metrics: F1 and recall per class."""
 
 import numpy as np
 
 
 def f1_by_class(target: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """F1 of each class, K, from nxK truth values; 0 for a class that neither stands there nor is given."""
+    """Return F1 per class, K, from nxK booleans; 0 for a class that is neither true nor predicted in any row."""
     hits = np.count_nonzero(target & predicted, axis=0)
     total = np.count_nonzero(target, axis=0) + np.count_nonzero(predicted, axis=0)
     result: np.ndarray = 2 * hits / np.maximum(total, 1)
@@ -12,12 +12,12 @@ def f1_by_class(target: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 
 def macro_f1(target: np.ndarray, predicted: np.ndarray) -> float:
-    """The mean of `f1_by_class`."""
+    """Return the mean of `f1_by_class`."""
     return float(f1_by_class(target, predicted).mean())
 
 
 def recall_by_class(target: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """The share of each class's rows that are answered right, K, from class numbers n; NaN for one without rows."""
+    """Return the recall of each class, K, from class numbers n; NaN for a class without rows."""
     total = np.bincount(target, minlength=classes)
     right = np.bincount(target[predicted == target], minlength=classes)
     result: np.ndarray = np.where(total > 0, right / np.maximum(total, 1), np.nan)
@@ -25,5 +25,5 @@ def recall_by_class(target: np.ndarray, predicted: np.ndarray, classes: int) -> 
 
 
 def mean_recall(target: np.ndarray, predicted: np.ndarray) -> float:
-    """Balanced accuracy of class numbers n: the mean recall of the classes that occur."""
+    """Return the balanced accuracy of class numbers n: the mean recall of the classes that occur."""
     return float(np.nanmean(recall_by_class(target, predicted, int(target.max()) + 1)))

@@ -1,4 +1,4 @@
-"""Predictions: ids x classes of probabilities, on disk as npz without any pickle."""
+"""Predictions: ids x classes of probabilities, saved as npz without pickle."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,14 +12,14 @@ from kit.run import Run
 
 @dataclass(frozen=True)
 class Predictions:
-    """Probabilities.
+    """Probabilities per id and class.
 
     Args:
-        ids: n ids as text; best an array of objects, which shares the index's texts.
+        ids: n ids as text; preferably an object array, which shares the index's strings.
         classes: K names; a binary task has one, the positive class.
         values: float32 nxK in 0..1.
-        thresholds: of a multi-label task, K: from which probability on a class is predicted; None: 0.5. Not saved with
-            the rest: `kit thresholds` keeps them.
+        thresholds: K, of a multi-label task: a class is predicted from its threshold on; None: 0.5. Not saved with the
+            rest: `kit thresholds` keeps them.
     """
 
     ids: np.ndarray
@@ -36,7 +36,7 @@ class Predictions:
         with path.open("wb") as file:
             np.savez(
                 file,
-                ids=_encoded(self.ids),
+                ids=_encode(self.ids),
                 classes=np.asarray(self.classes, dtype=np.str_),
                 values=np.asarray(self.values, dtype=np.float32),
             )
@@ -46,12 +46,12 @@ class Predictions:
         """Read what `save` wrote."""
         try:
             with np.load(path, allow_pickle=False) as file:
-                return cls(_decoded(file["ids"]), tuple(str(name) for name in file["classes"]), file["values"])
+                return cls(_decode(file["ids"]), tuple(str(name) for name in file["classes"]), file["values"])
         except (ValueError, OSError, KeyError) as error:
             raise KitError(f"{path} can't be read ({error}): make it again with kit predict") from None
 
     def mean_by_id(self) -> "Predictions":
-        """One row an id, in the order of first appearance: the mean over samples that share it."""
+        """Return one row per id, in order of first appearance: the mean over the samples that share it."""
         codes, unique = pd.factorize(pd.Series(self.ids))
         if len(unique) == len(self.ids):
             return self
@@ -61,7 +61,7 @@ class Predictions:
         return replace(self, ids=np.asarray(unique, dtype=object), values=means.astype(np.float32))
 
     def reorder(self, ids: "np.ndarray | list[str]") -> "Predictions":
-        """Rows in the order of `ids`; an id without a prediction is a `KitError`."""
+        """Return the rows in the order of `ids`; an id without a prediction is a `KitError`."""
         rows = pd.Index(self.ids).get_indexer(pd.Index(ids))
         if (rows < 0).any():
             first = np.asarray(ids)[rows < 0][0]
@@ -69,7 +69,7 @@ class Predictions:
         return replace(self, ids=np.asarray(ids, dtype=object), values=self.values[rows])
 
     def predicted(self) -> np.ndarray:
-        """The classes predicted for each row, nxK of truth values; at least one per row."""
+        """Return the predicted classes of each row, nxK booleans; at least one per row."""
         thresholds = np.full(len(self.classes), 0.5) if self.thresholds is None else self.thresholds
         return at_thresholds(self.values, thresholds)
 
@@ -77,26 +77,26 @@ class Predictions:
 def out_of_fold(run: Run, fold: int | None = None) -> Predictions:
     """Join the out-of-fold predictions of all trained folds of a run, finished or not, or read those of one fold."""
     folds = run.need_network() if fold is None else [run.trained_fold(fold)]
-    parts = [Predictions.load(run.reading(f"fold-{number}/oof.npz")) for number in folds]
-    ids, values = (np.concatenate(several) for several in zip(*((p.ids, p.values) for p in parts), strict=True))
-    return Predictions(ids, parts[0].classes, values)
+    by_fold = [Predictions.load(run.reading(f"fold-{number}/oof.npz")) for number in folds]
+    ids, values = (np.concatenate(several) for several in zip(*((p.ids, p.values) for p in by_fold), strict=True))
+    return Predictions(ids, by_fold[0].classes, values)
 
 
 def at_thresholds(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Cut probabilities nxK at K thresholds; a row that reaches none gets its most probable class."""
+    """Apply K thresholds to probabilities nxK; a row that reaches none gets its most probable class."""
     predicted: np.ndarray = values >= thresholds
     empty = np.flatnonzero(~predicted.any(1))
     predicted[empty, values[empty].argmax(1)] = True
     return predicted
 
 
-def _encoded(ids: np.ndarray) -> np.ndarray:
-    """Ids as UTF-8 of one width: a quarter of numpy's own text, which has four bytes a letter."""
+def _encode(ids: np.ndarray) -> np.ndarray:
+    """Encode ids as UTF-8 of one width: a quarter of the size of numpy's own text, with four bytes per character."""
     width = max((len(id_.encode()) for id_ in ids), default=1)
     return np.fromiter((id_.encode() for id_ in ids), np.dtype(f"S{max(width, 1)}"), len(ids))
 
 
-def _decoded(ids: np.ndarray) -> np.ndarray:
-    """What `_encoded` gave, or the numpy text that kit wrote before, as text."""
+def _decode(ids: np.ndarray) -> np.ndarray:
+    """Decode what `_encode` returned, or the numpy text of files that earlier versions wrote."""
     texts = (id_.decode() for id_ in ids) if ids.dtype.kind == "S" else (str(id_) for id_ in ids)
     return np.fromiter(texts, object, len(ids))

@@ -1,4 +1,4 @@
-"""The table of `kit evaluate`: figures by class, confusion."""
+"""The table of `kit evaluate`: scores per class, confusion matrices."""
 
 from typing import Any
 
@@ -10,16 +10,16 @@ from kit.task import Task
 def classification_table(
     task: Task, classes: tuple[str, ...], target: np.ndarray, prediction: np.ndarray, predicted: np.ndarray, beta: float
 ) -> dict[str, Any]:
-    """Accuracy, precision, recall, F1, F-beta, the report by class and the confusion matrix, by scikit-learn.
+    """Compute accuracy, precision, recall, F1, F-beta, the report per class and the confusion matrix by scikit-learn.
 
-    A binary task also gets sensitivity and specificity, a multilabel one a confusion between labels. Averages over
-    several classes are macro averages. The report has the area under each class's ROC curve too.
+    A binary task also gets sensitivity and specificity, a multi-label one a confusion between labels. Averages over
+    several classes are macro averages. The report also has the area under each class's ROC curve.
 
     Args:
         task: of the competition.
         classes: names, two for a binary task.
         target, prediction: as metrics take them (`MetricSpec`).
-        predicted: the predicted classes, as `Task.predicted` or a decision rule gives them.
+        predicted: the predicted classes, as `Task.predicted` or a decision rule returns them.
         beta: weight of recall in F-beta.
     """
     from sklearn import metrics
@@ -27,9 +27,9 @@ def classification_table(
     labels = np.arange(len(classes))
     if not task.softmax:
         target, predicted = target.astype(np.int64), predicted.astype(np.int64)
-    positive_alone = task.average == "binary"
+    positive_only = task.average == "binary"
     common: dict[str, Any] = {"average": task.average, "zero_division": 0}
-    if not positive_alone:
+    if not positive_only:
         common["labels"] = labels
     table: dict[str, Any] = {
         "accuracy": metrics.accuracy_score(target, predicted),
@@ -38,11 +38,10 @@ def classification_table(
         "f1": metrics.f1_score(target, predicted, **common),
         f"f{beta:g}": metrics.fbeta_score(target, predicted, beta=beta, **common),
     }
-    if positive_alone:
+    if positive_only:
         table["sensitivity"] = table["recall"]
         table["specificity"] = metrics.recall_score(target, predicted, pos_label=0, zero_division=0)
-    hot, shares = task.one_hot(target, len(classes)), task.by_class(prediction)
-    areas = _areas(hot, shares)
+    areas = _areas(task.one_hot(target, len(classes)), task.by_class(prediction))
     report = metrics.classification_report(
         target, predicted, labels=labels, target_names=list(classes), output_dict=True, zero_division=0
     )
@@ -58,7 +57,7 @@ def classification_table(
 
 
 def _areas(hot: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """Area under the ROC curve of each class against the rest, from ranks (Mann and Whitney); NaN where undefined."""
+    """Return the area under each class's ROC curve (one against the rest) from ranks (Mann and Whitney), or NaN."""
     from scipy.stats import rankdata
 
     positives = hot.sum(0)
@@ -69,8 +68,8 @@ def _areas(hot: np.ndarray, prediction: np.ndarray) -> np.ndarray:
 
 
 def label_confusion(target: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """KxK counts from nxK truth values: off the diagonal rows whose label i was missed and label j given wrongly; on it
-    rows whose label was found."""
+    """Count rows from nxK booleans in a KxK matrix: off the diagonal those where label i was missed and label j wrongly
+    predicted, on it those where the label was found."""
     missed, wrong, found = target & ~predicted, predicted & ~target, target & predicted
     matrix: np.ndarray = missed.T.astype(np.int64) @ wrong.astype(np.int64)
     np.fill_diagonal(matrix, found.sum(0))

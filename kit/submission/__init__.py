@@ -1,1 +1,1 @@
-"""The csv of a competition: written from predictions, and checked."""
+"""A competition's csv: written from predictions, and checked."""

@@ -1,7 +1,7 @@
-"""Checks of a submission's csv that competitions share; they read the csv and the sample submission, nothing else.
+"""Checks of a submission's csv shared by competitions; they read only the csv and the sample submission.
 
-`check_table` is the whole check of a csv of probabilities. A competition with other values (names of classes, lists of
-them) calls `check_rows` for what every format has and checks the values itself.
+`check_table` is the complete check of a csv of probabilities. A competition with other values (class names, lists of
+them) calls `check_rows` for what every format shares and checks the values itself.
 """
 
 from pathlib import Path
@@ -21,11 +21,11 @@ def check_table(path: Path, sample: Path, columns: tuple[str, ...]) -> list[Find
 
     Args:
         path: the submission.
-        sample: the competition's sample submission; a `KitError` where it is not there.
+        sample: the competition's sample submission; a `KitError` if it is missing.
         columns: the columns of probabilities.
 
     Returns:
-        Findings, each of which names the first bad row by its line and id; none when all is right.
+        Findings, each naming the first bad row by its line and id; none if all is right.
     """
     table, findings = check_rows(path, sample)
     if table is None:
@@ -34,17 +34,17 @@ def check_table(path: Path, sample: Path, columns: tuple[str, ...]) -> list[Find
 
 
 def check_rows(path: Path, sample: Path) -> tuple[pd.DataFrame | None, list[Finding]]:
-    """Hold header, row count, ids and order of a csv against the sample submission, whose first column is the id.
+    """Compare header, row count, ids and order of a csv with the sample submission, whose first column is the id.
 
     Args:
         path: the submission.
-        sample: the competition's sample submission; a `KitError` where it is not there.
+        sample: the competition's sample submission; a `KitError` if it is missing.
 
     Returns:
         The table with every cell as text ("" where empty), row i being line i + 2 of the file, or None where the
         values can't be checked; and the findings.
     """
-    expected = read_table(sample, (), "kit download COMPETITION brings the sample submission")
+    expected = read_table(sample, (), "kit download COMPETITION provides the sample submission")
     table, findings = read_submission(path)
     if table is None:
         return None, findings
@@ -58,10 +58,10 @@ def check_rows(path: Path, sample: Path) -> tuple[pd.DataFrame | None, list[Find
 
 
 def check_probabilities(table: pd.DataFrame, column: str) -> list[Finding]:
-    """Check that a column holds numbers in 0..1, and warn where a metric of rank would suffer.
+    """Check that a column holds numbers in 0..1, and warn if a rank metric would suffer.
 
     Args:
-        table: as `check_rows` gives it.
+        table: as `check_rows` returns it.
         column: the column of probabilities.
     """
     text = table[column]
@@ -86,7 +86,7 @@ def check_probabilities(table: pd.DataFrame, column: str) -> list[Finding]:
 
 
 def read_submission(path: Path) -> tuple[pd.DataFrame | None, list[Finding]]:
-    """A csv with every cell as text ("" where empty), row i being line i + 2; None and a finding if it is none."""
+    """Read a csv with every cell as text ("" where empty), row i being line i + 2; None and a finding if it fails."""
     if not path.is_file():
         return None, [_error(f"{path} is not there")]
     try:
@@ -100,12 +100,11 @@ def read_submission(path: Path) -> tuple[pd.DataFrame | None, list[Finding]]:
 
 
 def _check_ids(table: pd.DataFrame, expected: pd.Index) -> list[Finding]:
-    """Unknown, doubled and missing ids; the order, where all else is right."""
+    """Check for unknown, repeated and missing ids, and the order if all else is right."""
     ids = table.iloc[:, 0]
-    doubled = ids.duplicated().to_numpy()
     findings = [
         *bad_rows(table, ~ids.isin(expected).to_numpy(), "the id is not in the sample submission"),
-        *bad_rows(table, doubled, "the id stands there already"),
+        *bad_rows(table, ids.duplicated().to_numpy(), "the id appears twice"),
     ]
     missing = expected[~expected.isin(ids)]
     if len(missing):
@@ -123,13 +122,13 @@ def bad_rows(
     column: str | None = None,
     level: Literal["error", "warning"] = "error",
 ) -> list[Finding]:
-    """One finding about the rows where `bad` is true: the first by line, id and value, and how many more.
+    """Return one finding about the rows where `bad` is true: the first by line, id and value, and how many more.
 
     Args:
-        table: as `check_rows` gives it.
-        bad: a truth value a row.
+        table: as `check_rows` returns it.
+        bad: one boolean per row.
         text: what is wrong with them.
-        column: whose value in the first of them is shown.
+        column: its value in the first of them is shown.
         level: of the finding.
     """
     rows = np.flatnonzero(bad)

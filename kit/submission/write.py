@@ -1,4 +1,4 @@
-"""A csv for a competition, checked before anybody sees it: a run's predictions, or a file of any origin."""
+"""Write and check a competition's csv before anyone sees it: a run's predictions, or a file of any origin."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +17,14 @@ from kit.scoring.predictions import Predictions
 
 @dataclass(frozen=True)
 class CheckedCsv:
-    """A csv and what its check found.
+    """A csv and the findings of its check.
 
     Args:
-        competition: for which it is.
-        path: where it lies.
+        competition: the one that it is for.
+        path: of the csv.
         findings: of the check; a csv with an `error` must not be sent.
-        run: the run whose submission.csv has these bytes; None where there is none.
-        origin: what the data came from that it was checked against (or its run learned from); None where unknown.
+        run: the run whose submission.csv has these bytes; None if there is none.
+        origin: of the data that it was checked against (or its run was trained on); None if unknown.
     """
 
     competition: Competition
@@ -40,7 +40,7 @@ class CheckedCsv:
 
 
 def postprocessed(opened: OpenRun, predictions: Predictions) -> Predictions:
-    """Apply the competition's own post-processing; a `KitError` where it has none."""
+    """Apply the competition's own post-processing; a `KitError` if it has none."""
     step = opened.submission.postprocess
     if step is None:
         raise KitError(f"{opened.competition.name} has no post-processing: drop --postprocess")
@@ -50,7 +50,7 @@ def postprocessed(opened: OpenRun, predictions: Predictions) -> Predictions:
 def write_submission(registry: Registry, run: Run, postprocess: bool = False) -> CheckedCsv:
     """Write `submission.csv` into a run and check it against the sample submission alone.
 
-    With `postprocess` the competition's post-processing comes first.
+    With `postprocess`, apply the competition's post-processing first.
     """
     if not run.has("test.npz"):
         raise KitError(f"run {run.id} has no predictions: kit predict {run.id}")
@@ -63,7 +63,7 @@ def write_submission(registry: Registry, run: Run, postprocess: bool = False) ->
     path = run.reading("submission.csv")
     findings = opened.submission.check(path, opened.store.root)
     if has_rule(opened.competition.task, opened.metric) and not run.record.get("decision"):
-        plain = "the largest probability decides" if opened.index.task.softmax else "every class is cut at 0.5"
+        plain = "the largest probability decides" if opened.index.task.softmax else "every class has the threshold 0.5"
         findings.append(Finding("warning", f"{plain}: kit thresholds {run.id} tunes that"))
     return CheckedCsv(opened.competition, path, findings, run, run.record["origin"])
 
@@ -79,7 +79,7 @@ def check_file(registry: Registry, competition: str, path: Path) -> CheckedCsv:
 
 
 def _run_with(path: Path, competition: str) -> Run | None:
-    """The newest run of a competition whose submission.csv has the bytes of this file."""
+    """Return the newest run of a competition whose submission.csv has the bytes of this file; None if there is none."""
     digest = sha256(path)
     for run in reversed(all_runs()):
         if run.record["config"]["competition"] == competition and run.has("submission.csv"):

@@ -1,1 +1,1 @@
-"""One loop and what it needs."""
+"""The training loop and what it needs."""

@@ -1,4 +1,4 @@
-"""What this machine does of each stage of training in images a second; `kit.training.advice` says what that means."""
+"""Measure each stage of training on this machine in images per second; `kit.training.advice` interprets the numbers."""
 
 import contextlib
 import multiprocessing
@@ -37,14 +37,14 @@ from kit.task import BINARY
 from kit.training.advice import STAGES, Bench, Rates
 from kit.training.stepper import Stepper
 
-FILES = 512  # synthetic images, or as many of a competition's as are read
-PACK_BYTES = 1 << 28  # what the part that is packed may take in the temporary folder
-EXAMPLE = 100_000  # images that the estimate is for where there is no competition
+FILES = 512  # number of synthetic images, and the most that are read from a competition
+PACK_BYTES = 1 << 28  # the most that packed images may take in the temporary folder
+EXAMPLE = 100_000  # images for the estimate if there is no competition
 STEPS = {"rot90": True, "rotate": 15, "zoom": 0.1, "brightness": 0.1, "contrast": 0.1}
 
 
 def synthetic(folder: Path, size: int) -> Store:
-    """A store of 512 JPEG files of this side, so that a machine can be measured before any download."""
+    """Make a store of 512 JPEG files with this side, to measure a machine before any download."""
     random = np.random.default_rng(0)
     names = [f"{number}.jpg" for number in range(FILES)]
     for name in names:
@@ -59,7 +59,7 @@ def synthetic(folder: Path, size: int) -> Store:
 
 
 def nowhere() -> Competition:
-    """The competition of synthetic images: kit's defaults and augmentation by warps."""
+    """Return the competition of the synthetic images: kit's defaults and augmentation by warps."""
     return Competition(
         "synthetic",
         "synthetic images",
@@ -74,13 +74,13 @@ def nowhere() -> Competition:
 
 
 def measure(registry: Registry, store: Store, config: TrainConfig, seconds: float, console: Console) -> Bench:
-    """Measure every stage for about `seconds` each. Writes into a temporary folder alone."""
+    """Measure every stage for about `seconds` each; write only into a temporary folder."""
     known = store.competition.kaggle != "none"
     index = (store.index() if known else store.dataset.index(store.root)).with_metadata(config.metadata)
     rates: Rates = dict.fromkeys(STAGES)
     seed_everything(config.seed, 0)
     normalization = normalization_of(config, registry, store.dataset, index, console)
-    # The numbers do not depend on the weights, and nothing is to be downloaded.
+    # The numbers do not depend on the weights, so nothing needs to be downloaded.
     model = build_model(config, registry, store.dataset, index, normalization, pretrained=False)
     with (
         tempfile.TemporaryDirectory(prefix="kit-bench-") as name,
@@ -91,14 +91,14 @@ def measure(registry: Registry, store: Store, config: TrainConfig, seconds: floa
             rates[stage] = rate
             bar.advance(1, STAGES[stage])
 
-        some = index.train.iloc[np.linspace(0, len(index.train) - 1, min(FILES, len(index.train))).astype(int)]
-        note("decode_one", _decoding(store.dataset, index.root, some, seconds, 1))
-        note("decode_all", _decoding(store.dataset, index.root, some, seconds, cores()))
-        pack = _pack(store.dataset, index.root, some, config.size, (rates["decode_all"] or 1) * seconds, Path(name))
+        sample = index.train.iloc[np.linspace(0, len(index.train) - 1, min(FILES, len(index.train))).astype(int)]
+        note("decode_one", _decoding(store.dataset, index.root, sample, seconds, 1))
+        note("decode_all", _decoding(store.dataset, index.root, sample, seconds, cores()))
+        pack = _pack(store.dataset, index.root, sample, config.size, (rates["decode_all"] or 1) * seconds, Path(name))
         note("pack", pack.images_per_second)
-        part = _repeated(index, some, max(pack.count, 2 * config.batch_size))
+        repeated = _repeated(index, sample, max(pack.count, 2 * config.batch_size))
         packs = {config.size: pack} if config.pack else {}
-        samples = Samples.of(part, part.train, store.dataset, config.size, packs)
+        samples = Samples.of(repeated, repeated.train, store.dataset, config.size, packs)
         samples = replace(samples, places=np.arange(len(samples)) % pack.count)
         work = _Work(config, model, samples, index, seconds)
         for stage in ("gather", "augment", "copy", "forward", "train", "train_double", "epoch"):
@@ -120,36 +120,36 @@ def measure(registry: Registry, store: Store, config: TrainConfig, seconds: floa
 
 
 @dataclass(frozen=True)
-class _Part(Layout):
-    """A layout with chunks of which a second's work has some for every core."""
+class _BenchLayout(Layout):
+    """A layout with chunks so small that a second's work has several for every core."""
 
-    at_once: int = 1
+    max_chunk_rows: int = 1
 
     @property
     def chunk_rows(self) -> int:
-        """Images of a chunk."""
-        return min(super().chunk_rows, self.at_once)
+        """Images per chunk."""
+        return min(super().chunk_rows, self.max_chunk_rows)
 
 
 def _pack(dataset: DatasetSpec, root: Path, rows: pd.DataFrame, size: int, images: float, folder: Path) -> Packed:
-    """About so many images packed into a folder by kit's own processes, with the images a second of that."""
+    """Pack about `images` images into a folder with kit's own worker processes, and note their images per second."""
     height, width, channels = read_sample(dataset, root, rows["files"].iloc[0]).shape
     side = min(size, height) if height == width else size
     count = max(1, min(round(images), PACK_BYTES // (side * side * channels)))
-    layout = _Part(count, side, channels, max(1, round(count / (4 * cores()))))
+    layout = _BenchLayout(count, side, channels, max(1, round(count / (4 * cores()))))
     files, path = [rows["files"].iloc[number % len(rows)] for number in range(count)], folder / "pixels"
     path.touch()
     os.truncate(path, layout.bytes)
     with Workers(Job(path, layout, root, dataset), None) as pool:
         began = time.perf_counter()
-        for _ in pool.fill(range(layout.chunks), lambda part: files[part.start : part.stop]):
+        for _ in pool.fill(range(layout.chunks), lambda chunk: files[chunk.start : chunk.stop]):
             pass
         seconds = time.perf_counter() - began
     return Packed(path, "train", layout, "", count / seconds)
 
 
-def _repeated(index: Index, some: pd.DataFrame, count: int) -> Index:
-    rows = some.iloc[np.resize(np.arange(len(some)), count)].reset_index(drop=True)
+def _repeated(index: Index, sample: pd.DataFrame, count: int) -> Index:
+    rows = sample.iloc[np.resize(np.arange(len(sample)), count)].reset_index(drop=True)
     return replace(index, train=rows.assign(id=[str(number) for number in range(count)]))
 
 
@@ -157,24 +157,24 @@ _files: list[tuple[DatasetSpec, Path, list[tuple[str, ...]]]] = []
 
 
 def _decoding(dataset: DatasetSpec, root: Path, rows: pd.DataFrame, seconds: float, processes: int) -> float:
-    """Images a second of so many processes that only decode files which have been read before."""
+    """Return the images per second of this many processes that only decode files already read once."""
     files: list[tuple[str, ...]] = []
     began = time.perf_counter()
     for row in rows["files"]:
         if files and time.perf_counter() - began > 2 * seconds:
             break
         for name in row:
-            with contextlib.suppress(OSError):  # reading it as an image says what is wrong
+            with contextlib.suppress(OSError):  # decoding it later says what is wrong
                 (root / name).read_bytes()
         files.append(row)
-    # Forked, so that a dataset's `read` may be any callable; each task outlasts the start of its neighbours.
+    # Forked, so that a dataset's `read` may be any callable; each task runs longer than the others need to start.
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(processes, context, initializer=_prepare, initargs=(dataset, root, files)) as pool:
         return sum(pool.map(_decode_for, [seconds] * processes))
 
 
 def _prepare(dataset: DatasetSpec, root: Path, files: list[tuple[str, ...]]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # their parent waits for them: a second
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process waits for them, about a second
     cv2.setNumThreads(0)
     _files[:] = [(dataset, root, files)]
 
@@ -192,20 +192,20 @@ def _decode_for(seconds: float) -> float:
 
 
 def timed(work: Callable[[], int], seconds: float, wait: Callable[[], None]) -> float:
-    """Images a second of `work`, which returns how many it has done; `wait` waits for the device."""
+    """Return the images per second of `work`, which returns how many it did; `wait` waits for the device."""
     wait()
     began, images, calls = time.perf_counter(), 0, 0
     while not calls or time.perf_counter() - began < seconds:
         images += work()
         calls += 1
         if calls % 8 == 0:
-            wait()  # so that no more is on its way than a moment's work
+            wait()  # keeps the device's queue short
     wait()
     return images / (time.perf_counter() - began)
 
 
 class _Work:
-    """The stages from packed pixels on; each method returns images a second."""
+    """The stages from packed pixels onwards; each method returns images per second."""
 
     def __init__(self, config: TrainConfig, model: Model, samples: Samples, index: Index, seconds: float) -> None:
         self.config, self.model, self.samples = config, model, samples
@@ -213,8 +213,8 @@ class _Work:
         self.steps: Augment | None = make_augment(config, Path())
         self.stepper = Stepper(config, model, len(index.classes))
         self.loader = Loader(samples, self.steps, config.workers, self.device, model.normalize)
-        # Memory of a loader is used again for its next batch.
-        self.batch = Batch(*(part.clone() for part in next(self._batches())))
+        # A loader reuses its memory for its next batch.
+        self.batch = Batch(*(tensor.clone() for tensor in next(self._batches())))
 
     def wait(self) -> None:
         if self.device.type == "cuda":
@@ -234,29 +234,29 @@ class _Work:
             yield from self.loader.batches(self._plan())
 
     def gather(self) -> float | None:
-        """Bytes of a batch from the pack: all that the host does beside a GPU."""
+        """Gather the bytes of a batch from the pack: all that the host does beside a GPU."""
         if self.samples.pack is None:
             return None
         pixels, plan = self.samples.pack.pixels, self._plan()
         out = np.empty((max(len(rows) for rows, _ in plan), *pixels.shape[1:]), np.uint8)
-        turns = cycle(plan)
+        batches = cycle(plan)
 
         def one() -> int:
-            rows, _ = next(turns)
+            rows, _ = next(batches)
             gather(pixels, self.samples.places[rows], out[: len(rows)])
             return len(rows)
 
         return self.timed(one)
 
     def augment(self) -> float:
-        """From packed pixels, or files, to normalised floats, wherever that is done."""
+        """Turn packed pixels, or files, into normalised floats, wherever that happens."""
         if self.device.type == "cuda" and self.samples.pack is not None and not callable(self.steps):
             return self.warp()
         batches = self._batches()
         return self.timed(lambda: len(next(batches).rows))
 
     def warp(self) -> float:
-        """The warp and the normalisation of bytes that are on the device."""
+        """Warp and normalise bytes that are already on the device."""
         images = self._bytes().to(self.device)
         config = self.steps if isinstance(self.steps, TrainConfig) else None
         warp = DeviceWarp(config, self.samples.size)
@@ -277,7 +277,7 @@ class _Work:
         return torch.from_numpy(gather(self.samples.pack.pixels, self.samples.places[rows]))
 
     def copy(self) -> float | None:
-        """Bytes from pinned memory to the device."""
+        """Copy bytes from pinned memory to the device."""
         if self.device.type != "cuda":
             return None
         images = self._bytes().pin_memory()
@@ -289,7 +289,7 @@ class _Work:
         return self.timed(one)
 
     def forward(self) -> float:
-        """Prediction."""
+        """Predict a batch that is already on the device."""
         self.model.network.eval()
 
         def one() -> int:
@@ -300,28 +300,28 @@ class _Work:
         return self.timed(one)
 
     def step(self, raw: Batch) -> int:
-        """One step of training."""
-        # At a rate of 0: a thousand steps on one batch would lead to numbers that are slow to work with.
+        """Take one training step and return its number of images."""
+        # Learning rate 0: a thousand steps on one batch would lead to numbers that are slow to compute with.
         self.stepper.step(iter([raw]), 1, len(raw.rows), rate=0.0)
         return len(raw.rows)
 
     def train(self) -> float:
-        """Steps on a batch that is there."""
+        """Take steps on a batch that is already on the device."""
         self.model.network.train()
         return self.timed(lambda: self.step(self.batch))
 
     def train_double(self) -> float | None:
-        """The same with twice the batch, where there is a GPU that may not be full."""
+        """Do the same with twice the batch, on a GPU, which may be underused."""
         if self.device.type != "cuda":
             return None
         try:
-            double = Batch(*(torch.cat([part, part]) for part in self.batch))
+            double = Batch(*(torch.cat([tensor, tensor]) for tensor in self.batch))
             return self.timed(lambda: self.step(double))
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
             return None
 
     def epoch(self) -> float:
-        """The loader and the steps as they go on together."""
+        """Run the loader and the steps together."""
         batches = self._batches()
         return self.timed(lambda: self.step(next(batches)))

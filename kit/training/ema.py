@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights, which predicts in their place."""
+"""An exponential moving average of the weights, used in their place for prediction."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -9,11 +9,11 @@ from kit.model.build import Model
 
 
 class Ema:
-    """A second model whose weights follow those of the first.
+    """A second model whose weights follow those of the first one.
 
     After step t it takes over the share 1 - d, d = min(decay, (1 + t) / (10 + t)): the average forgets the random
-    start quickly however short the run (as in TensorFlow's ExponentialMovingAverage). Buffers (the statistics of batch
-    normalisation) are averaged likewise, counters copied.
+    start quickly, however short the run (as in TensorFlow's ExponentialMovingAverage). Buffers (the statistics of batch
+    normalisation) are averaged too, counters are copied.
     """
 
     def __init__(self, model: Model, decay: float) -> None:
@@ -23,7 +23,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self, model: Model, step: int) -> None:
-        """Follow the model after its step number `step` (from 1)."""
+        """Follow the model after its step `step`, counted from 1."""
         share = 1 - min(self.decay, (1 + step) / (10 + step))
         averages, values = [], []
         for follower, leader in ((self.model.network, model.network), (self.model.loss, model.loss)):

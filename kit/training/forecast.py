@@ -1,4 +1,4 @@
-"""What a run will take, said after its first twenty batches."""
+"""Estimate a run's time and disk space after its first twenty steps."""
 
 from kit.console import Console, duration, size
 
@@ -8,13 +8,13 @@ VALIDATION_COST = 1 / 3
 
 
 class Forecast:
-    """Counts steps and prints the estimate once.
+    """Count steps and print the estimate once.
 
     Args:
         train_images: training images still to come, all epochs and folds together.
         valid_images: validation images still to come, likewise.
-        weights: how many copies of the weights the run will hold on the disk at its end.
-        console: where the estimate goes.
+        weights: number of copies of the weights on disk at the end of the run.
+        console: prints the estimate.
     """
 
     def __init__(self, train_images: int, valid_images: int, weights: int, console: Console) -> None:
@@ -24,8 +24,8 @@ class Forecast:
         self.steps = 0
 
     def after_step(self, rate: float) -> None:
-        """Called after every step with the rate in images/s."""
+        """Count a step; call this after every step with the rate in images/s."""
         self.steps += 1
         if self.steps == AFTER_STEPS:
             disk = size(self.weights * self.weight_bytes)
-            self.console.say(f"estimated: {duration(self.images / rate)} in all, {disk} on disk")
+            self.console.say(f"estimated: {duration(self.images / rate)} in total, {disk} on disk")

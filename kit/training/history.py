@@ -1,4 +1,4 @@
-"""The course of a fold's training: one row a validation, as csv and as a table that grows on the screen."""
+"""The history of a fold's training: one row per validation, as a csv and as a table that grows on the screen."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ class History:
         self._headed = False
 
     def add(self, rows: list[dict[str, float | None]], row: dict[str, float]) -> list[dict[str, float | None]]:
-        """Append a row to those so far, write the csv anew, print the row; return all of them, None for NaN."""
+        """Append a row, rewrite the csv, print the row; return all rows, with None for numbers that are not finite."""
         rows = [*rows, {name: value if math.isfinite(value) else None for name, value in row.items()}]
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, list(row), lineterminator="\n")
@@ -37,8 +37,8 @@ class History:
 
 
 def train_seconds(path: Path) -> float:
-    """Seconds of training that a fold's history.csv tells of, without validation."""
+    """Return the seconds of training in a fold's history.csv, without validation."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    # Seconds count from the start of an epoch, so the row at its end has them all.
+    # Seconds count from the start of an epoch, so the row at its end has the total.
     return sum({row["epoch"]: float(row["seconds"] or 0) for row in rows if float(row["epoch"]).is_integer()}.values())

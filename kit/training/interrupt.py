@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM between two steps instead of inside one."""
+"""Handle Ctrl-C and SIGTERM between two steps instead of inside one."""
 
 import signal
 import threading
@@ -11,20 +11,20 @@ from kit.model.distributed import any_of
 
 
 class InUnison(KitError):
-    """What all processes of a run raise at the same step, so that one of them need say it."""
+    """Raised by all processes of a run at the same step, so that only one of them needs to report it."""
 
 
 class Interrupted(InUnison):
-    """The person asked to stop."""
+    """The user asked to stop."""
 
 
 class Interrupt:
-    """While it is entered, a first SIGINT or SIGTERM is only noted; `check` then raises. A second one acts at once."""
+    """Inside its block a first SIGINT or SIGTERM is only noted, and `check` raises; a second one acts at once."""
 
     def __init__(self, advice: str) -> None:
         self.advice = advice
         self.requested = False
-        self.on_stop: Callable[[], None] | None = None  # saves what there is, before `check` raises
+        self.on_stop: Callable[[], None] | None = None  # saves the progress before `check` raises
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupt":
@@ -39,11 +39,11 @@ class Interrupt:
         self.requested = True
 
     def check(self) -> None:
-        """Raise when the person has asked to stop; several processes ask each other, so all of them must call it."""
+        """Raise if the user has asked to stop; processes ask each other, so all of them must call it."""
         if any_of(self.requested):
             if self.on_stop is not None:
                 self.on_stop()
-            raise Interrupted(f"interrupted; everything so far is saved: {self.advice} goes on", INTERRUPTED)
+            raise Interrupted(f"interrupted; everything so far is saved: {self.advice} resumes the run", INTERRUPTED)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -1,4 +1,4 @@
-"""What one fold's training is given."""
+"""The inputs of one fold's training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,20 +20,20 @@ from kit.training.forecast import Forecast
 
 @dataclass(frozen=True)
 class FoldJob:
-    """All that one fold's training needs; the model is new and belongs to this fold alone.
+    """Everything that one fold's training needs; the model is new and belongs to this fold alone.
 
     Args:
-        config: of the run.
-        fold: its number.
-        model: to train.
-        train, valid: what is learned from, and what judges.
-        augment: of training images.
-        metrics: of each validation, the competition's first.
-        checkpoints: of this fold.
+        config: configuration of the run.
+        fold: number of the fold.
+        model: the model to train.
+        train, valid: training and validation images.
+        augment: augmentation of the training images.
+        metrics: computed at each validation, the competition's first.
+        checkpoints: checkpoints of this fold.
         history: path of history.csv.
-        trackers: that receive the numbers.
+        trackers: receive the numbers of each validation.
         classes: names of all classes.
-        forecast: of the whole run.
+        forecast: estimate for the whole run.
     """
 
     config: TrainConfig
@@ -54,16 +54,16 @@ class FoldJob:
         return balanced_weights(self.train.targets) if self.config.sampler == "balanced" else None
 
     def plan(self, seed: tuple[int, ...]) -> Sequence[Plan]:
-        """An epoch: for each step its batches of (rows, seeds), over all processes."""
+        """Return the plan of an epoch: for each step its batches of (rows, seeds), over all processes."""
         config, min_rows = self.config, 2 * distributed.world_size()
         return training_plan(len(self.train), config.batch_size, seed, config.accumulate, self._weights, min_rows)
 
     def train_loader(self, size: int) -> Loader:
-        """Augmented training images of one side, pixels."""
+        """Return the loader of augmented training images with this side, pixels."""
         return self._loader(replace(self.train, size=size), self.augment)
 
     def valid_loader(self, size: int) -> Loader:
-        """Validation images of one side, pixels."""
+        """Return the loader of validation images with this side, pixels."""
         return self._loader(replace(self.valid, size=size), None)
 
     def _loader(self, samples: Samples, augment: Augment | None) -> Loader:

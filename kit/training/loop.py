@@ -26,27 +26,27 @@ READ_LOSS_EVERY = 10  # steps; reading the loss waits for the device
 
 
 def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
-    """Train one fold, from its last checkpoint where there is one, and predict its validation images.
+    """Train one fold, from its last checkpoint if there is one, and predict its validation images.
 
-    Every step's randomness comes from (seed, fold, epoch, step) alone, so a run that was stopped anywhere and resumed
-    ends with the same weights as one that was not.
+    Each step's randomness depends on (seed, fold, epoch, step) alone, so a run that was stopped anywhere and resumed
+    ends with the same weights as one that was never stopped.
 
     Returns:
-        The validation images' probabilities under the weights that the configuration wants (`last` or `best`).
+        The validation images' probabilities under the weights that the configuration selects (`last` or `best`).
 
     Raises:
         InUnison: the loss is no longer finite.
-        Interrupted: the person asked to stop; a checkpoint was saved.
+        Interrupted: the user asked to stop; a checkpoint was saved.
     """
-    # What learns, and what predicts.
+    # The model that learns and the one that predicts.
     config, model = job.config, job.model
     stepper = Stepper(config, model, len(job.classes))
     ema = Ema(model, config.ema) if config.ema is not None else None
     predictor = ema.model if ema else model
     steps_per_epoch = len(job.plan((0,)))
 
-    # Where it goes on.
-    state = _resumed(job, stepper, predictor)
+    # Resume from the last checkpoint, if any.
+    state = _resume(job, stepper, predictor)
     rate = partial(_rate, config, state, steps_per_epoch)
     validator = Validator(job, predictor, steps_per_epoch, interrupt, console)
     interrupt.on_stop = save = partial(_save, job, stepper, predictor, state)
@@ -55,10 +55,10 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
 
     for epoch in range(state.epoch, config.epochs):
         if out_of_patience(config, state.epoch_scores, validator.metric.higher_is_better):
-            console.say(f"no better {validator.metric.name} for {config.patience} epochs: fold {job.fold} ends here")
+            console.say(f"no better {validator.metric.name} for {config.patience} epochs: fold {job.fold} stops early")
             break
 
-        # What this epoch trains, at which size, in which order.
+        # Set up the epoch: what it trains, at which size, in which order.
         if config.freeze_epochs:
             freeze_body(model.network, is_frozen(config, epoch))
             stepper.prepare()
@@ -82,7 +82,7 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
                     save()
                     began = time.monotonic() - state.seconds
 
-                # One step.
+                # Take one step.
                 torch.manual_seed(int(seeds[number]) + distributed.rank())
                 images = sum(len(rows) for rows, _ in step)
                 stepper.step(batches, len(step), images, rate(state.step))
@@ -91,12 +91,12 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
                 if ema:
                     ema.update(model, state.step)
 
-                # Now and then: look at the loss, and whether to stop.
-                look = state.step % READ_LOSS_EVERY == 0
-                note = _finite_loss(job, stepper, state, epoch) if look or number + 1 == steps_per_epoch else ""
+                # Every few steps: check the loss, and whether to stop.
+                check_now = state.step % READ_LOSS_EVERY == 0
+                note = _finite_loss(job, stepper, state, epoch) if check_now or number + 1 == steps_per_epoch else ""
                 bar.advance(images, note)
                 job.forecast.after_step(bar.rate())
-                if look or distributed.world_size() == 1:
+                if check_now or distributed.world_size() == 1:
                     interrupt.check()
                 if config.save_every and state.step % config.save_every == 0:
                     save()
@@ -108,7 +108,7 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
         save()
 
     interrupt.on_stop = None
-    # The last validation is that of the last weights at the last size; anything else is predicted anew.
+    # The last validation used the last weights at the last size; for anything else, predict again.
     if config.checkpoint == "best" and state.best_step != state.step:
         _load_best(job, predictor)
         validation = None
@@ -117,8 +117,8 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
     return forward(predictor, job.valid_loader(config.size), config.batch_size * 2)
 
 
-def _resumed(job: FoldJob, stepper: Stepper, predictor: Model) -> TrainState:
-    """Load the last checkpoint into what learns and what predicts, if there is one, and return how far it had come."""
+def _resume(job: FoldJob, stepper: Stepper, predictor: Model) -> TrainState:
+    """Load the last checkpoint, if any, into the learning and the predicting model; return how far it had come."""
     if not job.checkpoints.content:
         return TrainState()
     state, tensors = TrainState.of_document(job.checkpoints.content["state"]), job.checkpoints.state()
@@ -128,13 +128,13 @@ def _resumed(job: FoldJob, stepper: Stepper, predictor: Model) -> TrainState:
     unpack_optimizer(tensors, stepper.optimizer)
     if stepper.scaler.is_enabled():
         stepper.scaler.load_state_dict(state.scaler)
-    # Each process sums its own images; the sum of a checkpoint goes to the main one.
+    # Each rank sums its own images; a sum restored from a checkpoint goes to rank 0.
     stepper.loss_sum += state.loss_sum * distributed.is_main()
     return state
 
 
 def _save(job: FoldJob, stepper: Stepper, predictor: Model, state: TrainState) -> None:
-    """Write a checkpoint: all processes sum their losses, the main one writes."""
+    """Write a checkpoint: all processes sum their losses, the main process writes."""
     state.loss_sum, state.scaler = distributed.all_reduce(stepper.loss_sum), stepper.scaler.state_dict()
     if not distributed.is_main():
         return
@@ -150,24 +150,24 @@ def _save(job: FoldJob, stepper: Stepper, predictor: Model, state: TrainState) -
 
 
 def _load_best(job: FoldJob, predictor: Model) -> None:
-    """Load the weights of the best validation into what predicts, in all processes."""
+    """Load the weights of the best validation into the predicting model, in all processes."""
     if distributed.is_main():
         unpack_modules(job.checkpoints.weights("best"), predictor.network, predictor.loss)
     distributed.broadcast([*predictor.network.state_dict().values(), *predictor.loss.state_dict().values()])
 
 
 def _rate(config: TrainConfig, state: TrainState, steps_per_epoch: int, step: int) -> float:
-    """The schedule's learning rate at a step."""
+    """Return the schedule's learning rate at a step."""
     return learning_rate(config, step, steps_per_epoch, state.epoch_losses)
 
 
 def _mean_loss(stepper: Stepper, state: TrainState) -> float:
-    """The mean loss per image of the epoch so far."""
+    """Return the mean loss per image of the epoch so far."""
     return distributed.all_reduce(stepper.loss_sum) / max(state.images, 1)
 
 
 def _finite_loss(job: FoldJob, stepper: Stepper, state: TrainState, epoch: int) -> str:
-    """The mean loss of the epoch so far, for the bar; one that is no longer finite ends the training."""
+    """Return the mean loss of the epoch so far as text for the bar; raise if it is no longer finite."""
     loss = _mean_loss(stepper, state)
     if not math.isfinite(loss):
         raise InUnison(

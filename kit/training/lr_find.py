@@ -1,4 +1,4 @@
-"""The learning-rate range test (Smith 2017): raise the rate from step to step and look where the loss falls fastest."""
+"""The learning-rate range test (Smith 2017): raise the rate step by step and find where the loss falls fastest."""
 
 import math
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ from kit.training.stepper import Stepper
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
 SMOOTHING = 0.95
-# The test ends where the smoothed loss is this many times its best.
+# The test ends when the smoothed loss is more than this many times its best.
 DIVERGED = 4.0
 
 
 @dataclass(frozen=True)
 class RangeTest:
-    """Rates tried, the smoothed loss after each, and the rate where it fell fastest."""
+    """The rates tried, the smoothed loss after each, and the rate at which it fell fastest."""
 
     rates: list[float]
     losses: list[float]
@@ -36,7 +36,7 @@ class RangeTest:
 
 
 def find_rate(registry: Registry, store: Store, config: TrainConfig, folds: Folds, console: Console) -> RangeTest:
-    """Train the first fold's network on up to 100 batches with a rate that grows from 1e-7 to 10."""
+    """Train the first fold's network on up to 100 batches with a learning rate growing from 1e-7 to 10."""
     index = store.index().with_metadata(config.metadata)
     seed_everything(config.seed, 0)
     normalization = normalization_of(config, registry, store.dataset, index, console)
@@ -70,9 +70,9 @@ def find_rate(registry: Registry, store: Store, config: TrainConfig, folds: Fold
 
 
 def steepest(rates: Sequence[float], losses: Sequence[float]) -> float:
-    """The rate at which the loss falls fastest by the logarithm of the rate, before its lowest point."""
+    """Return the rate at which the loss falls fastest over the logarithm of the rate, before its lowest point."""
     bottom = losses.index(min(losses)) if losses else 0
     if bottom < 2:
-        raise KitError("the loss never fell in the range test: look at the data (kit check) or take another --model")
+        raise KitError("the loss never fell in the range test: check the data (kit check) or choose another --model")
     falls = [losses[i - 1] - losses[i + 1] for i in range(1, bottom)]
     return rates[1 + falls.index(max(falls))]

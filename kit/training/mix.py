@@ -1,4 +1,4 @@
-"""Mixup and CutMix: two images of a batch become one, their targets in the same shares."""
+"""Mixup and CutMix: blend two images of a batch into one, and their targets in the same shares."""
 
 import math
 
@@ -11,10 +11,10 @@ from kit.pixels.batches import Batch
 
 
 def mix(config: TrainConfig, batch: Batch, classes: int) -> Batch:
-    """Mix a batch with a shuffled copy of itself, by the configured method; without one it stays as it is.
+    """Mix a batch with a shuffled copy of itself, by the configured method; without one, return it unchanged.
 
-    Mixup (Zhang et al. 2018) adds images in the shares p and 1 - p, p from Beta(alpha, alpha). CutMix (Yun et al.
-    2019) pastes a box of the share 1 - p of the area. With both configured, each batch takes one of them by chance.
+    Mixup (Zhang et al. 2018) adds images in the shares p and 1 - p, p drawn from Beta(alpha, alpha). CutMix (Yun et
+    al. 2019) pastes a box with the share 1 - p of the area. With both configured, each batch uses one at random.
     The targets become float shares: BxK (multiclass class numbers as one-hot rows).
     """
     methods = [method for method, alpha in ((mixup, config.mixup), (cutmix, config.cutmix)) if alpha > 0]
@@ -31,12 +31,12 @@ def mix(config: TrainConfig, batch: Batch, classes: int) -> Batch:
 
 
 def mixup(images: Tensor, others: Tensor, share: float) -> tuple[Tensor, float]:
-    """`share` of the images and the rest of the others, and that share."""
+    """Return `share` of the images plus the rest of the others, and that share."""
     return images * share + others * (1 - share), share
 
 
 def cutmix(images: Tensor, others: Tensor, share: float) -> tuple[Tensor, float]:
-    """The images with a box of the others at a random place, and the share of the area that was left."""
+    """Return the images with a box of the others at a random place, and the share of the area that was kept."""
     height, width = images.shape[2:]
     side = math.sqrt(1 - share)
     y, x = int(torch.randint(height, ())), int(torch.randint(width, ()))

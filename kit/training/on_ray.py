@@ -1,7 +1,7 @@
-"""Folds side by side on Ray: a task trains a fold, with the bytes of a run in turn at the same number of threads.
+"""Train folds in parallel on Ray: a task trains a fold, with the bytes of a sequential run on as many threads.
 
-Only the driver, the process of `kit train`, holds the run's lock and writes `run.json`. A task works in `fold-<k>/`
-alone; its output goes to `fold-<k>/log.txt`. A worker that dies has its fold tried again, from its last checkpoint.
+Only the driver, the process of `kit train`, holds the run's lock and writes `run.json`. A task writes only
+into `fold-<k>/`, its log into `fold-<k>/log.txt`. If a worker dies, its fold is retried from its last checkpoint.
 All nodes must see the folders of data and runs at the same absolute paths, on a file system that they share.
 """
 
@@ -33,28 +33,28 @@ from kit.training.interrupt import Interrupt
 from kit.training.start import training_index
 from kit.training.train import forecast_of, train_one
 
-# How often a fold is tried again after its worker has died; a lack of memory is tried again without end by Ray itself.
+# How often a fold is retried after its worker has died; when memory runs out, Ray itself retries without limit.
 RETRIES = 3
-# Seconds: between two looks at the folds; for the tasks to save when they are told to stop; for a dead worker's lock.
+# Seconds: between two looks at the folds; for the tasks to save when told to stop; to wait for a dead worker's lock.
 LOOK, SAVE, LOCK = 1.0, 120.0, 60.0
-# What Ray keeps for results: its least, where the default is a third of the memory. Ours are some bytes.
+# Bytes of Ray's store for results: its minimum; the default is a third of the memory. Our results are a few bytes.
 OBJECT_STORE = 100 * 2**20
-# What decides about plugins and downloads here decides about them on the workers.
+# The variables that decide about plugins and downloads here are passed on to the workers.
 HANDED_OVER = ("KIT_PLUGINS", "HF_HUB_OFFLINE", "NO_ALBUMENTATIONS_UPDATE")
 
 
 def need_ray() -> None:
-    """Refuse what needs Ray, which is optional, where it is not installed."""
+    """Raise a `KitError` if Ray, which is optional, is not installed."""
     if importlib.util.find_spec("ray") is None:
         raise KitError("--on ray needs Ray, which is not installed: pip install 'competition-kit[ray]'")
 
 
 def _import_ray(own: bool) -> Any:
     need_ray()
-    # Read at its import. The first: nothing is reported to Ray's makers.
+    # Ray reads these at its import. The first: nothing is reported to Ray's makers.
     settings = {"RAY_USAGE_STATS_ENABLED": "0"}
     if own:
-        # It listens on all of the machine's addresses: nobody without this secret gets anything done there.
+        # Ray listens on all addresses of the machine: without this secret nobody can run anything there.
         settings |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     for name, value in settings.items():
         os.environ.setdefault(name, value)
@@ -71,27 +71,27 @@ def train_on_ray(
     address: str | None = None,
     gpus_per_fold: float | None = None,
 ) -> None:
-    """Train these folds of a run that the caller has locked, as many at a time as the cluster has room for.
+    """Train these folds of a run that the caller has locked, as many at once as the cluster has room for.
 
-    A fold takes as many cores as this process has threads (OMP_NUM_THREADS sets them), or its GPUs' share of them.
+    A fold takes one core per thread of this process (OMP_NUM_THREADS sets them), or its GPUs' share of them.
 
     Args:
-        opened: the run; its folder lies where all nodes see it.
-        index: of its data, with external images.
+        opened: the run; all nodes see its folder.
+        index: index of its data, with external images.
         missing: the folds to train.
-        interrupt: looked at while the tasks run; on a stop each fold saves a checkpoint.
-        console: where progress goes.
-        address: of the cluster, `auto` for one on this machine; None: $RAY_ADDRESS, else a Ray of our own.
-        gpus_per_fold: the share of a GPU that a fold takes; None: 1 where this process sees a GPU, otherwise 0.
+        interrupt: checked while the tasks run; when the user stops the run, each fold saves a checkpoint.
+        console: shows progress.
+        address: address of the cluster, `auto` for one on this machine; None: $RAY_ADDRESS, else a Ray of our own.
+        gpus_per_fold: GPUs per fold, or the share of one; None: 1 if this process sees a GPU, otherwise 0.
 
     Raises:
-        KitError: no Ray, no cluster, no room; what a fold's training raises; a worker that died again and again.
-        Interrupted: the person asked to stop.
+        KitError: no Ray, no cluster, no room; an error in a fold's training; a worker that died again and again.
+        Interrupted: the user asked to stop.
     """
     if not missing:
         return
     run, store = opened.run, opened.store
-    # Decoded once, here, so that the workers only open it.
+    # Decode once, here, so that the workers only open the packs.
     splits: tuple[Split, ...] = ("train", "external") if len(index.external) else ("train",)
     for split in splits:
         packs_for(store, index, split, run.config, (run.config.size, *run.config.sizes), console)
@@ -99,7 +99,7 @@ def train_on_ray(
     threads = _threads(gpus)
     with _connected(address or os.environ.get("RAY_ADDRESS") or "local", threads, gpus, console) as ray:
         console.say(
-            f"folds on Ray: {len(missing)}, threads a fold: {threads}{f', GPUs a fold: {gpus:g}' if gpus else ''}"
+            f"folds on Ray: {len(missing)}, threads per fold: {threads}{f', GPUs per fold: {gpus:g}' if gpus else ''}"
         )
         task = ray.remote(_task).options(
             num_cpus=threads, num_gpus=gpus, max_retries=RETRIES, runtime_env={"env_vars": _environment(threads, gpus)}
@@ -123,7 +123,7 @@ def train_on_ray(
 
 
 def _threads(gpus: float) -> int:
-    """How many a fold has: all of this process on a CPU, where they decide about the bytes; its share beside a GPU."""
+    """Return the threads per fold: all of this process on a CPU (the count changes the bytes), a share beside a GPU."""
     share = min(1.0, gpus / max(1, torch.cuda.device_count())) if gpus else 1.0
     return max(1, int(torch.get_num_threads() * share))
 
@@ -141,11 +141,11 @@ def _versions() -> str:
 
 @contextlib.contextmanager
 def _connected(address: str, threads: int, gpus: float, console: Console) -> Iterator[Any]:
-    """Ray, connected to a cluster or started on this machine until the end of the block."""
+    """Yield Ray, connected to a cluster or started on this machine, until the end of the block."""
     own = {}
     if address == "local":
         if gpus > torch.cuda.device_count():
-            raise KitError(f"--gpus-per-fold {gpus:g}: torch sees no GPU here: leave it out, or give --address")
+            raise KitError(f"--gpus-per-fold {gpus:g}: torch sees fewer GPUs here: drop it, or give --address")
         cores = max(len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1, threads)
         own = {"include_dashboard": False, "num_cpus": cores, "object_store_memory": OBJECT_STORE}
     ray = _import_ray(bool(own))
@@ -154,9 +154,9 @@ def _connected(address: str, threads: int, gpus: float, console: Console) -> Ite
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **own)
     except Exception as error:
         mend = (
-            "it needs a short RAY_TMPDIR (now /tmp) and some shared memory"
+            "it needs a short RAY_TMPDIR (default /tmp) and some shared memory"
             if own
-            else "give the HOST:PORT that `ray start --head` has printed"
+            else "give the HOST:PORT that `ray start --head` printed"
         )
         raise KitError(f"no Ray at {address} ({_first_line(error)}): {mend}") from None
     try:
@@ -164,7 +164,7 @@ def _connected(address: str, threads: int, gpus: float, console: Console) -> Ite
         if not any(node.get("CPU", 0) >= threads and node.get("GPU", 0) >= gpus for node in room):
             needed = f"{threads} cores" + (f" and {gpus:g} GPU" if gpus else "")
             console.warn(
-                f"no node has the {needed} of a fold now: waiting for one (OMP_NUM_THREADS=N gives a fold fewer)"
+                f"no node has {needed} for a fold now: waiting for one (OMP_NUM_THREADS=N gives a fold fewer cores)"
             )
         yield ray
     finally:
@@ -172,7 +172,7 @@ def _connected(address: str, threads: int, gpus: float, console: Console) -> Ite
 
 
 def _reach(address: str) -> None:
-    """Find out at once that nothing listens there; Ray itself tries for minutes."""
+    """Raise an `OSError` at once if nothing listens there; Ray itself tries for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host, int(port)), timeout=10).close()
@@ -183,7 +183,7 @@ def _first_line(error: Exception) -> str:
 
 
 class _Log:
-    """What the workers of a fold write, read as it grows."""
+    """The log that the workers of a fold write, read as it grows."""
 
     def __init__(self, path: Path, fold: int) -> None:
         self.path, self.fold = path, fold
@@ -191,7 +191,7 @@ class _Log:
         self.state = ""
 
     def news(self) -> list[str]:
-        """Where the fold has started since the last call; `state` is the last that was said about progress."""
+        """Return the log lines of the fold's starts since the last call; keep the last line of progress in `state`."""
         if not self.path.is_file():
             return []
         with self.path.open("rb") as file:
@@ -217,14 +217,14 @@ def _tell(logs: dict[int, _Log], tasks: dict[Any, int], waiting: Waiting, consol
 def _say_result(run: Run, fold: int, console: Console) -> None:
     result = run.result(fold)
     if result is None:
-        raise KitError(f"fold {fold} has ended on Ray, but {run.path} has no result of it: {_SHARED}")
+        raise KitError(f"fold {fold} ended on Ray, but {run.path} has no result for it: {_SHARED}")
     score = "undefined" if result["score"] is None else f"{result['score']:.4f}"
     console.say(f"fold {fold}: {result['metric']} {score} after {duration(result['seconds'])} on {result['device']}")
 
 
 def _end(ray: Any, done: Any, fold: int, run: Run) -> None:
-    """Raise whatever ended the task of a fold, unless it is the fold's end."""
-    again = f"kit train --resume {run.id} --on ray goes on from its checkpoint"
+    """Raise the error that ended the task of a fold, if there was one."""
+    again = f"kit train --resume {run.id} --on ray resumes from its checkpoint"
     try:
         failure = ray.get(done)
     except ray.exceptions.RayTaskError as error:
@@ -232,7 +232,7 @@ def _end(ray: Any, done: Any, fold: int, run: Run) -> None:
             raise KitError("a worker can't import kit: install the same competition-kit on every node") from None
         raise
     except ray.exceptions.RayError as error:
-        # A fold that is tried again still fails: each try died, not the training.
+        # Ray has retried the fold: its worker died each time, while the training itself raised nothing.
         raise KitError(
             f"the worker of fold {fold} died {RETRIES + 1} times ({type(error).__name__}), see "
             f"{run.fold_dir(fold) / 'log.txt'}: {again}"
@@ -242,7 +242,7 @@ def _end(ray: Any, done: Any, fold: int, run: Run) -> None:
 
 
 def _stop(ray: Any, tasks: list[Any], console: Console) -> None:
-    """Ask the tasks to stop as Ctrl-C does, so that each saves a checkpoint, and wait for that."""
+    """Ask the tasks to stop as Ctrl-C does and wait until each has saved a checkpoint, at most `SAVE` seconds."""
     for task in tasks:
         ray.cancel(task, force=False)
     if tasks:
@@ -250,11 +250,11 @@ def _stop(ray: Any, tasks: list[Any], console: Console) -> None:
         ray.wait(tasks, num_returns=len(tasks), timeout=SAVE)
 
 
-_SHARED = "KIT_DATA and KIT_RUNS must lie on a file system that all nodes see at the same paths"
+_SHARED = "KIT_DATA and KIT_RUNS must be on a file system that all nodes see at the same paths"
 
 
 def _task(path: str, fold: int, threads: int, gpus: float, versions: str, command: list[str]) -> dict[str, Any] | None:
-    """Train a fold on a worker. A `KitError` is handed back as its words, anything else is Ray's to report."""
+    """Train a fold on a worker; return a `KitError` or `OSError` as a document and leave other errors to Ray."""
     try:
         _train(Path(path), fold, threads, gpus, versions, command)
     except KitError as error:
@@ -265,20 +265,24 @@ def _task(path: str, fold: int, threads: int, gpus: float, versions: str, comman
 
 
 def _train(path: Path, fold: int, threads: int, gpus: float, versions: str, command: list[str]) -> None:
-    """What a run in turn does for one fold."""
+    """Do what a sequential run does for one fold."""
     node = platform.node()
     for folder in (path, data_root()):
         if not folder.is_dir():
             raise KitError(f"the worker on {node} does not see {folder}: {_SHARED}")
     if _versions() != versions:
-        raise KitError(f"the worker on {node} has {_versions()}, this process {versions}: install the same everywhere")
+        raise KitError(
+            f"the worker on {node} has {_versions()}, this process {versions}: install the same versions everywhere"
+        )
     if gpus and not torch.cuda.is_available():
-        raise KitError(f"Ray gave the worker on {node} a GPU and torch sees none: install the torch build for it there")
+        raise KitError(
+            f"Ray gave the worker on {node} a GPU, but torch sees none: install the torch build for it there"
+        )
     sys.argv = command
     torch.set_num_threads(threads)
     registry, console, run = Registry(), Console(), Run.open(path)
     run.fold_dir(fold).mkdir(exist_ok=True)
-    # A worker that Ray takes for dead may still write, and so may the children of a killed one.
+    # A worker that Ray believes dead may still be writing, and so may the children of a killed one.
     busy = f"fold {fold} of run {run.id} is still being trained by another worker: wait for it or stop it"
     with locked(run.fold_dir(fold) / ".lock", busy, LOCK), console.log_to(run.fold_dir(fold) / "log.txt"):
         if run.result(fold) is None:

@@ -1,4 +1,4 @@
-"""The optimiser: what it moves, how fast at which depth, and what it does not decay."""
+"""The optimiser: which parameters it updates, at which rate by depth, and which have no weight decay."""
 
 from itertools import pairwise
 from typing import Any
@@ -9,33 +9,33 @@ from torch import nn
 from kit.config import TrainConfig
 from kit.errors import KitError
 
-# The body is cut into this many parts of equally many layers for rates that differ by depth; the head is one more.
+# The body is divided into this many parts of equally many layers, for rates that differ by depth; the head is one more.
 BODY_PARTS = 4
 
 
 def depth_groups(network: nn.Module, loss: nn.Module) -> list[list[nn.Parameter]]:
-    """The parameters by depth: the parts of the body, then the head with the loss's own; first is nearest the image."""
-    part = getattr(network, "head", None)
-    head = set(part.parameters()) if isinstance(part, nn.Module) else set()
+    """Return the parameters by depth: the parts of the body from the image on, then the head with those of the loss."""
+    module = getattr(network, "head", None)
+    head = set(module.parameters()) if isinstance(module, nn.Module) else set()
     layers = [
         [parameter for parameter in layer.parameters(recurse=False) if parameter not in head]
         for layer in network.modules()
     ]
     layers = [layer for layer in layers if layer]
-    edges = [round(part * len(layers) / BODY_PARTS) for part in range(BODY_PARTS + 1)]
-    parts = [[parameter for layer in layers[a:b] for parameter in layer] for a, b in pairwise(edges)]
-    return [*parts, [*(p for p in network.parameters() if p in head), *loss.parameters()]]
+    edges = [round(depth * len(layers) / BODY_PARTS) for depth in range(BODY_PARTS + 1)]
+    body = [[parameter for layer in layers[a:b] for parameter in layer] for a, b in pairwise(edges)]
+    return [*body, [*(p for p in network.parameters() if p in head), *loss.parameters()]]
 
 
 def make_optimizer(config: TrainConfig, network: nn.Module, loss: nn.Module) -> torch.optim.Optimizer:
-    """AdamW, Adam or SGD. Each of its groups has a `scale`: its share of the schedule's learning rate.
+    """Make AdamW, Adam or SGD. Each parameter group has a `scale`: its share of the schedule's learning rate.
 
     Rates rise geometrically from `lr_low` at the first layers to `lr` at the head (Howard & Ruder 2018). Norms and
-    biases are not decayed.
+    biases have no weight decay.
     """
     depths = depth_groups(network, loss)
     if config.lr_low is None:
-        # Fewer groups make fewer, larger steps.
+        # Fewer groups mean fewer, larger updates.
         depths, scales = [[parameter for parameters in depths for parameter in parameters]], [1.0]
     else:
         scales = [(config.lr_low / config.lr) ** (1 - depth / BODY_PARTS) for depth in range(len(depths))]
@@ -54,9 +54,9 @@ def make_optimizer(config: TrainConfig, network: nn.Module, loss: nn.Module) -> 
 
 
 def freeze_body(network: nn.Module, frozen: bool) -> None:
-    """Stop, or start again, the training of everything but the head."""
+    """Freeze or unfreeze everything but the head."""
     head = getattr(network, "head", None)
     if not isinstance(head, nn.Module):
-        raise KitError("this network has no part called head, so its body can't be frozen: --set freeze_epochs=0")
+        raise KitError("this network has no module called head, so its body can't be frozen: --set freeze_epochs=0")
     network.requires_grad_(not frozen)
     head.requires_grad_(True)

@@ -1,4 +1,4 @@
-"""Sample predictions for trackers: the first validation images with their labels and what the network says."""
+"""Sample predictions for trackers: the first validation images with their labels and predicted classes."""
 
 import numpy as np
 
@@ -11,12 +11,12 @@ COUNT = 16
 
 
 def previews(samples: Samples, result: Forward, task: Task, classes: tuple[str, ...]) -> list[Preview]:
-    """The first 16 samples, always the same ones.
+    """Return previews of the first 16 samples, always the same ones.
 
     Args:
-        samples: the validation part.
-        result: what a network gave for it, row by row.
-        task: of the competition.
+        samples: the validation images.
+        result: their predictions, row by row.
+        task: task of the competition.
         classes: names of all classes (two for a binary task).
     """
     return [
@@ -30,6 +30,6 @@ def previews(samples: Samples, result: Forward, task: Task, classes: tuple[str, 
 
 
 def _predicted(probabilities: np.ndarray, task: Task, classes: tuple[str, ...]) -> str:
-    """The predicted classes with their probabilities, the likeliest first."""
+    """Return the predicted classes with their probabilities, most likely first."""
     shares = task.by_class(probabilities[None])[0]
     return ", ".join(f"{classes[number]} {shares[number]:.2f}" for number in task.predicted_numbers(shares))

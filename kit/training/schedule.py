@@ -1,4 +1,4 @@
-"""The course of a run: what each epoch trains, at which size, and the learning rate of each step.
+"""The schedule of a run: what each epoch trains, at which size, and the learning rate of each step.
 
 Everything here is a function of the configuration, the step and the history, so a resumed run needs no further state.
 """
@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from kit.config import TrainConfig
 
 PLATEAU_FACTOR, PLATEAU_PATIENCE, PLATEAU_THRESHOLD, PLATEAU_MIN = 0.5, 5, 1e-4, 1e-8
-# What the rates are multiplied by once the body trains too, as in fastai's fine_tune.
+# The rates are multiplied by this once the body trains too, as in fastai's fine_tune.
 AFTER_UNFREEZING = 0.5
 
 
 def is_frozen(config: TrainConfig, epoch: int) -> bool:
-    """Whether an epoch trains the head alone."""
+    """Return whether an epoch trains the head alone."""
     return epoch < config.freeze_epochs
 
 
 def stage_size(config: TrainConfig, epoch: int) -> int:
-    """The side of the images in an epoch; the sizes of progressive resizing share the epochs equally."""
+    """Return the side of the images in an epoch; the sizes of progressive resizing share the epochs equally."""
     if not config.sizes:
         return config.size
     return config.sizes[min(epoch * len(config.sizes) // config.epochs, len(config.sizes) - 1)]
@@ -28,11 +28,11 @@ def stage_size(config: TrainConfig, epoch: int) -> int:
 def learning_rate(
     config: TrainConfig, step: int, steps_an_epoch: int, valid_losses: Sequence[float | None] = ()
 ) -> float:
-    """The schedule's rate at one step; a schedule runs once while the body is frozen and once more afterwards.
+    """Return the schedule's rate at one step; a schedule runs once while the body is frozen and once more afterwards.
 
-    One-cycle (Smith & Topin 2018, as in `torch.optim.lr_scheduler.OneCycleLR`): from lr/25 by a cosine up to lr over
-    the first 30 % of the steps, then by a cosine down to lr/250,000. Cosine (Loshchilov & Hutter 2017): a linear
-    warm-up, then half a cosine to zero. Step: `drops` divisions by ten at equal distances. Plateau: halved whenever
+    One-cycle (Smith & Topin 2018, as in `torch.optim.lr_scheduler.OneCycleLR`): a cosine from lr/25 up to lr over
+    the first 30 % of the steps, then a cosine down to lr/250,000. Cosine (Loshchilov & Hutter 2017): a linear
+    warm-up, then half a cosine to zero. Step: `drops` divisions by ten at equal intervals. Plateau: halved whenever
     the validation loss has not improved for more than five epochs, never below 1e-8.
     """
     frozen_epochs = min(config.freeze_epochs, config.epochs)
@@ -54,7 +54,7 @@ def learning_rate(
 
 
 def plateau_drops(losses: Sequence[float | None]) -> int:
-    """How often `torch.optim.lr_scheduler.ReduceLROnPlateau` would have reduced the rate after these losses."""
+    """Count how often `torch.optim.lr_scheduler.ReduceLROnPlateau` would have reduced the rate after these losses."""
     best, waiting, drops = math.inf, 0, 0
     for loss in losses:
         if loss is not None and loss < best * (1 - PLATEAU_THRESHOLD):
@@ -67,7 +67,7 @@ def plateau_drops(losses: Sequence[float | None]) -> int:
 
 
 def out_of_patience(config: TrainConfig, scores: Sequence[float | None], higher_is_better: bool) -> bool:
-    """Whether the metric of the last `patience` epochs never beat what was best before them."""
+    """Return whether the metric of the last `patience` epochs never beat the best before them."""
     if config.patience is None or len(scores) <= config.patience:
         return False
     sign = 1 if higher_is_better else -1

@@ -1,4 +1,4 @@
-"""What comes before training: everything is checked that can be, then a run's directory is written."""
+"""Prepare a training run: check everything that can be checked, then write the run's directory."""
 
 import platform
 import shutil
@@ -27,13 +27,15 @@ PIPELINE = "augment.json"
 
 
 def folds_for(store: Store, index: Index, count: int, console: Console) -> Folds:
-    """The saved folds of that number, made and saved now where there are none."""
+    """Return the saved folds of this number; make and save them if there are none."""
     folds = saved_folds(store, count)
     if folds is None:
         folds = new_folds(store, index, count, 0, None, console)
         save_folds(store, folds)
     if folds.ignores:
-        console.warn(f"the folds ignore {folds.ignores}: samples of one stand in several folds, and scores flatter")
+        console.warn(
+            f"the folds ignore {folds.ignores}: samples of one appear in several folds, so scores are optimistic"
+        )
     elif groups_spanning_folds(index, folds):
         raise KitError(
             f"groups span folds in the saved {count} folds: kit folds {store.competition.name} --folds {count}"
@@ -61,14 +63,14 @@ def start_run(
         if names:
             console.warn(f"{len(names)} {what}, e.g. {names[0]}: left out (kit check {store.competition.name})")
     folds = folds_for(store, index, config.folds, console)
-    config, index, external_out, planned = _settled(store, index, folds, config, only_fold, console)
+    config, index, external_out, planned = _settle(store, index, folds, config, only_fold, console)
     normalization = normalization_of(config, registry, store.dataset, index, console)
     for name in config.trackers:
         tracker = registry.trackers.get(name)
         if tracker.check is not None:
             tracker.check()
     epoch_metrics(registry, store.competition)
-    # A wrong model, head or loss, and weights that can't be had, are found before a directory exists.
+    # Find a wrong model, head or loss, and weights that are not available, before a directory exists.
     build_model(config, registry, store.dataset, index, normalization, config.pretrained)
     pipeline = None if config.augment is None else Path(config.augment)
     if pipeline is not None:
@@ -103,11 +105,15 @@ def start_run(
     return run
 
 
-def _settled(
+def _settle(
     store: Store, index: Index, folds: Folds, config: TrainConfig, only_fold: int | None, console: Console
 ) -> tuple[TrainConfig, Index, np.ndarray, list[int]]:
-    """The configuration with whole paths, the index with external images, which of them are left out of which fold, and
-    the folds to train."""
+    """Complete the configuration and the index, and choose the folds to train.
+
+    Returns:
+        The configuration with absolute paths, the index with external images, which of them are left out of which fold
+        (m x folds), and the folds to train.
+    """
     external_out = np.zeros((len(index.external), folds.count), bool)
     if config.external is not None:
         path = Path(config.external).absolute()
@@ -116,7 +122,7 @@ def _settled(
         external_out = left_out(store, index, folds, console)
         console.say(
             f"external: {len(index.external) - own} images from {config.external}; near-duplicates of "
-            f"validation images, left out by fold: {', '.join(map(str, external_out.sum(0)))}"
+            f"validation images, left out per fold: {', '.join(map(str, external_out.sum(0)))}"
         )
     chosen = rows_of(index.train, config.only)
     if not len(chosen):
@@ -126,26 +132,29 @@ def _settled(
     fold_of_row = folds.of(index.train)[index.train.index.get_indexer(chosen.index)]
     planned = np.unique(fold_of_row).tolist() if only_fold is None else [valid_fold(only_fold, config.folds)]
     if only_fold is None and len(planned) < config.folds:
-        console.warn(f"only {config.only}: it stands in folds {', '.join(map(str, planned))} alone")
+        console.warn(f"only {config.only}: it appears in folds {', '.join(map(str, planned))} alone")
     if config.init is not None:
-        start = _start_of(config, folds, index, planned)
+        start = _init_run(config, folds, index, planned)
         config = config.model_copy(update={"init": str(start.path.absolute())})
     return config, index, external_out, planned
 
 
 def training_index(store: Store, config: TrainConfig, console: Console) -> Index:
-    """The index from which a run of this configuration learns, with its external images."""
+    """Return the index that a run of this configuration learns from, with its external images."""
     index = store.index().with_metadata(config.metadata)
     return index if config.external is None else with_external(store, index, Path(config.external), console)
 
 
-def _start_of(config: TrainConfig, folds: Folds, index: Index, planned: list[int]) -> Run:
-    """The run with whose weights training starts: of the same folds, or its networks have seen what judges them."""
+def _init_run(config: TrainConfig, folds: Folds, index: Index, planned: list[int]) -> Run:
+    """Return the run from whose weights training starts (`init`).
+
+    It must have the same folds: networks of other folds have seen some of its validation images.
+    """
     start = find_run(config.init)
     if start.record["folds"]["digest"] != folds.digest or start.record["classes"] != list(index.classes):
         raise KitError(
             f"init = {start.id}: it was trained on other folds or classes: "
-            f"kit train {config.competition} --folds {config.folds} makes one to start with"
+            f"kit train {config.competition} --folds {config.folds} trains one to start from"
         )
     if untrained := sorted(set(planned) - set(start.trained_folds)):
         raise KitError(f"init = {start.id}: its fold {untrained[0]} is not trained: kit train --resume {start.id}")
@@ -158,13 +167,13 @@ def _start_of(config: TrainConfig, folds: Folds, index: Index, planned: list[int
 
 
 def valid_fold(fold: int, count: int) -> int:
-    """The number of a fold, if there is such a fold."""
+    """Return the number of a fold; raise if there is no such fold."""
     if not 0 <= fold < count:
-        raise KitError(f"there is no fold {fold} of {count}: --fold 0 to --fold {count - 1}")
+        raise KitError(f"there is no fold {fold} of {count}: give --fold 0 to --fold {count - 1}")
     return fold
 
 
 def epoch_metrics(registry: Registry, competition: Competition) -> tuple[MetricSpec, ...]:
-    """What each validation computes: the competition's metric, by which it is scored, first."""
+    """Return the metrics of each validation: the competition's own, by which it is scored, comes first."""
     names = dict.fromkeys((competition.metric, *competition.epoch_metrics))
     return tuple(registry.metrics.get(name) for name in names)

@@ -1,4 +1,4 @@
-"""What a fold's training goes on from besides tensors; a checkpoint holds it as JSON."""
+"""The state from which a fold's training resumes, besides tensors; a checkpoint holds it as JSON."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -9,15 +9,15 @@ class TrainState:
     """How far a fold's training has come.
 
     Args:
-        epoch: number of whole epochs that are done.
+        epoch: number of completed epochs.
         step: steps since the start.
-        loss_sum: loss times images, summed over the epoch so far, of all processes.
-        images: trained on in the epoch so far.
-        seconds: of training in the epoch so far.
+        loss_sum: loss times images, summed over the epoch so far and all processes.
+        images: number of images trained on in the epoch so far.
+        seconds: seconds of training in the epoch so far.
         best_step: the step of the best validation so far; -1 before the first.
-        best_score: its metric; None where it is undefined.
+        best_score: metric of that validation; None if it is undefined.
         validated: the step of the last validation.
-        scaler: state of the gradient scaler; empty where there is none.
+        scaler: state of the gradient scaler; empty if there is none.
         history: rows of history.csv.
         epoch_scores: the metric at the end of each epoch.
         epoch_losses: the validation loss at the end of each epoch.
@@ -43,10 +43,10 @@ class TrainState:
         self.epoch, self.images, self.seconds = self.epoch + 1, 0, 0.0
 
     def document(self) -> dict[str, Any]:
-        """The state as JSON."""
+        """Return the state as JSON."""
         return asdict(self)
 
     @classmethod
     def of_document(cls, document: dict[str, Any]) -> "TrainState":
-        """Read what `document` gave."""
+        """Read what `document` returned."""
         return cls(**document)

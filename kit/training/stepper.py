@@ -1,4 +1,4 @@
-"""One optimisation step, for training, `kit lr-find` and `kit bench` alike."""
+"""One optimisation step, shared by training, `kit lr-find` and `kit bench`."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -16,15 +16,15 @@ from kit.training.optim import make_optimizer
 
 
 class Stepper:
-    """Forward, backward, clip and update; mixing, mixed precision and several processes included.
+    """Forward, backward, clip and update, including mixing, mixed precision and several processes.
 
-    `loss_sum` is the sum of loss times images over all steps since it was last reset, of this process's images, on the
+    `loss_sum` is the sum of loss times images of this process, over all steps since it was last reset. It is on the
     device: reading it waits for the device.
 
     Args:
-        config: of the run.
-        model: what learns; its loss may have weights of its own.
-        classes: number of classes C, for targets that are mixed.
+        config: configuration of the run.
+        model: the model that learns; its loss may have weights of its own.
+        classes: number of classes C, for mixed targets.
     """
 
     def __init__(self, config: TrainConfig, model: Model, classes: int) -> None:
@@ -36,10 +36,10 @@ class Stepper:
         self.prepare()
 
     def prepare(self) -> None:
-        """Settle which gradients the processes average; call it again when other weights are frozen."""
+        """Set which gradients the processes average; call it again when other weights are frozen."""
         self._module: nn.Module = _Loss(self.model)
         if distributed.world_size() > 1:
-            # A margin loss has a classifier of its own and leaves the network's without a gradient.
+            # A margin loss has its own classifier and leaves the network's without a gradient.
             unused = any(True for _ in self.model.loss.parameters())
             self._module = DistributedDataParallel(self._module, find_unused_parameters=unused)
 
@@ -47,13 +47,13 @@ class Stepper:
         """Take one step.
 
         Args:
-            batches: gives the step's batches, each valid until the next one is asked for.
-            count: how many of them.
-            images: in all of them, over all processes.
+            batches: yields the step's batches, each valid until the next one is requested.
+            count: number of batches in the step.
+            images: number of images in all of them, over all processes.
             rate: the schedule's learning rate; each group of parameters takes its share of it.
 
         Returns:
-            The sum of loss times images of this process's share, a scalar on the device.
+            The sum of loss times images of this process, a scalar on the device.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["scale"]
@@ -77,7 +77,7 @@ class Stepper:
         return total
 
     def _accumulating(self, more: bool) -> AbstractContextManager[object]:
-        """Average gradients over the processes only with the last batch of a step."""
+        """Average gradients over the processes only at the last batch of a step."""
         if more and isinstance(self._module, DistributedDataParallel):
             return self._module.no_sync()
         return nullcontext()
@@ -91,6 +91,6 @@ class _Loss(nn.Module):
         self.network, self.loss = model.network, model.loss
 
     def forward(self, batch: Batch) -> Tensor:
-        """The mean loss of a batch."""
+        """Return the mean loss of a batch."""
         loss: Tensor = self.loss(self.network(batch.images, batch.metadata), batch)
         return loss

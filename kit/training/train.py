@@ -1,4 +1,4 @@
-"""A training run: made, trained fold by fold, and closed with its out-of-fold score."""
+"""Train a run fold by fold and close it with its out-of-fold score."""
 
 import sys
 import time
@@ -34,16 +34,16 @@ from kit.training.job import FoldJob
 from kit.training.loop import train_fold
 from kit.training.start import epoch_metrics, training_index, valid_fold
 
-# (run with its data, index with external images, folds to train, interrupt, console): trains them elsewhere.
+# (run with its data, index with external images, folds to train, interrupt, console): trains them in other processes.
 TrainFolds = Callable[[OpenRun, Index, list[int], Interrupt, Console], None]
 
 
 def train(
     opened: OpenRun, only_fold: int | None, console: Console, train_folds: TrainFolds | None = None
 ) -> dict[str, Any]:
-    """Train the folds of a run that are not yet trained; `only_fold` adds one to the plan of a resumed run.
+    """Train those folds of a run that are not trained yet; `only_fold` adds one to the plan of a resumed run.
 
-    `train_folds` trains them in another way than here in turn (`kit.training.on_ray`).
+    `train_folds` trains them, in place of one after another in this process (`kit.training.on_ray`).
 
     Returns:
         The document of `kit train --json`.
@@ -68,13 +68,13 @@ def train(
             if isinstance(error, InUnison) and not main:
                 raise SystemExit(error.code) from None
             if isinstance(error, RuntimeError) and distributed.lost(error):
-                advice = f"kit train --resume {run.id} goes on at its last checkpoint"
+                advice = f"kit train --resume {run.id} resumes from its last checkpoint"
                 raise distributed.gone(advice, run.path / ".lost") from None
             raise
         if not main:
             return {}
         score = _close(opened, index, console)
-        # A rule was made from fewer folds, if there is one.
+        # A decision rule, if the run has one, was made from fewer folds.
         run.update(state="finished", score=score, decision=None)
         results = {str(fold): run.result(fold) or {} for fold in planned}
         _say_score(score, [result["score"] for result in results.values()], console)
@@ -90,7 +90,7 @@ def train_in_turn(opened: OpenRun, index: Index, folds: list[int], interrupt: In
 
 
 def _plan(run: Run, config: TrainConfig, only_fold: int | None) -> tuple[list[int], list[int]]:
-    """The folds that the run is to have in the end, and those of them that are still to train."""
+    """Return the folds that the run will have in the end, and those of them still to train."""
     planned = run.record["planned"]
     if only_fold is not None and only_fold not in planned:
         planned = sorted([*planned, valid_fold(only_fold, config.folds)])
@@ -107,7 +107,7 @@ def _say_score(score: dict[str, Any], by_fold: list[float | None], console: Cons
 
 
 def forecast_of(opened: OpenRun, index: Index, folds: list[int], console: Console) -> Forecast:
-    """What training these folds will take, said once it is known."""
+    """Return the forecast of what training these folds will take; it is printed once it is known."""
     config, fold_of_row = opened.config, opened.folds.of(index.train)
     valid = sum(int((fold_of_row == fold).sum()) for fold in folds)
     train = sum(int((fold_of_row != fold).sum()) + len(index.external) for fold in folds)
@@ -119,7 +119,7 @@ def forecast_of(opened: OpenRun, index: Index, folds: list[int], console: Consol
 def train_one(
     opened: OpenRun, index: Index, fold: int, forecast: Forecast, interrupt: Interrupt, console: Console
 ) -> None:
-    """Train one fold: a new model, its own checkpoints, its out-of-fold predictions and result."""
+    """Train one fold with a new model and its own checkpoints; write its out-of-fold predictions and result."""
     run, config, registry, began = opened.run, opened.config, opened.registry, time.monotonic()
     checkpoints = Checkpoints(run.fold_dir(fold))
     model = _model(opened, index, fold, checkpoints)
@@ -155,7 +155,7 @@ def train_one(
 
 
 def _model(opened: OpenRun, index: Index, fold: int, checkpoints: Checkpoints) -> Model:
-    """A network for a fold, with the weights of the run that it starts from, if any; a checkpoint's come later."""
+    """Build a fold's network, with the weights of the run it starts from, if any; a checkpoint's are loaded later."""
     config, fresh = opened.config, not checkpoints.content
     seed_everything(config.seed, fold)
     pretrained = config.pretrained and fresh and config.init is None
@@ -168,7 +168,7 @@ def _model(opened: OpenRun, index: Index, fold: int, checkpoints: Checkpoints) -
 
 
 def _samples(opened: OpenRun, index: Index, fold: int, console: Console) -> tuple[Samples, Samples, np.ndarray]:
-    """What a fold learns from, what judges it, and the ids of the latter."""
+    """Return a fold's training samples, its validation samples, and the ids of the latter."""
     config, store, fold_of_row = opened.config, opened.store, opened.folds.of(index.train)
     train_rows, valid_rows = (
         rows_of(index.train[own], config.only) for own in (fold_of_row != fold, fold_of_row == fold)
@@ -182,7 +182,7 @@ def _samples(opened: OpenRun, index: Index, fold: int, console: Console) -> tupl
 
 
 def _result(job: FoldJob, metric: MetricSpec, score: float, seconds: float) -> dict[str, Any]:
-    """What `result.json` says of a finished fold."""
+    """Return the document that `result.json` holds for a finished fold."""
     return {
         "metric": metric.name,
         "score": score if np.isfinite(score) else None,

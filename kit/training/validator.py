@@ -1,4 +1,4 @@
-"""Validation of a fold while it trains: forward pass, metrics, a row of history, trackers."""
+"""Validate a fold while it trains: forward pass, metrics, a row of history, trackers."""
 
 import math
 
@@ -16,7 +16,7 @@ from kit.training.state import TrainState
 
 
 class Validator:
-    """Validates what predicts (the network, or the average of its weights) and enters the result into the state."""
+    """Validates the predicting model (the network or the average of its weights), records the result in the state."""
 
     def __init__(
         self, job: FoldJob, predictor: Model, steps_per_epoch: int, interrupt: Interrupt, console: Console
@@ -30,8 +30,8 @@ class Validator:
         """Predict the validation images and score them.
 
         Args:
-            loader: of the validation images.
-            state: gets the row of history, and step and score of the best validation.
+            loader: loader of the validation images.
+            state: receives the row of history, and the step and score of the best validation.
             train_loss: mean loss per training image of the epoch so far.
             rate: learning rate of the last step.
         """
@@ -61,19 +61,19 @@ class Validator:
         return result
 
     def last(self, state: TrainState) -> tuple[float | None, float | None]:
-        """The metric and the loss of the last validation."""
+        """Return the metric and the loss of the last validation."""
         row = state.history[-1]
         return row[self.metric.label or self.metric.name], row["valid loss"]
 
     def _forward(self, loader: Loader) -> Forward:
-        # Batch normalisation has seen other images in each process.
+        # Batch normalisation has seen different images in each process.
         distributed.broadcast(self.predictor.network.buffers())
         alone = distributed.world_size() == 1
         with self.console.progress(f"fold {self.job.fold} validation", len(self.job.valid)) as bar:
 
             def after_batch(images: int) -> None:
                 bar.advance(images * distributed.world_size())
-                if alone:  # other processes may have more batches, or fewer
+                if alone:  # other processes may have more or fewer batches
                     self.interrupt.check()
 
             return forward(self.predictor, loader, self.job.config.batch_size * 2, after_batch=after_batch)

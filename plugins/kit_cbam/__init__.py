@@ -5,7 +5,7 @@ from kit.plugin import ModelSpec, hookimpl, lazy
 
 @hookimpl
 def kit_models() -> list[ModelSpec]:
-    """`resnet50_cbam`."""
+    """Add `resnet50_cbam`."""
     return [
         ModelSpec(
             "resnet50_cbam",

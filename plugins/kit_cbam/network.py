@@ -17,7 +17,7 @@ OPEN = 4.0
 
 
 class ChannelGate(nn.Module):
-    """BxCxhxw times sigmoid(mlp(average over the map) + mlp(maximum over the map)), one factor a channel.
+    """Channel attention: BxCxhxw times sigmoid(mlp(mean of the map) + mlp(maximum of the map)), a factor per channel.
 
     Args:
         channels: C.
@@ -41,9 +41,10 @@ class ChannelGate(nn.Module):
 
 
 class SpatialGate(nn.Module):
-    """BxCxhxw times sigmoid(bn(7x7 convolution over the maximum and the mean of all channels)), one factor a place.
+    """Spatial attention: BxCxhxw times sigmoid(bn(7x7 convolution)), a factor per position.
 
-    The batch norm is not in the paper but in the authors' code.
+    The convolution sees the maximum and the mean over all channels. The batch norm is not in the paper but in the
+    authors' code.
     """
 
     def __init__(self) -> None:
@@ -58,7 +59,7 @@ class SpatialGate(nn.Module):
 
 
 class CbamBottleneck(Bottleneck):
-    """torchvision's bottleneck block with the gates after its third batch norm, before the addition."""
+    """torchvision's bottleneck block with both gates between its third batch norm and the addition."""
 
     def __init__(self, inplanes: int, planes: int, *arguments: Any, **options: Any) -> None:
         super().__init__(inplanes, planes, *arguments, **options)
@@ -73,7 +74,7 @@ class CbamBottleneck(Bottleneck):
 
 
 def resnet50_cbam(request: ModelRequest) -> nn.Module:
-    """ResNet50 with CBAM in each of its 16 blocks, from scratch or from torchvision's weights of ResNet50."""
+    """Build ResNet50 with CBAM in each of its 16 blocks, from scratch or from torchvision's ResNet50 weights."""
     network = ResNet(CbamBottleneck, [3, 4, 6, 3])
     if request.pretrained:
         missing, unknown = network.load_state_dict(weights("resnet50"), strict=False)
@@ -91,11 +92,11 @@ def _open_gates(network: nn.Module) -> None:
             nn.init.zeros_(module.bn.weight)
             nn.init.constant_(module.bn.bias, OPEN)
         elif isinstance(module, ChannelGate):
-            # Its output is added up for the average and the maximum.
+            # Its outputs for the mean and for the maximum are added.
             nn.init.zeros_(module.excite.weight)
             nn.init.constant_(module.excite.bias, OPEN / 2)
 
 
 def offline(name: str) -> bool:
-    """Return whether the weights of the ResNet50 that it extends lie on this disk."""
+    """Return whether the weights of the underlying ResNet50 are on this disk."""
     return weights_are_there("resnet50")

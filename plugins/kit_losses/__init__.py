@@ -1,21 +1,21 @@
-"""Losses. Formulas and the keys of the configuration that each takes: docs/losses.md."""
+"""Losses. docs/losses.md gives the formula of each, and the configuration keys it uses."""
 
 from kit.plugin import LossSpec, hookimpl, lazy
 
 
 @hookimpl
 def kit_losses() -> list[LossSpec]:
-    """The built-in losses."""
+    """Add the built-in losses."""
     return [
         LossSpec(
             "bce", lazy("kit_losses.build:bce"), ("binary", "multilabel"), "binary cross-entropy, mean over all outputs"
         ),
         LossSpec("cross_entropy", lazy("kit_losses.build:cross_entropy"), ("multiclass",), "softmax cross-entropy"),
-        LossSpec("focal", lazy("kit_losses.build:focal"), description="cross-entropy that weighs easy samples down"),
+        LossSpec("focal", lazy("kit_losses.build:focal"), description="cross-entropy that down-weights easy samples"),
         LossSpec(
             "soft_f1",
             lazy("kit_losses.build:soft_f1"),
-            description="1 - macro F1 of the batch, with probabilities for decisions",
+            description="1 - macro F1 of the batch, from probabilities instead of predicted classes",
         ),
         LossSpec(
             "lovasz",

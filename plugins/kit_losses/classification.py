@@ -1,4 +1,4 @@
-"""Losses that take every image for itself, on logits: cross-entropy and what is made of it."""
+"""Losses on logits that treat each image by itself: cross-entropy and its variants."""
 
 import torch
 from torch import Tensor, nn
@@ -12,16 +12,16 @@ class BinaryCrossEntropy(nn.Module):
     """Mean of -[w y log p + (1 - y) log(1 - p)] over the batch and all outputs, p the sigmoid of the logit.
 
     Args:
-        weight: w, K; None for 1.
+        weight: w, one per output, K; None for 1.
         smoothing: targets become y (1 - smoothing) + smoothing / 2.
-        factor: on the whole loss.
+        factor: multiplies the whole loss.
     """
 
     weight: Tensor | None
 
     def __init__(self, weight: Tensor | None = None, smoothing: float = 0, factor: float = 1) -> None:
         super().__init__()
-        # Weights come from the index whenever the loss is built, so they are no part of a checkpoint.
+        # Weights come from the index whenever the loss is built, so they are not part of a checkpoint.
         self.register_buffer("weight", weight, persistent=False)
         self.smoothing, self.factor = smoothing, factor
 
@@ -35,11 +35,11 @@ class BinaryCrossEntropy(nn.Module):
 class CrossEntropy(nn.Module):
     """Mean over the batch of -sum_c w_c y_c log p_c, p the softmax of the logits and y the class shares.
 
-    The mean is over images and not over their weights (as in PyTorch for class numbers), so that the loss of a batch
-    is that of its parts, whatever their classes: accumulated gradients are those of the large batch.
+    The mean is over images and not over their weights (as in PyTorch for class numbers). So the loss of a large batch
+    is the mean over its micro-batches, whatever their classes: accumulated gradients equal those of the large batch.
 
     Args:
-        weight: w, K; None for 1.
+        weight: w, one per class, K; None for 1.
         smoothing: shares become y (1 - smoothing) + smoothing / K (Szegedy et al. 2016).
     """
 
@@ -61,12 +61,12 @@ class SigmoidFocal(nn.Module):
     """Focal loss (Lin et al. 2017), the mean over the batch and all outputs.
 
     A positive costs a w (1 - p)^gamma (-log p), a negative (1 - a) p^gamma (-log(1 - p)), p the sigmoid of the logit;
-    a soft target costs both in its shares.
+    a soft target costs both, in proportion.
 
     Args:
-        gamma: 0 or more; 0 is cross-entropy.
-        alpha: a in 0..1; None weighs neither.
-        weight: w, K; None for 1.
+        gamma: 0 or more; 0 gives cross-entropy.
+        alpha: a in 0..1; None leaves out both a and 1 - a.
+        weight: w, one per output, K; None for 1.
         smoothing: targets become y (1 - smoothing) + smoothing / 2.
     """
 
@@ -84,7 +84,7 @@ class SigmoidFocal(nn.Module):
         logits = precise(output.logits)
         target = batch.target.to(logits.dtype) * (1 - self.smoothing) + self.smoothing / 2
         log_p, log_rest = functional.logsigmoid(logits), functional.logsigmoid(-logits)
-        # Powers as exp(gamma log): finite, with finite gradients, for every logit and gamma.
+        # Powers as exp(gamma log) are finite, with finite gradients, for every logit and gamma.
         positive = -target * (self.gamma * log_rest).exp() * log_p
         negative = -(1 - target) * (self.gamma * log_p).exp() * log_rest
         if self.alpha is not None:
@@ -95,13 +95,13 @@ class SigmoidFocal(nn.Module):
 
 
 class SoftmaxFocal(nn.Module):
-    """Focal loss of several classes, the mean over the batch of sum_c w_c y_c (1 - p_c)^gamma (-log p_c).
+    """Focal loss for several classes, the mean over the batch of sum_c w_c y_c (1 - p_c)^gamma (-log p_c).
 
-    p is the softmax of the logits, y the class shares; Lin et al. 2017, equation 5, with a weight a class.
+    p is the softmax of the logits, y the class shares; Lin et al. 2017, equation 5, with a weight per class.
 
     Args:
-        gamma: 0 or more; 0 is cross-entropy.
-        weight: w, K; None for 1.
+        gamma: 0 or more; 0 gives cross-entropy.
+        weight: w, one per class, K; None for 1.
         smoothing: shares become y (1 - smoothing) + smoothing / K.
     """
 

@@ -1,4 +1,4 @@
-"""Losses with a classifier of their own, by the angle between the embedding and a centre a class."""
+"""Losses with their own classifier, by the angle between the embedding and one centre per class."""
 
 import math
 from abc import ABC, abstractmethod
@@ -15,17 +15,17 @@ SHORTEST = 1e-4
 
 
 class MarginLoss(nn.Module, ABC):
-    """Softmax cross-entropy of scaled cosines, where the label's own cosine is made smaller by a margin.
+    """Softmax cross-entropy of scaled cosines, with the label's own cosine reduced by a margin.
 
     The cosine of class c is that of the angle between the embedding and the class's centre. Each label of an image
-    (several after mixup) is a term by itself, in its share.
+    (several after mixup) adds a term of its own, weighted by its share.
 
     Args:
         embedding: width D of the embedding.
         classes: number of classes K.
         margin: see the subclass.
         scale: s, the factor on the cosines.
-        weight: of the classes, K; None for 1.
+        weight: one per class, K; None for 1.
         smoothing: label smoothing of the cross-entropy.
     """
 
@@ -47,10 +47,10 @@ class MarginLoss(nn.Module, ABC):
 
     @abstractmethod
     def with_margin(self, cosine: Tensor) -> Tensor:
-        """The cosine of an image and its own class, made smaller; any shape."""
+        """Return the cosine of an image and its own class, reduced by the margin; any shape."""
 
     def logits(self, output: Output) -> Tensor:
-        """Scaled cosines without a margin, BxK: what predicts."""
+        """Return scaled cosines without a margin, BxK: the logits used for prediction."""
         return self.scale * self._cosine(output.embedding)
 
     def forward(self, output: Output, batch: Batch) -> Tensor:
@@ -63,7 +63,7 @@ class MarginLoss(nn.Module, ABC):
         return (shares * costs).sum() / len(batch.target)
 
     def _cosine(self, embedding: Tensor) -> Tensor:
-        # Autocast would take the product in half precision.
+        # Autocast would compute the product in half precision.
         with torch.autocast(embedding.device.type, enabled=False):
             directions = functional.normalize(precise(embedding), eps=SHORTEST)
             return functional.linear(directions, functional.normalize(self.centres, eps=SHORTEST))
@@ -72,13 +72,13 @@ class MarginLoss(nn.Module, ABC):
 class ArcFace(MarginLoss):
     """Additive angular margin (Deng et al. 2019): cos(theta + m), m in radians, in place of cos(theta).
 
-    Where theta + m would pass pi, and the cosine rise again, cos(theta) - m sin(m) takes its place, as in the
-    authors' code: the loss keeps on falling with the angle.
+    Where theta + m would exceed pi and the cosine would rise again, cos(theta) - m sin(m) takes its place, as in the
+    authors' code: the loss keeps falling as the angle shrinks.
     """
 
     def with_margin(self, cosine: Tensor) -> Tensor:
         """cos(theta) -> cos(theta + m)."""
-        # Rounding takes cosines beyond 1, and the root has an infinite slope at 0.
+        # Rounding can push cosines beyond 1, and the square root has an infinite slope at 0.
         sine = (1 - cosine**2).clamp(min=torch.finfo(cosine.dtype).eps).sqrt()
         shifted = cosine * math.cos(self.margin) - sine * math.sin(self.margin)
         beyond = cosine - self.margin * math.sin(self.margin)

@@ -1,4 +1,4 @@
-"""Losses that measure a class over the whole batch, as F1 and the Jaccard index do: every class counts the same."""
+"""Losses that score each class over the whole batch, as F1 and the Jaccard index do: every class counts equally."""
 
 import torch
 from torch import Tensor, nn
@@ -8,9 +8,9 @@ from kit_losses.targets import class_shares, precise
 
 
 class SoftF1(nn.Module):
-    """1 - macro F1 of the batch, with probabilities p in place of decisions: F1 = 2 sum(p y) / sum(p + y) a class.
+    """1 - macro F1 of the batch, with probabilities p for predicted classes: F1 = 2 sum(p y) / sum(p + y) per class.
 
-    On probabilities of 0 and 1 it is 1 minus F1 itself; a class of which the batch has nothing has F1 = 0.
+    For probabilities of 0 and 1 it is exactly 1 - F1; a class without a positive in the batch has F1 = 0.
 
     Args:
         softmax: probabilities are the softmax of the logits (multiclass), not their sigmoid.
@@ -30,10 +30,10 @@ class SoftF1(nn.Module):
 
 
 class Lovasz(nn.Module):
-    """The Lovasz hinge (Berman et al. 2018) of every class over the images of the batch, and the mean of the classes.
+    """The Lovasz hinge (Berman et al. 2018) of each class over the images of the batch, averaged over classes.
 
     Per class, not per image, and for the class and its absence alike (the mean of both), as the winners of the
-    protein competition had it: macro F1 is a mean of classes too, and a class of which the batch has no image would
+    protein competition did: macro F1 is a mean over classes too, and a class without an image in the batch would
     otherwise learn from its worst image alone.
     """
 
@@ -45,22 +45,23 @@ class Lovasz(nn.Module):
 
 
 def lovasz_hinge(logits: Tensor, target: Tensor) -> Tensor:
-    """The Lovasz extension of the Jaccard loss of each column, at the hinge errors 1 - f of positives, 1 + f of others.
+    """Return the Lovasz extension of each column's Jaccard loss at its hinge errors.
 
-    A soft target y counts as a positive of mass y and a negative of mass 1 - y.
+    Hinge errors are 1 - f for positives and 1 + f for negatives. A soft target y counts as a positive of mass y and a
+    negative of mass 1 - y.
 
     Args:
         logits: f, BxK.
         target: BxK in 0..1.
 
     Returns:
-        One loss a column, K.
+        One loss per column, K.
     """
     nothing = torch.zeros_like(target)
     errors, order = torch.cat([1 - logits, 1 + logits]).sort(dim=0, descending=True, stable=True)
     positive = torch.cat([target, nothing]).gather(0, order)
     negative = torch.cat([nothing, 1 - target]).gather(0, order)
-    # The Jaccard loss when the 1, 2, ... largest errors are wrong: their positives missed, their negatives taken.
+    # The Jaccard loss if the 1, 2, ... largest errors are mistakes: their positives missed, their negatives predicted.
     union = target.sum(0) + negative.cumsum(0)
     jaccard = torch.where(union > 0, 1 - (target.sum(0) - positive.cumsum(0)) / union, 0)
     steps = torch.diff(jaccard, dim=0, prepend=torch.zeros_like(jaccard[:1]))

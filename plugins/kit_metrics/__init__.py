@@ -9,7 +9,7 @@ top_k_accuracy = lazy("kit_metrics.classification:top_k_accuracy")
 
 @hookimpl
 def kit_metrics() -> list[MetricSpec]:
-    """The built-in metrics."""
+    """Add the built-in metrics."""
     return [
         MetricSpec("roc_auc", True, lazy("kit_metrics.classification:roc_auc"), label="AUC"),
         MetricSpec("accuracy", True, lazy("kit_metrics.classification:accuracy"), label="accuracy"),

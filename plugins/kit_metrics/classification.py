@@ -1,4 +1,4 @@
-"""Metrics of classification from probabilities. Shapes: see `kit.plugin.MetricSpec`."""
+"""Classification metrics from probabilities. For the shapes see `kit.plugin.MetricSpec`."""
 
 import numpy as np
 
@@ -7,9 +7,9 @@ from kit.plugin.metrics import MULTICLASS, MULTILABEL, nested_f1
 
 
 def roc_auc(target: np.ndarray, prediction: np.ndarray) -> float:
-    """Area under the ROC curve; with several classes the mean of one-against-rest over those that occur.
+    """Return the area under the ROC curve; for several classes, the mean of one-against-rest over those that occur.
 
-    NaN where only one class occurs: the curve is not defined there.
+    NaN if only one class occurs: the curve is not defined then.
     """
     if prediction.ndim == 1:
         return _area(target > 0, prediction)
@@ -19,17 +19,20 @@ def roc_auc(target: np.ndarray, prediction: np.ndarray) -> float:
 
 
 def accuracy(target: np.ndarray, prediction: np.ndarray) -> float:
-    """Share of right answers: at 0.5 for sigmoids (multilabel: over all cells), by the largest for softmax."""
+    """Return the share of correct predictions: at 0.5 for sigmoids, by the largest probability for softmax.
+
+    In a multi-label task every cell counts.
+    """
     if target.ndim < prediction.ndim:
         return float((prediction.argmax(1) == target).mean())
     return float(((prediction >= 0.5) == (target >= 0.5)).mean())
 
 
 def macro_f1(target: np.ndarray, prediction: np.ndarray) -> float:
-    """The mean of the classes' F1: at 0.5 for sigmoids, by the largest probability for softmax.
+    """Return the mean of F1 over classes: at 0.5 for sigmoids, by the largest probability for softmax.
 
-    As scikit-learn's `f1_score(average="macro", zero_division=0)`: a class that neither stands there nor is given
-    counts 0. Of a binary task it is F1 of the positive class.
+    As scikit-learn's `f1_score(average="macro", zero_division=0)`: a class that is neither present nor predicted
+    counts 0. For a binary task it is F1 of the positive class.
     """
     if target.ndim < prediction.ndim:
         classes = np.arange(prediction.shape[1])
@@ -39,35 +42,35 @@ def macro_f1(target: np.ndarray, prediction: np.ndarray) -> float:
 
 
 def macro_f1_tuned(target: np.ndarray, prediction: np.ndarray) -> float:
-    """Macro F1 with thresholds a class, each third of the rows cut by what the other two give; nxK both."""
+    """Return macro F1 with a threshold per class, found for each third of the rows on the other two; both nxK."""
     return nested_f1(target, prediction, np.arange(len(target)) % 3, "per-class")
 
 
 def balanced_accuracy(target: np.ndarray, prediction: np.ndarray) -> float:
-    """The mean of the classes' recall, over those that occur: at 0.5 for a sigmoid, by the largest for softmax.
+    """Return the mean recall of the classes that occur: at 0.5 for a sigmoid, by the largest probability for softmax.
 
-    As scikit-learn's `balanced_accuracy_score`, and the official score of ISIC 2018 task 3 but for its ties.
+    As scikit-learn's `balanced_accuracy_score`, and the official score of ISIC 2018 task 3 except for ties.
     """
-    answers = prediction.argmax(1) if prediction.ndim == 2 else prediction >= 0.5
-    return metrics.mean_recall(target.astype(np.int64), answers)
+    predicted = prediction.argmax(1) if prediction.ndim == 2 else prediction >= 0.5
+    return metrics.mean_recall(target.astype(np.int64), predicted)
 
 
 def log_loss(target: np.ndarray, prediction: np.ndarray) -> float:
-    """Mean cross-entropy in nats, of a multi-label task over all cells; probabilities below 1e-7 count as that."""
+    """Return the mean cross-entropy in nats (multi-label: over all cells); probabilities below 1e-7 count as 1e-7."""
     task = MULTICLASS if target.ndim < prediction.ndim else MULTILABEL
     return float(task.losses(target, prediction).mean())
 
 
 def top_k_accuracy(target: np.ndarray, prediction: np.ndarray, k: int) -> float:
-    """The share of rows (targets n) whose class is among the k most probable ones (nxK); ties are in its favour."""
+    """Return the share of rows (targets n) whose class is among the k most probable (nxK); ties count in its favour."""
     own = prediction[np.arange(len(target)), target][:, None]
     return float(((prediction > own).sum(1) < k).mean())
 
 
 def _area(positive: np.ndarray, prediction: np.ndarray) -> float:
-    """The share of pairs of a positive and a negative row that are ranked right; ties count half (Mann and Whitney).
+    """Return the share of positive-negative pairs of rows in the right order; ties count half (Mann and Whitney).
 
-    One sort, and integers up to the division: exact, and several times faster than the curve itself.
+    One sort, and integers up to the division: exact, and several times faster than computing the curve.
     """
     if not positive.any() or positive.all():
         return float("nan")
@@ -75,10 +78,10 @@ def _area(positive: np.ndarray, prediction: np.ndarray) -> float:
         raise ValueError("a prediction is NaN")
     order = np.argsort(prediction)
     ranked = prediction[order]
-    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # of each run of ties
+    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # the last of each run of ties
     positives = np.cumsum(positive[order], dtype=np.int64)[last]
     negatives = last + 1 - positives
-    # Each negative of a tie against the positives above it, and half against those in it.
+    # Each negative counts against the positives above its tie, and half against those in it.
     above = 2 * positives[-1] - positives - np.concatenate([[0], positives[:-1]])
-    right = int((np.diff(negatives, prepend=0) * above).sum())
-    return right / (2 * int(positives[-1]) * int(negatives[-1]))
+    correct = int((np.diff(negatives, prepend=0) * above).sum())
+    return correct / (2 * int(positives[-1]) * int(negatives[-1]))

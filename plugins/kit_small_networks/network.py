@@ -1,4 +1,4 @@
-"""Small networks from scratch. `small_cnn` is plain; `coord_cnn` is told where each pixel lies and looks closely."""
+"""Small networks from scratch. `small_cnn` is plain; `coord_cnn` gets pixel positions and has a narrow view."""
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +11,10 @@ WIDTHS = (24, 48, 96, 160)
 
 
 def small_cnn(request: ModelRequest) -> nn.Module:
-    """Four stages of two convolutions with batch norm and ReLU, stride 16 in all; no pretrained weights exist.
+    """Build four stages of two convolutions with batch norm and ReLU, stride 16 in all; no pretrained weights exist.
 
-    The first of a stage is 4x4 with stride 2: unlike 3x3 it keeps the feature map centred on the image. A place of the
-    last map sees 106 pixels.
+    The first convolution of a stage is 4x4 with stride 2: unlike 3x3 it keeps the feature map centred on the image. A
+    position of the last map sees 106 pixels.
     """
     _from_scratch(request)
     layers: list[nn.Module] = []
@@ -26,13 +26,15 @@ def small_cnn(request: ModelRequest) -> nn.Module:
 
 
 def coord_cnn(request: ModelRequest) -> nn.Module:
-    """Four stages as of `small_cnn` with a channel that says how far each pixel is from the centre (CoordConv, Liu et
-    al. 2018). A place of the last map sees 26 pixels, so what it finds is found there.
+    """Build four stages like those of `small_cnn`, with each pixel's distance from the centre as a further channel.
+
+    The channel follows CoordConv (Liu et al. 2018). A position of the last map sees 26 pixels, so what it finds lies
+    there.
     """
     _from_scratch(request)
     channels = request.channels + 1
     layers: list[nn.Module] = [FromCentre()]
-    # First convolution of each stage (kernel, padding; stride 2) and the second (kernel, padding).
+    # The first convolution of each stage (kernel, padding; stride 2) and the second (kernel, padding; stride 1).
     for width, first, second in zip(
         WIDTHS, ((4, 1), (4, 1), (2, 0), (2, 0)), ((3, 1), (1, 0), (1, 0), (1, 0)), strict=True
     ):
@@ -43,7 +45,7 @@ def coord_cnn(request: ModelRequest) -> nn.Module:
 
 
 class FromCentre(nn.Module):
-    """One more channel: the distance from the centre in half sides, along the farther axis, times 2."""
+    """Appends a channel: the distance from the centre in half sides, along the farther axis, times 2."""
 
     def forward(self, images: Tensor) -> Tensor:
         """BxCxHxW -> Bx(C+1)xHxW."""

@@ -35,9 +35,10 @@ def split_command(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Split a folder of files into equally full, numbered directories, recorded in DST/manifest.jsonl.
+    """Split a folder of files into equally full directories.
 
-    After an interruption, the same command resumes where it stopped.
+    The directories are numbered, and DST/manifest.jsonl records them. After an interruption, the same command resumes
+    where it stopped.
 
     \b
     Example:

@@ -20,7 +20,7 @@ class MergeResult:
     """The result of a call.
 
     Args:
-        plan: of the splits.
+        plan: which file was in which split.
         root: the restored tree.
         restored: number of files restored by this call; the others were there already, with the same bytes.
     """
@@ -58,7 +58,7 @@ def merge_files(target: Path, root: Path | None, console: Console) -> MergeResul
     if not finished and root is not None:
         raise KitError(
             f"the splits in {target} are unfinished, and their files were moved: "
-            f"kit merge-files {target} brings them back to {source}"
+            f"kit merge-files {target} moves them back to {source}"
         )
     if root is None and not source.parent.is_dir():
         raise KitError(f"the tree came from {source}, which this machine lacks: kit merge-files {target} TARGET")
@@ -91,7 +91,7 @@ def _refuse_incomplete(split: Split, target: Path, moved_to: Path | None) -> Non
 
 
 def _restore_all(plan: Plan, target: Path, root: Path, console: Console) -> int:
-    """Bring every missing file to its place; return how many were missing."""
+    """Put every missing file in its place; return how many were missing."""
     moves, restored, temporary = plan.arguments.mode == "move", 0, root / TEMPORARY
     root.mkdir(parents=True, exist_ok=True)
     for folder in plan.empty_folders:
@@ -110,7 +110,7 @@ def _restore_all(plan: Plan, target: Path, root: Path, console: Console) -> int:
 
 
 def _restore(ours: Path, path: Path, temporary: Path, moves: bool) -> bool:
-    """Bring one file to its place; return False if it was there."""
+    """Put one file in its place; return False if it was already there."""
     if os.path.lexists(path):
         if ours.exists():
             if not filecmp.cmp(ours, path, shallow=False):

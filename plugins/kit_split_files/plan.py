@@ -43,11 +43,11 @@ class Arguments:
         source: absolute path of the tree.
         mode: how files are placed; `link` makes hard links.
         per_dir: approximate number of files per split; None when `parts` is given.
-        parts: number of splits; None when `per_dir` is given.
+        parts: number of splits (`--splits`; format 1 calls a split a part); None when `per_dir` is given.
         suffix: take only files with this suffix, including its dot; None takes all.
-        zip: also make one archive per split.
+        zip: also write one archive per split.
         lists: also write lists of paths.
-        prefix_map: `OLD=NEW`: how the paths in the lists begin on another machine.
+        prefix_map: `OLD=NEW`: in the lists, begin paths with NEW instead of OLD; for another machine.
     """
 
     source: str
@@ -62,7 +62,7 @@ class Arguments:
     def command(self, target: Path) -> str:
         """Return the command line that gives these arguments."""
         words = ["kit", "split-files", self.source, str(target), f"--{self.mode}"]
-        for flag, value in (("per-dir", self.per_dir), ("parts", self.parts), ("suffix", self.suffix)):
+        for flag, value in (("per-dir", self.per_dir), ("splits", self.parts), ("suffix", self.suffix)):
             words += [] if value is None else [f"--{flag}", str(value)]
         words += ["--zip"] * self.zip + ["--lists"] * self.lists
         words += [] if self.prefix_map is None else ["--prefix-map", self.prefix_map]

@@ -203,7 +203,7 @@ def _explain(error: OSError, arguments: Arguments, name: str, target: Path) -> E
         return KitError(f"{arguments.source}/{name} is gone: put it back and run the same command again")
     if arguments.mode != "copy" and error.errno in IMPOSSIBLE:
         return KitError(
-            f"--{arguments.mode} can't bring {arguments.source}/{name} to {target} ({error.strerror}): "
+            f"--{arguments.mode} can't place {arguments.source}/{name} in {target} ({error.strerror}): "
             f"run {_undo(arguments, target)}, then use --copy"
         )
     return error

@@ -25,5 +25,5 @@ def _open(run: Path, fold: int) -> "TensorBoard":
 
 @hookimpl
 def kit_trackers() -> list[TrackerSpec]:
-    """`--set trackers=tensorboard`, then `tensorboard --logdir runs`."""
+    """Add `tensorboard`: train with `--set trackers=tensorboard`, then run `tensorboard --logdir runs`."""
     return [TrackerSpec("tensorboard", _open, _check)]

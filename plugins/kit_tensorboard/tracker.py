@@ -1,4 +1,4 @@
-"""Event files in `runs/<id>/tensorboard/fold-<k>/`, one more file each time a fold is resumed."""
+"""Write event files to `runs/<id>/tensorboard/fold-<k>/`, one more file each time the fold resumes."""
 
 import json
 import textwrap
@@ -16,12 +16,12 @@ from kit.plugin import Preview
 from kit.plugin.files import read_json
 
 COLUMNS = 4
-SIDE = 2.0  # of one image in the grid, inches
-CAPTION = 30  # letters a line
+SIDE = 2.0  # side of an image in the grid, inches
+CAPTION = 30  # characters per line
 
 
 class TensorBoard:
-    """The tracker of one fold; tags of the scalars are the columns of history.csv."""
+    """The tracker of one fold; its scalars are tagged with the columns of history.csv."""
 
     def __init__(self, run: Path, fold: int) -> None:
         self.folder = run / "tensorboard" / f"fold-{fold}"
@@ -29,10 +29,10 @@ class TensorBoard:
         self._writer: SummaryWriter | None = None
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Write the numbers; the configuration too, when they are the fold's first."""
+        """Write the numbers; before the first ones of the fold, the configuration."""
         if self._writer is None:
             first = not self.folder.is_dir()
-            # What a killed process wrote at this step and later is dropped: this process does those steps again.
+            # Drop what a killed process wrote from this step on: this process repeats those steps.
             self._writer = SummaryWriter(str(self.folder), purge_step=step)
             if first:
                 self._write_config(self._writer, values)
@@ -57,13 +57,13 @@ class TensorBoard:
             key: value if isinstance(value, (bool, int, float, str)) else json.dumps(value)
             for key, value in self.config.items()
         }
-        # SummaryWriter.add_hparams would make a further run of its own in a folder beside the scalars.
+        # SummaryWriter.add_hparams would create a separate run in a folder beside the scalars.
         for summary in hparams(flat, dict(values)):
             writer.file_writer.add_summary(summary)  # type: ignore[attr-defined]
 
 
 def grid(previews: Sequence[Preview]) -> np.ndarray:
-    """The images in rows of four with their captions above, as HxWx3 uint8."""
+    """Draw the images in rows of four with their captions above; return HxWx3 uint8."""
     rows = -(-len(previews) // COLUMNS)
     figure = Figure(figsize=(COLUMNS * SIDE, rows * (SIDE + 0.4)), dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(figure)

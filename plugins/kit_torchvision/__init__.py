@@ -23,6 +23,6 @@ NAMES = (
 
 @hookimpl
 def kit_models() -> list[ModelSpec]:
-    """The networks of the original works, by torchvision's names."""
+    """Add the networks of the original works, by torchvision's names."""
     build, offline = lazy("kit_torchvision.networks:build"), lazy("kit_torchvision.networks:offline")
     return [ModelSpec(name, build, "torchvision", offline=offline) for name in NAMES]

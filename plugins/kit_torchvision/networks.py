@@ -17,7 +17,7 @@ _DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])")
 
 
 def build(request: ModelRequest) -> nn.Module:
-    """The network of that name up to its last feature map, with a new head."""
+    """Build the named network up to its last feature map, with a new head."""
     network = models.get_model(request.name, weights=None)
     if request.pretrained:
         network.load_state_dict(weights(request.name))
@@ -27,7 +27,7 @@ def build(request: ModelRequest) -> nn.Module:
 
 
 def body_of(network: nn.Module) -> tuple[nn.Module, int]:
-    """Everything before the global pooling, and the number of its channels."""
+    """Return everything before the global pooling, and its number of channels."""
     if isinstance(network, models.ResNet):
         layers = [child for name, child in network.named_children() if name not in ("avgpool", "fc")]
         return nn.Sequential(*layers), network.fc.in_features
@@ -39,7 +39,7 @@ def body_of(network: nn.Module) -> tuple[nn.Module, int]:
 
 
 def weights_file(name: str) -> Path:
-    """Where torch keeps the ImageNet weights of that network, whether they are there or not."""
+    """Return where torch keeps the ImageNet weights of a network, whether or not the file exists."""
     return Path(torch.hub.get_dir()) / "checkpoints" / _url(name).rsplit("/", 1)[-1]
 
 
@@ -48,7 +48,11 @@ def _url(name: str) -> str:
 
 
 def weights(name: str) -> dict[str, Tensor]:
-    """ImageNet weights: from torch's own folder, else downloaded into it; the digest in the name is checked."""
+    """Return ImageNet weights from torch's own folder, downloaded first if absent; check the digest in the file name.
+
+    Raises:
+        KitError: the file is damaged, or it can't be downloaded.
+    """
     path = weights_file(name)
     prefix = path.stem.rsplit("-", 1)[-1]
     if not path.is_file():
@@ -56,7 +60,7 @@ def weights(name: str) -> dict[str, Tensor]:
     if not sha256(path).startswith(prefix):
         raise KitError(f"{path} is damaged (its digest is not the one in its name): remove it and run again")
     tensors: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    # The first densenet files name their layers in an older way (norm.1 for norm1).
+    # Early densenet files use older names for layers (norm.1 for norm1).
     renamed = {_DENSENET.sub(r"\1\2", key): value for key, value in tensors.items()}
     return renamed if name.startswith("densenet") else tensors
 
@@ -71,8 +75,8 @@ def _fetch(url: str, path: Path, prefix: str, name: str) -> None:
         torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix)
     except (URLError, OSError, RuntimeError):
         raise KitError(
-            f"the pretrained weights of {name} can't be fetched: put {path.name} into {path.parent}, "
-            "or go on with --no-pretrained",
+            f"the pretrained weights of {name} can't be downloaded: put {path.name} into {path.parent}, "
+            "or use --no-pretrained",
             NETWORK,
         ) from None
     finally:
@@ -80,5 +84,5 @@ def _fetch(url: str, path: Path, prefix: str, name: str) -> None:
 
 
 def offline(name: str) -> bool:
-    """Return whether the weights of a network lie on this disk."""
+    """Return whether the weights of a network are on this disk."""
     return weights_file(name).is_file()

@@ -136,7 +136,7 @@ def test_files_that_kit_did_not_write_are_not_overwritten(store, archive):
     store.root.mkdir(parents=True)
     (store.root / "train.csv").write_text("my own work\n")
     for bring in (lambda force: unpack(store, archive, force), lambda force: from_miniature(store, None, force)):
-        with pytest.raises(KitError, match=r"train\.csv is there and not kit's"):
+        with pytest.raises(KitError, match=r"train\.csv exists and is not kit's"):
             bring(False)
     assert contents(store) == {"train.csv": b"my own work\n"}
     assert data_state(store.root) == "absent"
@@ -157,7 +157,7 @@ def test_another_competitions_archive_is_one_line_and_no_origin(store, archive, 
     assert "\n" not in str(caught.value)
     assert store.origin is None
     assert data_state(store.root) == "incomplete"
-    with pytest.raises(KitError, match="no data of leaves"):
+    with pytest.raises(KitError, match="no data for leaves"):
         store.index()
     with pytest.raises(KitError, match="unfinished"):
         unpack(store, archive)

@@ -97,7 +97,7 @@ def test_where_the_files_go(store, bring, tmp_path, pack, name, files, expected)
 def test_three_deep_and_four_deep(store, bring):
     third = packed({"c.zip": packed({"a": b"1"}), "note": b"2"})
     assert bring({"all.zip": packed({"train.zip": third})}) == {"all/train/c/a": b"1", "all/train/note": b"2"}
-    with pytest.raises(KitError, match=r"d\.zip lies more than 3 archives deep"):
+    with pytest.raises(KitError, match=r"d\.zip is nested more than 3 archives deep"):
         bring({"x.zip": packed({"all.zip": packed({"train.zip": packed({"d.zip": third})})})}, force=True)
     assert store.origin == "archive"
 
@@ -329,7 +329,7 @@ def test_single_files_and_then_the_rest(store, tmp_path):
 def test_single_files_do_not_mix_with_a_sample(store, tmp_path):
     from_miniature(store, None, False)
     (tmp_path / "x").write_bytes(b"1")
-    with pytest.raises(KitError, match=r"sample.*--force"), lock(store):
+    with pytest.raises(KitError, match=r"miniature.*--force"), lock(store):
         add_files(store, {"a": tmp_path / "x"}, False, "kaggle", "leaves")
     with lock(store):
         add_files(store, {"a": tmp_path / "x"}, True, "kaggle", "leaves")

@@ -1,4 +1,4 @@
-"""`kit models`: costs as published, weights on this disk or not, patterns."""
+"""`kit models`: published costs, pretrained weights on disk or not, patterns."""
 
 import pytest
 import torch
@@ -67,7 +67,7 @@ def test_multiply_adds_are_those_of_the_papers(name, multiply_adds):
 
 
 def test_a_small_network_by_hand():
-    """Four stages at 16 px: kernel^2 x channels in x channels out x places, and the linear layer."""
+    """Four stages at 16 px: kernel^2 x channels in x channels out x positions, and the linear layer."""
     multiply_adds, channels, side = 160 * 1000, 3, 16
     for width in (24, 48, 96, 160):
         side //= 2
@@ -79,7 +79,7 @@ def test_a_small_network_by_hand():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [spec.name for spec in Registry().models if spec.description == "torchvision"])
 def test_parameters_and_multiply_adds_are_those_that_torchvision_publishes(name):
-    """Where the published classifier has hidden layers (vgg16, mobilenet_v3_small), it is exchanged in the count."""
+    """Where the published classifier has hidden layers (vgg16, mobilenet_v3_small), it is swapped in the count."""
     weights = next(iter(models.get_model_weights(name)))
     (size,) = weights.transforms().crop_size
     counted = cost(Registry().models.get(name), name, size)

@@ -100,7 +100,7 @@ def test_what_does_not_fit_is_named(root):
     ("content", "said"),
     [
         (None, "HAM10000_metadata.csv is not there"),
-        (HEADER + "HAM_1,ISIC_0000001,mole,histo,1,male,back\n", "'mole' of ISIC_0000001 is none of mel, nv"),
+        (HEADER + "HAM_1,ISIC_0000001,mole,histo,1,male,back\n", "'mole' of ISIC_0000001 is not one of mel, nv"),
         ("image_id,dx\n", "no column 'lesion_id'"),
     ],
 )
@@ -215,7 +215,7 @@ def test_archives_are_given_together_or_added(kit, published):
 
 
 def test_nothing_is_added_to_nothing(kit, published):
-    assert "no whole real data" in kit("download", "ham10000", "--add", "--from", published["test"], code=2).err
+    assert "no complete real data" in kit("download", "ham10000", "--add", "--from", published["test"], code=2).err
     assert "--from ARCHIVE" in kit("download", "ham10000", "--add", code=2).err
 
 
@@ -232,7 +232,7 @@ def test_an_addition_that_was_interrupted_goes_on(kit, published, monkeypatch):
         patch.setattr(nested.Plan, "write", killed)
         kit("download", "ham10000", "--add", "--from", published["test"], code=130)
     assert "an unfinished download" in kit("download", "ham10000", "--from", published["test"], code=2).err
-    assert "no whole real data" in kit("download", "ham10000", "--add", "--from", published["part1"], code=2).err
+    assert "no complete real data" in kit("download", "ham10000", "--add", "--from", published["part1"], code=2).err
     added = kit("download", "ham10000", "--add", "--from", published["test"], "--json").json
     assert (added["train"], added["test"], added["written"]) == (4, 2, 2)
     assert added["source"].count("ISIC2018") == 1

@@ -261,8 +261,8 @@ def test_both_published_forms_of_the_truth_and_weights_are_read(tmp_path, truth)
         ("image_id,dx\nISIC_0035060,mole\n", "mole"),
         ("image,MEL\nISIC_0035060,1\n", "image_id and dx"),
         ("image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_0035060,1,1,0,0,0,0,0\n", "single largest"),
-        ("image_id,dx\nISIC_0035060,mel\n", "not of the same images"),
-        ("image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_0035060,.5,.1,.1,.1,.1,.05,.05\n", "no ground truth"),
+        ("image_id,dx\nISIC_0035060,mel\n", "do not list the same images"),
+        ("image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_0035060,.5,.1,.1,.1,.1,.05,.05\n", "not the ground truth"),
     ],
 )
 def test_another_truth_is_refused(tmp_path, content, said):

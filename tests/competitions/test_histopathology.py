@@ -95,10 +95,10 @@ def test_what_does_not_fit_is_listed_in_every_direction(spec: Any, tmp_path: Pat
     assert faults(index) == {
         "ids of train_labels.csv without an image": ("b",),
         "images in train/ that train_labels.csv lacks": ("new",),
-        "ids doubled in train_labels.csv": ("a",),
+        "duplicate ids in train_labels.csv": ("a",),
         "ids of sample_submission.csv without an image": ("z",),
         "images in test/ that sample_submission.csv lacks": ("more",),
-        "ids doubled in sample_submission.csv": ("x",),
+        "duplicate ids in sample_submission.csv": ("x",),
     }
     assert index.train["id"].tolist() == ["a", "c"]
     assert index.test["id"].tolist() == ["x", "y"]

@@ -82,7 +82,7 @@ def test_the_patches_of_histopathology_are_graded_too(kit, tmp_path):
     assert (graded["metric"], graded["value"], graded["scores"]["accuracy"]) == ("roc_auc", 0.75, 0.75)
     pd.DataFrame({"id": list("abc"), "label": [0, 1, 1]}).to_csv(tmp_path / "other.csv", index=False)
     assert (
-        "not of the same ids"
+        "do not list the same ids"
         in kit("grade", "histo", "--truth", tmp_path / "other.csv", "--file", tmp_path / "given.csv", code=2).err
     )
 

@@ -31,7 +31,7 @@ def test_the_line_with_json_everywhere(kit, tmp_path, monkeypatch):
     assert json.loads((run / "run.json").read_text())["normalization"]["mean"] != [0.0789, 0.0529, 0.0546, 0.0814]
     kit("predict", "--json")
     findings = kit("submit", "--dry-run", "--json").json["findings"]
-    assert [finding["level"] for finding in findings if "cut at 0.5" in finding["text"]] == ["warning"]
+    assert [finding["level"] for finding in findings if "threshold 0.5" in finding["text"]] == ["warning"]
     tuned = kit("thresholds", "--json").json
     assert set(tuned["methods"]) == {"half", "one", "per-class", "share"}
     assert tuned["estimate"]["value"] == max(way["estimate"] for way in tuned["methods"].values())

@@ -80,10 +80,10 @@ def test_what_is_missing_is_named_by_its_channel(spec, tmp_path):
     index = spec.index(root)
     assert faults(index) == {
         "ids of train.csv without an image": ("c",),
-        "channels in train/ that are not there": ("b: green, yellow",),
+        "missing channels in train/": ("b: green, yellow",),
         "images in train/ that train.csv lacks": ("new",),
-        "ids doubled in train.csv": ("a",),
-        "channels in test/ that are not there": ("y: red",),
+        "duplicate ids in train.csv": ("a",),
+        "missing channels in test/": ("y: red",),
     }
     assert (index.train["id"].tolist(), index.test["id"].tolist()) == (["a"], ["x"])
 
@@ -93,7 +93,7 @@ def test_without_a_sample_submission_the_test_part_is_what_lies_there(spec, tmp_
     (root / "sample_submission.csv").unlink()
     index = spec.index(root)
     assert index.test["id"].tolist() == ["x", "y"]
-    assert faults(index) == {"files that should be there": ("sample_submission.csv",)}
+    assert faults(index) == {"missing files": ("sample_submission.csv",)}
     alone = make(tmp_path / "e", {"a": "0"}, None)
     (alone / "test").rmdir()
     assert len(spec.index(alone).test) == 0
@@ -103,7 +103,7 @@ def test_without_a_sample_submission_the_test_part_is_what_lies_there(spec, tmp_
 def test_another_label_is_an_error_that_names_it(spec, tmp_path, label):
     root = make(tmp_path / "d", {"a": "0", "c": "1"}, ["x"])
     pd.DataFrame({"Id": ["a", "c"], "Target": ["0", label]}).to_csv(root / "train.csv", index=False)
-    with pytest.raises(KitError, match=r"label .* of c is no list of class numbers 0 to 27"):
+    with pytest.raises(KitError, match=r"label .* of c is not a list of class numbers 0 to 27"):
         spec.index(root)
 
 
@@ -203,7 +203,7 @@ def test_extra_data_is_found_beside_its_csv_and_among_the_test_images(spec, tmp_
         assert rows["files"].iat[0] == tuple(str(folder / "train" / f"e2_{colour}.jpg") for colour in COLOURS)
     for text, message in (
         ("Id,Target\nq,1\n", "1 of 1 ids have no four images beside it .* first is q"),
-        ("Id,Target\ne1,1\ne1,2\n", "1 ids stand there more than once"),
+        ("Id,Target\ne1,1\ne1,2\n", "1 ids appear more than once"),
         ("Id,Target\ne1,28\n", "label '28' of e1"),
         ("Id,Label\ne1,1\n", "no column 'Predicted'"),
     ):
@@ -244,7 +244,11 @@ def test_the_submission_lists_class_numbers_in_the_samples_order(spec, submissio
 @pytest.mark.parametrize(
     ("rows", "level", "message"),
     [
-        (["x,0 28", "y,1"], "error", r"not a list of class numbers 0 to 27 between spaces: line 2, id 'x' \('0 28'\)"),
+        (
+            ["x,0 28", "y,1"],
+            "error",
+            r"not a list of class numbers 0 to 27 separated by spaces: line 2, id 'x' \('0 28'\)",
+        ),
         (["x,0", "y,01"], "error", r"not a list of class numbers .* line 3, id 'y' \('01'\)"),
         (["x,0", "y,Nucleoli"], "error", "not a list of class numbers"),
         (["x,0.5", "y,0"], "error", "not a list of class numbers"),
@@ -253,7 +257,7 @@ def test_the_submission_lists_class_numbers_in_the_samples_order(spec, submissio
         (["x,0", "y,0"], "warning", "'0' in every row"),
         (["y,0", "x,1"], "error", "the order is not"),
         (["x,0"], "error", "ids are missing: 1"),
-        (["x,0", "y,1", "y,1"], "error", "the id stands there already"),
+        (["x,0", "y,1", "y,1"], "error", "the id appears twice"),
         (["x,0", "q,1"], "error", "the id is not in the sample submission"),
     ],
 )
@@ -283,7 +287,7 @@ def test_the_real_archive_goes_through(kit, archives, spec, tmp_path):
     sizes = {spec.read(paths).shape for paths in index.paths(index.train)}
     assert sizes == {(512, 512, 4), (224, 224, 4)}
     (root / "train" / "10008_57_F11_1_yellow.png").unlink()
-    assert faults(spec.index(root))["channels in train/ that are not there"] == ("10008_57_F11_1: yellow",)
+    assert faults(spec.index(root))["missing channels in train/"] == ("10008_57_F11_1: yellow",)
     with zipfile.ZipFile(archives / REAL) as archive:
         assert len([name for name in archive.namelist() if name.endswith(".png")]) == 4 * 14
 

@@ -71,15 +71,15 @@ def test_missing_channels_and_wells_are_named(tmp_path):
     (root / "train/HEPG2-01/Plate1/notes.txt").touch()
     index = spec().index(root)
     assert faults(index) == {
-        "channels of train.csv's wells that are not there": ("HEPG2-01_1_B03 s2: w5, w6",),
+        "missing channels of wells of train.csv": ("HEPG2-01_1_B03 s2: w5, w6",),
         "wells of train.csv without an image": ("RPE-01_2_D10",),
-        "channels of test_controls.csv's wells that are not there": ("RPE-03_1_C03 s1: w1",),
-        "wells in train/ that no csv names": ("HEPG2-01_1_Z99",),
+        "missing channels of wells of test_controls.csv": ("RPE-03_1_C03 s1: w1",),
+        "wells in train/ that no csv lists": ("HEPG2-01_1_Z99",),
     }
     assert len(index.train) == 48 - 1 - 2
     table = (root / "train.csv").read_text()
     (root / "train.csv").write_text(table + table.splitlines()[1] + "\n")
-    with pytest.raises(KitError, match="HEPG2-01_1_B03 stands there more than once"):
+    with pytest.raises(KitError, match="HEPG2-01_1_B03 appears more than once"):
         spec().index(root)
 
 
@@ -97,7 +97,7 @@ def test_six_files_become_one_array_and_its_picture(tmp_path):
     assert np.abs(spec().picture(image) - expected).max() <= 1
     np.testing.assert_array_equal(spec("recursion_rgb").read(files), spec().picture(image))
     cv2.imwrite(str(files[4]), np.zeros((8, 8), np.uint8))
-    with pytest.raises(KitError, match=r"w4\.png is of another size"):
+    with pytest.raises(KitError, match=r"w4\.png differs in size"):
         spec().read(files)
 
 
@@ -168,9 +168,9 @@ def test_plates_mend_what_the_layout_rules_out(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda text: text.replace("sirna_7", "sirna_50", 1), r"sirna is none of train\.csv: line 2"),
-        (lambda text: text.replace("sirna_7", "7", 1), r"sirna is none of train\.csv"),
-        (lambda text: text.replace("sirna_7", "", 1), r"sirna is none of train\.csv"),
+        (lambda text: text.replace("sirna_7", "sirna_50", 1), r"sirna is not in train\.csv: line 2"),
+        (lambda text: text.replace("sirna_7", "7", 1), r"sirna is not in train\.csv"),
+        (lambda text: text.replace("sirna_7", "", 1), r"sirna is not in train\.csv"),
         (lambda text: "\n".join(text.splitlines()[:-1]) + "\n", "ids are missing: 1"),
         (lambda text: text, "in every row, as in a sample"),
     ],
@@ -245,7 +245,7 @@ def test_the_real_images_pass_through_and_what_lacks_is_named(kit, archives, tmp
     root = tmp_path / "data" / "recursion-cellular-image-classification"
     index = spec().index(root)
     assert (len(index.train), len(index.test), len(index.controls)) == (0, 0, 18)
-    lacking = index.missing["channels of train_controls.csv's wells that are not there"]
+    lacking = index.missing["missing channels of wells of train_controls.csv"]
     assert len(lacking) == 16
     assert lacking[0] == "HEPG2-01_1_B02 s2: w5, w6"
     image = spec().read(index.paths(index.controls)[0])

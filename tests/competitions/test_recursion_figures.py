@@ -141,7 +141,7 @@ def test_without_statistics_heat_maps_are_measured_in_the_first_site(tmp_path: P
     for well, place in places.items():
         shown = [axes.images[0].get_array()[place] for axes in row]
         np.testing.assert_allclose(shown, 100 * (means[well] / median - 1), rtol=1e-9)
-    assert "measured in one site of a well" in picture.caption
+    assert "measured in one site per well" in picture.caption
 
 
 def test_a_plate_of_one_well_and_black_channels_are_no_trouble(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_the_norm_is_the_majority_over_train_and_test(store: Store) -> None:
 def test_a_dataset_that_reads_other_channels_than_it_says(store: Store) -> None:
     spec = replace(store.dataset, read=lambda files: np.zeros((96, 96, 4), np.uint8))
     found = {check.name: check for check in check_data(spec, store.index(), Console(json=True)).checks}
-    assert found["read as 3 channels"].offenders == ("train/a00.tif: gives uint8 of 96x96x4",)
+    assert found["read as 3 channels"].offenders == ("train/a00.tif: returns uint8 of 96x96x4",)
 
 
 def test_duplicates_are_named_with_the_conflict_of_their_labels(store: Store) -> None:
@@ -165,7 +165,7 @@ def test_an_id_in_train_and_test(store: Store) -> None:
 
 def test_the_command_passes_and_says_so(store: Store, kit: Callable[..., Any]) -> None:
     done = kit("check", "histo")
-    assert "all is right" in done.out
+    assert "all checks passed" in done.out
     assert "tumor" in done.out
     document = kit("check", "histo", "--json").json
     assert document["ok"] is True

@@ -110,7 +110,7 @@ def test_a_stopped_run_takes_the_same_again_and_nothing_else(data, kit):
     kit("train", "--resume", run.id, "--fold", 1)
     (data.external / "more.csv").write_text("Id,Target\ne0,5\n")
     done = kit("train", "--resume", run.id, "--fold", 2, code=2)
-    assert f"is not what run {run.id} began with" in done.err
+    assert f"has changed since run {run.id} started" in done.err
 
 
 def test_packed_and_read_from_files_are_the_same_pixels(data):
@@ -155,7 +155,7 @@ def test_what_can_not_be_used_is_refused_before_a_run_exists(data, kit, tmp_path
 
     assert "no external training data at" in refused("protein", "--external", tmp_path / "nowhere")
     (data.external / "more.csv").write_text("Id,Target\nt01,5\n")
-    assert "all 1 ids are training ids of protein already" in refused("protein", "--external", data.external)
+    assert "all 1 ids are already training ids of protein" in refused("protein", "--external", data.external)
     (data.external / "more.csv").write_text("Id,Target\nt01,5\ne0,5\n")
     index = with_external(data.store, data.store.index(), data.external, QUIET)
     assert index.external["id"].tolist() == ["e0"]

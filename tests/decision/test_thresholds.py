@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import f1_score, fbeta_score
 
 from kit.decision.rule import best_method, nesting_folds
-from kit.decision.thresholds import METHODS, Thresholds, _drawn, _logit, _Rows, nested_f1
+from kit.decision.thresholds import METHODS, Thresholds, _logit, _Rows, _shrunk, nested_f1
 from kit.decision.thresholds import tune as tune_for
 from kit.scoring.metrics import macro_f1
 from kit.scoring.predictions import Predictions, at_thresholds
@@ -97,10 +97,10 @@ def test_a_class_of_few_positives_is_drawn_to_the_one_cut():
     rows = _Rows(target, values, parts)
     everything = frozenset(range(3))
     own, one = (_logit(np.asarray(cuts)) for cuts in rows.thresholds(everything))
-    drawn = _logit(_drawn(rows, everything, 30.0))
+    drawn = _logit(_shrunk(rows, everything, 30.0))
     positives = target.sum(0)
     np.testing.assert_allclose(drawn, (positives * own + 30 * one) / (positives + 30), rtol=1e-9)
-    np.testing.assert_allclose(_drawn(rows, everything, np.inf), rows.thresholds(everything)[1], rtol=1e-9)
+    np.testing.assert_allclose(_shrunk(rows, everything, np.inf), rows.thresholds(everything)[1], rtol=1e-9)
 
 
 def test_matching_the_share_gives_each_class_as_often_as_the_labels_have_it():

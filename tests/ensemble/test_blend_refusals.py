@@ -36,7 +36,7 @@ def test_that_a_tool_kept_to_the_folds_is_known_only_by_its_column(kit, monkeypa
     table.loc[4, "fold"] += 1
     table.to_csv(oof, index=False)
     said = kit("blend", a.id, "--oof", oof, "--test", test, code=2).err
-    assert f"{oof}: id '{table['image'][4]}' is of fold {table['fold'][4]}, but of fold" in said
+    assert f"{oof}: id '{table['image'][4]}' is in fold {table['fold'][4]}, but in fold" in said
     assert str(a.path / "folds.csv") in said
 
 
@@ -48,7 +48,7 @@ def with_cell(table: pd.DataFrame, text: str) -> pd.DataFrame:
 
 WRONG_FILES = {
     "rows": (lambda t: t.iloc[:-1], "no row for id '089', one of the out-of-fold ids"),
-    "further": (lambda t: pd.concat([t, t.iloc[:1].assign(image="x9")]), "a row for id 'x9', which is none of"),
+    "further": (lambda t: pd.concat([t, t.iloc[:1].assign(image="x9")]), "a row for id 'x9', which is not one of"),
     "doubled": (lambda t: pd.concat([t, t.iloc[3:4]]), "two rows for id '003'"),
     "class": (lambda t: t.drop(columns="b"), "lacks the column 'b'"),
     "column": (lambda t: t.assign(area=1), "has a column 'area'"),
@@ -84,7 +84,7 @@ def test_what_is_wrong_with_files(kit, monkeypatch, tmp_path):
         (b"\xff\xfe\x00", "can't be read as csv"),
         (b"id\n001\n", "has the columns id: give an id and one column"),
         (b"id,p,q\n001,0.5,0.5\n", "has the columns id, p, q: give an id and one column"),
-        (b"id,p\n001,0.5,0.5\n", "rows of more fields than the header"),
+        (b"id,p\n001,0.5,0.5\n", "rows with more fields than the header"),
         (b"id,p\n001\n", "p of id '001' is"),
     ):
         broken.write_bytes(content)
@@ -101,10 +101,10 @@ def test_unlike_runs_are_refused(kit, monkeypatch):
     world = World("binary", monkeypatch)
     a = world.run(2.0, 1)
     others = {
-        "are of leaves and trees": world.run(2.0, 2, competition="trees"),
-        "learned from data of origin sample and kaggle": world.run(2.0, 2, origin="kaggle"),
-        "unlike classes": world.run(2.0, 2, classes=["tumor", "normal"]),
-        "were trained on unlike folds": world.run(2.0, 2, fold=np.roll(world.fold, 1)),
+        "belong to leaves and trees": world.run(2.0, 2, competition="trees"),
+        "learned from data of origin miniature and kaggle": world.run(2.0, 2, origin="kaggle"),
+        "have different classes": world.run(2.0, 2, classes=["tumor", "normal"]),
+        "were trained on different folds": world.run(2.0, 2, fold=np.roll(world.fold, 1)),
     }
     for words, other in others.items():
         said = kit("blend", a.id, other.id, code=2).err
@@ -135,7 +135,7 @@ def test_members_that_lack_predictions(kit, monkeypatch):
 def test_wrong_uses_are_one_line(kit, monkeypatch, tmp_path):
     a = World("binary", monkeypatch).run(2.0, 1)
     for words, mend in (
-        ((a.id,), "one member only"),
+        ((a.id,), "the only member"),
         ((a.id, a.path), "is named twice"),
         ((a.id, a.id + "x"), f"did you mean {a.id}"),
         ((a.id, a.id, "--method", "meen"), "did you mean mean"),

@@ -186,9 +186,9 @@ def test_cam_says_where_it_cannot_be():
 
     model = build("small_cnn")
     found = find_layers(model, 3, 0, SIZE)
-    with pytest.raises(KitError, match="the last map of the network alone: leave --layers out"):
+    with pytest.raises(KitError, match="only the last map of the network: drop --layers"):
         cam_layer(model, found, ["body.23"])
-    with pytest.raises(KitError, match="the loss of this run has its own: leave --method cam out"):
+    with pytest.raises(KitError, match="the loss of this run has its own: drop --method cam"):
         cam_layer(model_of(model.network, "multiclass", ArcFace(160, 3, 0.5, 30)), found, None)
     network = Network(nn.Conv2d(3, 4, 3), 4, 2, "concat_pool", 0)
     with pytest.raises(KitError, match="cam needs the head linear"):

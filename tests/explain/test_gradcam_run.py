@@ -211,10 +211,10 @@ def test_a_call_that_fails_leaves_the_earlier_pictures(kit, run):
         (("--class", "tumour"), "did you mean tumor?"),
         (("--images", "nobody"), "no training or test image has the id 'nobody'"),
         (("--fold", 5), "fold 5 of run"),
-        (("--worst", 2, "--best", 2), "--worst and --best are two choices of images"),
-        (("--best", 2, "--images", "x"), "--best and --images are two choices"),
+        (("--worst", 2, "--best", 2), "--worst and --best both choose images"),
+        (("--best", 2, "--images", "x"), "--best and --images both choose images"),
         (("--images", ","), "there is no image to explain"),
-        (("--method", "cam", "--layers", "body.24"), "leave --layers out"),
+        (("--method", "cam", "--layers", "body.24"), "drop --layers"),
     ):
         done = kit("gradcam", *arguments, code=2)
         assert message in done.err

@@ -51,7 +51,11 @@ class Leaves:
         self.fold = np.arange(rows) % 3
         spec = DatasetSpec("leaves", 3, lambda root: self.index, lambda paths: read_rgb(paths[0]))
         self.store = SimpleNamespace(
-            competition=SimpleNamespace(name="leaves", title="Leaves & <trees>", task=task, metric=METRIC[task]),
+            competition=SimpleNamespace(
+                name="leaves", title="Leaves & <trees>", slug="leaves", task=task, metric=METRIC[task]
+            ),
+            root=folder,
+            own=folder / ".kit",
             dataset=spec,
             index=lambda: self.index,
             note={"digest": "d1"},
@@ -71,7 +75,7 @@ class Leaves:
         """A finished run as training leaves it, without networks."""
         folds = Folds(pd.DataFrame({"id": self.ids, "fold": self.fold}), 3, 0, "")
         config = {"competition": "leaves", "dataset": "leaves", "loss": "bce", "folds": 3, **settings}
-        metric = METRIC[self.index.task]
+        metric = METRIC[self.index.task.name]
         score = {"metric": metric, "value": 0.8, "low": 0.7, "high": 0.9, "ids": len(self.ids), "resampled": "id"}
         run = Run.create(
             validate(config),
@@ -81,6 +85,7 @@ class Leaves:
                 "planned": [0, 1, 2],
                 "folds": folds.facts,
                 "sources": dict.fromkeys(config, "flag"),
+                "normalization": {"mean": [0.5], "std": [0.25]},
                 "versions": {"python": "3"},
                 "score": score,
             },

@@ -53,6 +53,16 @@ class Plain(nn.Module):
         return Output(self.head.classifier(embedding), embedding)
 
 
+class Rows:
+    """A tracker that keeps the last row."""
+
+    def log(self, step: int, values: dict) -> None:
+        self.last = values
+
+    def close(self) -> None:
+        pass
+
+
 def main(out: Path, settings: dict) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (COUNT, SIZE, SIZE, 3), np.uint8)
     frame = pd.DataFrame({"id": [str(n) for n in range(COUNT)], "files": [(str(n),) for n in range(COUNT)]})
@@ -78,7 +88,7 @@ def main(out: Path, settings: dict) -> None:
     registry = Registry()
     loss = build_loss(loss_terms(config.loss, registry, "binary"), LossRequest(config, index, 6))
     model = Model(Plain(), loss, Normalize([0.5] * 3, [0.5] * 3), Runtime.choose("off"), BINARY)
-    console = Console(silent=True)
+    console, rows = Console(silent=True), Rows()
     with tempfile.TemporaryDirectory() as folder, Interrupt("") as interrupt, contextlib.ExitStack() as stack:
         stack.enter_context(distributed.joined())
         job = FoldJob(
@@ -91,13 +101,12 @@ def main(out: Path, settings: dict) -> None:
             metrics=(registry.metrics.get("accuracy"),),
             checkpoints=Checkpoints(Path(folder)),
             history=Path(folder) / "history.csv",
-            trackers=(),
+            trackers=(rows,),
             classes=index.classes,
             forecast=Forecast(1, 0, 0, console),
         )
         result = train_fold(job, interrupt, console)
-        last = job.checkpoints.content["state"]["history"][-1] if distributed.is_main() else {}
-        row = {key: torch.tensor(last[key]) for key in ("train loss", "valid loss") if last}
+        row = {key: torch.tensor(rows.last[key]) for key in ("train loss", "valid loss")}
         learned = {**model.network.state_dict(), **row, "probabilities": torch.from_numpy(result.probabilities)}
         save_file(
             {key: value.contiguous() for key, value in learned.items()}, out / f"{distributed.rank()}.safetensors"

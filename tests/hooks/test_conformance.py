@@ -83,7 +83,7 @@ def _same_ids(root):
         ({"index": _shuffled}, "differs from call to call"),
         ({"index": _same_ids}, "in train and in test"),
         ({"channels": 4}, "not uint8 HxWx4"),
-        ({"read": lambda files: DATASET.read(files).astype(np.float32)}, "gives float32"),
+        ({"read": lambda files: DATASET.read(files).astype(np.float32)}, "returns float32"),
         ({"composite": lambda image: image[..., :2]}, "composite"),
     ],
 )
@@ -114,7 +114,7 @@ class _Mixing(_Tuple):
     ("build", "message"),
     [
         (lambda request: _network(request, outputs=3), "logits"),
-        (_Tuple, "gives tuple, not Output"),
+        (_Tuple, "returns tuple, not Output"),
         (_Mixing, "depend on its batch"),
         (lambda request: _network(request).requires_grad_(False), "no weight has a gradient"),
     ],
@@ -127,7 +127,7 @@ def test_broken_models_are_found(build, message):
 @pytest.mark.parametrize(
     ("loss", "message"),
     [
-        (lambda output, batch: output.logits, "not that of a scalar"),
+        (lambda output, batch: output.logits, "must be a scalar"),
         (lambda output, batch: output.logits.sum() * float("nan"), "nan"),
         (lambda output, batch: output.logits.sum() * 0, "no gradient"),
     ],
@@ -157,7 +157,7 @@ def test_a_margin_loss_with_its_own_classifier_conforms(index):
     [
         ({"check": lambda path, root: []}, "passes a csv"),
         ({"check": lambda path, root: [Finding("error", "never good")]}, "refuses what write"),
-        ({"write": lambda predictions, index, path: path.write_text(f"{path}\n")}, "other bytes"),
+        ({"write": lambda predictions, index, path: path.write_text(f"{path}\n")}, "different bytes"),
     ],
 )
 def test_broken_submissions_are_found(index, change, message):

@@ -32,15 +32,15 @@ BROKEN = {
     "signature": (HOOK.format(signature="kit_models(colour)", body="return []"), "colour"),
     "unknown": (HOOK.format(signature="kit_modles()", body="return []"), "kit_modles"),
     "types": (HOOK.format(signature="kit_models()", body="return ['resnet']"), "a list with str, not ModelSpec"),
-    "nothing": (HOOK.format(signature="kit_losses()", body="pass"), "gave NoneType, not a list of LossSpec"),
+    "nothing": (HOOK.format(signature="kit_losses()", body="pass"), "returned NoneType, not a list of LossSpec"),
     "hook-raises": (HOOK.format(signature="kit_metrics()", body="raise OSError('two\\nlines')"), "OSError: two lines"),
     "hook-exits": (HOOK.format(signature="kit_metrics()", body="raise SystemExit(3)"), "SystemExit: 3"),
     "command-exits": (HOOK.format(signature="kit_commands(app)", body="raise SystemExit(3)"), "SystemExit: 3"),
     "command-thief": (
         HOOK.format(signature="kit_commands(app)", body="app.command('train')(print)"),
-        "the command 'train' is brought by competition-kit already",
+        "the command 'train' is already provided by competition-kit",
     ),
-    "no-list": (HOOK.format(signature="kit_competitions()", body="yield 1"), "gave generator"),
+    "no-list": (HOOK.format(signature="kit_competitions()", body="yield 1"), "returned generator"),
 }
 BUILT_IN = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["kit"])
 
@@ -105,7 +105,7 @@ def test_clashes_name_both_distributions(document, environment):
     assert clashes["twin_net"]["distributions"] == ["kit-twin-a (twin-a)", "kit-twin-b (twin-b)"]
     assert clashes["resnet18"]["distributions"] == ["competition-kit (torchvision)", "kit-thief (thief)"]
     lines = environment.kit("plugins").stdout.splitlines()
-    assert any(line.startswith("clash: model 'twin_net' is brought by kit-twin-a") for line in lines)
+    assert any(line.startswith("clash: model 'twin_net' is provided by kit-twin-a") for line in lines)
     assert any(line.startswith("broken: raises of kit-raises 1.0: ModuleNotFoundError") for line in lines)
 
 

@@ -151,7 +151,7 @@ def test_kaggle_json(server, monkeypatch, capsys):
 def test_a_token_that_no_header_can_hold_is_one_line_without_it(server, monkeypatch, tmp_path, token):
     (tmp_path / "token").write_text(token)
     monkeypatch.setenv("KAGGLE_API_TOKEN", str(tmp_path / "token"))
-    with pytest.raises(KitError, match="from KAGGLE_API_TOKEN hold a line break or a letter that none has") as error:
+    with pytest.raises(KitError, match="from KAGGLE_API_TOKEN hold a line break or a character that none has") as error:
         ask()
     assert error.value.code == CREDENTIALS
     assert "KGAT" not in str(error.value)

@@ -105,7 +105,9 @@ def test_force_fetches_anew(kit, server, data, archive):
 
 def test_other_data_is_refused_before_anything_is_fetched(kit, server, data):
     kit("download", "histo", "--miniature")
-    assert re.search(r"holds other data \(sample, seed 0\): --force replaces it", kit("download", "histo", code=2).err)
+    assert re.search(
+        r"holds other data \(miniature, seed 0\): --force replaces it", kit("download", "histo", code=2).err
+    )
     assert server.requests == []
     assert kit("download", "histo", "--force", "--json").json["origin"] == "kaggle"
 
@@ -114,7 +116,7 @@ def test_data_that_came_by_browser_counts(kit, server, data, archive):
     kit("download", "histo", "--from", archive)
     assert "nothing to do" in kit("download", "histo").out
     (data / "train_labels.csv").unlink()
-    assert f"--from {archive.name} brings them back" in kit("download", "histo", code=2).err
+    assert f"--from {archive.name} restores them" in kit("download", "histo", code=2).err
     assert server.requests == []
 
 
@@ -176,7 +178,7 @@ def test_only_a_file_that_kaggle_zips(kit, server, data, archive):
 def test_only_what_is_not_there(kit, server):
     assert "no file of" in kit("download", "histo", "--only", "*.jpg", code=2).err
     assert "did you mean train_labels.csv" in kit("download", "histo", "--only", "train_label.csv", code=2).err
-    assert "no plain path" in kit("download", "histo", "--only", "../evil", code=2).err
+    assert "not a plain path" in kit("download", "histo", "--only", "../evil", code=2).err
 
 
 def test_dest_is_linked(kit, server, data, tmp_path, archive):
@@ -187,7 +189,7 @@ def test_dest_is_linked(kit, server, data, tmp_path, archive):
     assert kit("check", "histo", "--json").json
     assert "nothing to do" in kit("download", "histo", "--dest", large).out
     assert "nothing to do" in kit("download", "histo").out
-    assert "is there already" in kit("download", "histo", "--dest", tmp_path / "other", code=2).err
+    assert "already exists" in kit("download", "histo", "--dest", tmp_path / "other", code=2).err
 
 
 @pytest.mark.parametrize(
@@ -237,7 +239,7 @@ def test_two_at_once(kit, server, data):
     try:
         while not server.requests or server.requests[-1].where != "storage":
             time.sleep(0.02)
-        assert "another kit download works in" in kit("download", "histo", code=2).err
+        assert "another kit download is running in" in kit("download", "histo", code=2).err
     finally:
         first.kill()
         first.wait()
@@ -249,7 +251,7 @@ def test_ctrl_c_is_one_line(kit, server, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("kit.kaggle.connections.Lanes.finished", interrupted)
-    assert "the same command goes on where it stopped" in kit("download", "histo", code=130).err
+    assert "the same command resumes where it stopped" in kit("download", "histo", code=130).err
     monkeypatch.undo()
 
 

@@ -46,7 +46,7 @@ def test_the_newest_score_is_the_leaderboards(kit, server, run):
 
 
 def test_the_list_knows_runs_by_their_marks_and_shows_what_is_there(kit, server, run):
-    assert "nothing was submitted to histopathology yet" in kit("submissions", "histo").out
+    assert "nothing has been submitted to histopathology yet" in kit("submissions", "histo").out
     kit("submit", "--dry-run")
     dates = [datetime(2026, 3, day, tzinfo=UTC) for day in (1, 2, 3)]
     server.add_submission(SLUG, "by hand", date=dates[2], public="0.5", private="0.4")

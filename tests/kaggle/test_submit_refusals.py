@@ -24,7 +24,7 @@ def test_a_used_up_day_uploads_nothing(kit, server, run):
 def test_the_last_one_of_the_day_needs_a_word(kit, server, run, monkeypatch):
     fill(server, 4)
     done = kit("submit", code=2)
-    assert "this uses the last submission of today; give the same command with --yes" in done.err
+    assert "this uses the last submission of today; repeat the command with --yes" in done.err
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     monkeypatch.setattr(typer, "confirm", lambda text, err: False)
     assert "nothing was sent" in kit("submit", code=2).err
@@ -94,7 +94,7 @@ def test_a_bad_file_is_never_sent(kit, server, run, tmp_path):
     bad.write_text("id,label\n" + "".join(f"{id_},nan\n" for id_ in IDS))
     done = kit("submit", "histo", "--file", bad, code=2)
     assert "error: label is not a number: line 2" in done.out
-    assert "not fit to be sent" in done.out
+    assert "not ready to send" in done.out
     document = kit("submit", "histo", "--file", bad, "--json", code=2).json
     assert (document["valid"], document["sent"]) == (False, False)
     assert "is not there" in kit("submit", "histo", "--file", tmp_path / "none.csv", code=2).out
@@ -112,12 +112,12 @@ def test_a_dry_run_asks_nobody(kit, server, run):
 
 def test_a_sample_is_never_sent(kit, server, run, tmp_path):
     sample = make_run(seed=3, origin="miniature")
-    assert "trained on a sample, which is never sent" in kit("submit", sample.id, code=2).err
+    assert "trained on a miniature, which is never sent" in kit("submit", sample.id, code=2).err
     origin = tmp_path / "data" / SLUG / ".kit" / "origin.json"
     kept = origin.read_text()
     origin.write_text(kept.replace("archive", "miniature"))
     kit("submit", sample.id, "--dry-run")
-    assert "checked against a sample" in kit("submit", "histo", "--file", csv_of(sample), code=2).err
+    assert "checked against a miniature" in kit("submit", "histo", "--file", csv_of(sample), code=2).err
     origin.write_text(kept)
     assert "not sent" in kit("submit", "histo", "--file", csv_of(sample), code=2).err
     assert server.requests == []
@@ -148,19 +148,19 @@ def test_a_file_with_the_bytes_of_a_run_belongs_to_it(kit, server, run, tmp_path
 def test_what_does_not_lie_on_kaggle_as_a_competition(kit, server, run, monkeypatch):
     from dataclasses import replace
 
-    from kit.hooks.registry import Shelf
+    from kit.hooks.registry import Specs
 
-    real = Shelf.get
+    real = Specs.get
 
     def get(self: Any, name: str) -> Any:
         found = real(self, name)
         return replace(found, kaggle="dataset") if self.kind == "competition" else found
 
-    monkeypatch.setattr(Shelf, "get", get)
+    monkeypatch.setattr(Specs, "get", get)
     said = kit("submit", "--json")
     assert said.json["sent"] is False
     assert said.json["valid"] is True
-    assert f"{csv_of(run)}: checked; there is no Kaggle competition" in kit("submit").out
+    assert f"{csv_of(run)}: checked; histopathology has no Kaggle competition" in kit("submit").out
     assert "no Kaggle competition" in kit("submissions", "histo", code=2).err
     assert server.requests == []
 

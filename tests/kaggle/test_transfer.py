@@ -128,7 +128,7 @@ def test_a_stalled_body_ends_by_the_time_out(server, archive, tmp_path, pauses, 
 
 def test_pauses_grow_and_end_with_one_line(server, tmp_path, pauses):
     server.fault("storage", status=503, times=None)
-    with pytest.raises(KitError, match=r"status 503.*give the same command again later") as error:
+    with pytest.raises(KitError, match=r"status 503.*run the same command again later") as error:
         fetch(tmp_path / "out.zip")
     assert error.value.code == NETWORK
     assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30]

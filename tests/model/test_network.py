@@ -249,9 +249,7 @@ def test_weights_that_cannot_be_had_are_one_line_with_the_file_and_the_way_on(mo
         raise urllib.error.URLError("no network")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
-    with pytest.raises(
-        KitError, match=r"resnet18-f37072fd\.pth into .*checkpoints, or go on with --no-pretrained"
-    ) as e:
+    with pytest.raises(KitError, match=r"resnet18-f37072fd\.pth into .*checkpoints, or use --no-pretrained") as e:
         Registry().models.get("resnet18").build(request("resnet18", pretrained=True))
     assert e.value.code == 4
     with pytest.raises(KitError, match="--no-pretrained"):

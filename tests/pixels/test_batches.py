@@ -202,5 +202,5 @@ def test_files_that_are_no_pipeline_are_named(tmp_path):
     with pytest.raises(KitError, match=r"albumentations\.save"):
         load_pipeline(tmp_path / "absent.json")
     (tmp_path / "broken.json").write_text('{"a": 1}')
-    with pytest.raises(KitError, match="no saved albumentations pipeline"):
+    with pytest.raises(KitError, match="not a saved albumentations pipeline"):
         load_pipeline(tmp_path / "broken.json")

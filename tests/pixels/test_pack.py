@@ -80,10 +80,10 @@ def test_workers_change_nothing(made):
     assert two.digest == one.digest
 
 
-def test_parts_lie_side_by_side(made):
+def test_splits_lie_side_by_side(made):
     train = made.pack()
     test = packed(made.store, made.index, "test", 8, CONSOLE)
-    assert (test.part, test.count) == ("test", 3)
+    assert (test.split, test.count) == ("test", 3)
     assert np.array_equal(test.pixels, train.pixels[:3])
 
 
@@ -125,7 +125,7 @@ def test_images_of_several_sizes_are_brought_to_the_one_asked_for(tmp_path, caps
 
     made = Made(tmp_path / "made", [(8, 8)] * 20 + [(8, 9)] + [(20, 20)] * 3)
     pack = made.pack(16)
-    assert "not all images are of 8 px: all are brought to 16" in capsys.readouterr().out
+    assert "not all images are 8 px: resizing all to 16" in capsys.readouterr().out
     assert pack.size == 16
     samples = Samples.of(made.index, made.index.train, made.store.dataset, 16)
     assert all(np.array_equal(pack.pixels[row], samples.image(row)) for row in range(24))
@@ -174,7 +174,7 @@ def test_an_absent_file_is_named(made):
 
 def test_a_disk_that_is_too_small_is_refused_before(made, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
-    with pytest.raises(KitError, match=r"needs 5.8 kB, 1.0 kB are free in .*packed: free some, give") as refused:
+    with pytest.raises(KitError, match=r"needs 5.8 kB, 1.0 kB is free in .*packed: free some, choose") as refused:
         made.pack()
     assert refused.value.code == DISK
     assert made.files() == set()
@@ -190,7 +190,7 @@ def test_a_disk_that_fills_up_ends_in_one_line(made, monkeypatch):
 
     full.touch()
     monkeypatch.setattr(os, "pwrite", pwrite)
-    with pytest.raises(KitError, match="the disk is full: free some space there, the same command goes on") as refused:
+    with pytest.raises(KitError, match="the disk is full: free some space, then the same command resumes") as refused:
         made.pack()
     assert refused.value.code == DISK
     full.unlink()
@@ -199,7 +199,7 @@ def test_a_disk_that_fills_up_ends_in_one_line(made, monkeypatch):
 
 def test_a_folder_that_can_not_be_written_is_named(made):
     (made.folder / ".kit").write_text("a file")
-    with pytest.raises(KitError, match=r"packed can't be written \(.*\): make it writable, or") as refused:
+    with pytest.raises(KitError, match=r"packed can't be written \(.*\): make it writable, put") as refused:
         made.pack()
     assert refused.value.code == DISK
 
@@ -226,14 +226,16 @@ def test_a_flipped_bit_is_found_and_mended(made):
     assert made.reads() == Counter(range(12, 16)) + probed(30)
     assert pack.path.read_bytes() == content
     assert made.find() == replace(pack, images_per_second=None)
-    with pytest.raises(KitError, match="no whole pack of train at 6 px fits the data: kit pack made makes it"):
+    with pytest.raises(
+        KitError, match="no complete pack of train at 6 px fits the data: kit pack made --size 6 makes one"
+    ):
         mend_packed(made.store, made.index, "train", 6, CONSOLE)
 
 
 def test_the_command(kit, store):
     first = kit("pack", "histo", "--json").json
     assert first["competition"] == "histopathology"
-    facts = [[pack[key] for key in ("part", "count", "size", "made")] for pack in first["packs"]]
+    facts = [[pack[key] for key in ("split", "count", "size", "made")] for pack in first["packs"]]
     assert facts == [["train", 240, 96, True], ["test", 60, 96, True]]
     for pack in first["packs"]:
         assert pack["bytes"] == Path(pack["path"]).stat().st_size == pack["count"] * 96 * 96 * 3
@@ -241,15 +243,15 @@ def test_the_command(kit, store):
         assert pack["images_per_second"] > 0
     second = kit("pack", "histo", "--json").json
     assert second["packs"] == [pack | {"made": False, "images_per_second": None} for pack in first["packs"]]
-    assert kit("pack", "histo", "--verify").out.count("was there") == 2
-    done = kit("pack", "histo", "--size", 64, "--part", "test", "--workers", 1)
+    assert kit("pack", "histo", "--verify").out.count("already packed") == 2
+    done = kit("pack", "histo", "--size", 64, "--split", "test", "--workers", 1)
     assert "pack test: 60 images at 64 px, 737.3 kB in " in done.out
     path = Path(first["packs"][0]["path"])
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
     done = kit("pack", "histo", "--verify", code=2)
-    assert "1 chunks were damaged on the disk and are made again (rows train 236..239)" in done.err
+    assert "1 chunks were damaged on disk and have been rebuilt (rows train 236..239)" in done.err
     kit("pack", "histo", "--verify")
 
 

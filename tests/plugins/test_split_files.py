@@ -298,7 +298,7 @@ def test_a_killed_move_is_undone_by_merge(tmp_path):
     for moment in (5, 8, 11):
         source, target = make(tmp_path / str(moment) / "source"), tmp_path / str(moment) / "target"
         assert killed(partial(split_files, arguments(source, "move"), target, CONSOLE), moment)
-        assert "brings them back to" in refusal(partial(merge_files, target, tmp_path / "other", CONSOLE))
+        assert "moves them back to" in refusal(partial(merge_files, target, tmp_path / "other", CONSOLE))
         merge_files(target, None, CONSOLE)
         assert len(contents(source)) == 10
         assert not target.exists()

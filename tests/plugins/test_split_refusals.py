@@ -206,5 +206,5 @@ def test_no_stranger_takes_a_name_of_the_plugin():
     plugins.add(SimpleNamespace(kit_commands=kit_commands), "thief", "a-stranger", "1.0")
     make_app(plugins)
     errors = {plugin.name: plugin.error for plugin in plugins.records}
-    assert "the command 'split-files' is brought by competition-kit already" in errors["thief"]
+    assert "the command 'split-files' is already provided by competition-kit" in errors["thief"]
     assert errors["split-files"] is None

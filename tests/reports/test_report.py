@@ -224,7 +224,7 @@ def test_the_rule_that_has_not_seen_a_fold_decides_it(kit, tmp_path, monkeypatch
     decided = np.zeros(values.shape, bool)
     for fold in range(3):
         own = leaves.fold == fold
-        reached = values[own] >= rules["by_fold"][str(fold)]["cuts"]
+        reached = values[own] >= rules["by_fold"][str(fold)]["thresholds"]
         reached[~reached.any(1), :] = np.eye(3, dtype=bool)[values[own].argmax(1)][~reached.any(1)]
         decided[own] = reached
     assert [row["predicted"] for row in report["by_class"]] == decided.sum(0).tolist()

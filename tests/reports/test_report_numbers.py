@@ -21,7 +21,7 @@ def scored(task: str, truth: np.ndarray, probabilities: np.ndarray, decided: np.
     target = truth.astype(float) if task == "multilabel" else truth.argmax(1)
     values = probabilities[:, 1:] if task == "binary" else probabilities
     return Scored(
-        task,
+        TASKS[task],
         tuple(f"c{number}" for number in range(classes)),
         np.array([f"i{row}" for row in range(rows)], object),
         np.zeros(rows, int),
@@ -125,13 +125,13 @@ def test_suspects_worked_by_hand():
     # Rows labelled 0 have 0.9, 0.6 and 0.2 for it: 0.5667 on average; rows labelled 1 have 0.8 and 0.5: 0.65.
     one = np.array([0.1, 0.4, 0.8, 0.8, 0.5])
     truth = np.array([[1, 0], [1, 0], [1, 0], [0, 1], [0, 1]], bool)
-    found = find_suspects("binary", truth, np.column_stack([1 - one, one]))
+    found = find_suspects(TASKS["binary"], truth, np.column_stack([1 - one, one]))
     # Only the third row is said to be of another class: the last one reaches neither mean.
     assert [suspect[:3] for suspect in found] == [(2, 0, 1)]
     assert found[0][3] == pytest.approx(0.6)
     # A class that no row is labelled as is no one's suspect, however likely.
     three = np.column_stack([1 - one, one, np.ones(5)])
-    assert [suspect[:3] for suspect in find_suspects("multiclass", np.pad(truth, ((0, 0), (0, 1))), three)] == [
+    assert [suspect[:3] for suspect in find_suspects(TASKS["multiclass"], np.pad(truth, ((0, 0), (0, 1))), three)] == [
         (2, 0, 1)
     ]
 
@@ -139,7 +139,7 @@ def test_suspects_worked_by_hand():
 def test_suspects_of_a_multilabel_task_are_asked_label_by_label():
     truth = np.array([[1, 0], [1, 1], [0, 1], [0, 0]], bool)
     values = np.array([[0.9, 0.1], [0.1, 0.8], [0.2, 0.9], [0.3, 0.95]])
-    found = find_suspects("multilabel", truth, values)
+    found = find_suspects(TASKS["multilabel"], truth, values)
     assert [suspect[:3] for suspect in found] == [(3, 1, 1), (1, 0, 0)]
     assert [suspect[3] for suspect in found] == pytest.approx([0.9, 0.8])
 
@@ -188,7 +188,7 @@ def test_the_table_of_classes_and_the_summary_are_scikit_learns(task, classes, t
     leaves = Leaves(task, classes, 300, tmp_path, monkeypatch)
     values = leaves.values(2.5)
     run = leaves.run(values)
-    report = document_of(Registry(), subjects_of(Registry(), [run], Console(json=True)), Console(json=True))["runs"][0]
+    report = document_of(subjects_of(Registry(), [run], Console(json=True)), Console(json=True))["runs"][0]
     if task == "multiclass":
         target, answer = leaves.hot.argmax(1), values.argmax(1)
     else:

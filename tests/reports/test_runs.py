@@ -1,4 +1,4 @@
-"""The record of runs: what tells runs apart, and the experiment log as Markdown."""
+"""The record of runs: how runs differ, and the experiment log as Markdown."""
 
 import json
 from pathlib import Path
@@ -16,12 +16,12 @@ BASE = {"competition": "histopathology", "dataset": "histopathology", "loss": "b
 
 
 def make(scores: dict[int, float], digest: str = "d" * 64, seconds: tuple[float, ...] = (60, 180), **config) -> Run:
-    """A run with the files that training writes: two epochs a fold, validated in the middle of the first too."""
+    """A run with the files that training writes: two epochs per fold, with a validation halfway through the first."""
     run = Run.create(validate({**BASE, **config}), {"origin": "miniature", "folds": {"digest": digest}, "planned": []})
     for fold, score in scores.items():
-        history = History(run.fold_dir(fold) / "history.csv", Console(json=True))
+        history, rows = History(run.fold_dir(fold) / "history.csv", Console(json=True)), []
         for epoch, spent in ((0.5, seconds[0] / 2), (1.0, seconds[0]), (2.0, seconds[1])):
-            history.add({"epoch": epoch, "train loss": 0.5, "AUC": score, "seconds": spent})
+            rows = history.add(rows, {"epoch": epoch, "train loss": 0.5, "AUC": score, "seconds": spent})
         write_json(run.fold_dir(fold) / "result.json", {"metric": "roc_auc", "score": score, "seconds": 300.0})
     if scores:
         value = sum(scores.values()) / len(scores)
@@ -63,7 +63,7 @@ def test_other_folds_are_not_comparable_and_part_of_them_only_fold_by_fold(kit):
     assert document["common"] == {"folds": [1], "scores": [0.8, 0.6]}
     out = kit("runs", "--compare", a.id, b.id).out
     assert "their configurations are the same" in out
-    assert "not the same ones are trained" in out
+    assert "but different ones are trained" in out
 
     document = kit("runs", "--compare", a.id, b.id, other.id, "--json").json
     assert not document["comparable"]
@@ -120,7 +120,7 @@ NOTES = [
 
 
 def table(markdown: str) -> list[list[str]]:
-    """The cells of the one table as a reader sees them, by an independent Markdown parser."""
+    """Return the cells of the one table as a reader sees them, from an independent Markdown parser."""
     tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(markdown)
     rows: list[list[str]] = []
     for token in tokens:
@@ -132,7 +132,7 @@ def table(markdown: str) -> list[list[str]]:
     return rows
 
 
-def test_the_log_is_a_table_with_one_row_a_run(kit):
+def test_the_log_is_a_table_with_one_row_per_run(kit):
     runs = [make({0: 0.9}, note=note) for note in NOTES]
     head, *rows = table(kit("log", "histo").out)
     assert head == [
@@ -159,8 +159,8 @@ def test_the_log_is_a_table_with_one_row_a_run(kit):
 def test_the_cells_of_the_log(kit, tmp_path):
     full = make({0: 0.9, 1: 0.8, 2: 0.7}, lr=1e-3, lr_low=1e-5, size=128, sizes=[64, 128], accumulate=4, note="best")
     full.update(leaderboard={"public": 0.97123, "private": 0.96})
-    part = make({1: 0.9}, seconds=(1200, 1200))
-    part.update(leaderboard={"public": 0.5, "private": None})
+    unfinished = make({1: 0.9}, seconds=(1200, 1200))
+    unfinished.update(leaderboard={"public": 0.5, "private": None})
     make({})
     _, first, second, third = table(kit("log", "histopathologic-cancer-detection").out)
     date = full.record["created"][:16].replace("T", " ")

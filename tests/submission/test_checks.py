@@ -96,7 +96,7 @@ def test_a_missing_row_is_named(sample: Path) -> None:
 def test_a_doubled_row_is_named(sample: Path) -> None:
     assert check(sample, [*good(), good()[2]]) == [
         ("error", "21 rows, the sample submission has 20"),
-        ("error", "the id stands there already: line 22, id 'id02'"),
+        ("error", "the id appears twice: line 22, id 'id02'"),
     ]
 
 

@@ -40,12 +40,12 @@ def on_cpu(change: dict | None = None, config: dict | None = None, **fields) -> 
 
 ADVICE = [
     (bench(), "packing is limited by decoding (4,000 images/s on 4 cores)"),
-    (bench({"pack": 1500.0}), "packing is limited by what follows decoding (1,500 of 4,000 images/s)"),
+    (bench({"pack": 1500.0}), "packing is limited by the steps after decoding (1,500 of 4,000 images/s)"),
     (bench({"decode_all": 1100.0}), "4 cores decode 1.1 times as fast as one"),
     (bench(), "training is limited by 'forward, backward, step' (2,000 images/s)"),
-    (bench({"gather": 500.0}), "packed pixels that lie in memory"),
+    (bench({"gather": 500.0}), "packed pixels held in memory"),
     (bench({"copy": 500.0}), "a smaller --size moves fewer bytes"),
-    (bench({"augment": 500.0}), "flips and right angles alone only copy pixels"),
+    (bench({"augment": 500.0}), "flips and right-angle turns alone only copy pixels"),
     (bench({"augment": 500.0}, own=True), "--set workers=4"),
     (bench({"augment": 500.0, "gather": None}, {"pack": False}), "--set pack=true"),
     (bench(mixed=False), "--set amp=auto"),
@@ -81,7 +81,7 @@ def test_the_estimate_is_arithmetic():
     assert made.seconds()["packing"] == pytest.approx(10_000 / 3500)
     assert made.seconds()["epoch"] == pytest.approx(8000 / 1600 + 2000 / 6000)
     assert made.seconds()["run"] == pytest.approx(10_000 / 3500 + 5 * 2 * (8000 / 1600 + 2000 / 6000))
-    assert in_words(made) == "10,000 images: packing 3 s once, an epoch of a fold 5 s, 5 folds of 2 epochs 56 s"
+    assert in_words(made) == "10,000 images: packing 3 s once, one epoch of one fold 5 s, 5 folds of 2 epochs 56 s"
     assert replace(made, is_packed=True).seconds()["packing"] == 0
     # On a CPU the stages take turns; beside a GPU the host works ahead.
     assert on_cpu().together == pytest.approx(1 / (1 / 9000 + 1 / 2000))
@@ -133,7 +133,7 @@ def test_the_data_of_a_competition(kit, store, scratch):
     def files() -> dict[Path, int]:
         return {path: path.stat().st_mtime_ns for path in store.root.rglob("*") if path.is_file()}
 
-    kit("pack", "histo", "--part", "train", "--size", 32)
+    kit("pack", "histo", "--split", "train", "--size", 32)
     before = files()
     document = kit("bench", "histo", *QUICK, "--set", "rotate=20", "--json").json
     check(document)

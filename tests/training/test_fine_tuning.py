@@ -115,7 +115,7 @@ def test_levels_are_measured_once_and_kept(store, monkeypatch):
 def test_a_plate_without_a_negative_control_is_named(store):
     for path in (store.root / "train/RPE-02/Plate1").glob("B02_*"):
         path.unlink()
-    with pytest.raises(KitError, match="1 plates have no image of a negative control, the first is RPE-02_1"):
+    with pytest.raises(KitError, match="no image of a negative control for 1 values of plate, the first is RPE-02_1"):
         row_statistics(store, store.index(), "train", settings("control"), QUIET)
 
 
@@ -124,7 +124,7 @@ def test_unknown_ways_and_rows_are_refused_before_a_run_exists(store, kit, tmp_p
         words = [word for setting in settings for word in ("--set", setting)]
         return str(kit("train", "recursion", *COMMON, *words, code=2).err)
 
-    assert "normalize = 'plates' is none of channels, image, control" in refused("normalize=plates")
+    assert "normalize = 'plates' is not one of channels, image, control" in refused("normalize=plates")
     assert "no training row has that cell_type: did you mean HUVEC" in refused("only=cell_type=HUVECS")
     assert "the data has no column 'cell'" in refused("only=cell=HUVEC")
     assert "no run 'nothing'" in refused("init=nothing")

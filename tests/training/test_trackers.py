@@ -19,6 +19,7 @@ from kit.inference.forward import Forward
 from kit.model.checkpoint import Checkpoints
 from kit.pixels.samples import Samples
 from kit.plugin import DatasetSpec, ImageTracker, Preview, TrackerSpec, hookimpl
+from kit.task import TASKS
 from kit.training.interrupt import Interrupt
 from kit.training.previews import previews
 
@@ -82,11 +83,11 @@ def test_a_resumed_fold_holds_each_step_once(kit, sample, monkeypatch):
     """The process ends between the tracker's numbers and the checkpoint, so the next one does those steps again."""
     write, count = Checkpoints.write, [0]
 
-    def failing(self, *arguments):
+    def failing(self, *arguments, **options):
         count[0] += 1
         if count[0] == 4:
             raise RuntimeError("cut off")
-        write(self, *arguments)
+        write(self, *arguments, **options)
 
     monkeypatch.setattr(Checkpoints, "write", failing)
     with pytest.raises(RuntimeError, match="cut off"):
@@ -188,7 +189,7 @@ CLASSES = ("ash", "elm", "oak")
             "multilabel",
             [[1, 0, 1], [0, 0, 0]],
             [[0.5, 0.1, 0.9], [0.1, 0.2, 0.3]],
-            ["label ash, oak|predicted oak 0.90, ash 0.50", "label none|predicted none"],
+            ["label ash, oak|predicted oak 0.90, ash 0.50", "label none|predicted oak 0.30"],
         ),
     ],
 )
@@ -199,7 +200,7 @@ def test_captions_and_colours_of_previews(task, targets, probabilities, captions
     )
     files = np.array([("a",), ("b",)])
     samples = Samples(Path(), files, np.array(targets), np.zeros((2, 0)), dataset, 2)
-    shown = previews(samples, Forward(np.array(probabilities), np.array(targets), 0.0), task, CLASSES)
+    shown = previews(samples, Forward(np.array(probabilities), np.array(targets), 0.0), TASKS[task], CLASSES)
     assert [preview.caption.replace("\n", "|") for preview in shown] == captions
     assert all(np.array_equal(preview.image, pixels[..., 1:]) for preview in shown)
 

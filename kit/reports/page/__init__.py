@@ -1,1 +1,1 @@
-"""`kit report`: one page a run, made of what the run has saved."""
+"""`kit report`: a page made from what runs have saved."""

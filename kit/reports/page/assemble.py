@@ -1,4 +1,4 @@
-"""One HTML file that needs nothing else: style, script, numbers and pictures stand inside it."""
+"""One self-contained HTML file: style, script, numbers and pictures are inside it."""
 
 import base64
 import hashlib
@@ -13,14 +13,14 @@ SCRIPTS = ("elements.js", "charts.js", "results.js", "explorer.js", "confusion.j
 
 
 def page(document: dict[str, Any], pictures: list[dict[str, Any]]) -> str:
-    """The page of a document, as text.
+    """Return the page of a document, as text.
 
-    What is named by people (classes, ids, paths) only stands in blocks of JSON, from which the script makes text nodes.
-    The policy in its head forbids every address but those inside the page, and every script but its own.
+    Names given by people (classes, ids, paths) appear only in blocks of JSON, from which the script makes text nodes.
+    The policy in the head forbids every address outside the page, and every script but its own.
 
     Args:
-        document: of `document_of`, with galleries.
-        pictures: of `with_pictures`.
+        document: from `document_of`, with galleries.
+        pictures: from `with_pictures`.
     """
     style = (PARTS / "style.css").read_text(encoding="utf-8")
     script = "\n".join((PARTS / name).read_text(encoding="utf-8") for name in SCRIPTS)
@@ -36,20 +36,20 @@ def page(document: dict[str, Any], pictures: list[dict[str, Any]]) -> str:
         "pictures": embedded(pictures),
     }
     template = (PARTS / "template.html").read_text(encoding="utf-8")
-    # In one pass: what is put in is never searched for the names of further parts.
+    # In one pass, so that inserted text is never searched for further placeholders.
     return re.sub(r"\{\{(\w+)\}\}", lambda match: content[match[1]], template)
 
 
 def compact(document: Any) -> str:
-    """JSON in ASCII without spaces; NaN is refused."""
+    """Return JSON in ASCII without spaces; NaN raises `ValueError`."""
     return json.dumps(document, allow_nan=False, separators=(",", ":"))
 
 
 def embedded(document: Any) -> str:
-    """JSON that no HTML parser takes for markup, whatever its texts hold: ASCII without `<`, `>` and `&`."""
+    """Return JSON that no HTML parser takes for markup, whatever its texts: ASCII without `<`, `>` and `&`."""
     return re.sub("[<>&]", lambda match: f"\\u{ord(match[0]):04x}", compact(document))
 
 
 def _digest(text: str) -> str:
-    """As a content security policy names an inline script or style."""
+    """Return the digest by which a content security policy names an inline script or style."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

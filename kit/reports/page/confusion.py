@@ -1,4 +1,4 @@
-"""Which classes are taken for which, and which ids stand behind each count."""
+"""Which classes are confused with which, and the ids behind each count."""
 
 from typing import Any
 
@@ -7,18 +7,18 @@ import numpy as np
 from kit.reports.page.scored import Scored
 from kit.scoring.table import label_confusion
 
-ALL = 30  # so many classes have a row and a column each
-MOST = 20  # of more classes those that are most confused
+ALL = 30  # up to so many classes, the matrix shows all
+MOST = 20  # of more classes it shows the most confused
 PAIRS = 30
-IMAGES = 24  # ids a cell
+IMAGES = 24  # ids per cell
 
 
 def confusion(scored: Scored) -> dict[str, Any]:
-    """The matrix, the pairs of classes that are most confused, and the worst ids of each cell.
+    """Return the matrix, the most confused pairs of classes, and the worst ids of each cell.
 
-    Rows are the truth, columns the answers. Of a multi-label task a cell counts the ids that lack the one label and are
-    given the other instead, the diagonal those whose label was found. With more than `ALL` classes, the classes of the
-    matrix are those of the most frequent pairs.
+    Rows are the truth, columns the predicted classes. For a multi-label task a cell counts the ids whose row label was
+    missed and whose column label was predicted instead, the diagonal those whose label was found. With more than `ALL`
+    classes, the classes of the matrix are those of the most frequent pairs.
 
     Returns:
         `classes` (numbers), `counts`, `support` (ids that have the class), `pairs`, and `cells`: ids by "row,column".
@@ -47,7 +47,7 @@ def confusion(scored: Scored) -> dict[str, Any]:
 
 
 def _counts(scored: Scored) -> np.ndarray:
-    """KxK."""
+    """Count the ids of each true and predicted class, KxK."""
     if not scored.task.single_label:
         return label_confusion(scored.truth, scored.predicted)
     classes = len(scored.classes)
@@ -56,9 +56,9 @@ def _counts(scored: Scored) -> np.ndarray:
 
 
 def _members(scored: Scored, row: int, column: int) -> np.ndarray:
-    """Which ids a cell counts, n truth values."""
-    truth, decided = scored.truth, scored.predicted
-    members: np.ndarray = truth[:, row] & decided[:, column]
+    """Return which ids a cell counts, n truth values."""
+    truth, predicted = scored.truth, scored.predicted
+    members: np.ndarray = truth[:, row] & predicted[:, column]
     if not scored.task.single_label and row != column:
-        members &= ~decided[:, row] & ~truth[:, column]
+        members &= ~predicted[:, row] & ~truth[:, column]
     return members

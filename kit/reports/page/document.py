@@ -22,10 +22,10 @@ from kit.run import Run
 from kit.scoring.metrics import f1_by_class
 from kit.task import HALF
 
-TOP = 24  # losses
+TOP = 24  # ids of the highest loss
 SUSPECTS = 48
-MANY = 30  # classes; from more on curves are drawn from fewer points
-NAMED = 6  # classes of an image that are named with their probabilities
+MANY = 30  # classes; with more, curves have fewer points
+NAMED = 6  # classes named per image, with their probabilities
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class Subject:
 
 
 def subjects_of(registry: Registry, runs: Sequence[Run], console: Console) -> list[Subject]:
-    """Read what runs and their data hold; what does not fit together is a `KitError`."""
+    """Read runs and their data; raise `KitError` if they do not fit together."""
     with console.waiting("reading"):
         opened = [OpenRun(registry, run) for run in runs]
         return [Subject(each, score_run(each)) for each in opened]
 
 
 def document_of(subjects: Sequence[Subject], console: Console) -> dict[str, Any]:
-    """The document without its galleries."""
+    """Return the document without its galleries."""
     reports = [_report(subject, console) for subject in subjects]
     comparison = compare([subject.opened.run for subject in subjects]) if len(subjects) > 1 else None
     found: dict[str, Any] = jsonable({"kit": __version__, "runs": reports, "comparison": comparison})
@@ -52,7 +52,7 @@ def document_of(subjects: Sequence[Subject], console: Console) -> dict[str, Any]
 
 
 def with_pictures(subjects: Sequence[Subject], document: dict[str, Any], console: Console) -> list[dict[str, Any]]:
-    """Add each run's gallery to the document and give its pictures: `thumbnails` by id, `gallery` image by image."""
+    """Add each run's gallery to the document and return its pictures: `thumbnails` by id, `gallery` image by image."""
     pictures = []
     for subject, report in zip(subjects, document["runs"], strict=True):
         report["gallery"], shown = gallery(subject.opened, subject.scored, console)
@@ -63,7 +63,7 @@ def with_pictures(subjects: Sequence[Subject], document: dict[str, Any], console
 
 
 def _report(subject: Subject, console: Console) -> dict[str, Any]:
-    """Everything about one run but its gallery."""
+    """Return everything about one run but its gallery."""
     opened, scored = subject.opened, subject.scored
     run, metric = opened.run, opened.metric
     curves = _curves(scored, console)
@@ -103,7 +103,7 @@ def _report(subject: Subject, console: Console) -> dict[str, Any]:
 
 
 def _curves(scored: Scored, console: Console) -> dict[str, Any]:
-    """Of each class with a curve its areas, curves and counts at thresholds; of several also micro and macro."""
+    """Return areas, curves and counts at thresholds of each class with a curve; of several, micro and macro too."""
     many = len(scored.classes) > MANY
     points, steps = (33, 100) if many else (200, 200)
     thresholds = np.arange(steps + 1) / steps
@@ -130,7 +130,7 @@ def _curves(scored: Scored, console: Console) -> dict[str, Any]:
 
 
 def _point(scored: Scored, number: int) -> dict[str, float | int | None]:
-    """Where the run's answers stand on the curves of a class; `threshold` is None where the likeliest class
+    """Return where the run's predictions lie on the curves of a class; `threshold` is None where the likeliest class
     is predicted."""
     truth, predicted = scored.truth[:, number], scored.predicted[:, number]
     hits = int((truth & predicted).sum())
@@ -143,7 +143,7 @@ def _point(scored: Scored, number: int) -> dict[str, float | int | None]:
 
 
 def _by_class(scored: Scored, curves: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Support, precision, recall, specificity and F1 of the answers by class, and the areas under its curves."""
+    """Return each class's support, precision, recall, specificity and F1, and the areas under its curves."""
     support, predicted = scored.truth.sum(0), scored.predicted.sum(0)
     hits = (scored.truth & scored.predicted).sum(0)
     others = len(scored.ids) - support
@@ -167,8 +167,8 @@ def _by_class(scored: Scored, curves: list[dict[str, Any]]) -> list[dict[str, An
     ]
 
 
-def _ratio(part: int, whole: int) -> float | None:
-    return float(part / whole) if whole else None
+def _ratio(count: int, total: int) -> float | None:
+    return float(count / total) if total else None
 
 
 def _mean(values: Any) -> float | None:
@@ -177,20 +177,20 @@ def _mean(values: Any) -> float | None:
 
 
 def _calibration(scored: Scored) -> dict[str, Any]:
-    """Of a binary task the positive class's probability, of a multi-label one every label's, of several classes that of
-    the likeliest."""
+    """Calibrate the probability of the positive class in a binary task, of every label in a multi-label one, of the
+    likeliest class in a multiclass one."""
     if scored.task.softmax:
-        answer = scored.probabilities.argmax(1)
-        rows = np.arange(len(answer))
-        return {"of": "answer", **calibration(scored.probabilities[rows, answer], scored.truth[rows, answer])}
+        likeliest = scored.probabilities.argmax(1)
+        rows = np.arange(len(likeliest))
+        return {"of": "answer", **calibration(scored.probabilities[rows, likeliest], scored.truth[rows, likeliest])}
     shown = scored.scored_classes
     values, truth = scored.probabilities[:, shown].reshape(-1), scored.truth[:, shown].reshape(-1)
     return {"of": "positive" if scored.task.single_label else "labels", **calibration(values, truth)}
 
 
 def _summary(scored: Scored, by_class: list[dict[str, Any]], ece: float) -> dict[str, float | None]:
-    """Figures of the answers as a whole: of a binary task those of the positive class, otherwise macro averages, which
-    take an undefined precision or recall for 0, as `kit evaluate` does."""
+    """Return figures of all predictions: those of the positive class in a binary task, otherwise macro averages, which
+    count an undefined precision or recall as 0, as `kit evaluate` does."""
     rows = [by_class[number] for number in scored.scored_classes]
     averages = {key: float(np.mean([row[key] or 0.0 for row in rows])) for key in ("precision", "recall", "f1")}
     return {
@@ -203,7 +203,7 @@ def _summary(scored: Scored, by_class: list[dict[str, Any]], ece: float) -> dict
 
 
 def _suspects(scored: Scored) -> dict[str, Any]:
-    """How many labels are suspects, and the surest of them."""
+    """Return how many labels are suspect, and the surest suspects."""
     found = find_suspects(scored.task, scored.truth, scored.probabilities)
     return {
         "count": len(found),
@@ -222,7 +222,7 @@ def _suspects(scored: Scored) -> dict[str, Any]:
 
 
 def _sample(scored: Scored, id_: str) -> dict[str, Any]:
-    """What the page says of an image: true and given classes with their probabilities, loss, fold."""
+    """Return what the page says of an image: true and predicted classes with their probabilities, loss, fold."""
     row = scored.row_of[id_]
     return {
         "truth": _named(scored, row, scored.truth[row]),
@@ -233,7 +233,7 @@ def _sample(scored: Scored, id_: str) -> dict[str, Any]:
 
 
 def _named(scored: Scored, row: int, chosen: np.ndarray) -> list[list[float]]:
-    """Numbers and probabilities of the `chosen` classes (K truth values) of a row, the likeliest first."""
+    """Return numbers and probabilities of the `chosen` classes (K truth values) of a row, the likeliest first."""
     numbers = np.flatnonzero(chosen)
     values = scored.probabilities[row, numbers]
     return [[int(numbers[place]), float(values[place])] for place in np.argsort(-values, kind="stable")[:NAMED]]

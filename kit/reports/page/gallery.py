@@ -1,4 +1,4 @@
-"""Where the networks of a run look: Grad-CAM of images that they get wrong, and of images that they get right."""
+"""Where the networks of a run look: Grad-CAM of images they get wrong, and of images they get right."""
 
 from typing import Any
 
@@ -10,16 +10,16 @@ from kit.errors import KitError
 from kit.reports.page.pictures import address, shrunk
 from kit.reports.page.scored import Scored
 
-EACH = 6  # wrong ones, and right ones
+EACH = 6  # wrong images, and right images
 SIDE = 192  # pixels
 
 
 def gallery(opened: OpenRun, scored: Scored, console: Console) -> tuple[dict[str, Any], list[list[str]]]:
-    """What the page says of each explained image, and its pictures: the image, then one overlay a layer.
+    """Return what the page says of each explained image, and its pictures: the image, then one overlay per layer.
 
     A run without a network to explain (a blend) has no images and says `why`.
     """
-    # Torch is only needed here.
+    # Imported here: nothing else needs torch.
     from kit.explain.explain import explain_run
     from kit.explain.picture import overlay
 
@@ -48,7 +48,7 @@ def gallery(opened: OpenRun, scored: Scored, console: Console) -> tuple[dict[str
 
 
 def picked(scored: Scored) -> list[str]:
-    """Ids: the worst wrong ones, then the surest right ones, class by class in turn, the frequent classes first."""
+    """Pick ids: the worst wrong ones, then the surest right ones, class by class in turn, frequent classes first."""
     order = np.argsort(-scored.losses, kind="stable")
     wrong = order[~scored.right[order]][:EACH]
     right = order[::-1][scored.right[order[::-1]]]

@@ -1,4 +1,4 @@
-"""Small pictures inside the page, as many as fit."""
+"""Small pictures embedded in the page, as many as fit."""
 
 import base64
 from collections.abc import Iterable, Iterator
@@ -14,15 +14,15 @@ from kit.data.index import Index
 from kit.errors import KitError
 from kit.hooks.specs import DatasetSpec
 
-SIDE = 128  # the longest, pixels; smaller images are not enlarged
+SIDE = 128  # pixels, the longest side; smaller images are not enlarged
 QUALITY = 80  # of JPEG
-BUDGET = 7_000_000  # characters of all thumbnails of a page
+BUDGET = 7_000_000  # characters per page, for all thumbnails
 
 
 def thumbnails(dataset: DatasetSpec, index: Index, ids: Iterable[str], budget: int, console: Console) -> dict[str, str]:
-    """Data addresses of the first image of each id, in their order, until `budget` characters are used up.
+    """Return data URLs of the first image of each id, in order, until `budget` characters are used up.
 
-    An image that can't be read is left out with a warning.
+    Images that can't be read are left out, with a warning.
     """
     wanted = list(dict.fromkeys(ids))
     paths = index.paths(index.rows_of_ids(np.array(wanted, object)))
@@ -39,17 +39,17 @@ def thumbnails(dataset: DatasetSpec, index: Index, ids: Iterable[str], budget: i
             if used >= budget:
                 break
     if broken:
-        console.warn(f"{broken} images can't be read, the page shows their names alone: kit check names them")
+        console.warn(f"{broken} images can't be read, the page shows only their ids: kit check names them")
     return found
 
 
 def thumbnail(dataset: DatasetSpec, files: tuple[Path, ...]) -> str:
-    """One sample as people see it, at most `SIDE` pixels wide and high."""
+    """Return one sample as people see it, at most `SIDE` pixels wide and high."""
     return address(shrunk(dataset.picture(dataset.read(files)), SIDE))
 
 
 def shrunk(image: np.ndarray, side: int) -> np.ndarray:
-    """HxWx3 uint8 of the same shape whose longest side is at most `side`."""
+    """Shrink an image (HxWx3 uint8), keeping its proportions, until its longest side is at most `side`."""
     height, width = image.shape[:2]
     scale = side / max(height, width)
     if scale >= 1:
@@ -59,14 +59,14 @@ def shrunk(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def address(image: np.ndarray) -> str:
-    """RGB uint8 as a data address that an `img` element takes."""
+    """Encode RGB uint8 as a data URL for an `img` element."""
     _, encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
 
 
 def in_order(report: dict[str, Any]) -> Iterator[str]:
-    """The ids that a run's document shows, the most wanted first: top losses, suspects, then the worst id of every
-    cell of the confusion matrix, the second worst of every cell, and so on."""
+    """Yield the ids that a run's document shows, the most wanted first: top losses, suspects, then the worst id of
+    every cell of the confusion matrix, the second worst of every cell, and so on."""
     yield from report["top_losses"]
     yield from (suspect["id"] for suspect in report["suspects"]["shown"])
     for rank in zip_longest(*report["confusion"]["cells"].values()):

@@ -1,4 +1,4 @@
-"""What a run has written down of itself: its course, its configuration, where it comes from."""
+"""What a run records about itself: its history, its configuration, its provenance."""
 
 import csv
 from typing import Any
@@ -14,19 +14,19 @@ from kit.files import read_json
 from kit.run import Run
 from kit.training.schedule import learning_rate
 
-RATES = 200
+RATES = 200  # points of the planned learning rate
 
 
 def folds(run: Run) -> list[dict[str, Any]]:
-    """Of each finished fold what it ended with: score, images, epochs, seconds, device; None where a run has not
-    written it down (a blend)."""
+    """Return how each finished fold ended: score, images, epochs, seconds, device; None where a run did not record it
+    (a blend)."""
     keys = ("metric", "score", "train_images", "valid_images", "epochs", "seconds", "device", "threads", "world_size")
     return [{"fold": fold, **{key: result.get(key) for key in keys}} for fold, result in run.results.items()]
 
 
 def history(run: Run) -> dict[str, dict[str, list[float | None]]]:
-    """The columns of each fold's `history.csv`, by the fold's number; an empty cell is None."""
-    courses = {}
+    """Return the columns of each fold's `history.csv`, by the fold's number; an empty cell is None."""
+    histories = {}
     for fold in run.results:
         path = run.fold_dir(fold) / "history.csv"
         if not path.is_file():
@@ -34,14 +34,14 @@ def history(run: Run) -> dict[str, dict[str, list[float | None]]]:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         columns = list(rows[0]) if rows else []
-        courses[str(fold)] = {name: [float(row[name]) if row[name] else None for row in rows] for name in columns}
-    return courses
+        histories[str(fold)] = {name: [float(row[name]) if row[name] else None for row in rows] for name in columns}
+    return histories
 
 
 def planned_rates(run: Run) -> dict[str, list[float]] | None:
-    """The learning rate that the schedule gives at up to `RATES` steps of a fold, with their epochs.
+    """Return the learning rates that the schedule plans, at up to `RATES` steps of a fold, with their epochs.
 
-    None where the schedule waits for what happens (plateau) and for a run that nothing trained (a blend).
+    None if the schedule depends on the course of training (plateau) or the run was not trained (a blend).
     """
     config, results = run.config, list(run.results.values())
     images = results[0].get("train_images") if results else None
@@ -56,7 +56,7 @@ def planned_rates(run: Run) -> dict[str, list[float]] | None:
 
 
 def configuration(run: Run) -> list[dict[str, Any]]:
-    """Each key of the configuration with its value, the source that set it, and what it means."""
+    """Return each configuration key with its value, the source that set it, and its meaning."""
     meaning, sources = describe(), run.record.get("sources", {})
     return [
         {"key": key, "value": value, "source": sources.get(key, "default"), "meaning": meaning.get(key, "")}
@@ -65,7 +65,7 @@ def configuration(run: Run) -> list[dict[str, Any]]:
 
 
 def provenance(opened: OpenRun) -> dict[str, Any]:
-    """Versions, seeds, digests, time and place."""
+    """Return commands, versions, seeds, digests, date and time spent."""
     run, store = opened.run, opened.store
     results, record = run.results, run.record
     manifest = read_json(run.path / "manifest.json")
@@ -80,7 +80,7 @@ def provenance(opened: OpenRun) -> dict[str, Any]:
         "digests": {
             "folds": record["folds"]["digest"],
             "data": store.note.get("digest") or None,
-            # The first digest is the whole one: two stand there only while a file is replaced.
+            # The first digest is that of the file: there are two only while a file is being replaced.
             **{name: digests[0] for name, digests in sorted(manifest.items())},
         },
         "blend": record.get("blend"),
@@ -88,7 +88,7 @@ def provenance(opened: OpenRun) -> dict[str, Any]:
 
 
 def data(opened: OpenRun) -> dict[str, Any]:
-    """What there was to learn from: numbers of ids, images and groups, and the ids of each class."""
+    """Return what there was to learn from: numbers of ids, images and groups, and the ids per class."""
     run, store, index, table = opened.run, opened.store, opened.index, opened.folds.table
     groups = int(table["group"].nunique()) if "group" in table else 0
     shape = _shape(store, index)
@@ -111,7 +111,7 @@ def data(opened: OpenRun) -> dict[str, Any]:
 
 
 def _shape(store: Store, index: Index) -> list[int] | None:
-    """Height, width, channels of the first training image; None where it can't be read."""
+    """Return height, width and channels of the first training image; None if it can't be read."""
     try:
         return list(store.dataset.read(index.paths(index.train.iloc[:1])[0]).shape)
     except KitError:

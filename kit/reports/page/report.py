@@ -1,4 +1,4 @@
-"""`kit report` from runs to files."""
+"""`kit report`: from runs to files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from kit.run import Run
 
 
 def write_report(registry: Registry, runs: Sequence[Run], folder: Path, console: Console) -> dict[str, Any]:
-    """Write `report.html` and `report.json` into a folder, and give the document; whatever stood there is replaced."""
+    """Write `report.html` and `report.json` into a folder, replacing earlier ones, and return the document."""
     subjects = subjects_of(registry, runs, console)
     document = document_of(subjects, console)
     pictures = with_pictures(subjects, document, console)

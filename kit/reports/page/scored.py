@@ -1,4 +1,4 @@
-"""A run's out-of-fold predictions beside the truth."""
+"""A run's out-of-fold predictions together with the truth."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +15,7 @@ from kit.task import HALF, Task
 
 @dataclass(frozen=True)
 class Scored:
-    """One row an id, one column a class; a binary task has two.
+    """One row per id, one column per class; a binary task has two columns.
 
     Args:
         task: of the competition.
@@ -23,10 +23,10 @@ class Scored:
         ids: n.
         fold: n, the fold whose network has not seen the id.
         truth: nxK truth values.
-        predicted: nxK truth values, by the decision rule that has not seen the row, where the run has one.
+        predicted: nxK truth values, by the decision rule that has not seen the row, if the run has one.
         probabilities: nxK.
-        losses: n, what each id's prediction costs (`Task.losses`).
-        thresholds: K of a multi-label task, from which probability on a class is predicted; else None.
+        losses: n, the loss of each id's prediction (`Task.losses`).
+        thresholds: K for a multi-label task, the probability from which each class is predicted; else None.
     """
 
     task: Task
@@ -41,12 +41,12 @@ class Scored:
 
     @property
     def scored_classes(self) -> list[int]:
-        """The classes with a curve of their own: of a binary task the positive one."""
+        """The classes with a curve of their own; in a binary task only the positive one."""
         return [self.classes.index(name) for name in self.task.outputs(self.classes)]
 
     @property
     def right(self) -> np.ndarray:
-        """Which answers are right in all classes, n."""
+        """Whether each id is predicted right in all classes, n."""
         right: np.ndarray = (self.truth == self.predicted).all(1)
         return right
 
@@ -57,7 +57,7 @@ class Scored:
 
 
 def score_run(opened: OpenRun) -> Scored:
-    """Join what a run predicted out of fold with what the index says; data that does not fit is a `KitError`."""
+    """Join a run's out-of-fold predictions with the index; raise `KitError` if the data does not fit."""
     run, index = opened.run, opened.index
     task, count = index.task, len(index.classes)
     oof = Predictions.load(run.reading("oof.npz"))
@@ -65,7 +65,7 @@ def score_run(opened: OpenRun) -> Scored:
     if unknown.any():
         raise KitError(
             f"{unknown.sum()} ids of run {run.id} are not in the data, the first is {oof.ids[unknown][0]!r}: "
-            "bring back the data that it was trained on, or train again"
+            "restore the data it was trained on, or train again"
         )
     fold, target = opened.folds.of_ids(oof.ids), index.targets_of(oof.ids)
     return Scored(
@@ -82,14 +82,14 @@ def score_run(opened: OpenRun) -> Scored:
 
 
 def _thresholds(run: Run, values: np.ndarray) -> np.ndarray:
-    """From which probability on each class is predicted, K: by the rule made on all folds, as for the test part."""
+    """Return the probability from which each class is predicted, K, by the rule of all folds, as for the test set."""
     rule = rule_of(run)
     thresholds = None if rule is None else rule.thresholds_for(values)
     return np.full(values.shape[1], HALF) if thresholds is None else thresholds
 
 
 def _predicted(run: Run, task: Task, values: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """What `kit evaluate` predicts, fold by fold, in the order of the rows."""
+    """Predict fold by fold as `kit evaluate` does, and return it in the order of the rows."""
     by_fold = np.concatenate([predict_fold(run, task, each, values[fold == each]) for each in np.unique(fold).tolist()])
     predicted = np.empty_like(by_fold)
     predicted[np.argsort(fold, kind="stable")] = by_fold

@@ -1,4 +1,4 @@
-"""One page on this machine's own address."""
+"""Serve one page on this machine's own address."""
 
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -10,7 +10,7 @@ PATHS = ("/", "/report.html")
 
 
 class PageServer(ThreadingHTTPServer):
-    """Serves one file to browsers on this machine; `address` is where."""
+    """A server of one file to browsers on this machine, at `address`."""
 
     daemon_threads = True
 
@@ -19,7 +19,7 @@ class PageServer(ThreadingHTTPServer):
             super().__init__((HOST, port), _Handler)
         except OSError as error:
             raise KitError(
-                f"port {port} of {HOST} can't be had ({error.strerror}): give another --port, or none"
+                f"port {port} of {HOST} is not available ({error.strerror}): give another --port, or drop it"
             ) from None
         self.content = path.read_bytes()
 
@@ -34,8 +34,8 @@ class _Handler(BaseHTTPRequestHandler):
     server_version, sys_version = "kit", ""
 
     def do_GET(self) -> None:
-        """The page, to those who ask for it by this machine's own name: a foreign page that points its own name here
-        may not read it."""
+        """Send the page to requests that use this machine's own name: a foreign page that points its own name here may
+        not read it."""
         port = self.server.server_port
         if self.headers.get("Host") not in (f"{HOST}:{port}", f"localhost:{port}"):
             self.send_error(403, "not this machine's own name")
@@ -51,4 +51,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(self.server.content)
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Nothing: the terminal stays readable."""
+        """Log nothing, so that the terminal stays readable."""

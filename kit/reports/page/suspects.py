@@ -1,8 +1,8 @@
 """Labels that may be wrong, by confident learning (Northcutt, Jiang and Chuang 2021).
 
-A class counts as said of a row when its probability reaches the mean probability that rows labelled so have (which
-makes up for classes of which the network is never sure). Of the classes that count the likeliest is what the row seems
-to be; where that is not its label, the label is a suspect. The predictions must be out-of-fold.
+A class is a candidate for a row when its probability reaches the mean probability of rows with that label (which makes
+up for classes of which the network is never sure). The likeliest candidate is what the row seems to be; where that is
+not its label, the label is a suspect. The predictions must be out-of-fold.
 """
 
 import numpy as np
@@ -11,10 +11,10 @@ from kit.task import Task
 
 
 def find_suspects(task: Task, truth: np.ndarray, probabilities: np.ndarray) -> list[tuple[int, int, int, float]]:
-    """The suspects, the surest first: row, class that is in question, class that it seems to be, margin.
+    """Find the suspects, the surest first: row, class in question, class that it seems to be, margin.
 
-    The margin is the probability of what it seems to be less that of the label. Of a multi-label task each label is a
-    question of its own, yes or no: then both classes are that label.
+    The margin is the probability of what it seems to be minus that of the label. In a multi-label task each label is a
+    question of its own, yes or no, and both classes are that label.
 
     Args:
         task: of the competition.
@@ -24,8 +24,8 @@ def find_suspects(task: Task, truth: np.ndarray, probabilities: np.ndarray) -> l
     found = []
     if not task.single_label:
         for label in range(truth.shape[1]):
-            yes, says = truth[:, label].astype(int), probabilities[:, label].astype(np.float64)
-            rows, _, margin = _suspects(yes, np.column_stack([1 - says, says]))
+            positive, values = truth[:, label].astype(int), probabilities[:, label].astype(np.float64)
+            rows, _, margin = _suspects(positive, np.column_stack([1 - values, values]))
             found += [(row, label, label, own) for row, own in zip(rows.tolist(), margin.tolist(), strict=True)]
     else:
         labels = truth.argmax(1)
@@ -35,13 +35,13 @@ def find_suspects(task: Task, truth: np.ndarray, probabilities: np.ndarray) -> l
 
 
 def _suspects(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows, what each seems to be, and margins, from labels n and probabilities nxK."""
+    """Return rows, what each seems to be, and margins, from labels n and probabilities nxK."""
     rows, classes = np.arange(len(labels)), probabilities.shape[1]
     own = probabilities[rows, labels]
     count = np.bincount(labels, minlength=classes)
-    # A class that no row is labelled as is said of none.
+    # A class that labels no row is a candidate for none.
     mean = np.where(count > 0, np.bincount(labels, own, minlength=classes) / np.maximum(count, 1), np.inf)
-    said = np.where(probabilities >= mean, probabilities, -1.0)
-    seems = said.argmax(1)
-    wrong = np.flatnonzero((said[rows, seems] >= 0) & (seems != labels))
+    candidates = np.where(probabilities >= mean, probabilities, -1.0)
+    seems = candidates.argmax(1)
+    wrong = np.flatnonzero((candidates[rows, seems] >= 0) & (seems != labels))
     return wrong, seems[wrong], probabilities[wrong, seems[wrong]] - own[wrong]

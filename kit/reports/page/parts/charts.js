@@ -40,13 +40,13 @@ const axes = (x, y, atX, atY) => {
 const legend = (lines) => {
   const named = lines.filter((line) => line.name);
   return named.length < 2 ? null : h("ul", { class: "legend" }, named.map((line) =>
-    h("li", {}, svg("svg", { class: "key", viewBox: "0 0 18 8", role: "img", "aria-label": `the line of ${line.name}` },
+    h("li", {}, svg("svg", { class: "key", viewBox: "0 0 18 8", role: "img", "aria-label": `line of ${line.name}` },
       svg("line", { x1: 0, x2: 18, y1: 4, y2: 4, class: `line ${line.look}` })), line.name)));
 };
 
 // `lines`: [{name, look (a class of the style sheet), points [[x, y]], dots}]; `diagonal` draws y = x.
-// Gives the figure; `mark(look, x, y)`, which puts, moves or (where one is unknown) takes away a marker; and
-// `upright(x)`, which does so with a line.
+// Returns the figure; `mark(look, x, y)`, which puts, moves or (where a coordinate is unknown) removes a marker; and
+// `upright(x)`, which puts or moves a vertical line.
 const chart = ({ title, text, x, y, lines, diagonal }) => {
   const { width, height, left, right, top, bottom } = FRAME;
   const atX = scale(x, left, width - right);

@@ -1,4 +1,4 @@
-// Elements. Every text becomes a text node, so nothing that a name holds is ever read as markup.
+// Elements. Every text becomes a text node, so nothing in a name is ever read as markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 const NONE = "–";
@@ -37,7 +37,7 @@ const section = (id, title, intro, ...children) =>
   h("section", { id, "aria-labelledby": `${id}-title` }, h("h2", { id: `${id}-title` }, title),
     intro ? h("p", { class: "intro" }, intro) : null, ...children);
 
-// A table that scrolls inside its own box. Cells are texts or elements; `numeric` are the columns set to the right.
+// A table that scrolls inside its own box. Cells are texts or elements; `numeric` are the right-aligned columns.
 const table = (caption, columns, rows, numeric = []) => {
   const side = (place) => (numeric.includes(place) ? "number" : null);
   return h("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": caption },

@@ -1,4 +1,4 @@
-// ROC, precision and recall, and the threshold that moves along them.
+// ROC, precision and recall, and a threshold that moves along them.
 
 const rates = ({ true: hits, false: wrong }, curve) => {
   const { positives, negatives } = curve;
@@ -24,11 +24,11 @@ const startStep = (thresholds, curve) => {
 const otherLines = (report, curve, kind) => {
   const { classes, micro, macro } = report.curves;
   const points = (of) => (of && of[kind] ? pairs(...of[kind]) : []);
-  // More lines than these would say nothing.
+  // More lines than these would be unreadable.
   const rest = classes.length > 1 && classes.length <= 30 ? classes.filter((each) => each !== curve) : [];
   const lines = rest.map((each) => ({ name: null, look: "faint", points: points(each) }));
   if (micro) lines.push({ name: "all classes (micro)", look: "c2 dashed", points: points(micro) });
-  if (macro && kind === "roc") lines.push({ name: "mean of the classes (macro)", look: "c3 dashed", points: points(macro) });
+  if (macro && kind === "roc") lines.push({ name: "mean over classes (macro)", look: "c3 dashed", points: points(macro) });
   return lines.filter((line) => line.points.length);
 };
 
@@ -48,7 +48,7 @@ const curveCharts = (report, curve) => {
   const { thresholds } = report.curves;
   const at = thresholds.map((_, step) => rates({ true: curve.true[step], false: curve.false[step] }, curve));
   const over = chart({
-    title: `${name} over the threshold`,
+    title: `${name} by threshold`,
     text: "Precision, recall and F1 at each threshold",
     x: unit("threshold"), y: unit("value"),
     lines: [["precision", "c0"], ["recall", "c1"], ["f1", "c2 bold"]].map(([key, look]) => ({
@@ -63,16 +63,16 @@ const outcome = (name, now) => {
   return h("table", { class: "outcome", id: "outcome" }, h("caption", {}, `Confusion at this threshold, ${name} against the rest`),
     h("thead", {}, h("tr", {}, h("td", {}), h("th", { scope: "col" }, "predicted"), h("th", { scope: "col" }, "not predicted"))),
     h("tbody", {},
-      h("tr", {}, h("th", { scope: "row" }, "is so"), cell(now.hits, "true positives", true), cell(now.missed, "false negatives")),
-      h("tr", {}, h("th", { scope: "row" }, "is not"), cell(now.wrong, "false positives"), cell(now.passed, "true negatives", true))));
+      h("tr", {}, h("th", { scope: "row" }, "in the class"), cell(now.hits, "true positives", true), cell(now.missed, "false negatives")),
+      h("tr", {}, h("th", { scope: "row" }, "not in the class"), cell(now.wrong, "false positives"), cell(now.passed, "true negatives", true))));
 };
 
 const explorer = (report, curve) => {
   const { thresholds } = report.curves;
   const { roc, pr, over, at } = curveCharts(report, curve);
-  const answers = rates(curve.point, curve);
-  roc.mark("operating", answers.falseRate, answers.recall);
-  pr.mark("operating", answers.recall, answers.precision);
+  const own = rates(curve.point, curve);
+  roc.mark("operating", own.falseRate, own.recall);
+  pr.mark("operating", own.recall, own.precision);
   const numbers = h("div", { id: "numbers", "aria-live": "polite" });
   const shown = h("output", { class: "threshold", for: "threshold" });
   const slider = h("input", { type: "range", id: "threshold", min: 0, max: thresholds.length - 1, step: 1, input: () => move() });
@@ -89,13 +89,13 @@ const explorer = (report, curve) => {
   const start = startStep(thresholds, curve);
   const reset = () => { slider.value = start; move(); };
   reset();
-  const home = known(curve.point.threshold) ? `the run's threshold ${decimal(curve.point.threshold, 3)}` : "as often as the run predicts it";
+  const home = known(curve.point.threshold) ? `the run's threshold ${decimal(curve.point.threshold, 3)}` : "the run's number of predictions";
   return h("div", {},
     h("div", { class: "slide" }, h("label", { for: "threshold" }, "Threshold"), slider, shown,
       h("button", { type: "button", class: "quiet", click: reset }, `Back to ${home}`)),
     h("div", { class: "grid" }, numbers, over.figure),
     h("div", { class: "grid" }, roc.figure, pr.figure),
-    h("p", { class: "note" }, "Ring: the run's own answers. Full dot: the threshold chosen here."));
+    h("p", { class: "note" }, "Ring: the run's own predictions. Filled dot: the threshold chosen here."));
 };
 
 const curveSection = (report) => {
@@ -105,13 +105,13 @@ const curveSection = (report) => {
   const order = classes.map((_, place) => place);
   if (classes.length > 30) order.sort((a, b) => (classes[a].average_precision ?? 2) - (classes[b].average_precision ?? 2));
   const chooser = classes.length > 1
-    ? choice(classes.length > 30 ? "Class, the worst first" : "Class", order.map((place) =>
+    ? choice(classes.length > 30 ? "Class, worst first" : "Class", order.map((place) =>
       [place, `${report.classes[classes[place].class]} (average precision ${decimal(classes[place].average_precision, 3)})`]), order[0], draw)
     : null;
   draw(order[0]);
   const areas = micro ? `Area under the ROC curve: ${decimal(micro.auc)} micro, ${decimal(macro.auc)} macro. Average precision: ${decimal(micro.average_precision)} micro, ${decimal(macro.average_precision)} macro.` : null;
   return section("curves", "Curves and thresholds",
-    report.task === "multiclass" ? "Each class against the rest. The run predicts one class per image; here a class is predicted from a threshold on."
-      : "What another threshold would give, on out-of-fold predictions. Choosing it here and quoting its score here flatters.",
+    report.task === "multiclass" ? "Each class against the rest. The run predicts one class per image; here a class is predicted where its probability reaches the threshold."
+      : "What another threshold would score, on out-of-fold predictions. A score at a threshold chosen here is too optimistic to quote.",
     areas ? h("p", {}, areas) : null, chooser, box);
 };

@@ -1,21 +1,21 @@
-// Images with what was said of them.
+// Images with their truth and what was predicted.
 
-const named = (report, given) => given.map(([number, value]) => `${report.classes[number]} ${decimal(value, 2)}`).join(", ") || "none";
-const names = (report, given) => given.map(([number]) => report.classes[number]).join(", ") || "none";
+const named = (report, chosen) => chosen.map(([number, value]) => `${report.classes[number]} ${decimal(value, 2)}`).join(", ") || "none";
+const names = (report, chosen) => chosen.map(([number]) => report.classes[number]).join(", ") || "none";
 
 const thumbnail = (pictures, id, text) => (pictures.thumbnails[id]
   ? h("img", { src: pictures.thumbnails[id], alt: text, loading: "lazy", decoding: "async" })
-  : h("div", { class: "absent" }, "no picture kept"));
+  : h("div", { class: "absent" }, "no thumbnail kept"));
 
 const card = (report, pictures, id, ...further) => {
   const sample = report.samples[id];
-  const text = `Image ${id}: truth ${names(report, sample.truth)}, answer ${names(report, sample.answer)}`;
+  const text = `Image ${id}: truth ${names(report, sample.truth)}, predicted ${names(report, sample.answer)}`;
   return h("figure", { class: "card" }, thumbnail(pictures, id, text),
     h("figcaption", {},
       h("code", { title: id }, id),
       h("dl", {},
         h("div", {}, h("dt", {}, "truth"), h("dd", {}, named(report, sample.truth))),
-        h("div", {}, h("dt", {}, "answer"), h("dd", {}, named(report, sample.answer))),
+        h("div", {}, h("dt", {}, "predicted"), h("dd", {}, named(report, sample.answer))),
         h("div", {}, h("dt", {}, "loss"), h("dd", {}, decimal(sample.loss, 3))),
         h("div", {}, h("dt", {}, "fold"), h("dd", {}, sample.fold)),
         ...further.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))))));
@@ -23,7 +23,7 @@ const card = (report, pictures, id, ...further) => {
 const cards = (report, pictures, ids) => h("div", { class: "cards" }, ids.map((id) => card(report, pictures, id)));
 
 const lossSection = (report, pictures) =>
-  section("losses", "Top losses", "The images that cost most, by cross-entropy; a number is the probability that the run gave the class.",
+  section("losses", "Top losses", "The images with the highest cross-entropy; a number is the predicted probability of its class.",
     cards(report, pictures, report.top_losses));
 
 const suspectSection = (report, pictures) => {
@@ -32,8 +32,8 @@ const suspectSection = (report, pictures) => {
     ? `${report.classes[each.class]} ${each.labelled ? "may be labelled wrongly" : "may be missing"}`
     : `${report.classes[each.seems]}, not ${report.classes[each.class]}`);
   return section("suspects", "Labels that may be wrong",
-    `${some(number, "suspect")} among ${some(of, "label")}, by confident learning (Northcutt et al. 2021) on out-of-fold predictions; the surest first. `
-      + "A weak run suspects much that is right: look before you change a label.",
+    `${some(number, "suspect")} among ${some(of, "label")}, by confident learning (Northcutt et al. 2021) on out-of-fold predictions; surest first. `
+      + "A weak run suspects many labels that are right: look before you change one.",
     shortened(shown, 12, (some) => h("div", { class: "cards" }, some.map((each) =>
       card(report, pictures, each.id, ["seems", question(each)])))));
 };
@@ -49,14 +49,14 @@ const gallerySection = (report, pictures) => {
       h("figcaption", {}, h("code", { title: each.id }, each.id),
         h("dl", {},
           h("div", {}, h("dt", {}, "truth"), h("dd", {}, each.label)),
-          h("div", {}, h("dt", {}, "answer"), h("dd", {}, each.predicted)),
-          h("div", {}, h("dt", {}, "shown"), h("dd", {}, `${each.explained}, probability ${decimal(each.probability, 3)}, fold ${each.fold}`)))));
+          h("div", {}, h("dt", {}, "predicted"), h("dd", {}, each.predicted)),
+          h("div", {}, h("dt", {}, "explained"), h("dd", {}, `${each.explained}, probability ${decimal(each.probability, 3)}, fold ${each.fold}`)))));
   };
   const group = (title, right) => {
     const chosen = gallery.images.map((each, place) => [each, place]).filter(([each]) => each.right === right);
     return chosen.length ? [h("h3", {}, title), h("div", { class: "cards large" }, chosen.map(([each, place]) => one(each, place)))] : [];
   };
   return section("gallery", "Where the network looks",
-    gallery.why ? `No Grad-CAM here: ${gallery.why}` : "Grad-CAM (Selvaraju et al. 2017) for the class that is shown: red is where its logit gains most, blue where nothing speaks for it.",
-    ...group("Wrong, the highest loss first", false), ...group("Right, the surest first", true));
+    gallery.why ? `No Grad-CAM here: ${gallery.why}` : "Grad-CAM (Selvaraju et al. 2017) for the explained class: red is where its logit gains most, blue where nothing supports it.",
+    ...group("Wrong, highest loss first", false), ...group("Right, surest first", true));
 };

@@ -1,4 +1,4 @@
-// The page: one run at a time, and what runs have in common above it.
+// The page: one run at a time, below the comparison of all runs.
 
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const [all, pictures] = [read("document"), read("pictures")];

@@ -5,7 +5,7 @@ const bars = (report) => {
   const order = counts.map((_, number) => number);
   if (counts.length > 30) order.sort((a, b) => counts[b] - counts[a]);
   const most = Math.max(...counts, 1);
-  return shortened(order, 30, (numbers) => table("Training ids of each class", ["class", "ids", "share", ""],
+  return shortened(order, 30, (numbers) => table("Training ids per class", ["class", "ids", "share", ""],
     numbers.map((number) => [report.classes[number], count(counts[number]), percent(ratio(counts[number], report.data.ids)),
       h("div", { class: "bar", "--share": counts[number] / most })]), [1, 2]));
 };
@@ -20,12 +20,12 @@ const dataSection = (report) => {
     ["origin", origins[data.origin] || data.origin],
     ["task", `${report.task}, ${count(report.classes.length)} classes`],
     ["training", `${some(data.ids, "id")}, ${some(data.images, "image")}`],
-    ["of these predicted out of fold", count(report.ids)],
+    ["of these, predicted out of fold", count(report.ids)],
     ["test", some(data.test_ids, "id")],
     ["first training image", first ? `${first.width} x ${first.height} pixels, ${first.channels} channels` : null],
-    ["ids a fold", data.fold_ids.map(count).join(", ")],
+    ["ids per fold", data.fold_ids.map(count).join(", ")],
     ["kept together by", data.grouped_by ? `${data.grouped_by}: ${some(data.groups, "known group")}` : "nothing"],
-    ["further training ids", data.external_ids ? count(data.external_ids) : null],
+    ["external training ids", data.external_ids ? count(data.external_ids) : null],
     ["metadata", data.metadata.length ? data.metadata.join(", ") : null],
     ["left out", absent || null],
   ]), bars(report)));
@@ -33,12 +33,12 @@ const dataSection = (report) => {
 
 const configurationSection = (report) => {
   const rows = (some) => some.map(({ key, value, source, meaning }) => [h("code", {}, key), shortly(value), source, meaning]);
-  const draw = (some) => table("Configuration", ["key", "value", "from", "meaning"], rows(some));
+  const draw = (some) => table("Configuration", ["key", "value", "source", "meaning"], rows(some));
   const changed = report.configuration.filter((each) => each.source !== "default");
   const box = h("div", {}, draw(changed));
   const all = () => box.replaceChildren(draw(report.configuration));
   box.append(h("button", { type: "button", class: "more", click: all }, `Show all ${report.configuration.length} keys, defaults included`));
-  return section("configuration", "Configuration", "The values that are not kit's defaults, and what set them.", box);
+  return section("configuration", "Configuration", "The values that differ from kit's defaults, and what set them.", box);
 };
 
 const provenanceSection = (report) => {
@@ -47,9 +47,9 @@ const provenanceSection = (report) => {
   const digests = Object.entries(provenance.digests).filter(([, value]) => known(value));
   return section("provenance", "Versions, seeds, digests, time", null,
     facts([
-      ["made", provenance.created.slice(0, 16).replace("T", " ") + " UTC"],
+      ["created", provenance.created.slice(0, 16).replace("T", " ") + " UTC"],
       ["state", provenance.state],
-      ["time of training", duration(provenance.seconds)],
+      ["training time", duration(provenance.seconds)],
       ["device", [...new Set(folds.map((fold) => fold.device).filter(known))].join(", ") || null],
       ["versions", list(provenance.versions)],
       ["seeds", list(provenance.seeds)],
@@ -71,11 +71,11 @@ const comparisonSection = (all) => {
   const numeric = runs.map((_, place) => place + 1);
   const curve = (run) => run.curves.micro || run.curves.classes[0];
   const overlaid = (kind, title, x, y) => chart({
-    title, text: `One line a run: ${comparison.runs.join(", ")}`, x: unit(x), y: unit(y), diagonal: kind === "roc",
+    title, text: `One line per run: ${comparison.runs.join(", ")}`, x: unit(x), y: unit(y), diagonal: kind === "roc",
     lines: runs.map((run, place) => ({ name: run.run, look: `c${place % 6}`, points: curve(run)[kind] ? pairs(...curve(run)[kind]) : [] })),
   }).figure;
   const verdict = !comparison.comparable ? `Not comparable: they differ in ${comparison.differ_in.join(" and ")}.`
-    : comparison.same_folds_trained ? "Comparable: the folds are the same." : "Comparable fold by fold: the folds are the same, but not the same ones are trained.";
+    : comparison.same_folds_trained ? "Comparable: the folds are the same." : "Comparable fold by fold: the folds are the same, but different ones are trained.";
   return section("comparison", "Runs side by side", verdict,
     intervals("Cross-validated score with its 95 % interval", metric, comparison.score.map((score, place) => ({
       name: comparison.runs[place], value: score && score.value, low: score && score.low, high: score && score.high, strong: true }))),

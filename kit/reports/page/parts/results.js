@@ -1,12 +1,12 @@
-// Scores, the course of training, calibration, classes.
+// Scores, training history, calibration, classes.
 
 const scoreSection = (report) => {
   const { score, decision, metric, summary, task } = report;
   const interval = (of) => (of && known(of.low) ? `95 % interval ${decimal(of.low)} to ${decimal(of.high)}` : null);
   const shown = [];
-  if (decision) shown.push([`${words(decision.metric)}, decided by ${decision.method}`, decimal(decision.value), `nested estimate; ${interval(decision) || ""}`]);
-  if (score) shown.push([decision ? `${words(score.metric)}, undecided` : words(score.metric), decimal(score.value), interval(score)]);
-  const average = task === "binary" ? `of ${report.classes[1]}` : "mean of the classes";
+  if (decision) shown.push([`${words(decision.metric)} by decision rule (${decision.method})`, decimal(decision.value), `nested estimate; ${interval(decision) || ""}`]);
+  if (score) shown.push([decision ? `${words(score.metric)}, without decision rule` : words(score.metric), decimal(score.value), interval(score)]);
+  const average = task === "binary" ? `of ${report.classes[1]}` : "mean over classes";
   shown.push(
     [task === "multilabel" ? "Exact match" : "Accuracy", percent(summary.accuracy), task === "multilabel" ? "all labels of an image right" : null],
     ["F1", decimal(summary.f1), average],
@@ -18,7 +18,7 @@ const scoreSection = (report) => {
   const whole = score ? [{ name: "all folds", value: score.value, low: score.low, high: score.high, strong: true }] : [];
   const direction = metric.higher_is_better ? "higher is better" : "lower is better";
   return section("score", "Score",
-    `Of ${some(report.ids, "image id")}, each predicted by the fold that has not seen it.`
+    `Over ${some(report.ids, "image id")}, each predicted by the fold that has not seen it.`
       + (score ? ` The interval resamples by ${score.resampled}.` : ""),
     tiles(shown),
     h("div", { class: "grid" },
@@ -32,13 +32,13 @@ const scoreSection = (report) => {
 const courseSection = (report) => {
   const folds = Object.entries(report.history);
   if (!folds.length) {
-    return section("course", "Course of training", "This run has no course of its own: it joins the predictions of other runs.");
+    return section("course", "Training history", "This run was not trained: it blends the predictions of other runs.");
   }
   const skipped = ["epoch", "lr", "seconds", "images/s", "train loss", "valid loss"];
   const names = [...new Set(folds.flatMap(([, columns]) => Object.keys(columns)))];
   const metrics = names.filter((name) => !skipped.includes(name));
   const planned = report.rates ? { name: "planned", look: "faint-plan", points: pairs(report.rates.epoch, report.rates.lr) } : null;
-  const draw = (title, columns, unitary) => {
+  const draw = (title, columns, zoomed) => {
     const lines = folds.flatMap(([fold, course]) => columns.filter((name) => course[name]).map((name) => ({
       name: columns.length > 1 ? `fold ${fold}, ${name}` : `fold ${fold}`,
       look: `c${Number(fold) % 6}${name === "train loss" ? " dashed" : ""}`,
@@ -48,17 +48,17 @@ const courseSection = (report) => {
     if (columns[0] === "lr" && planned) lines.unshift(planned);
     const [xs, ys] = [0, 1].map((place) => lines.flatMap((line) => line.points.map((point) => point[place])));
     if (!ys.length) return null;
-    const low = unitary ? Math.min(...ys) : 0;
+    const low = zoomed ? Math.min(...ys) : 0;
     const room = (Math.max(...ys) - low) * 0.06 || 0.05;
     return chart({
       title,
       text: `${some(lines.length, "line")}, fold by fold, over ${some(Math.max(...xs), "epoch")}`,
       x: { label: "epoch", whole: true, min: Math.min(0, ...xs), max: Math.max(...xs, 2) },
-      y: { label: columns.length > 1 ? "loss" : title, min: unitary ? low - room : 0, max: Math.max(...ys) + room },
+      y: { label: columns.length > 1 ? "loss" : title, min: zoomed ? low - room : 0, max: Math.max(...ys) + room },
       lines,
     }).figure;
   };
-  return section("course", "Course of training", "One point a validation, as history.csv has it.",
+  return section("course", "Training history", "One point per validation, from history.csv.",
     h("div", { class: "grid" },
       draw("Loss", ["train loss", "valid loss"]),
       metrics.map((name) => draw(name, [name], true)),
@@ -66,9 +66,9 @@ const courseSection = (report) => {
 };
 
 const CALIBRATED = {
-  positive: (report) => `The probability of ${report.classes[1]} beside how often it is so (Naeini et al. 2015).`,
-  labels: () => "The probability of each label beside how often the image has it, all labels together.",
-  answer: () => "The probability of the likeliest class beside how often it is right (Guo et al. 2017).",
+  positive: (report) => `The predicted probability of ${report.classes[1]} against how often it is true (Naeini et al. 2015).`,
+  labels: () => "The predicted probability of each label against how often the image has it, all labels together.",
+  answer: () => "The probability of the likeliest class against how often it is right (Guo et al. 2017).",
 };
 
 const calibrationSection = (report) => {
@@ -80,7 +80,7 @@ const calibrationSection = (report) => {
     lines: [{ name: null, look: "c0", points: bins.map((bin) => [bin.confidence, bin.right]), dots: true }],
   });
   return section("calibration", "Calibration",
-    `${CALIBRATED[of](report)} Expected calibration error over 15 bins: ${decimal(ece)}. Below the diagonal it is too sure.`,
+    `${CALIBRATED[of](report)} Expected calibration error over 15 bins: ${decimal(ece)}. Below the diagonal the run is overconfident.`,
     h("div", { class: "grid" }, figure,
       table("Bins", ["probability", "rows", "mean probability", "observed share"],
         bins.map((bin) => [`${decimal(bin.from, 2)} to ${decimal(bin.to, 2)}`, count(bin.rows), decimal(bin.confidence), decimal(bin.right)]),
@@ -110,5 +110,5 @@ const classSection = (report) => {
     });
   };
   draw(report.classes.length > 30 ? "f1" : "class", false);
-  return section("classes", "Classes", "Each class against the rest, by the run's answers; choose a heading to sort by it.", box);
+  return section("classes", "Classes", "Each class against the rest, by the run's predictions; choose a heading to sort by it.", box);
 };
