@@ -30,7 +30,7 @@ class ModelConfig(BaseModel):
     sizes: tuple[int, ...] = Field((), description="side per stage of progressive resizing; the last is size")
     metadata: bool = Field(False, description="feed metadata (cell type; age, sex, site) to the network")
     normalize: str = Field(
-        "channels", description="channels: by mean and std; image, control or a column (plate): by its own"
+        "channels", description="channels: by mean and std; image, control or a column of the index: by its own"
     )
     mean: tuple[float, ...] | Literal["data"] | None = Field(
         None, description="mean per channel in 0..1; data: of the training images; none: the network's own"

@@ -1,4 +1,3 @@
-# ruff: noqa: D102 - what a method of a task does is said where it is abstract
 """The kinds of task, defined once: targets, outputs, probabilities, predicted classes, losses, label texts.
 
 Code that depends on the kind of task asks its `Task`. A new kind is one more object in `TASKS` and its name in
@@ -10,6 +9,8 @@ Code that depends on the kind of task asks its `Task`. A new kind is one more ob
 | multiclass | int64 n, class numbers | nxC, rows of sum 1 | n class numbers |
 | multilabel | float32 nxC of 0 and 1 | nxC | nxC truth values |
 """
+
+# ruff: noqa: D102 - what a method of a task does is said where it is abstract
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

@@ -29,7 +29,7 @@ def command(
     document = join(current_registry(), [find_run(name) for name in runs], console)
     rows = [
         (run["run"], run["only"], (run["score"] or {}).get("ids"), _number((run["score"] or {}).get("value")))
-        for run in document["parts"]
+        for run in document["runs"]
     ]
     score = document["score"]
     rows.append((document["run"], "all of them", score["ids"], _number(score["value"])))

@@ -73,25 +73,25 @@ def combine(
     return weighted(values, weights).astype(np.float32)
 
 
-def fit_weights(target: np.ndarray, values: Sequence[np.ndarray], parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def fit_weights(target: np.ndarray, values: Sequence[np.ndarray], folds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Fit weights so that the members' sum is nearest to the targets, all classes together (stacking: Breiman 1996).
 
     Args:
         target: nxK of 0 and 1.
         values: nxK of each of M members.
-        parts: n, 0 .. P - 1: for nesting, such as folds.
+        folds: n, 0 .. P - 1: for nesting, such as folds.
 
     Returns:
-        PxM, for each part fitted on the rows of the others; and M, fitted on all. Each row of weights sums to 1.
+        PxM, for each fold fitted on the rows of the others; and M, fitted on all. Each row of weights sums to 1.
     """
     grams, sides = [], []
-    for part in range(int(parts.max()) + 1):
-        own = parts == part
+    for fold in range(int(folds.max()) + 1):
+        own = folds == fold
         columns = np.stack([each[own].reshape(-1) for each in values]).astype(np.float64)
         grams.append(columns @ columns.T)
         sides.append(columns @ target[own].reshape(-1))
     gram, side, numbers = np.stack(grams), np.stack(sides), np.arange(len(grams))
-    nested = [_least_squares(gram[numbers != part].sum(0), side[numbers != part].sum(0)) for part in numbers]
+    nested = [_least_squares(gram[numbers != fold].sum(0), side[numbers != fold].sum(0)) for fold in numbers]
     return np.stack(nested), _least_squares(gram.sum(0), side.sum(0))
 
 
@@ -139,12 +139,12 @@ def blend(
         return {"name": name, "kind": kind, "estimate": basis.score(basis.prediction(values)), "weights": None}
 
     with console.progress("blend", len(members) + len(METHODS) + 2, "steps") as bar:
-        by_part, weights = fit_weights(hot, oofs, basis.parts)
+        by_fold, weights = fit_weights(hot, oofs, basis.nesting)
         bar.advance()
         estimates = [estimate("member", member.name, member.oof) for member in members]
         blends = {}
         for name in METHODS:
-            blends[name] = combine(name, oofs, basis.task, basis.fold, by_part[basis.parts])
+            blends[name] = combine(name, oofs, basis.task, basis.fold, by_fold[basis.nesting])
             estimates.append(estimate("method", name, blends[name]))
         estimates[-1]["weights"] = dict(zip(names, weights.tolist(), strict=True))
         chosen = best(

@@ -39,8 +39,8 @@ class BlendBasis:
     """What all members must match: data, folds and ids of the first run.
 
     n rows have out-of-fold predictions, in the order of the index: `ids`, `target` (as `Index.targets` returns it),
-    `fold`, `groups` (which rows belong together) and `parts` (0, 1, ...: what is learned for a row is learned from
-    rows of other parts). `test_ids` are m ids, in the order of the run's own test predictions.
+    `fold`, `groups` (which rows belong together) and `nesting` (0, 1, ...: what is learned for a row is learned from
+    rows with other numbers). `test_ids` are m ids, in the order of the run's own test predictions.
     """
 
     def __init__(self, opened: OpenRun, ids: np.ndarray, test_ids: np.ndarray) -> None:
@@ -51,7 +51,7 @@ class BlendBasis:
         frame = self.index.train[own]
         self.ids, self.target = frame["id"].to_numpy(object), self.index.targets(frame)
         self.fold, self.groups = self.folds.of(self.index.train)[own], self.folds.groups(self.index.train)[own]
-        self.parts: np.ndarray = np.unique(nesting_folds(self.fold, self.groups), return_inverse=True)[1]
+        self.nesting: np.ndarray = np.unique(nesting_folds(self.fold, self.groups), return_inverse=True)[1]
         self.test_ids = test_ids
 
     @property
@@ -60,10 +60,10 @@ class BlendBasis:
         return self.metric.decision == "thresholds" and has_rule(self.task, self.metric)
 
     def prediction(self, values: np.ndarray) -> np.ndarray:
-        """Return values nxK as the metric takes them: unchanged, or at thresholds tuned on the other parts."""
+        """Return values nxK as the metric takes them: unchanged, or at thresholds tuned on the other nesting folds."""
         if not self.at_thresholds:
             return self.task.flat(values)
-        tuned = nested("per-class", self.target, values, self.parts, self.metric.beta)
+        tuned = nested("per-class", self.target, values, self.nesting, self.metric.beta)
         return self.task.as_probabilities(tuned, len(self.index.classes))
 
     def score(self, prediction: np.ndarray, rows: np.ndarray | slice = slice(None)) -> float:

@@ -133,7 +133,7 @@ class DatasetSpec:
             training images of every fold. File names are absolute or relative to the index's root. Default: the
             competition takes no external data.
         statistics: (index, frame) -> (mean, standard deviation) of the channels of each row of `frame`, two float
-            arrays nxC, for pixels scaled to 0..1 (for `--set normalize=plate`, for example); None if the data does not
+            arrays nxC, for pixels scaled to 0..1 (for `--set normalize=COLUMN`); None if the data does not
             provide them, and kit measures them. Default: always measured.
         any_size: whether images may differ in size; if False, `kit check` reports that as a fault.
     """

@@ -116,7 +116,7 @@ def _is_there(store: Store, console: Console) -> bool:
             )
         console.say(f"{missing:,} files are missing: fetching the archive again")
     elif note and note["origin"] != "kaggle":
-        unfinished = "" if store.is_whole else "an incomplete copy of "
+        unfinished = "" if store.is_whole else "an unfinished download of "
         raise KitError(
             f"{store.root} holds {unfinished}other data ({note['origin']}, {note['source']}): --force replaces it"
         )

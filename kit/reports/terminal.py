@@ -35,14 +35,14 @@ def _print_run(report: dict[str, Any], console: Console) -> None:
     console.table(
         "confused",
         ["truth", "predicted", "ids"],
-        [[classes[pair["truth"]], classes[pair["answer"]], pair["count"]] for pair in pairs],
+        [[classes[pair["truth"]], classes[pair["predicted"]], pair["count"]] for pair in pairs],
     )
     losses = [(id_, report["samples"][id_]) for id_ in report["top_losses"][:WORST]]
     console.table(
         "top losses",
         ["id", "truth", "predicted", "loss"],
         [
-            [id_, _names(sample["truth"], classes), _names(sample["answer"], classes), _value(sample["loss"])]
+            [id_, _names(sample["truth"], classes), _names(sample["predicted"], classes), _value(sample["loss"])]
             for id_, sample in losses
         ],
     )

@@ -48,7 +48,8 @@ class Predictions:
             with np.load(path, allow_pickle=False) as file:
                 return cls(_decode(file["ids"]), tuple(str(name) for name in file["classes"]), file["values"])
         except (ValueError, OSError, KeyError) as error:
-            raise KitError(f"{path} can't be read ({error}): make it again with kit predict") from None
+            mend = "kit predict writes it again" if path.name == "test.npz" else "restore it or train again"
+            raise KitError(f"{path} can't be read ({error}): {mend}") from None
 
     def mean_by_id(self) -> "Predictions":
         """Return one row per id, in order of first appearance: the mean over the samples that share it."""

@@ -42,3 +42,16 @@ def test_each_command_has_an_example_and_the_common_options(kit, commands, monke
         assert f"\n      kit {name}" in page.partition("Example:")[2], name
         assert re.search(r"^  --json ", page, re.MULTILINE), name
         assert re.search(r"^  -h, --help ", page, re.MULTILINE), name
+
+
+def test_plugins_are_loaded_once_a_call(kit, monkeypatch):
+    """The command finds what `main` has loaded; a second loading would import every third-party package again."""
+    from kit.hooks import manager
+
+    calls = []
+    real = manager.entry_points
+    monkeypatch.setattr(manager, "entry_points", lambda **which: calls.append(which) or real(**which))
+    kit("list")
+    kit("info", "histo")
+    kit("plugins")
+    assert len(calls) == 3

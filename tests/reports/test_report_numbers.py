@@ -167,9 +167,9 @@ def test_the_confusion_of_many_classes_shows_those_that_are_most_confused():
     assert found["counts"] == theirs[np.ix_(found["classes"], found["classes"])].tolist()
     np.fill_diagonal(theirs, 0)
     most = np.unravel_index(theirs.argmax(), theirs.shape)
-    assert (found["pairs"][0]["truth"], found["pairs"][0]["answer"]) == most
+    assert (found["pairs"][0]["truth"], found["pairs"][0]["predicted"]) == most
     assert set(most) <= set(found["classes"])
-    assert all(f"{pair['truth']},{pair['answer']}" in found["cells"] for pair in found["pairs"])
+    assert all(f"{pair['truth']},{pair['predicted']}" in found["cells"] for pair in found["pairs"])
 
 
 def test_the_confusion_between_labels():

@@ -38,7 +38,7 @@ def confusion(scored: Scored) -> dict[str, Any]:
         "classes": shown,
         "counts": counts[np.ix_(shown, shown)].tolist(),
         "support": scored.truth.sum(0)[shown].tolist(),
-        "pairs": [{"truth": row, "answer": column, "count": int(counts[row, column])} for row, column in pairs],
+        "pairs": [{"truth": row, "predicted": column, "count": int(counts[row, column])} for row, column in pairs],
         "cells": {
             f"{row},{column}": scored.ids[worst[_members(scored, row, column)[worst]][:IMAGES]].tolist()
             for row, column in wanted

@@ -75,6 +75,9 @@ def _report(subject: Subject, console: Console) -> dict[str, Any]:
         "competition": opened.competition.name,
         "title": opened.competition.title,
         "task": scored.task.name,
+        "single_label": scored.task.single_label,
+        "softmax": scored.task.softmax,
+        "average": scored.task.average,
         "classes": scored.classes,
         "ids": len(scored.ids),
         "metric": {
@@ -182,7 +185,7 @@ def _calibration(scored: Scored) -> dict[str, Any]:
     if scored.task.softmax:
         likeliest = scored.probabilities.argmax(1)
         rows = np.arange(len(likeliest))
-        return {"of": "answer", **calibration(scored.probabilities[rows, likeliest], scored.truth[rows, likeliest])}
+        return {"of": "predicted", **calibration(scored.probabilities[rows, likeliest], scored.truth[rows, likeliest])}
     shown = scored.scored_classes
     values, truth = scored.probabilities[:, shown].reshape(-1), scored.truth[:, shown].reshape(-1)
     return {"of": "positive" if scored.task.single_label else "labels", **calibration(values, truth)}
@@ -226,7 +229,7 @@ def _sample(scored: Scored, id_: str) -> dict[str, Any]:
     row = scored.row_of[id_]
     return {
         "truth": _named(scored, row, scored.truth[row]),
-        "answer": _named(scored, row, scored.predicted[row]),
+        "predicted": _named(scored, row, scored.predicted[row]),
         "loss": float(scored.losses[row]),
         "fold": int(scored.fold[row]),
     }

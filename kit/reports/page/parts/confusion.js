@@ -3,10 +3,10 @@
 const shownCell = (report, pictures, row, column) => {
   const { cells, pairs: confused, classes, counts } = report.confusion;
   const ids = cells[`${row},${column}`] || [];
-  const pair = confused.find((each) => each.truth === row && each.answer === column);
+  const pair = confused.find((each) => each.truth === row && each.predicted === column);
   const total = pair ? pair.count : counts[classes.indexOf(row)][classes.indexOf(column)];
   const [truth, predicted] = [report.classes[row], report.classes[column]];
-  const heading = row === column ? `${truth} predicted correctly` : report.task === "multilabel" ? `${truth} missed, ${predicted} predicted instead` : `${truth} predicted as ${predicted}`;
+  const heading = row === column ? `${truth} predicted correctly` : !report.single_label ? `${truth} missed, ${predicted} predicted instead` : `${truth} predicted as ${predicted}`;
   const first = total > ids.length ? `, the ${ids.length} of highest loss` : ids.length > 1 ? ", highest loss first" : "";
   return [h("h3", {}, `${heading}: ${some(total, "image")}${first}`), cards(report, pictures, ids)];
 };
@@ -42,14 +42,14 @@ const confusionSection = (report, pictures) => {
   draw(false);
   panel.append(h("p", { class: "note" }, "Choose a cell to see its images here."));
   const many = classes.length < report.classes.length ? ` Shown are the ${classes.length} most confused of ${count(report.classes.length)} classes.` : "";
-  const intro = report.task === "multilabel"
+  const intro = !report.single_label
     ? "Off the diagonal: ids whose row label was missed and whose column label was wrongly predicted. On it: ids whose label was found."
     : "How often each class was predicted as which.";
   const listed = report.classes.length > 2 && confused.length
-    ? shortened(confused, 10, (rows) => table("Most confused", [report.task === "multilabel" ? "missed" : "truth", report.task === "multilabel" ? "predicted instead" : "predicted", "images", ""],
-      rows.map((pair) => [report.classes[pair.truth], report.classes[pair.answer], count(pair.count),
-        h("button", { type: "button", class: "quiet", "aria-label": `images of ${report.classes[pair.truth]} and ${report.classes[pair.answer]}`,
-          click: () => show(pair.truth, pair.answer) }, "images")]), [2]))
+    ? shortened(confused, 10, (rows) => table("Most confused", [!report.single_label ? "missed" : "truth", !report.single_label ? "predicted instead" : "predicted", "images", ""],
+      rows.map((pair) => [report.classes[pair.truth], report.classes[pair.predicted], count(pair.count),
+        h("button", { type: "button", class: "quiet", "aria-label": `images of ${report.classes[pair.truth]} and ${report.classes[pair.predicted]}`,
+          click: () => show(pair.truth, pair.predicted) }, "images")]), [2]))
     : null;
   return section("confusion", "Confusion", intro + many,
     classes.length ? h("fieldset", { class: "options" }, h("legend", {}, "Show"), option("counts", false), option("share of each row", true)) : null,

@@ -111,7 +111,7 @@ const curveSection = (report) => {
   draw(order[0]);
   const areas = micro ? `Area under the ROC curve: ${decimal(micro.auc)} micro, ${decimal(macro.auc)} macro. Average precision: ${decimal(micro.average_precision)} micro, ${decimal(macro.average_precision)} macro.` : null;
   return section("curves", "Curves and thresholds",
-    report.task === "multiclass" ? "Each class against the rest. The run predicts one class per image; here a class is predicted where its probability reaches the threshold."
+    report.softmax ? "Each class against the rest. The run predicts one class per image; here a class is predicted where its probability reaches the threshold."
       : "What another threshold would score, on out-of-fold predictions. A score at a threshold chosen here is too optimistic to quote.",
     areas ? h("p", {}, areas) : null, chooser, box);
 };

@@ -9,13 +9,13 @@ const thumbnail = (pictures, id, text) => (pictures.thumbnails[id]
 
 const card = (report, pictures, id, ...further) => {
   const sample = report.samples[id];
-  const text = `Image ${id}: truth ${names(report, sample.truth)}, predicted ${names(report, sample.answer)}`;
+  const text = `Image ${id}: truth ${names(report, sample.truth)}, predicted ${names(report, sample.predicted)}`;
   return h("figure", { class: "card" }, thumbnail(pictures, id, text),
     h("figcaption", {},
       h("code", { title: id }, id),
       h("dl", {},
         h("div", {}, h("dt", {}, "truth"), h("dd", {}, named(report, sample.truth))),
-        h("div", {}, h("dt", {}, "predicted"), h("dd", {}, named(report, sample.answer))),
+        h("div", {}, h("dt", {}, "predicted"), h("dd", {}, named(report, sample.predicted))),
         h("div", {}, h("dt", {}, "loss"), h("dd", {}, decimal(sample.loss, 3))),
         h("div", {}, h("dt", {}, "fold"), h("dd", {}, sample.fold)),
         ...further.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))))));
@@ -28,7 +28,7 @@ const lossSection = (report, pictures) =>
 
 const suspectSection = (report, pictures) => {
   const { count: number, of, shown } = report.suspects;
-  const question = (each) => (report.task === "multilabel"
+  const question = (each) => (!report.single_label
     ? `${report.classes[each.class]} ${each.labelled ? "may be labelled wrongly" : "may be missing"}`
     : `${report.classes[each.seems]}, not ${report.classes[each.class]}`);
   return section("suspects", "Labels that may be wrong",

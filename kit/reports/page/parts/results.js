@@ -1,19 +1,19 @@
 // Scores, training history, calibration, classes.
 
 const scoreSection = (report) => {
-  const { score, decision, metric, summary, task } = report;
+  const { score, decision, metric, summary } = report;
   const interval = (of) => (of && known(of.low) ? `95 % interval ${decimal(of.low)} to ${decimal(of.high)}` : null);
   const shown = [];
   if (decision) shown.push([`${words(decision.metric)} by decision rule (${decision.method})`, decimal(decision.value), `nested estimate; ${interval(decision) || ""}`]);
   if (score) shown.push([decision ? `${words(score.metric)}, without decision rule` : words(score.metric), decimal(score.value), interval(score)]);
-  const average = task === "binary" ? `of ${report.classes[1]}` : "mean over classes";
+  const average = report.average === "binary" ? `of ${report.classes[1]}` : "mean over classes";
   shown.push(
-    [task === "multilabel" ? "Exact match" : "Accuracy", percent(summary.accuracy), task === "multilabel" ? "all labels of an image right" : null],
+    [report.single_label ? "Accuracy" : "Exact match", percent(summary.accuracy), !report.single_label ? "all labels of an image right" : null],
     ["F1", decimal(summary.f1), average],
     ["Precision", decimal(summary.precision), average],
     ["Recall", decimal(summary.recall), average],
-    ["ROC AUC", decimal(summary.auc), task === "binary" ? null : average],
-    ["Cross-entropy", decimal(summary.cross_entropy), task === "multilabel" ? "mean over images and labels" : "mean over images"],
+    ["ROC AUC", decimal(summary.auc), report.average === "binary" ? null : average],
+    ["Cross-entropy", decimal(summary.cross_entropy), !report.single_label ? "mean over images and labels" : "mean over images"],
     ["Calibration error", decimal(summary.ece), "expected, 15 bins"]);
   const whole = score ? [{ name: "all folds", value: score.value, low: score.low, high: score.high, strong: true }] : [];
   const direction = metric.higher_is_better ? "higher is better" : "lower is better";
@@ -68,7 +68,7 @@ const courseSection = (report) => {
 const CALIBRATED = {
   positive: (report) => `The predicted probability of ${report.classes[1]} against how often it is true (Naeini et al. 2015).`,
   labels: () => "The predicted probability of each label against how often the image has it, all labels together.",
-  answer: () => "The probability of the likeliest class against how often it is right (Guo et al. 2017).",
+  predicted: () => "The probability of the likeliest class against how often it is right (Guo et al. 2017).",
 };
 
 const calibrationSection = (report) => {
@@ -93,7 +93,7 @@ const CLASS_COLUMNS = [
 ];
 
 const classSection = (report) => {
-  const columns = CLASS_COLUMNS.filter(([key]) => key !== "threshold" || report.task === "multilabel");
+  const columns = CLASS_COLUMNS.filter(([key]) => key !== "threshold" || !report.single_label);
   const whole = ["support", "predicted"];
   const box = h("div", {});
   const draw = (key, down) => {
