@@ -55,11 +55,11 @@ def test_the_line_with_json_everywhere(kit, tmp_path, monkeypatch):
     assert "confusion between labels" in kit("evaluate").out
 
 
-def test_thresholds_need_a_multilabel_run_and_a_known_method(kit):
-    assert "no run of a multi-label task" in kit("thresholds", code=2).err
+def test_thresholds_need_a_metric_that_wants_them_and_a_known_method(kit):
+    assert "a metric that needs a decision rule" in kit("thresholds", code=2).err
     kit("download", "histo", "--miniature")
     run = kit("train", "histo", "--folds", 2, "--epochs", 1, "--size", 32, "--json").json["run"]
-    assert "have no thresholds to tune" in kit("thresholds", run, code=2).err
+    assert "it has no thresholds to tune" in kit("thresholds", run, code=2).err
     assert "did you mean share" in kit("thresholds", "--method", "shares", code=2).err
 
 
