@@ -206,7 +206,7 @@ def draw_metadata(rng: np.random.Generator) -> pd.DataFrame:
 
 def draw_lesion(rng: np.random.Generator, dx: str) -> np.ndarray:
     """Draw a new lesion of this dx with the skin around it, MAPxMAPx3 float, RGB of about 0..1."""
-    kind, other = KINDS[dx], KINDS[rng.choice([name for name in CLASSES if name != dx])]
+    kind, other = KINDS[dx], KINDS[str(rng.choice([name for name in CLASSES if name != dx]))]
     tone = _vary(rng, SKIN[rng.integers(len(SKIN))])
     skin = tone * (1 + 0.03 * _noise(rng, 10) + 0.02 * _noise(rng, 1.2))[..., None]
     depth = _depth(rng, kind.ragged)

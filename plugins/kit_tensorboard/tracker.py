@@ -58,8 +58,9 @@ class TensorBoard:
             for key, value in self.config.items()
         }
         # SummaryWriter.add_hparams would create a separate run in a folder beside the scalars.
+        events: Any = writer.file_writer
         for summary in hparams(flat, dict(values)):
-            writer.file_writer.add_summary(summary)  # type: ignore[attr-defined]
+            events.add_summary(summary)
 
 
 def grid(previews: Sequence[Preview]) -> np.ndarray:
