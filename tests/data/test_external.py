@@ -1,4 +1,4 @@
-"""`--external`: further training images go into training parts alone, and no near-duplicate of a validation image does."""
+"""`--external`: images for training alone, and none that is a near-duplicate of a validation image."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from kit.config import TrainConfig
-from kit.resolve import resolve
 from kit.console import Console
 from kit.data.external import external_rows, left_out, with_external
 from kit.data.folds import folds_of_run
@@ -22,6 +21,7 @@ from kit.pixels.batches import Loader, Normalize
 from kit.pixels.pack import packs_for
 from kit.pixels.samples import Samples
 from kit.plugin import ModelRequest
+from kit.resolve import resolve
 from kit.run import find_run
 
 QUIET = Console(json=True)
@@ -59,7 +59,7 @@ def write(folder: Path, images: dict[str, np.ndarray]) -> None:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Any:
-    """Eighteen training and four test images; external are two new ones, one like a training image, and a test image."""
+    """Eighteen training and four test images; external: two new ones, one like a training image, one test image."""
     store = Store.of(Registry(), "protein")
     write(store.root / "train", {f"t{n:02d}": field(n, 40) for n in range(18)})
     write(store.root / "test", {f"x{n}": field(50 + n, 40) for n in range(4)})
@@ -209,7 +209,9 @@ def test_folds_that_leak_are_told(data, kit, monkeypatch):
 
 
 def test_extra_that_changed_is_a_kit_error(data):
-    run: Any = SimpleNamespace(id="r", config=SimpleNamespace(external="e"), reading=lambda name: data.external / "old.csv")
+    run: Any = SimpleNamespace(
+        id="r", config=SimpleNamespace(external="e"), reading=lambda name: data.external / "old.csv"
+    )
     (data.external / "old.csv").write_text("id,left_out_of\ne0,1\n")
     index = with_external(data.store, data.store.index(), data.external / "more.csv", QUIET)
     with pytest.raises(KitError, match="restore it"):

@@ -32,7 +32,7 @@ def hand_made_run(competition: str, seed: int, half: int | None = None) -> Run:
         path.write_bytes(folds.csv())
     for name, frame in (("oof.npz", index.train), ("test.npz", index.test)):
         ids = frame["id"].drop_duplicates().to_numpy(object)[slice(half, None, 1 if half is None else 2)]
-        values = random.dirichlet(np.full(len(index.classes), 0.1), len(ids)).astype(np.float32)
+        values = random.dirichlet(np.full(len(index.classes), 0.1), len(ids)).astype(np.float32)[:, -index.outputs :]
         with run.writing(name) as path:
             Predictions(ids, index.output_names, values).save(path)
     for fold in range(3):
