@@ -171,8 +171,8 @@ def by_class(
     classes: Sequence[str], target: np.ndarray, values: np.ndarray, tuned: dict[str, TunedRule], best: TunedRule
 ) -> list[dict[str, Any]]:
     """Return one row per class: its weight relative to the first class's, and recall with and without the rule."""
-    rule, count = best.rule, len(classes)
-    relative = np.asarray(rule.weights) / rule.weights[0] if isinstance(rule, ClassWeights) else np.empty(0)
+    count, weights = len(classes), np.asarray(best.rule.document()["weights"])
+    relative = weights / weights[0]
     before, after = (recall_by_class(target, each.predicted, count) for each in (tuned["largest"], best))
     positives, counts = (np.bincount(numbers, minlength=count) for numbers in (target, best.predicted))
     return [
