@@ -5,6 +5,7 @@ A single process needs none of this: it is rank 0 of world size 1, and the funct
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from kit.errors import KitError
 
 T = TypeVar("T")
 TIMEOUT = timedelta(minutes=30)  # one process packs pixels or scores while the others wait
+GRACE = 2.0  # seconds: torchrun kills the others as soon as one has failed, so the one that reports goes first
 
 
 @contextlib.contextmanager
@@ -67,6 +69,7 @@ def on_main(work: Callable[[], T]) -> T:
             raise
     dist.broadcast_object_list(outcome)
     if outcome[1] is not None:
+        time.sleep(GRACE)
         raise SystemExit(outcome[1])  # the main process reports the reason
     result: T = outcome[0]
     return result
@@ -116,6 +119,7 @@ def gone(advice: str, marker: Path) -> BaseException:
     try:
         marker.touch(exist_ok=False)
     except FileExistsError:
+        time.sleep(GRACE)
         return SystemExit(1)
     return KitError(f"process {rank()} of {world_size()} lost another one, which was killed or failed: {advice}", 1)
 
