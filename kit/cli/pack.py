@@ -76,7 +76,7 @@ def command(
         )
     if damaged:
         raise KitError(
-            f"{len(damaged)} chunks were damaged on disk and have been rebuilt (rows {', '.join(damaged[:5])}"
+            f"chunks damaged on disk and rebuilt now: {len(damaged)} (rows {', '.join(damaged[:5])}"
             f"{', ...' if len(damaged) > 5 else ''}): train again what was trained on them"
         )
     console.result({"competition": store.competition.name, "packs": packs})

@@ -251,7 +251,7 @@ def test_the_command(kit, store):
     content[-1] ^= 1
     path.write_bytes(content)
     done = kit("pack", "histo", "--verify", code=2)
-    assert "1 chunks were damaged on disk and have been rebuilt (rows train 236..239)" in done.err
+    assert "chunks damaged on disk and rebuilt now: 1 (rows train 236..239)" in done.err
     kit("pack", "histo", "--verify")
 
 
