@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from PIL import Image
 
+from helpers.figure_texts import assert_texts_lie_apart
 from helpers.recursion_data import EXPERIMENTS, SIDE, write
 from kit.console import Console
 from kit.data.index import Index
@@ -374,18 +373,5 @@ FIGURES: dict[str, Callable[[], Figure]] = {
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_no_text_is_cut_or_lies_on_another(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    figure = FIGURES[name]()
-    figure.set_dpi(general.DPI)
-    canvas = FigureCanvasAgg(figure)
-    shown: dict[Text, None] = {}  # tick labels outside the view are not
-    draw = Text.draw
-    monkeypatch.setattr(Text, "draw", lambda text, renderer: (shown.setdefault(text), draw(text, renderer)))
-    canvas.draw()
-    texts = [text for text in shown if text.get_visible() and text.get_text().strip()]
-    boxes = [text.get_window_extent(canvas.get_renderer()) for text in texts]
-    for text, box in zip(texts, boxes, strict=True):
-        assert min(box.x0, box.y0) >= 0, text
-        assert box.x1 <= figure.bbox.width, text
-        assert box.y1 <= figure.bbox.height, text
-    inner = [box.padded(-1) for box in boxes]  # a pixel is rounding
-    assert [box for number, box in enumerate(inner) if box.count_overlaps(inner[number + 1 :])] == []
+    for text in assert_texts_lie_apart(FIGURES[name](), general.DPI, monkeypatch):
+        assert text.get_rotation() != 45, text

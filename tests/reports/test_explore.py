@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from PIL import Image
 
+from helpers.figure_texts import assert_texts_lie_apart
 from kit.console import Console
 from kit.data.index import Index
 from kit.hooks.specs import TaskName
@@ -341,20 +340,5 @@ FIGURES: dict[str, Callable[[], Figure]] = {
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_no_text_is_cut_or_lies_on_another(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    figure = FIGURES[name]()
-    figure.set_dpi(figures.DPI)
-    canvas = FigureCanvasAgg(figure)
-    drawn: dict[Text, None] = {}  # tick labels outside the view are not
-    draw = Text.draw
-    monkeypatch.setattr(Text, "draw", lambda text, renderer: (drawn.setdefault(text), draw(text, renderer)))
-    canvas.draw()
-    texts = [text for text in drawn if text.get_visible() and text.get_text().strip()]
-    boxes = [text.get_window_extent(canvas.get_renderer()) for text in texts]
-    for text, box in zip(texts, boxes, strict=True):
-        assert min(box.x0, box.y0) >= 0, text
-        assert box.x1 <= figure.bbox.width, text
-        assert box.y1 <= figure.bbox.height, text
+    for text in assert_texts_lie_apart(FIGURES[name](), figures.DPI, monkeypatch):
         assert " ..." not in text.get_text()
-    # The box around a slanted text is no measure; a pixel is rounding.
-    upright = [box.padded(-1) for text, box in zip(texts, boxes, strict=True) if text.get_rotation() != 45]
-    assert [box for number, box in enumerate(upright) if box.count_overlaps(upright[number + 1 :])] == []
