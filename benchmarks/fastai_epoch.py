@@ -18,7 +18,6 @@ import sys
 import tempfile
 import time
 import warnings
-from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -26,17 +25,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import machine
 import patches
 import torch
+from one_fold import history_of
 
 from kit.config import TrainConfig
-from kit.console import Console
 from kit.hooks.registry import Registry
 from kit.hooks.specs import ModelRequest
 from kit.model.build import build_model, seed_everything
-from kit.model.checkpoint import Checkpoints
-from kit.training.forecast import Forecast
-from kit.training.interrupt import Interrupt
-from kit.training.job import FoldJob
-from kit.training.loop import train_fold
 
 MODEL, COUNT, SIZE, BATCH, PAIRS = "mobilenet_v3_small", 2048, 96, 64, 3
 MEAN, STD = [0.7, 0.54, 0.69], [0.24, 0.28, 0.22]
@@ -46,31 +40,13 @@ STEPS = {"flip": True, "rot90": True, "rotate": 10, "zoom": 0.1, "brightness": 0
 def kit(folder: Path, names: list[str]) -> float:
     """Seconds of the second epoch, as kit's history has them."""
     store, index = patches.store_of(folder, names)
-    samples, console = patches.samples_of(store, index, SIZE), Console(json=True)
+    samples = patches.samples_of(store, index, SIZE)
     config = TrainConfig(
         competition="c", dataset="patches", loss="bce", model=MODEL, epochs=2, size=SIZE, batch_size=BATCH, **STEPS
     )
     seed_everything(0)
     model = build_model(config, Registry(), store.dataset, index, {"mean": MEAN, "std": STD}, pretrained=False)
-    few = replace(samples, files=samples.files[:2], targets=samples.targets[:2], metadata=samples.metadata[:2])
-    with tempfile.TemporaryDirectory() as name, Interrupt("") as interrupt:
-        checkpoints = Checkpoints(Path(name))
-        job = FoldJob(
-            config=config,
-            fold=0,
-            model=model,
-            train=samples,
-            valid=few,
-            augment=config,
-            metrics=(Registry().metrics.get("accuracy"),),
-            checkpoints=checkpoints,
-            history=Path(name) / "history.csv",
-            trackers=(),
-            classes=index.classes,
-            forecast=Forecast(COUNT, 0, 0, console),
-        )
-        train_fold(job, interrupt, console)
-        return float(checkpoints.content["state"]["history"][1]["seconds"] or 0)
+    return float(history_of(config, model, samples, index)[1]["seconds"] or 0)
 
 
 def fastai(folder: Path, names: list[str], workers: int) -> float:

@@ -16,7 +16,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,25 +26,19 @@ import numpy as np
 import pandas as pd
 import torch
 from loop_overhead import build
+from one_fold import history_of
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from kit.config import TrainConfig
-from kit.console import Console
 from kit.data.index import Index
-from kit.hooks.registry import Registry
 from kit.hooks.specs import DatasetSpec
 from kit.model.build import Model
-from kit.model.checkpoint import Checkpoints
 from kit.pixels.batches import Batch, Loader
 from kit.pixels.pack import Packed
 from kit.pixels.pack_workers import Layout
 from kit.pixels.sampler import training_plan
 from kit.pixels.samples import Samples
 from kit.pixels.warp import DeviceWarp
-from kit.training.forecast import Forecast
-from kit.training.interrupt import Interrupt
-from kit.training.job import FoldJob
-from kit.training.loop import train_fold
 
 IMAGES = {96: 16_384, 224: 6_144}
 MODELS, BATCH = ("resnet18", "resnet50"), 128
@@ -131,27 +124,11 @@ def bare(config: TrainConfig, samples: Samples, index: Index) -> float:
 
 def ours(config: TrainConfig, samples: Samples, index: Index) -> tuple[float, float]:
     """Images a second of kit's second epoch, and the share in which the GPU waited."""
-    model, console = build(config, samples, index), Console(json=True)
-    few = replace(samples, files=samples.files[:2], targets=samples.targets[:2], metadata=samples.metadata[:2])
+    model = build(config, samples, index)
     idle = Idle(model)
-    with tempfile.TemporaryDirectory() as folder, Interrupt("") as interrupt, idle.watching():
-        checkpoints = Checkpoints(Path(folder))
-        job = FoldJob(
-            config=config,
-            fold=0,
-            model=model,
-            train=samples,
-            valid=few,
-            augment=config,
-            metrics=(Registry().metrics.get("accuracy"),),
-            checkpoints=checkpoints,
-            history=Path(folder) / "history.csv",
-            trackers=(),
-            classes=index.classes,
-            forecast=Forecast(1, 0, 0, console),
-        )
-        train_fold(job, interrupt, console)
-        return float(checkpoints.content["state"]["history"][1]["images/s"] or 0), idle.share(len(samples) // BATCH)
+    with idle.watching():
+        history = history_of(config, model, samples, index)
+    return float(history[1]["images/s"] or 0), idle.share(len(samples) // BATCH)
 
 
 def compare(name: str, size: int, rounds: int) -> dict[str, Any]:

@@ -14,7 +14,6 @@ import statistics
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +23,18 @@ import machine
 import numpy as np
 import pandas as pd
 import torch
+from one_fold import history_of
 
 from kit.config import TrainConfig
-from kit.console import Console
 from kit.data.index import Index
 from kit.hooks.registry import Registry
 from kit.hooks.specs import DatasetSpec
 from kit.model.build import Model, build_model, seed_everything
-from kit.model.checkpoint import Checkpoints
 from kit.pixels.batches import Loader
 from kit.pixels.pack import Packed
 from kit.pixels.pack_workers import Layout
 from kit.pixels.sampler import training_plan
 from kit.pixels.samples import Samples
-from kit.training.forecast import Forecast
-from kit.training.interrupt import Interrupt
-from kit.training.job import FoldJob
-from kit.training.loop import train_fold
 
 IMAGES, PAIRS = 1280, 9
 STEPS = {"rot90": True, "rotate": 20, "zoom": 0.1, "brightness": 0.15, "contrast": 0.15}
@@ -78,27 +72,7 @@ def bare(config: TrainConfig, samples: Samples, index: Index) -> float:
 
 
 def ours(config: TrainConfig, samples: Samples, index: Index) -> float:
-    model, console = build(config, samples, index), Console(json=True)
-    few = replace(samples, files=samples.files[:2], targets=samples.targets[:2], metadata=samples.metadata[:2])
-    with tempfile.TemporaryDirectory() as folder, Interrupt("") as interrupt:
-        checkpoints = Checkpoints(Path(folder))
-        forecast = Forecast(len(samples), 0, 0, console)
-        job = FoldJob(
-            config=config,
-            fold=0,
-            model=model,
-            train=samples,
-            valid=few,
-            augment=config,
-            metrics=(Registry().metrics.get("accuracy"),),
-            checkpoints=checkpoints,
-            history=Path(folder) / "history.csv",
-            trackers=(),
-            classes=index.classes,
-            forecast=forecast,
-        )
-        train_fold(job, interrupt, console)
-        return float(checkpoints.content["state"]["history"][0]["seconds"] or 0)
+    return float(history_of(config, build(config, samples, index), samples, index)[0]["seconds"] or 0)
 
 
 def compare(name: str, folder: Path) -> dict[str, Any]:
