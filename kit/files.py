@@ -1,30 +1,70 @@
-"""Files written whole or not at all, their digests, and locks."""
+"""Files written whole or not at all, sealed against damage, read without following links; and locks.
+
+A JSON file of kit's own ends with the SHA-256 of the rest of its bytes, so that one changed byte is noticed when it is
+read. Everything is written under another name beside its place, compared with what was to be written, and renamed.
+"""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import re
+import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn, TypeVar, overload
 
-from kit.errors import KitError
+from kit.errors import DISK, KitError
+
+T = TypeVar("T")
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+SEAL = '"sha256": "'
+# The system tells the umask only to those who set it; a thread that does so later could widen another's files.
+os.umask(UMASK := os.umask(0o022))
+
+
+def cant_write(path: Path | str, error: OSError) -> KitError:
+    """Return the error (code 5) for a file that can't be written: what it is, and what mends it."""
+    if error.errno in FULL:
+        mend = "free some space there, then run the same command again"
+    elif error.errno == errno.EROFS:
+        mend = "it lies on a read-only disk: set KIT_DATA and KIT_RUNS to folders that can be written"
+    else:
+        mend = "make it writable, then run the same command again"
+    return KitError(f"{path} can't be written ({error.strerror or error}): {mend}", DISK)
 
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path`; on a clean exit fsync it and rename it to `path`, otherwise remove it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Yield a temporary name beside `path`; on a clean exit fsync it and rename it to `path`, otherwise remove it.
+
+    The file gets the permissions of the person's umask. No link is followed: one at `path` is replaced.
+
+    Raises:
+        KitError: (code 5) the disk is full, or can't be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.unlink(missing_ok=True)
+            # A link that lies in wait under the temporary name is not written through.
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o666))
+            yield temporary
+            os.chmod(temporary, 0o666 & ~UMASK)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError as error:
+            if error.filename not in (None, str(temporary), temporary, str(path.parent), str(path)):
+                raise
+            raise cant_write(path, error) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -34,12 +74,12 @@ def locked(
     """Hold a lock file; the system frees it when this process ends, however it ends.
 
     Args:
-        path: the lock file; created if absent.
+        path: the lock file; created if absent. A link is not followed.
         busy: the message of the `KitError` if another process holds it; None: wait for that process.
         seconds: how long to wait before that error.
         on_wait: called once if another process holds it.
     """
-    with path.open("a") as file:
+    with open_plain(path, "a") as file:
         if not _taken(file):
             if on_wait is not None:
                 on_wait()
@@ -48,6 +88,15 @@ def locked(
             else:
                 _wait(file, busy, seconds)
         yield
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a process holds a lock file; needs no right to write."""
+    try:
+        with open_plain(path, "r") as file:
+            return not _taken(file)
+    except FileNotFoundError:
+        return False
 
 
 def _taken(file: IO[str]) -> bool:
@@ -66,23 +115,136 @@ def _wait(file: IO[str], busy: str, seconds: float) -> None:
         time.sleep(0.2)
 
 
+def open_plain(path: Path, mode: str) -> IO[str]:
+    """Open a text file to read (`r`) or to append to (`a`), if it is a plain file: no link, no device, no pipe.
+
+    Raises:
+        FileNotFoundError: there is no such file to read.
+        KitError: it is something else, or can't be opened.
+    """
+    flags = os.O_RDONLY if mode == "r" else os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    try:
+        # A pipe without a reader would block.
+        number = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise not_plain(path) from None
+        if mode == "r":
+            raise KitError(f"{path} can't be read ({error.strerror}): fix its permissions", DISK) from None
+        raise cant_write(path, error) from None
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise not_plain(path)
+    return os.fdopen(number, mode, encoding="utf-8", errors="replace", buffering=1)
+
+
+def not_plain(path: Path) -> KitError:
+    """Return the error for what is no plain file where only plain files belong."""
+    return KitError(f"{path} is a link or a device, and kit opens plain files only there: remove it")
+
+
+def refuse_links(folder: Path) -> None:
+    """Raise `KitError` for the first link, device or pipe at any depth in a folder that others may have made.
+
+    The folder itself may be a link: the person named it.
+    """
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                refuse_links(Path(entry.path))
+            elif not entry.is_file(follow_symlinks=False):
+                raise not_plain(Path(entry.path))
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path` atomically."""
     with atomic(path) as temporary:
         temporary.write_bytes(content)
+        if temporary.stat().st_size != len(content):
+            raise OSError(errno.ENOSPC, "only a part was written")
 
 
-def write_json(path: Path, document: Any) -> None:
-    """Write `document` as indented JSON, atomically; refuse NaN, because other JSON readers refuse it."""
-    write_bytes(path, (json.dumps(document, indent=2, allow_nan=False, default=str) + "\n").encode())
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Write `document` as indented, sealed JSON, atomically; refuse NaN, because other JSON readers refuse it."""
+    text = json.dumps({**document, "sha256": ""}, indent=2, allow_nan=False, default=str) + "\n"
+    before, _, after = text.rpartition(SEAL)
+    write_bytes(path, f"{before}{SEAL}{_seal(before, after)}{after}".encode())
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file; raise a `KitError` that names it if it is damaged."""
+def _seal(before: str, after: str) -> str:
+    return hashlib.sha256(f"{before}{SEAL}{after}".encode()).hexdigest()
+
+
+@overload
+def read_json(path: Path) -> dict[str, Any]: ...
+@overload
+def read_json(path: Path, schema: type[T], mend: str = ..., version: int | None = ..., sealed: bool = ...) -> T: ...
+def read_json(
+    path: Path,
+    schema: Any = dict[str, Any],
+    mend: str = "restore or remove it",
+    version: int | None = None,
+    sealed: bool = True,
+) -> Any:
+    """Read a JSON file that `write_json` wrote.
+
+    Args:
+        path: the file; it must be a plain one.
+        schema: a type, usually a `TypedDict`, that the content must have.
+        mend: the end of the error: what to do.
+        version: the number that its key `format` must have; None: it has no such key.
+        sealed: whether a file without a seal is refused. One whose seal is wrong always is.
+
+    Raises:
+        KitError: it is gone, damaged, changed by hand, or of another form.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    def refuse(why: object) -> NoReturn:
+        raise KitError(f"{path} can't be read ({why}): {mend}") from None
+
+    text, document = _parsed(path, refuse)
+    given = document.pop("sha256", None)
+    if version is not None and document.get("format") != version:
+        older = isinstance(document.get("format"), int) and document["format"] < version
+        how = f"has format {document.get('format')!r}, this kit reads format {version}"
+        again = "make it again, or " if older else ""
+        raise KitError(f"{path} {how}: {again}use the kit that wrote it")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise KitError(f"{path} can't be read as JSON ({error}): restore or remove it") from None
+        content = TypeAdapter(schema).validate_python(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        refuse(f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg'].lower()}")
+    if given is None and sealed:
+        refuse("it was changed by hand or damaged: its own checksum is missing")
+    if given is not None:
+        before, _, after = text.rpartition(SEAL)
+        if not re.fullmatch(r'[0-9a-f]{64}"\n}\n', after) or _seal(before, after[64:]) != after[:64]:
+            refuse("it was changed by hand or damaged: its own checksum differs")
+    return content
+
+
+def _parsed(path: Path, refuse: Callable[[object], NoReturn]) -> tuple[str, dict[str, Any]]:
+    """Return the text of a JSON file and the object that it holds."""
+    try:
+        with open_plain(path, "r") as file:
+            text = file.buffer.read().decode()  # type: ignore[attr-defined]
+        document = json.loads(text, parse_constant=lambda name: refuse(f"it holds {name}"))
+    except FileNotFoundError:
+        refuse("it is not there")
+    except UnicodeDecodeError:
+        refuse("it is not text")
+    except RecursionError:
+        refuse("it is nested too deeply")
+    except ValueError as error:
+        refuse(f"it is no JSON: {error}")
+    except OSError as error:
+        refuse(error.strerror)
+    if not isinstance(document, dict):
+        refuse(f"it holds a {type(document).__name__}, not an object")
+    return text, document
 
 
 def sha256(path: Path) -> str:

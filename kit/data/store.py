@@ -110,7 +110,7 @@ def _origin_file(root: Path) -> Path:
 def _read_note(root: Path) -> dict[str, str]:
     for path in (_origin_file(root), root / OWN / "unfinished.json"):
         if path.is_file():
-            note: dict[str, str] = {"digest": "", **read_json(path)}
+            note: dict[str, str] = {"digest": "", **read_json(path, dict[str, str], sealed=False)}
             # Before format 2, kit called the miniature a sample.
             return note | ({"origin": "miniature"} if note["origin"] == "sample" else {})
     return {}
