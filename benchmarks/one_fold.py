@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kit.config import TrainConfig
 from kit.console import Console
 from kit.data.index import Index
@@ -34,6 +36,8 @@ def history_of(config: TrainConfig, model: Model, samples: Samples, index: Index
             metrics=(Registry().metrics.get("accuracy"),),
             checkpoints=checkpoints,
             history=Path(folder) / "history.csv",
+            ids=np.arange(len(samples)),
+            valid_ids=np.arange(2),
             trackers=(),
             classes=index.classes,
             forecast=Forecast(len(samples), 0, 0, console),

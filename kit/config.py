@@ -1,7 +1,7 @@
 """The configuration of a run: one flat frozen record, validated here and nowhere else."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -35,7 +35,7 @@ class ModelConfig(BaseModel):
     mean: tuple[float, ...] | Literal["data"] | None = Field(
         None, description="mean per channel in 0..1; data: of the training images; none: the network's own"
     )
-    std: tuple[float, ...] | Literal["data"] | None = Field(
+    std: tuple[Annotated[float, Field(gt=0)], ...] | Literal["data"] | None = Field(
         None, description="standard deviation per channel; data: of the training images; none: the network's own"
     )
 
@@ -140,7 +140,7 @@ class TrainConfig(
 ):
     """Everything that determines what a run learns, flat. Each field states its meaning, unit and range."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
+
+from kit.files import open_plain
 
 
 def duration(seconds: float) -> str:
@@ -54,7 +56,7 @@ class Console:
 
     def __init__(self, json: bool = False, silent: bool = False) -> None:
         self.json, self.silent = json, silent
-        self._log: TextIO | None = None
+        self._log: IO[str] | None = None
 
     def say(self, text: str = "") -> None:
         """Print a line for a person."""
@@ -70,7 +72,7 @@ class Console:
 
         Progress is logged as it is printed on a stderr that is not a terminal; tables are not logged.
         """
-        with path.open("a", encoding="utf-8", buffering=1) as self._log:
+        with open_plain(path, "a") as self._log:
             try:
                 yield
             except BaseException as error:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -156,6 +157,39 @@ def refuse_links(folder: Path) -> None:
                 refuse_links(Path(entry.path))
             elif not entry.is_file(follow_symlinks=False):
                 raise not_plain(Path(entry.path))
+
+
+def clear_temporaries(folder: Path) -> None:
+    """Remove what killed processes left in a folder, at any depth: `.NAME.PID.tmp` of processes that are gone."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            found = re.fullmatch(r"\..+\.(\d{1,9})\.tmp", entry.name)
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if found is not None and not _alive(int(found[1])):
+                shutil.rmtree(entry.path, ignore_errors=True) if is_folder else os.unlink(entry.path)
+            elif is_folder:
+                clear_temporaries(Path(entry.path))
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def need_writable(folder: Path, mend: str) -> Path:
+    """Return a folder, made if it is absent; raise `KitError` (code 5) if nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise KitError(f"{folder} can't be made ({error.strerror}): {mend}", DISK) from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise KitError(f"{folder} can't be written: {mend}", DISK)
+    return folder
 
 
 def write_bytes(path: Path, content: bytes) -> None:

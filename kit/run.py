@@ -7,8 +7,9 @@ fold-<k>/*.safetensors   weights, optimiser state
 fold-<k>/history.csv     one row per validation
 fold-<k>/result.json     the result of a finished fold
 fold-<k>/oof.npz         predictions of the fold's validation images
+fold-<k>/not-finite.json the rows of a batch whose loss was not finite
 oof.npz, test.npz        out-of-fold and test predictions
-manifest.json            sha256 of the predictions, the folds and the submission
+manifest.json            sha256 of every file that does not carry its own
 thresholds.json          the decision rule, and for each fold the rule tuned without it
 external.csv             the ids of --external, each with the folds that don't learn from it
 submission.csv
@@ -17,114 +18,187 @@ gradcam/                 written by kit gradcam
 log.txt                  what training printed
 
 A blend (`kit blend`) has no weights: its predictions are those of its members.
+
+A run appears whole, in one rename. Its parts are plain files: one with a link in it, which could lead a write anywhere,
+is refused. JSON files carry their own digest (`kit.files`), weights have theirs in `checkpoint.json`.
 """
 
 import contextlib
+import errno
+import os
+import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from kit import __version__
 from kit.config import TrainConfig, validate
+from kit.console import Console
 from kit.errors import DISK, KitError, nearest
-from kit.files import atomic, locked, read_json, sha256, write_json
+from kit.files import (
+    atomic,
+    cant_write,
+    clear_temporaries,
+    is_locked,
+    locked,
+    need_writable,
+    read_json,
+    refuse_links,
+    sha256,
+    write_json,
+)
 from kit.paths import runs_dir
+from kit.record import FORMAT, FoldResult, Grown, Manifest, RuleRecord, RunRecord, read_history
 
-FORMAT = 2
+# Writes one file of a new run to the path that it is given.
+WriteFile = Callable[[Path], object]
 
 
 class Run:
     """A run's directory. `record` holds the content of `run.json`; `update` changes it here and on disk."""
 
-    def __init__(self, path: Path, record: dict[str, Any]) -> None:
+    def __init__(self, path: Path, record: RunRecord) -> None:
         self.path, self.record = path, record
 
     @classmethod
-    def create(cls, config: TrainConfig, facts: Mapping[str, Any]) -> "Run":
-        """Create a directory under `$KIT_RUNS` and write the configuration into it."""
-        now = datetime.now(UTC)
+    def create(
+        cls, config: TrainConfig, facts: Mapping[str, Any], files: Mapping[str, WriteFile] | None = None
+    ) -> "Run":
+        """Create a run under `$KIT_RUNS` with its configuration and these files, all at once."""
+        now, folder = datetime.now(UTC), need_writable(runs_dir(), "set KIT_RUNS to a folder where runs can be written")
+        clear_temporaries(folder)
         name = f"{config.competition}-{now:%Y%m%d-%H%M%S}"
-        for attempt in range(1, 1000):
-            path = runs_dir() / (name if attempt == 1 else f"{name}-{attempt}")
-            try:
-                path.mkdir(parents=True)
-            except FileExistsError:
-                continue
-            record = {
-                "format": FORMAT,
-                "kit": __version__,
-                "id": path.name,
-                "created": now.isoformat(timespec="microseconds"),
-                "state": "created",
-                "config": config.model_dump(mode="json"),
-                **facts,
-            }
-            run = cls(path, record)
-            run.update()
-            return run
-        raise KitError(f"no free name for a run in {runs_dir()}: clean it up", DISK)
+        draft = folder / f".{name}.{os.getpid()}.tmp"
+        record: Any = {
+            "format": FORMAT,
+            "kit": __version__,
+            "created": now.isoformat(timespec="microseconds"),
+            "state": "created",
+            "config": config.model_dump(mode="json"),
+            **facts,
+        }
+        run = cls(draft, record)
+        try:
+            draft.mkdir()
+            for name_, write in (files or {}).items():
+                with run.writing(name_) as path:
+                    write(path)
+            write_json(draft / "run.json", record)
+            run.path = _renamed(draft, folder / name)
+        except OSError as error:
+            raise cant_write(draft, error) from None
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        return run
 
     @classmethod
     def open(cls, path: Path) -> "Run":
-        """Read a run; raise `KitError` if it is missing, damaged, or in another format."""
+        """Read a run; raise `KitError` if it is missing, damaged, in another format, or not made of plain files."""
         if not (path / "run.json").is_file():
             raise KitError(f"{path} is not a run (it has no run.json): kit runs lists them")
-        record = read_json(path / "run.json")
-        found = record.get("format") if isinstance(record, dict) else None
-        if found != FORMAT:
-            older = isinstance(found, int) and found < FORMAT
-            mend = "train again, or use the kit that wrote it" if older else "use the kit that wrote it"
-            raise KitError(f"{path}/run.json has format {found!r}, this kit reads format {FORMAT}: {mend}")
-        return cls(path, record)
+        refuse_links(path)
+        clear_temporaries(path)
+        return cls(path, _record(path))
 
     @property
     def id(self) -> str:
         """The directory's name."""
         return self.path.name
 
-    @property
+    @cached_property
     def config(self) -> TrainConfig:
-        """The resolved configuration."""
-        return validate(self.record["config"])
+        """The resolved configuration; a `KitError` names the first value that is not one of this kit's."""
+        with _about(self.path / "run.json"):
+            return validate({**self.record["config"]})
 
     @property
     def state(self) -> str:
         """created, running, interrupted, failed or finished; `stopped` if the process of a running one is gone."""
-        state: str = self.record["state"]
-        if state == "running":
-            with contextlib.suppress(KitError), self.lock():
-                return "stopped"
-        return state
+        state = self.record["state"]
+        return "stopped" if state == "running" and not is_locked(self.path / ".lock") else state
+
+    @property
+    def decision(self) -> dict[str, Any] | None:
+        """The nested estimate of the run's decision rule, with its method; None without a rule.
+
+        A rule that was tuned on other out-of-fold predictions than the run has now does not count.
+        """
+        path = self.path / "thresholds.json"
+        if not path.is_file():
+            return None
+        document = read_json(path, RuleRecord, f"kit thresholds {self.id} tunes it again")
+        return document["decision"] if document["oof"] in self.manifest["files"].get("oof.npz", ()) else None
 
     @property
     def score(self) -> dict[str, Any] | None:
         """The run's expected score: the nested estimate of its decision rule if it has one, or else the
         cross-validated score; None if it has neither. Keys: metric, value, low, high, ids."""
-        found: dict[str, Any] | None = self.record.get("decision") or self.record.get("score")
-        return found
+        return self.decision or self.cross_validated
 
-    def update(self, **fields: Any) -> None:
-        """Change fields of `run.json`."""
-        self.record.update(fields)
-        write_json(self.path / "run.json", self.record)
+    @property
+    def cross_validated(self) -> dict[str, Any] | None:
+        """The cross-validated score without a decision rule; None if the run has none."""
+        score = self.record.get("score")
+        return None if score is None else {**score}
+
+    def update(self, change: Callable[[RunRecord], Mapping[str, Any]] | None = None, **fields: Any) -> None:
+        """Change fields of `run.json`, here and on disk, where other processes may have changed others meanwhile.
+
+        Args:
+            change: what is on disk now -> the fields to change.
+            fields: further fields.
+        """
+        with self._locked_record():
+            now = _record(self.path)
+            changed: Any = {**now, **fields, **(change(now) if change is not None else {})}
+            if changed != now:
+                write_json(self.path / "run.json", changed)
+            self.record = changed
 
     @property
     def trained_folds(self) -> list[int]:
         """The folds whose training is complete."""
         return [fold for fold in self.record["planned"] if (self.fold_dir(fold) / "result.json").is_file()]
 
-    def result(self, fold: int) -> dict[str, Any] | None:
+    def result(self, fold: int) -> FoldResult | None:
         """Return the result of a fold; None if it is not finished."""
         path = self.fold_dir(fold) / "result.json"
-        result: dict[str, Any] | None = read_json(path) if path.is_file() else None
-        return result
+        mend = f"kit train --resume {self.id} trains the fold again once {path} is removed"
+        return read_json(path, FoldResult, mend) if path.is_file() else None
 
     @property
-    def results(self) -> dict[int, dict[str, Any]]:
+    def results(self) -> dict[int, FoldResult]:
         """The result of each finished fold, by its number."""
-        paths = {int(path.parent.name.removeprefix("fold-")): path for path in self.path.glob("fold-*/result.json")}
-        return {fold: read_json(paths[fold]) for fold in sorted(paths)}
+        return {fold: found for fold in self._folds_with("result.json") if (found := self.result(fold)) is not None}
+
+    def _folds_with(self, name: str) -> list[int]:
+        """Return the numbers of the folds that have a file; a copy (`fold-0.bak`) is no fold."""
+        folders = (path.parent.name for path in self.path.glob(f"fold-*/{name}"))
+        return sorted(int(found[1]) for folder in folders if (found := re.fullmatch(r"fold-(\d{1,9})", folder)))
+
+    def history(self, fold: int) -> list[dict[str, float | None]]:
+        """Return the rows of a fold's `history.csv`, an empty cell as None; no rows if there is no such file yet."""
+        name = f"fold-{fold}/history.csv"
+        path = self.path / name
+        if not path.is_file():
+            return []
+        if name in self.manifest["files"]:
+            self.reading(name)
+        return read_history(path)
+
+    @property
+    def epoch_seconds(self) -> dict[tuple[int, float], float]:
+        """The seconds of training (without validation) of each whole epoch, by fold and number of epochs."""
+        # Seconds count from the start of an epoch, so the row at its end has the total.
+        return {
+            (fold, row["epoch"]): row["seconds"] or 0.0
+            for fold in self._folds_with("history.csv")
+            for row in self.history(fold)
+            if row["epoch"] is not None and row["epoch"].is_integer()
+        }
 
     def trained_fold(self, fold: int) -> int:
         """Return the number of a fold if it is trained; otherwise raise `KitError`."""
@@ -155,6 +229,10 @@ class Run:
         with locked(self.path / ".lock", busy):
             yield
 
+    def need_writable(self) -> None:
+        """Raise `KitError` (code 5) if nothing can be written into the run; call it before computing."""
+        need_writable(self.path, f"copy it (cp -r {self.path} FOLDER) and give the copy, FOLDER/{self.id}")
+
     @contextlib.contextmanager
     def writing(self, name: str) -> Iterator[Path]:
         """Write one file of the run atomically and enter its digest into the manifest."""
@@ -162,39 +240,120 @@ class Run:
             yield temporary
             digest = sha256(temporary)
             # Both digests are valid until the rename, so a kill in between does no harm.
-            self._enter(name, [*self._manifest().get(name, [])[-1:], digest])
-        self._enter(name, [digest])
+            self.enter({name: [*self.manifest["files"].get(name, [])[-1:], digest]})
+        self.enter({name: [digest]})
 
     def reading(self, name: str) -> Path:
         """Return the path of one file of the run after checking its bytes against the manifest."""
         path = self.path / name
         if not path.is_file():
-            raise KitError(f"run {self.id} has no {name}: kit train --resume {self.id} completes it")
-        if sha256(path) not in self._manifest().get(name, []):
-            raise KitError(f"{path} is damaged (its digest is not in the manifest): restore it or train again")
+            raise KitError(f"run {self.id} has no {name}: {self._mend(name)}")
+        if sha256(path) not in self.manifest["files"].get(name, []):
+            raise KitError(f"{path} was changed or damaged (its digest is not in the manifest): {self._mend(name)}")
         return path
+
+    def _mend(self, name: str) -> str:
+        """Return what makes a file of the run anew."""
+        again = {
+            "test.npz": f"kit predict {self.id} writes it again",
+            "submission.csv": f"kit submit {self.id} --dry-run writes it again",
+            "report.html": f"kit report {self.id} writes it again",
+            "oof.npz": f"kit train --resume {self.id} joins it again from the folds",
+        }
+        return again.get(name, "restore it or train again")
 
     def has(self, name: str) -> bool:
         """Return whether the run has this file."""
         return (self.path / name).is_file()
 
-    def _manifest(self) -> dict[str, list[str]]:
+    @property
+    def manifest(self) -> Manifest:
+        """The digests of the run's files: of those written whole, and of the beginnings of those that grow."""
         path = self.path / "manifest.json"
-        manifest: dict[str, list[str]] = read_json(path) if path.is_file() else {}
-        return manifest
+        if not path.exists():
+            return {"files": {}, "grown": {}}
+        return read_json(path, Manifest, "restore the run from a copy, or train again")
 
-    def _enter(self, name: str, digests: list[str]) -> None:
+    def enter(self, files: Mapping[str, list[str] | None], grown: Mapping[str, Any] | None = None) -> None:
+        """Enter digests into the manifest; None takes a file out of it."""
         # Several processes may train folds at once; none may lose an entry of another.
-        with locked(self.path / ".manifest.lock"):
-            write_json(self.path / "manifest.json", {**self._manifest(), name: digests})
+        with self._locked_record():
+            now = self.manifest
+            kept = {name: digests for name, digests in {**now["files"], **files}.items() if digests is not None}
+            write_json(self.path / "manifest.json", {"files": kept, "grown": {**now["grown"], **(grown or {})}})
+
+    def restart_fold(self, fold: int) -> None:
+        """Remove what a fold has learned, so that it is trained again from the start."""
+        folder = self.fold_dir(fold)
+        # The result goes first and the weights last: whatever a kill leaves is an unfinished fold.
+        for name in ("result.json", "checkpoint.json"):
+            (folder / name).unlink(missing_ok=True)
+        for name in ("oof.npz", "history.csv"):
+            self.remove(f"fold-{fold}/{name}")
+        for path in folder.glob("*.safetensors"):
+            path.unlink()
+
+    def enter_grown(self) -> None:
+        """Enter what files that are appended to (the log, those of trackers) hold by now, so that damage is noticed."""
+        whole = self.manifest["files"]
+        grown: dict[str, Grown] = {}
+        for path in sorted(self.path.rglob("*")):
+            name = path.relative_to(self.path).as_posix()
+            own = path.name.startswith(".") or path.suffix in (".json", ".safetensors") or name.startswith("gradcam/")
+            if not own and name not in whole and path.is_file():
+                grown[name] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        self.enter({}, grown)
+
+    def remove(self, name: str) -> None:
+        """Remove one file of the run, and its digest."""
+        (self.path / name).unlink(missing_ok=True)
+        if name in self.manifest["files"]:
+            self.enter({name: None})
+
+    @contextlib.contextmanager
+    def _locked_record(self) -> Iterator[None]:
+        with locked(self.path / ".record.lock"):
+            yield
+
+
+def _record(path: Path) -> RunRecord:
+    return read_json(path / "run.json", RunRecord, "restore it from a copy, or train again", FORMAT)
+
+
+@contextlib.contextmanager
+def _about(path: Path) -> Iterator[None]:
+    """Name the file in what is raised about its content."""
+    try:
+        yield
+    except KitError as error:
+        raise KitError(f"{path}: {error}", error.code) from None
+
+
+def _renamed(draft: Path, path: Path) -> Path:
+    """Give a new run its name, the next free one of its second."""
+    for attempt in range(1, 1000):
+        target = path if attempt == 1 else path.with_name(f"{path.name}-{attempt}")
+        try:
+            # An empty folder is no run: it is replaced.
+            os.rename(draft, target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+        else:
+            return target
+    raise KitError(f"no free name for a run in {path.parent}: clean it up", DISK)
 
 
 def all_runs() -> list[Run]:
-    """Return every readable run, oldest first."""
+    """Return every readable run, oldest first; warn of each that is not."""
     runs = []
-    for path in runs_dir().glob("*/run.json"):
-        with contextlib.suppress(KitError):
+    for path in sorted(runs_dir().glob("*/run.json")):
+        if path.parent.name.startswith("."):
+            continue  # a draft
+        try:
             runs.append(Run.open(path.parent))
+        except KitError as error:
+            Console().warn(f"passed over a run: {error}")
     return sorted(runs, key=lambda run: (run.record["created"], run.id))
 
 
@@ -207,7 +366,7 @@ def find_run(reference: str | None, suits: Callable[[Run], bool] = lambda run: T
         wanted: how the error describes such a run, e.g. "with predictions (kit predict)".
     """
     if reference is None:
-        suiting = [run for run in all_runs() if suits(run)]
+        suiting = [run for run in all_runs() if _suits(run, suits)]
         if not suiting:
             raise KitError(f"no run {wanted} in {runs_dir()}: kit train makes one".replace("  ", " "))
         return suiting[-1]
@@ -217,6 +376,16 @@ def find_run(reference: str | None, suits: Callable[[Run], bool] = lambda run: T
     raise KitError(f"no run {reference!r} in {runs_dir()}: {nearest_run(reference)}")
 
 
+def _suits(run: Run, suits: Callable[[Run], bool]) -> bool:
+    """Return whether a run qualifies; one that can't be judged does not, and is named."""
+    try:
+        return suits(run)
+    except KitError as error:
+        Console().warn(f"passed over run {run.id}: {error}")
+        return False
+
+
 def nearest_run(reference: str) -> str:
     """Return the end of an error about an unknown run."""
-    return nearest(reference, [run.id for run in all_runs()]) if all_runs() else "kit train makes one"
+    names = [path.parent.name for path in runs_dir().glob("*/run.json") if not path.parent.name.startswith(".")]
+    return nearest(reference, names) if names else "kit train makes one"

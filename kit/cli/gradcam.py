@@ -62,6 +62,8 @@ def command(
     console, registry = Console(json), current_registry()
     found = find_run(run, lambda each: bool(each.trained_folds), "with a trained fold")
     opened = OpenRun(registry, found)
+    if layers != "list":
+        found.need_writable()
     if layers == "list":
         _list(opened, console)
         return

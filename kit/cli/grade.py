@@ -55,7 +55,7 @@ def command(
     metric, value = next(iter(scores.items()))
     own = (found.score if found else None) or {}
     if found is not None:
-        found.update(leaderboard={**(found.record.get("leaderboard") or {}), "official": value})
+        found.update(lambda now: {"leaderboard": {**now.get("leaderboard", {}), "official": value}})
     console.table(
         f"{path}", ["", ""], [[name, f"{score:.4f}".rstrip("0").rstrip(".")] for name, score in scores.items()]
     )

@@ -44,7 +44,7 @@ def command(
         f"{document['tta']} views each: {document['path']}   next: kit submit {found.id} --dry-run"
     )
     if nearest:
-        own = found.record.get("score") or {}
+        own = found.cross_validated or {}
         console.say(
             f"out-of-fold {document['nearest']['metric']}: {document['nearest']['value']:.4f} by the nearest "
             f"class, {own.get('value') or float('nan'):.4f} by the network's logits"

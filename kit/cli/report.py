@@ -38,6 +38,7 @@ def command(
     from kit.cli.context import current_registry
     from kit.console import Console
     from kit.errors import KitError
+    from kit.files import need_writable
     from kit.reports.page.document import document_of, subjects_of
     from kit.reports.page.report import write_report
     from kit.reports.terminal import print_document
@@ -55,6 +56,7 @@ def command(
         print_document(document, console)
     else:
         folder = out or found[0].path
+        need_writable(folder, "give another folder with --out FOLDER")
         document = write_report(registry, found, folder, console)
         if serve:
             _serve(folder / "report.html", port, console)

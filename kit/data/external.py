@@ -74,11 +74,10 @@ def left_out(store: Store, index: Index, folds: Folds, console: Console) -> np.n
     return result
 
 
-def save_left_out(run: Run, index: Index, out: np.ndarray) -> None:
-    """Write `external.csv` into a run: each external id with the folds it is left out of."""
+def write_left_out(index: Index, out: np.ndarray, path: Path) -> None:
+    """Write a run's `external.csv`: each external id with the folds it is left out of."""
     folds = [" ".join(map(str, np.flatnonzero(row))) for row in out]
-    with run.writing(FILE) as path:
-        pd.DataFrame({"id": index.external["id"], "left_out_of": folds}).to_csv(path, index=False, lineterminator="\n")
+    pd.DataFrame({"id": index.external["id"], "left_out_of": folds}).to_csv(path, index=False, lineterminator="\n")
 
 
 def external_rows(run: Run, index: Index, fold: int) -> pd.DataFrame:

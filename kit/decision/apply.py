@@ -5,7 +5,9 @@ import numpy as np
 from kit.decision.rule import DecisionRule
 from kit.decision.thresholds import Thresholds
 from kit.decision.weights import ClassWeights
+from kit.errors import KitError
 from kit.files import read_json
+from kit.record import RuleRecord
 from kit.run import Run
 from kit.scoring.predictions import Predictions
 from kit.task import HALF, Task
@@ -16,11 +18,15 @@ KINDS: dict[str, type[Thresholds] | type[ClassWeights]] = {"thresholds": Thresho
 
 def rule_of(run: Run, fold: int | None = None) -> DecisionRule | None:
     """Return the rule of a run, or the one tuned without a fold; None if the run has none."""
-    if not run.record.get("decision"):
+    if run.decision is None:
         return None
-    document = read_json(run.reading(FILE))
+    path, mend = run.path / FILE, f"kit thresholds {run.id} tunes it again"
+    document = read_json(path, RuleRecord, mend)
     own = document["by_fold"].get(str(fold), document["rule"])
-    rule: DecisionRule = KINDS[own["kind"]].of_document(own)
+    try:
+        rule: DecisionRule = KINDS[own["kind"]].of_document(own)
+    except (KeyError, TypeError, ValueError) as error:
+        raise KitError(f"{path} holds no rule ({type(error).__name__}: {error}): {mend}") from None
     return rule
 
 

@@ -10,7 +10,7 @@ from kit.decision import thresholds, weights
 from kit.decision.apply import FILE
 from kit.decision.rule import best_method, nesting_folds
 from kit.errors import KitError, nearest
-from kit.files import write_json
+from kit.files import sha256, write_json
 from kit.hooks.specs import MetricSpec
 from kit.scoring.interval import score_with_interval
 from kit.scoring.predictions import Predictions
@@ -45,7 +45,9 @@ def tune_run(opened: OpenRun, method: str | None, console: Console) -> dict[str,
     kind = KINDS[metric.decision][0]
     if method is not None and method not in kind.METHODS:
         raise KitError(f"--method {method} does not fit {name}: {nearest(method, list(kind.METHODS))}")
-    oof, index, folds = Predictions.load(run.reading("oof.npz")), opened.index, opened.folds
+    run.need_writable()
+    path = run.reading("oof.npz")
+    tuned_on, oof, index, folds = sha256(path), Predictions.load(path), opened.index, opened.folds
     target, task = index.targets_of(oof.ids), index.task
     fold, groups = folds.of_ids(oof.ids), folds.groups(index.rows_of_ids(oof.ids))
 
@@ -63,10 +65,10 @@ def tune_run(opened: OpenRun, method: str | None, console: Console) -> dict[str,
     )
     # A fold's own rows are predicted by the rule that has not seen them.
     by_fold = best.fold_rules if len(np.unique(fold)) > 1 else {}
-    with run.writing(FILE) as path:
-        rules = {each: rule.document() for each, rule in by_fold.items()}
-        write_json(path, {"rule": best.rule.document(), "by_fold": rules})
-    run.update(decision={"method": chosen, **estimate})
+    rules = {each: rule.document() for each, rule in by_fold.items()}
+    # In one file, so that a rule and its estimate can't be of two tunings; it counts for these predictions alone.
+    document = {"oof": tuned_on, "decision": {"method": chosen, **estimate}, "rule": best.rule.document()}
+    write_json(run.path / FILE, {**document, "by_fold": rules})
     return {
         "run": run.id,
         "path": run.path / FILE,

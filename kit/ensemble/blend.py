@@ -167,7 +167,7 @@ def blend(
             f"no gain: {alone['name']} alone has {alone['estimate']:.4f}, {chosen['name']} {chosen['estimate']:.4f}"
         )
     run = write_run(basis, facts, blends[chosen["name"]], test, console)
-    return {"run": run.id, "path": str(run.path), **facts, "score": run.record["score"]}
+    return {"run": run.id, "path": str(run.path), **facts, "score": run.cross_validated}
 
 
 def _names(runs: Sequence[Run], files: Sequence[tuple[Path, Path]]) -> list[str]:

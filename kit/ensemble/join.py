@@ -34,8 +34,8 @@ def join(registry: Registry, runs: Sequence[Run], console: Console) -> dict[str,
     ]
     facts = {"method": "join", "members": members}
     run = write_run(basis, facts, oof.reorder(basis.ids).values, test.values, console)
-    scores = [{"run": each.id, "only": each.config.only, "score": each.record.get("score")} for each in runs]
-    return {"run": run.id, "path": str(run.path), **facts, "runs": scores, "score": run.record["score"]}
+    scores = [{"run": each.id, "only": each.config.only, "score": each.cross_validated} for each in runs]
+    return {"run": run.id, "path": str(run.path), **facts, "runs": scores, "score": run.cross_validated}
 
 
 def _concatenate(runs: Sequence[Run], predictions: Sequence[Predictions], name: str) -> Predictions:

@@ -17,7 +17,7 @@ from kit.decision.thresholds import nested
 from kit.decision.tune import has_rule
 from kit.errors import KitError
 from kit.files import sha256, write_json
-from kit.run import Run
+from kit.run import Run, WriteFile
 from kit.scoring.interval import score_with_interval
 from kit.scoring.predictions import Predictions
 
@@ -81,10 +81,10 @@ def check_run(first: Run, run: Run) -> None:
         )
     if a["origin"] != b["origin"]:
         raise KitError(f"{pair} learned from data of origin {a['origin']} and {b['origin']}: train both on the same")
-    if a["classes"] != b["classes"]:
+    if a.get("classes") != b.get("classes"):
         raise KitError(
-            f"{pair} have different classes ({len(a['classes'])} and {len(b['classes'])}) or a different order of "
-            "them: train both on the same data, with the same --set dataset"
+            f"{pair} have different classes ({len(a.get('classes', []))} and {len(b.get('classes', []))}) or a "
+            "different order of them: train both on the same data, with the same --set dataset"
         )
     if a["folds"]["digest"] != b["folds"]["digest"]:
         raise KitError(
@@ -208,16 +208,16 @@ def write_run(basis: BlendBasis, facts: dict[str, Any], oof: np.ndarray, test: n
     score = score_with_interval(basis.metric, target, prediction, basis.groups, grouped_by, console)
     note = f"{facts['method']} of {', '.join(member['name'] for member in facts['members'])}"
     config = first.config.model_copy(update={"model": "blend", "note": note})
-    taken = {name: first.record[name] for name in FACTS if name in first.record}
-    run = Run.create(config, {**taken, "planned": [], "blend": jsonable(facts)})
-    with run.writing("folds.csv") as path:
-        shutil.copyfile(first.reading("folds.csv"), path)
-    for name, ids, values in (("oof.npz", basis.ids, oof), ("test.npz", basis.test_ids, test)):
-        with run.writing(name) as path:
-            Predictions(ids, basis.index.output_names, values).save(path)
+    taken = {name: fact for name, fact in first.record.items() if name in FACTS}
+    names = basis.index.output_names
+    files: dict[str, WriteFile] = {
+        "folds.csv": partial(shutil.copyfile, first.reading("folds.csv")),
+        "oof.npz": Predictions(basis.ids, names, oof).save,
+        "test.npz": Predictions(basis.test_ids, names, test).save,
+    }
     for fold in np.unique(basis.fold):
         own = basis.score(basis.task.flat(oof), basis.fold == fold)
-        result = {"metric": basis.metric.name, "score": own, "seconds": 0.0}
-        write_json(run.fold_dir(fold) / "result.json", jsonable(result))
-    run.update(state="finished", score=score)
-    return run
+        result = jsonable({"metric": basis.metric.name, "score": own, "seconds": 0.0})
+        files[f"fold-{fold}/result.json"] = partial(write_json, document=result)
+    finished = {"planned": [], "blend": jsonable(facts), "state": "finished", "score": score}
+    return Run.create(config, {**taken, **finished}, files)

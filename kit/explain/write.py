@@ -3,7 +3,7 @@
 grid.png        the first 64 images
 <key>.png       one image, at the network's input size or larger; keys begin with the place in the requested order
 maps.npz        <key>: its maps, layers x H x W float32 in 0..1; `layers`: their names
-gradcam.json    run, method, layers, and the caption of each image
+gradcam.json    run, method, layers, the caption of each image, and the digest of each file
 """
 
 import os
@@ -20,7 +20,7 @@ import numpy as np
 from kit.errors import KitError
 from kit.explain.explain import Explained
 from kit.explain.picture import SIDE, grid, tile
-from kit.files import write_json
+from kit.files import sha256, write_json
 
 GRID = 64  # maximum of images in the grid
 
@@ -45,7 +45,8 @@ def write_explained(
     try:
         images, layers = _write_all(explained, ids, temporary)
         document = {**facts, "layers": layers, "folder": str(folder), "images": images}
-        write_json(temporary / "gradcam.json", document)
+        files = {path.name: sha256(path) for path in sorted(temporary.iterdir())}
+        write_json(temporary / "gradcam.json", {**document, "files": files})
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(temporary, folder)
     finally:

@@ -17,7 +17,7 @@ from kit.inference.tta import Scale, scaled_samples
 from kit.pixels.batches import Loader
 from kit.pixels.samples import samples_of
 from kit.run import Run
-from kit.scoring.predictions import Predictions
+from kit.scoring.predictions import Predictions, need_sound
 
 
 def predict_test(
@@ -40,6 +40,7 @@ def predict_test(
         The document of `kit predict --json`.
     """
     run, config, store, index = opened.run, opened.config, opened.store, opened.index
+    run.need_writable()
     folds, rows = _folds(run, only_fold, console), _rows(opened, nearest)
     _warn_of_same_metadata(index, console)
 
@@ -61,6 +62,7 @@ def predict_test(
                 held_out.append(Predictions(validation["id"].to_numpy(), index.output_names, own.astype(np.float32)))
             total += forward_views(model, tests, config, output_of, bar.advance)
     values = (total / len(folds)).astype(np.float32)
+    need_sound(run, values, rows["id"].to_numpy())
     predictions = Predictions(rows["id"].to_numpy(), index.output_names, values).mean_by_id()
     with run.writing("test.npz") as path:
         predictions.save(path)

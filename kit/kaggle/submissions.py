@@ -16,6 +16,7 @@ from kit.errors import NETWORK, KitError
 from kit.files import sha256
 from kit.kaggle import retry
 from kit.kaggle.client import Kaggle
+from kit.record import RunRecord, Submitted
 from kit.run import Run, all_runs
 
 LONGEST_DESCRIPTION = 500  # characters
@@ -101,15 +102,14 @@ def runs_of(competition: str) -> list[Run]:
     return [run for run in all_runs() if run.record["config"]["competition"] == competition]
 
 
-def entries(run: Run) -> list[dict[str, Any]]:
-    """Return a run's entries of submissions."""
-    found: list[dict[str, Any]] = run.record.get("submissions") or []
-    return found
+def entries(record: RunRecord) -> list[Submitted]:
+    """Return the entries of submissions in a run's record."""
+    return record.get("submissions") or []
 
 
 def match(submissions: Sequence[Submission], runs: Sequence[Run]) -> dict[int, Run]:
     """Return the run of each submission by its number: from the run's record, or by the mark of the run's csv."""
-    found: dict[int, Run] = {entry["ref"]: run for run in runs for entry in entries(run)}
+    found: dict[int, Run] = {entry["ref"]: run for run in runs for entry in entries(run.record)}
     marks: dict[str, list[Run]] = {}
     if any(each.mark and each.ref not in found for each in submissions):
         for run in runs:
@@ -130,19 +130,19 @@ def enter(run: Run, submission: Submission, digest: str = "") -> None:
         submission: as it is now.
         digest: SHA-256 of its csv; by default that of the earlier entry or of the run's csv.
     """
-    now = Run.open(run.path)  # the record may have changed while waiting for a score
-    known = {entry["ref"]: entry for entry in entries(now)}
-    if not digest:
-        digest = known[submission.ref]["sha256"] if submission.ref in known else sha256(now.path / "submission.csv")
-    known[submission.ref] = submission.entry(digest)
-    ordered = [known[ref] for ref in sorted(known)]
-    scored = [entry for entry in ordered if entry["status"] == "COMPLETE"]
-    fields: dict[str, Any] = {"submissions": ordered}
-    if scored:
-        fields["leaderboard"] = {name: scored[-1][name] for name in ("public", "private")}
-    if any(now.record.get(name) != value for name, value in fields.items()):
-        now.update(**fields)
-    run.record.update(fields)
+    own = digest or (sha256(run.path / "submission.csv") if run.has("submission.csv") else "")
+
+    def entered(record: RunRecord) -> dict[str, Any]:
+        # The record may have changed while waiting for a score.
+        known: dict[int, Any] = {entry["ref"]: entry for entry in entries(record)}
+        before = known[submission.ref]["sha256"] if submission.ref in known and not digest else own
+        known[submission.ref] = submission.entry(before)
+        ordered = [known[ref] for ref in sorted(known)]
+        scored = [entry for entry in ordered if entry["status"] == "COMPLETE"]
+        board = {"leaderboard": {name: scored[-1][name] for name in ("public", "private")}} if scored else {}
+        return {"submissions": ordered, **board}
+
+    run.update(entered)
 
 
 def wait_for_score(kaggle: Kaggle, ref: int, console: Console) -> Submission:

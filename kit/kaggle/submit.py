@@ -154,9 +154,9 @@ def _same_bytes(competition: str, digest: str, before: list[Submission]) -> list
     listed = {each.ref: each for each in before}
     same = {each.ref: each for each in before if each.mark == digest[:MARK]}
     for run in runs_of(competition):
-        for entry in entries(run):
+        for entry in entries(run.record):
             if entry["sha256"] == digest and entry["ref"] not in same:
-                same[entry["ref"]] = listed.get(entry["ref"]) or Submission.noted(entry)
+                same[entry["ref"]] = listed.get(entry["ref"]) or Submission.noted({**entry})
     return [same[ref] for ref in sorted(same)]
 
 

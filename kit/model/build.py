@@ -18,6 +18,7 @@ from kit.model.losses import build_loss, loss_terms, predicting_logits
 from kit.model.network import Output
 from kit.pixels.batches import Normalize
 from kit.pixels.statistics import channel_statistics
+from kit.record import Normalization
 from kit.task import Task
 
 
@@ -50,7 +51,7 @@ def seed_everything(*seed: int) -> None:
 
 def normalization_of(
     config: TrainConfig, registry: Registry, dataset: DatasetSpec, index: Index, console: Console
-) -> dict[str, list[float]]:
+) -> Normalization:
     """Return mean and standard deviation per channel: as configured, measured (`data`), or else the network's own.
 
     `data` measures them on the training images. The network's own are taken channel by channel, repeated where the
@@ -65,13 +66,11 @@ def normalization_of(
                 f"{name} has {len(configured)} numbers, the data has {channels} channels: --set {name}=[...]"
             )
     measured = channel_statistics(dataset, index, console) if "data" in (config.mean, config.std) else ([], [])
-    result = {}
-    for (name, configured, own), found in zip(wanted, measured, strict=True):
-        if configured == "data":
-            result[name] = found
-        else:
-            result[name] = [own[i % len(own)] for i in range(channels)] if configured is None else list(configured)
-    return result
+    mean, std = (
+        found if configured == "data" else list(configured or [own[i % len(own)] for i in range(channels)])
+        for (_, configured, own), found in zip(wanted, measured, strict=True)
+    )
+    return {"mean": mean, "std": std}
 
 
 def build_model(
@@ -79,7 +78,7 @@ def build_model(
     registry: Registry,
     dataset: DatasetSpec,
     index: Index,
-    normalization: dict[str, list[float]],
+    normalization: Normalization,
     pretrained: bool,
 ) -> Model:
     """Build a new network and loss for one fold, on the chosen device."""

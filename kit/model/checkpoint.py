@@ -4,6 +4,9 @@
 leaves a fold that can be resumed.
 """
 
+import errno
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from torch import Tensor, nn
 
 from kit.errors import KitError
 from kit.files import atomic, read_json, sha256, write_json
+from kit.record import CheckpointRecord
 
 
 class Checkpoints:
@@ -22,7 +26,8 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         path = folder / "checkpoint.json"
-        self.content: dict[str, Any] = read_json(path) if path.is_file() else {}
+        mend = f"restore it, or kit train --resume {folder.parent.name} trains the fold again"
+        self.content: dict[str, Any] = {**read_json(path, CheckpointRecord, mend)} if path.is_file() else {}
 
     def write(
         self,
@@ -59,6 +64,21 @@ class Checkpoints:
         """Return the weights of the `last` or `best` checkpoint."""
         return self._load((self.content.get(which) or {}).get("weights"))
 
+    def check(self, which: str) -> None:
+        """Raise `KitError` unless these weights are there, byte for byte."""
+        self._file((self.content.get(which) or {}).get("weights"))
+
+    def check_all(self) -> None:
+        """Raise `KitError` unless every file of the checkpoints is there, byte for byte."""
+        for file, digest in self.files().items():
+            self._file({"file": file, "sha256": digest})
+
+    def files(self) -> dict[str, str]:
+        """Return the file of every saved state with its SHA-256."""
+        entries = [self.content.get("last"), self.content.get("best"), *self.content.get("kept", ())]
+        saved = [part for entry in entries if entry for part in (entry["weights"], entry.get("state")) if part]
+        return {each["file"]: each["sha256"] for each in saved}
+
     def state(self) -> dict[str, Tensor]:
         """Return the tensors to resume training from."""
         return self._load(self.content["last"]["state"])
@@ -66,18 +86,26 @@ class Checkpoints:
     def _save(self, name: str, tensors: dict[str, Tensor]) -> dict[str, str]:
         path = self.folder / f"{name}.safetensors"
         with atomic(path) as temporary:
-            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary)
+            try:
+                save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary)
+            except SafetensorError as error:
+                raise _as_os_error(error) from None
             digest = sha256(temporary)
         return {"file": path.name, "sha256": digest}
 
-    def _load(self, entry: dict[str, str] | None) -> dict[str, Tensor]:
+    def _file(self, entry: dict[str, str] | None) -> Path:
+        again = f"kit train --resume {self.folder.parent.name} trains the fold again"
         if entry is None:
-            raise KitError(f"{self.folder} has no trained weights: kit train --resume {self.folder.parent.name}")
-        path = self.folder / entry["file"]
+            raise KitError(f"{self.folder} has no trained weights: {again}")
+        path = self.folder / Path(entry["file"]).name
         if not path.is_file() or sha256(path) != entry["sha256"]:
             raise KitError(
-                f"{path} is missing or damaged (its digest is not that of checkpoint.json): restore it or train again"
+                f"{path} is missing or damaged (its digest is not that of checkpoint.json): restore it, or {again}"
             )
+        return path
+
+    def _load(self, entry: dict[str, str] | None) -> dict[str, Tensor]:
+        path = self._file(entry)
         try:
             return load_file(path)
         except SafetensorError as error:
@@ -85,12 +113,17 @@ class Checkpoints:
 
     def _sweep(self) -> None:
         """Remove the files that nothing refers to any more."""
-        entries = [self.content["last"]["weights"], self.content["last"]["state"]]
-        entries += [entry["weights"] for entry in (self.content["best"], *self.content["kept"]) if entry]
-        kept = {entry["file"] for entry in entries}
+        kept = self.files()
         for path in self.folder.glob("*.safetensors"):
             if path.name not in kept:
                 path.unlink()
+
+
+def _as_os_error(error: SafetensorError) -> OSError:
+    """Return what the system said when tensors could not be written."""
+    found = re.search(r"os error (\d+)", str(error))
+    number = int(found[1]) if found else errno.EIO
+    return OSError(number, os.strerror(number))
 
 
 def pack_modules(network: nn.Module, loss: nn.Module) -> dict[str, Tensor]:
@@ -103,6 +136,9 @@ def unpack_modules(tensors: dict[str, Tensor], network: nn.Module, loss: nn.Modu
     """Load tensors of `pack_modules` back; every name and shape must fit."""
     for name, module in (("network", network), ("loss", loss)):
         own = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
+        broken = next((key for key, value in own.items() if not value.isfinite().all()), None)
+        if broken is not None:
+            raise KitError(f"the saved weights {name}.{broken} are not finite numbers: train again with a smaller --lr")
         try:
             module.load_state_dict(own)
         except RuntimeError as error:

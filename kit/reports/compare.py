@@ -5,6 +5,7 @@ from typing import Any
 
 from kit.config import TrainConfig
 from kit.console import jsonable
+from kit.record import FoldResult
 from kit.run import Run
 
 
@@ -19,7 +20,7 @@ def compare(runs: Sequence[Run]) -> dict[str, Any]:
     defaults = {name: jsonable(field.default) for name, field in TrainConfig.model_fields.items()}
     configs = [{**defaults, **run.record["config"]} for run in runs]
     results = [run.results for run in runs]
-    scores = [run.record.get("score") for run in runs]
+    scores = [run.cross_validated for run in runs]
     metrics = {result["metric"] for found in results for result in found.values()}
     differences = []
     if len({config["competition"] for config in configs}) > 1:
@@ -48,6 +49,6 @@ def compare(runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-def _mean(results: dict[int, dict[str, Any]], folds: set[int]) -> float | None:
-    values = [results[fold]["score"] for fold in folds]
-    return sum(values) / len(values) if values and None not in values else None
+def _mean(results: dict[int, FoldResult], folds: set[int]) -> float | None:
+    values = [value for fold in folds if (value := results[fold]["score"]) is not None]
+    return sum(values) / len(values) if values and len(values) == len(folds) else None

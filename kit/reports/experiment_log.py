@@ -1,6 +1,5 @@
 """The experiment log: what each run was, took and scored, as a table."""
 
-import csv
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -25,12 +24,7 @@ LOG_COLUMNS = (
 
 def minutes_an_epoch(run: Run) -> float | None:
     """Return the minutes of training (without validation) per whole epoch, the mean over all folds so far."""
-    seconds: list[float] = []
-    for path in run.path.glob("fold-*/history.csv"):
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        # Seconds count from the start of the epoch, so the row at its end has them all.
-        seconds += {row["epoch"]: float(row["seconds"]) for row in rows if float(row["epoch"]).is_integer()}.values()
+    seconds = list(run.epoch_seconds.values())
     return sum(seconds) / len(seconds) / 60 if seconds else None
 
 

@@ -1,5 +1,7 @@
 """Predictions: ids x classes of probabilities, saved as npz without pickle."""
 
+import zipfile
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -47,7 +49,16 @@ class Predictions:
         try:
             with np.load(path, allow_pickle=False) as file:
                 return cls(_decode(file["ids"]), tuple(str(name) for name in file["classes"]), file["values"])
-        except (ValueError, OSError, KeyError) as error:
+        except (
+            ValueError,
+            TypeError,
+            OSError,
+            KeyError,
+            EOFError,
+            MemoryError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
             mend = "kit predict writes it again" if path.name == "test.npz" else "restore it or train again"
             raise KitError(f"{path} can't be read ({error}): {mend}") from None
 
@@ -81,6 +92,21 @@ def out_of_fold(run: Run, fold: int | None = None) -> Predictions:
     by_fold = [Predictions.load(run.reading(f"fold-{number}/oof.npz")) for number in folds]
     ids, values = (np.concatenate(several) for several in zip(*((p.ids, p.values) for p in by_fold), strict=True))
     return Predictions(ids, by_fold[0].classes, values)
+
+
+def need_sound(run: Run, values: np.ndarray, ids: np.ndarray) -> None:
+    """Raise `KitError` for predictions nxK that say nothing: not numbers, or the same for every image."""
+    bad = np.flatnonzero(~np.isfinite(values).all(1))
+    if len(bad):
+        raise KitError(
+            f"the networks of run {run.id} predict no number for {len(bad)} of {len(values)} images, the first is "
+            f"{ids[bad[0]]}: their weights are broken: train again with a smaller --lr than {run.config.lr:g}"
+        )
+    if len(values) > 2 and (values == values[0]).all():
+        raise KitError(
+            f"the networks of run {run.id} predict the same for all {len(values)} images, so they tell nothing apart: "
+            f"train again with a smaller --lr than {run.config.lr:g}, or look at the images (kit explore)"
+        )
 
 
 def at_thresholds(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:

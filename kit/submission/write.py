@@ -1,5 +1,6 @@
 """Write and check a competition's csv before anyone sees it: a run's predictions, or a file of any origin."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from kit.files import sha256
 from kit.hooks.registry import Registry
 from kit.hooks.specs import Competition, Finding
 from kit.run import Run, all_runs
-from kit.scoring.predictions import Predictions
+from kit.scoring.predictions import Predictions, need_sound
 
 
 @dataclass(frozen=True)
@@ -50,28 +51,41 @@ def postprocessed(opened: OpenRun, predictions: Predictions) -> Predictions:
 def write_submission(registry: Registry, run: Run, postprocess: bool = False) -> CheckedCsv:
     """Write `submission.csv` into a run and check it against the sample submission alone.
 
-    With `postprocess`, apply the competition's post-processing first.
+    With `postprocess`, apply the competition's post-processing first. A csv that is not fit to be sent does not replace
+    an earlier one.
     """
     if not run.has("test.npz"):
         raise KitError(f"run {run.id} has no predictions: kit predict {run.id}")
+    run.need_writable()
     opened = OpenRun(registry, run)
-    predictions = with_rule(run, Predictions.load(run.reading("test.npz")))
+    found = Predictions.load(run.reading("test.npz"))
+    need_sound(run, found.values, found.ids)
+    predictions = with_rule(run, found)
     if postprocess:
         predictions = postprocessed(opened, predictions)
-    with run.writing("submission.csv") as path:
-        opened.submission.write(predictions, opened.index, path)
-    path = run.reading("submission.csv")
-    findings = opened.submission.check(path, opened.store.root)
-    if has_rule(opened.competition.task, opened.metric) and not run.record.get("decision"):
+    findings: list[Finding] = []
+    path = run.path / "submission.csv"
+    with contextlib.suppress(_Unfit), run.writing(path.name) as temporary:
+        opened.submission.write(predictions, opened.index, temporary)
+        findings += opened.submission.check(temporary, opened.store.root)
+        if any(finding.level == "error" for finding in findings):
+            raise _Unfit
+    if has_rule(opened.competition.task, opened.metric) and run.decision is None:
         plain = "the largest probability decides" if opened.index.task.softmax else "every class has the threshold 0.5"
         findings.append(Finding("warning", f"{plain}: kit thresholds {run.id} tunes that"))
     return CheckedCsv(opened.competition, path, findings, run, run.record["origin"])
+
+
+class _Unfit(Exception):
+    """A csv must not be sent, so it is not kept."""
 
 
 def check_file(registry: Registry, competition: str, path: Path) -> CheckedCsv:
     """Check a csv of any origin against the sample submission of a competition."""
     store = Store.of(registry, competition)
     known = store.competition
+    if path.name == "submission.csv" and (path.parent / "run.json").is_file():
+        Run.open(path.parent).reading(path.name)
     findings = registry.submissions.get(known.submission).check(path, store.root)
     run = _run_with(path, known.name) if path.is_file() else None
     origin = run.record["origin"] if run else store.note.get("origin")

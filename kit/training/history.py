@@ -34,11 +34,3 @@ class History:
         cells = (format(value, FORMATS.get(name, ".4f")) for name, value in row.items())
         self.console.say("".join(f"{cell:>12}" for cell in cells))
         return rows
-
-
-def train_seconds(path: Path) -> float:
-    """Return the seconds of training in a fold's history.csv, without validation."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    # Seconds count from the start of an epoch, so the row at its end has the total.
-    return sum({row["epoch"]: float(row["seconds"] or 0) for row in rows if float(row["epoch"]).is_integer()}.values())

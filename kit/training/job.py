@@ -31,6 +31,7 @@ class FoldJob:
         metrics: computed at each validation, the competition's first.
         checkpoints: checkpoints of this fold.
         history: path of history.csv.
+        ids, valid_ids: id of each training and validation image.
         trackers: receive the numbers of each validation.
         classes: names of all classes.
         forecast: estimate for the whole run.
@@ -45,6 +46,8 @@ class FoldJob:
     metrics: tuple[MetricSpec, ...]
     checkpoints: Checkpoints
     history: Path
+    ids: np.ndarray
+    valid_ids: np.ndarray
     trackers: tuple[Tracker, ...]
     classes: tuple[str, ...]
     forecast: Forecast

@@ -1,6 +1,5 @@
 """The training loop: one fold, read from top to bottom."""
 
-import math
 import time
 from functools import partial
 
@@ -14,7 +13,8 @@ from kit.model import distributed
 from kit.model.build import Model
 from kit.model.checkpoint import pack_modules, pack_optimizer, unpack_modules, unpack_optimizer
 from kit.training.ema import Ema
-from kit.training.interrupt import Interrupt, InUnison
+from kit.training.finite import LossWatch
+from kit.training.interrupt import Interrupt
 from kit.training.job import FoldJob
 from kit.training.optim import freeze_body
 from kit.training.schedule import is_frozen, learning_rate, out_of_patience, stage_size
@@ -35,11 +35,10 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
         The validation images' probabilities under the weights that the configuration selects (`last` or `best`).
 
     Raises:
-        InUnison: the loss is no longer finite.
+        InUnison: the loss or the output is no longer finite.
         Interrupted: the user asked to stop; a checkpoint was saved.
     """
-    # The model that learns and the one that predicts.
-    config, model = job.config, job.model
+    config, model = job.config, job.model  # the model that learns; `predictor` is the one that predicts
     stepper = Stepper(config, model, len(job.classes))
     ema = Ema(model, config.ema) if config.ema is not None else None
     predictor = ema.model if ema else model
@@ -49,7 +48,8 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
     state = _resume(job, stepper, predictor)
     rate = partial(_rate, config, state, steps_per_epoch)
     validator = Validator(job, predictor, steps_per_epoch, interrupt, console)
-    interrupt.on_stop = save = partial(_save, job, stepper, predictor, state)
+    watch = LossWatch(job)
+    interrupt.on_stop = save = partial(_save, job, stepper, predictor, state, watch)
     validation, size = None, None
     model.network.train()
 
@@ -76,8 +76,8 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
         with console.progress(title, len(job.train), start=state.images) as bar:
             for number, step in enumerate(plan[first:], first):
                 # Every N steps: validate and save.
-                due = config.validate_every and state.step % config.validate_every == 0
-                if due and state.validated < state.step:
+                every = config.validate_every
+                if every and state.step % every == 0 and state.validated < state.step:
                     validator.validate(valid_loader, state, _mean_loss(stepper, state), rate(state.step - 1))
                     save()
                     began = time.monotonic() - state.seconds
@@ -85,7 +85,7 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
                 # Take one step.
                 torch.manual_seed(int(seeds[number]) + distributed.rank())
                 images = sum(len(rows) for rows, _ in step)
-                stepper.step(batches, len(step), images, rate(state.step))
+                watch.note(number, step, stepper.step(batches, len(step), images, rate(state.step)))
                 state.step, state.images = state.step + 1, state.images + images
                 state.seconds = time.monotonic() - began
                 if ema:
@@ -93,8 +93,8 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
 
                 # Every few steps: check the loss, and whether to stop.
                 check_now = state.step % READ_LOSS_EVERY == 0
-                note = _finite_loss(job, stepper, state, epoch) if check_now or number + 1 == steps_per_epoch else ""
-                bar.advance(images, note)
+                due = check_now or number + 1 == steps_per_epoch
+                bar.advance(images, watch.check(_mean_loss(stepper, state)) if due else "")
                 job.forecast.after_step(bar.rate())
                 if check_now or distributed.world_size() == 1:
                     interrupt.check()
@@ -133,8 +133,9 @@ def _resume(job: FoldJob, stepper: Stepper, predictor: Model) -> TrainState:
     return state
 
 
-def _save(job: FoldJob, stepper: Stepper, predictor: Model, state: TrainState) -> None:
-    """Write a checkpoint: all processes sum their losses, the main process writes."""
+def _save(job: FoldJob, stepper: Stepper, predictor: Model, state: TrainState, watch: LossWatch) -> None:
+    """Write a checkpoint: all processes sum their losses, the main process writes; a loss that is NaN is refused."""
+    watch.check(_mean_loss(stepper, state))
     state.loss_sum, state.scaler = distributed.all_reduce(stepper.loss_sum), stepper.scaler.state_dict()
     if not distributed.is_main():
         return
@@ -164,14 +165,3 @@ def _rate(config: TrainConfig, state: TrainState, steps_per_epoch: int, step: in
 def _mean_loss(stepper: Stepper, state: TrainState) -> float:
     """Return the mean loss per image of the epoch so far."""
     return distributed.all_reduce(stepper.loss_sum) / max(state.images, 1)
-
-
-def _finite_loss(job: FoldJob, stepper: Stepper, state: TrainState, epoch: int) -> str:
-    """Return the mean loss of the epoch so far as text for the bar; raise if it is no longer finite."""
-    loss = _mean_loss(stepper, state)
-    if not math.isfinite(loss):
-        raise InUnison(
-            f"the loss is no longer finite in fold {job.fold}, epoch {epoch + 1}: "
-            f"train again with a smaller --lr than {job.config.lr:g}"
-        )
-    return f"loss {loss:.4f}"

@@ -3,6 +3,7 @@
 import platform
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,18 +11,22 @@ import numpy as np
 
 from kit.config import TrainConfig
 from kit.console import Console
-from kit.data.external import left_out, save_left_out, with_external
+from kit.data.external import FILE as EXTERNAL
+from kit.data.external import left_out, with_external, write_left_out
 from kit.data.folds import Folds, groups_spanning_folds, new_folds, save_folds, saved_folds
 from kit.data.index import Index, rows_of
+from kit.data.open_run import data_facts
 from kit.data.store import Store
 from kit.errors import KitError, nearest
+from kit.files import need_writable
 from kit.hooks.registry import Registry
 from kit.hooks.specs import Competition, MetricSpec
 from kit.model import distributed
 from kit.model.build import build_model, normalization_of
+from kit.paths import runs_dir
 from kit.pixels.augment import load_pipeline
 from kit.pixels.statistics import check_normalize
-from kit.run import Run, find_run
+from kit.run import Run, WriteFile, find_run
 
 PIPELINE = "augment.json"
 
@@ -57,11 +62,13 @@ def start_run(
             f"{distributed.world_size()} processes can't share {config.batch_size} images: "
             f"--batch-size {2 * distributed.world_size()} or more"
         )
+    need_writable(runs_dir(), "set KIT_RUNS to a folder where runs can be written")
     index = store.index().with_metadata(config.metadata)
     check_normalize(index, config.normalize)
     for what, names in index.missing.items():
         if names:
             console.warn(f"{len(names)} {what}, e.g. {names[0]}: left out (kit check {store.competition.name})")
+    learned_from = data_facts(store, index)
     folds = folds_for(store, index, config.folds, console)
     config, index, external_out, planned = _settle(store, index, folds, config, only_fold, console)
     normalization = normalization_of(config, registry, store.dataset, index, console)
@@ -72,11 +79,14 @@ def start_run(
     epoch_metrics(registry, store.competition)
     # Find a wrong model, head or loss, and weights that are not available, before a directory exists.
     build_model(config, registry, store.dataset, index, normalization, config.pretrained)
-    pipeline = None if config.augment is None else Path(config.augment)
-    if pipeline is not None:
-        load_pipeline(pipeline)
+    files: dict[str, WriteFile] = {"folds.csv": lambda path: path.write_bytes(folds.csv())}
+    if len(index.external):
+        files[EXTERNAL] = partial(write_left_out, index, external_out)
+    if config.augment is not None:
+        load_pipeline(Path(config.augment))
+        files[PIPELINE] = partial(shutil.copyfile, config.augment)
         config = config.model_copy(update={"augment": PIPELINE})
-    run = Run.create(
+    return Run.create(
         config,
         {
             "competition": store.competition.name,
@@ -91,18 +101,12 @@ def start_run(
             if len(index.external)
             else None,
             "left_out": {what: len(names) for what, names in index.missing.items()},
+            "data": learned_from,
             "versions": {name: version(name) for name in ("torch", "torchvision", "timm", "albumentations", "numpy")}
             | {"python": platform.python_version()},
         },
+        files,
     )
-    with run.writing("folds.csv") as path:
-        path.write_bytes(folds.csv())
-    if len(index.external):
-        save_left_out(run, index, external_out)
-    if pipeline is not None:
-        with run.writing(PIPELINE) as path:
-            shutil.copyfile(pipeline, path)
-    return run
 
 
 def _settle(
@@ -151,7 +155,7 @@ def _init_run(config: TrainConfig, folds: Folds, index: Index, planned: list[int
     It must have the same folds: networks of other folds have seen some of its validation images.
     """
     start = find_run(config.init)
-    if start.record["folds"]["digest"] != folds.digest or start.record["classes"] != list(index.classes):
+    if start.record["folds"]["digest"] != folds.digest or start.record.get("classes") != list(index.classes):
         raise KitError(
             f"init = {start.id}: it was trained on other folds or classes: "
             f"kit train {config.competition} --folds {config.folds} trains one to start from"

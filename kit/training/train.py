@@ -1,5 +1,6 @@
 """Train a run fold by fold and close it with its out-of-fold score."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -10,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from kit.config import TrainConfig
 from kit.console import Console
 from kit.data.external import external_rows
 from kit.data.index import Index, rows_of
 from kit.data.open_run import OpenRun
-from kit.files import write_json
+from kit.errors import KitError
+from kit.files import sha256, write_json
 from kit.hooks.specs import MetricSpec, Tracker
 from kit.model import distributed
 from kit.model.build import Model, build_model, seed_everything
@@ -24,11 +25,11 @@ from kit.pixels.augment import make_augment
 from kit.pixels.pack import packs_for
 from kit.pixels.samples import Samples, samples_of
 from kit.pixels.statistics import row_statistics
+from kit.record import DataFacts
 from kit.run import Run
 from kit.scoring.interval import score_with_interval
 from kit.scoring.predictions import Predictions, out_of_fold
 from kit.training.forecast import Forecast
-from kit.training.history import train_seconds
 from kit.training.interrupt import Interrupt, Interrupted, InUnison
 from kit.training.job import FoldJob
 from kit.training.loop import train_fold
@@ -53,9 +54,11 @@ def train(
     main = distributed.is_main()
     with ExitStack() as held:
         if main:
+            run.need_writable()
             held.enter_context(run.lock())
+            held.callback(_enter_grown, run)
             held.enter_context(console.log_to(run.path / "log.txt"))
-        planned, missing = distributed.on_main(lambda: _plan(run, config, only_fold))
+        planned, missing = distributed.on_main(lambda: _plan(opened, only_fold, console))
         try:
             with Interrupt(f"kit train --resume {run.id}") as interrupt:
                 if train_folds is not None:
@@ -64,7 +67,9 @@ def train(
                     train_in_turn(opened, index, missing, interrupt, console)
         except BaseException as error:
             if main:
-                run.update(state="interrupted" if isinstance(error, (Interrupted, KeyboardInterrupt)) else "failed")
+                # On a full disk this fails too; the first cause is the one to tell.
+                with contextlib.suppress(KitError):
+                    run.update(state="interrupted" if isinstance(error, (Interrupted, KeyboardInterrupt)) else "failed")
             if isinstance(error, InUnison) and not main:
                 raise SystemExit(error.code) from None
             if isinstance(error, RuntimeError) and distributed.lost(error):
@@ -74,11 +79,20 @@ def train(
         if not main:
             return {}
         score = _close(opened, index, console)
-        # A decision rule, if the run has one, was made from fewer folds.
-        run.update(state="finished", score=score, decision=None)
-        results = {str(fold): run.result(fold) or {} for fold in planned}
-        _say_score(score, [result["score"] for result in results.values()], console)
-    return {"run": run.id, "path": str(run.path), "score": score, "folds": results}
+        run.update(state="finished", score=score)
+        results = run.results
+        _say_score(score, [results[fold]["score"] for fold in planned], console)
+    return {
+        "run": run.id,
+        "path": str(run.path),
+        "score": score,
+        "folds": {str(fold): results[fold] for fold in planned},
+    }
+
+
+def _enter_grown(run: Run) -> None:
+    with contextlib.suppress(KitError):  # a full disk: the log's digest is of an earlier end
+        run.enter_grown()
 
 
 def train_in_turn(opened: OpenRun, index: Index, folds: list[int], interrupt: Interrupt, console: Console) -> None:
@@ -89,14 +103,46 @@ def train_in_turn(opened: OpenRun, index: Index, folds: list[int], interrupt: In
         train_one(opened, index, fold, forecast, interrupt, console)
 
 
-def _plan(run: Run, config: TrainConfig, only_fold: int | None) -> tuple[list[int], list[int]]:
-    """Return the folds that the run will have in the end, and those of them still to train."""
+def _plan(opened: OpenRun, only_fold: int | None, console: Console) -> tuple[list[int], list[int]]:
+    """Return the folds that the run will have in the end, and those of them still to train.
+
+    Raises:
+        KitError: the data has changed since the run started.
+    """
+    run, config = opened.run, opened.config
+    if opened.changed:
+        raise KitError(
+            f"{opened.changed}: restore the former data, or start a new run (kit train {config.competition})"
+        )
     planned = run.record["planned"]
     if only_fold is not None and only_fold not in planned:
         planned = sorted([*planned, valid_fold(only_fold, config.folds)])
     run.update(state="running", planned=planned)
     (run.path / ".lost").unlink(missing_ok=True)
+    for fold in planned:
+        _unfinish_damaged(run, config.checkpoint, fold, console)
     return planned, [fold for fold in planned if run.result(fold) is None]
+
+
+def _unfinish_damaged(run: Run, which: str, fold: int, console: Console) -> None:
+    """Take back what of a fold is lost or damaged, so that it is trained or predicted again."""
+    folder = run.fold_dir(fold)
+    try:
+        checkpoints = Checkpoints(folder)
+        if (folder / "result.json").exists():
+            checkpoints.check(which)
+        else:
+            checkpoints.check_all()
+    except KitError as error:
+        console.warn(f"fold {fold} is trained again from the start: {error}")
+        run.restart_fold(fold)
+        return
+    try:
+        if run.result(fold) is not None:
+            run.reading(f"fold-{fold}/oof.npz")
+    except KitError as error:
+        console.warn(f"fold {fold} is predicted again: {error}")
+        (folder / "result.json").unlink()
 
 
 def _say_score(score: dict[str, Any], by_fold: list[float | None], console: Console) -> None:
@@ -122,9 +168,11 @@ def train_one(
     """Train one fold with a new model and its own checkpoints; write its out-of-fold predictions and result."""
     run, config, registry, began = opened.run, opened.config, opened.registry, time.monotonic()
     checkpoints = Checkpoints(run.fold_dir(fold))
+    if config.augment is not None:
+        run.reading(config.augment)
     model = _model(opened, index, fold, checkpoints)
     forecast.weight_bytes = sum(p.numel() * p.element_size() for p in model.network.state_dict().values())
-    train, valid, valid_ids = _samples(opened, index, fold, console)
+    train, valid, train_ids, valid_ids = _samples(opened, index, fold, console)
     with ExitStack() as stack:
         trackers: list[Tracker] = []
         for name in config.trackers if distributed.is_main() else ():
@@ -140,6 +188,8 @@ def train_one(
             metrics=epoch_metrics(registry, opened.competition),
             checkpoints=checkpoints,
             history=run.fold_dir(fold) / "history.csv",
+            ids=train_ids,
+            valid_ids=valid_ids,
             trackers=tuple(trackers),
             classes=index.classes,
             forecast=forecast,
@@ -151,7 +201,10 @@ def train_one(
     with run.writing(f"fold-{fold}/oof.npz") as path:
         predictions.save(path)
     score = opened.score(index.targets_of(predictions.ids), predictions.values)
-    write_json(run.fold_dir(fold) / "result.json", _result(job, opened.metric, score, time.monotonic() - began))
+    run.enter({f"fold-{fold}/history.csv": [sha256(job.history)]})
+    seconds = sum(each for (own, _), each in run.epoch_seconds.items() if own == fold)
+    document = _result(job, opened.metric, score, seconds, time.monotonic() - began)
+    write_json(run.fold_dir(fold) / "result.json", document)
 
 
 def _model(opened: OpenRun, index: Index, fold: int, checkpoints: Checkpoints) -> Model:
@@ -167,8 +220,10 @@ def _model(opened: OpenRun, index: Index, fold: int, checkpoints: Checkpoints) -
     return model
 
 
-def _samples(opened: OpenRun, index: Index, fold: int, console: Console) -> tuple[Samples, Samples, np.ndarray]:
-    """Return a fold's training samples, its validation samples, and the ids of the latter."""
+def _samples(
+    opened: OpenRun, index: Index, fold: int, console: Console
+) -> tuple[Samples, Samples, np.ndarray, np.ndarray]:
+    """Return a fold's training samples, its validation samples, and the ids of both."""
     config, store, fold_of_row = opened.config, opened.store, opened.folds.of(index.train)
     train_rows, valid_rows = (
         rows_of(index.train[own], config.only) for own in (fold_of_row != fold, fold_of_row == fold)
@@ -178,10 +233,26 @@ def _samples(opened: OpenRun, index: Index, fold: int, console: Console) -> tupl
     if len(external):
         packs = packs_for(store, index, "external", config, (config.size, *config.sizes), console)
         train = train.with_external(index, external, packs, row_statistics(store, index, "external", config, console))
-    return train, valid, valid_rows["id"].to_numpy()
+    _same_pixels(opened.run, train)
+    train_ids = np.concatenate([train_rows["id"].to_numpy(object), external["id"].to_numpy(object)])
+    return train, valid, train_ids, valid_rows["id"].to_numpy()
 
 
-def _result(job: FoldJob, metric: MetricSpec, score: float, seconds: float) -> dict[str, Any]:
+def _same_pixels(run: Run, train: Samples) -> None:
+    """Note the digests of the packs that a run learns from; raise `KitError` if they have changed since it started."""
+    now = {f"train {size} px": pack.digest for size, pack in train.packs.items()}
+    then: DataFacts = run.record.get("data") or {"arrived": "", "labels": "", "pixels": {}}
+    for name, digest in now.items():
+        if then["pixels"].get(name, digest) != digest:
+            raise KitError(
+                f"the pixels of {name} are not those that run {run.id} has learned from so far: restore the former "
+                "images, or start a new run"
+            )
+    if distributed.is_main() and not now.items() <= then["pixels"].items():
+        run.update(lambda record: {"data": {**then, "pixels": {**then["pixels"], **now}}})
+
+
+def _result(job: FoldJob, metric: MetricSpec, score: float, train_seconds: float, seconds: float) -> dict[str, Any]:
     """Return the document that `result.json` holds for a finished fold."""
     return {
         "metric": metric.name,
@@ -190,7 +261,7 @@ def _result(job: FoldJob, metric: MetricSpec, score: float, seconds: float) -> d
         "epochs": job.config.epochs,
         "train_images": len(job.train),
         "valid_images": len(job.valid),
-        "train_seconds": train_seconds(job.history),
+        "train_seconds": train_seconds,
         "seconds": seconds,
         "device": str(job.model.runtime),
         "threads": torch.get_num_threads(),

@@ -8,6 +8,7 @@ from kit.inference.forward import Forward, forward
 from kit.model import distributed
 from kit.model.build import Model
 from kit.pixels.batches import Loader
+from kit.training.finite import need_finite_output
 from kit.training.history import History
 from kit.training.interrupt import Interrupt
 from kit.training.job import FoldJob
@@ -37,6 +38,7 @@ class Validator:
         """
         job, task = self.job, self.predictor.task
         result = self._forward(loader)
+        need_finite_output(job, result)
         target, prediction = task.flat(result.targets), task.flat(result.probabilities)
         scores = {metric.label or metric.name: metric.compute(target, prediction) for metric in job.metrics}
         decisive = next(iter(scores.values()))

@@ -101,6 +101,8 @@ def main(out: Path, settings: dict) -> None:
             metrics=(registry.metrics.get("accuracy"),),
             checkpoints=Checkpoints(Path(folder)),
             history=Path(folder) / "history.csv",
+            ids=np.arange(len(samples)),
+            valid_ids=np.arange(len(samples)),
             trackers=(rows,),
             classes=index.classes,
             forecast=Forecast(1, 0, 0, console),

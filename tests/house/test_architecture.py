@@ -19,7 +19,7 @@ ROOMS = (
     ("__init__",),
     ("errors",),
     ("files", "console", "paths"),
-    ("task", "hooks", "config"),
+    ("task", "hooks", "config", "record"),
     ("run",),
     ("resolve", "data"),
     ("archives", "pixels", "scoring"),

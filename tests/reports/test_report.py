@@ -229,7 +229,7 @@ def test_the_rule_that_has_not_seen_a_fold_decides_it(kit, tmp_path, monkeypatch
         decided[own] = reached
     assert [row["predicted"] for row in report["by_class"]] == decided.sum(0).tolist()
     assert [row["threshold"] for row in report["by_class"]] == rules["rule"]["thresholds"]
-    assert report["decision"] == find_run(run.id).record["decision"]
+    assert report["decision"] == find_run(run.id).decision
     assert report["summary"]["f1"] == pytest.approx(report["decision"]["value"])
 
 

@@ -169,10 +169,10 @@ def test_a_flipped_bit_in_the_weights_or_predictions_is_noticed(store, kit):
 def test_another_format_of_run_is_refused(store, kit):
     run = begin(store)
     record = json.loads((run.path / "run.json").read_text())
-    for number, mend in ((1, "train again, or use the kit that wrote it"), (3, "use the kit that wrote it")):
+    for number, mend in ((2, "make it again, or use the kit that wrote it"), (4, "use the kit that wrote it")):
         (run.path / "run.json").write_text(json.dumps({**record, "format": number}))
         said = kit("predict", run.id, code=2).err
-        assert f"format {number}, this kit reads format 2: {mend}" in said
+        assert f"format {number}, this kit reads format 3: {mend}" in said
     (run.path / "run.json").write_text("{")
     assert "can't be read as JSON" in kit("predict", run.id, code=2).err
 

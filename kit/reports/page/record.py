@@ -1,6 +1,5 @@
 """What a run records about itself: its history, its configuration, its provenance."""
 
-import csv
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ from kit.data.index import Index
 from kit.data.open_run import OpenRun
 from kit.data.store import Store
 from kit.errors import KitError
-from kit.files import read_json
 from kit.run import Run
 from kit.training.schedule import learning_rate
 
@@ -28,13 +26,8 @@ def history(run: Run) -> dict[str, dict[str, list[float | None]]]:
     """Return the columns of each fold's `history.csv`, by the fold's number; an empty cell is None."""
     histories = {}
     for fold in run.results:
-        path = run.fold_dir(fold) / "history.csv"
-        if not path.is_file():
-            continue
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        columns = list(rows[0]) if rows else []
-        histories[str(fold)] = {name: [float(row[name]) if row[name] else None for row in rows] for name in columns}
+        if rows := run.history(fold):
+            histories[str(fold)] = {name: [row[name] for row in rows] for name in rows[0]}
     return histories
 
 
@@ -68,7 +61,7 @@ def provenance(opened: OpenRun) -> dict[str, Any]:
     """Return commands, versions, seeds, digests, date and time spent."""
     run, store = opened.run, opened.store
     results, record = run.results, run.record
-    manifest = read_json(run.path / "manifest.json")
+    manifest = run.manifest["files"]
     commands = {" ".join(result["command"]) for result in results.values() if "command" in result}
     return {
         "created": record["created"],
@@ -81,7 +74,7 @@ def provenance(opened: OpenRun) -> dict[str, Any]:
             "folds": record["folds"]["digest"],
             "data": store.note.get("digest") or None,
             # The first digest is that of the file: there are two only while a file is being replaced.
-            **{name: digests[0] for name, digests in sorted(manifest.items())},
+            **{name: digests[0] for name, digests in sorted(manifest.items()) if not name.startswith("report.")},
         },
         "blend": record.get("blend"),
     }

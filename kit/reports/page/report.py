@@ -18,7 +18,11 @@ def write_report(registry: Registry, runs: Sequence[Run], folder: Path, console:
     document = document_of(subjects, console)
     pictures = with_pictures(subjects, document, console)
     html = page(document, pictures).encode()
-    write_bytes(folder / "report.json", compact(document).encode())
-    write_bytes(folder / "report.html", html)
+    for name, content in (("report.json", compact(document).encode()), ("report.html", html)):
+        if folder.absolute() == runs[0].path.absolute():
+            with runs[0].writing(name) as path:
+                path.write_bytes(content)
+        else:
+            write_bytes(folder / name, content)
     console.say(f"{folder / 'report.html'}: {size(len(html))}, opens in any browser without a network")
     return document
