@@ -185,4 +185,15 @@ def validate(values: Mapping[str, Any], sources: Mapping[str, str] | None = None
             raise KitError(first["msg"].removeprefix("Value error, ")) from None
         key = str(first["loc"][0])
         source = f" (from {sources[key]})" if sources and key in sources else ""
-        raise KitError(f"{key} = {first['input']!r}{source}: {first['msg']}: {describe().get(key, '')}") from None
+        given = "" if first["type"] == "missing" else f" = {_shown(first['input'])}"
+        meaning = f": {describe()[key]}" if describe().get(key) else ""
+        raise KitError(f"{key}{given}{source}: {first['msg']}{meaning}") from None
+
+
+def _shown(value: object) -> str:
+    """Return a value as it is written in code, or its beginning if that is long."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:80]}..."

@@ -28,11 +28,11 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kit import __version__
 from kit.config import TrainConfig, validate
@@ -53,6 +53,7 @@ from kit.files import (
 from kit.paths import runs_dir
 from kit.record import FORMAT, FoldResult, Grown, Manifest, RuleRecord, RunRecord, read_history
 
+T = TypeVar("T")
 # Writes one file of a new run to the path that it is given.
 WriteFile = Callable[[Path], object]
 
@@ -366,23 +367,29 @@ def find_run(reference: str | None, suits: Callable[[Run], bool] = lambda run: T
         wanted: how the error describes such a run, e.g. "with predictions (kit predict)".
     """
     if reference is None:
-        suiting = [run for run in all_runs() if _suits(run, suits)]
+        suiting = [run for run, suiting in of_each(all_runs(), suits) if suiting]
         if not suiting:
             raise KitError(f"no run {wanted} in {runs_dir()}: kit train makes one".replace("  ", " "))
         return suiting[-1]
-    for path in (runs_dir() / reference, Path(reference)):
-        if (path / "run.json").is_file():
-            return Run.open(path)
-    raise KitError(f"no run {reference!r} in {runs_dir()}: {nearest_run(reference)}")
+    path = find_run_path(reference)
+    if path is None:
+        raise KitError(f"no run {reference!r} in {runs_dir()}: {nearest_run(reference)}")
+    return Run.open(path)
 
 
-def _suits(run: Run, suits: Callable[[Run], bool]) -> bool:
-    """Return whether a run qualifies; one that can't be judged does not, and is named."""
-    try:
-        return suits(run)
-    except KitError as error:
-        Console().warn(f"passed over run {run.id}: {error}")
-        return False
+def find_run_path(reference: str) -> Path | None:
+    """Return the folder of a run by its path or name, readable or not; None if there is none."""
+    paths = (runs_dir() / reference, Path(reference)) if "\0" not in reference else ()
+    return next((path for path in paths if (path / "run.json").is_file()), None)
+
+
+def of_each(runs: Iterable[Run], look: Callable[[Run], T]) -> Iterator[tuple[Run, T]]:
+    """Yield each run with what `look` finds in it; warn of one that is damaged, and pass it over."""
+    for run in runs:
+        try:
+            yield run, look(run)
+        except KitError as error:
+            Console().warn(f"passed over run {run.id}: {error}")
 
 
 def nearest_run(reference: str) -> str:

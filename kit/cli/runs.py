@@ -8,6 +8,7 @@ from kit.cli.options import Json
 
 if TYPE_CHECKING:
     from kit.console import Console
+    from kit.run import Run
 
 
 def command(
@@ -48,27 +49,9 @@ def command(
 
 def _list(console: "Console") -> None:
     from kit.paths import runs_dir
-    from kit.run import all_runs
+    from kit.run import all_runs, of_each
 
-    documents = []
-    for run in all_runs():
-        results, config = run.results, run.record["config"]
-        score = run.score or {}
-        documents.append(
-            {
-                "run": run.id,
-                "competition": config["competition"],
-                "origin": run.record["origin"],
-                "model": config["model"],
-                "size": config["size"],
-                "folds": f"{len(results)}/{config['folds']}",
-                "epochs": config["epochs"],
-                "metric": score.get("metric"),
-                "score": score.get("value"),
-                "minutes": round(sum(result["seconds"] for result in results.values()) / 60, 1),
-                "state": run.state,
-            }
-        )
+    documents = [row for _, row in of_each(all_runs(), _row)]
     if not documents:
         console.say(f"no runs in {runs_dir()}: kit train makes one")
     else:
@@ -78,6 +61,23 @@ def _list(console: "Console") -> None:
         ]
         console.table("", list(documents[0]), rows)
     console.result({"runs": documents})
+
+
+def _row(run: "Run") -> dict[str, Any]:
+    results, config, score = run.results, run.record["config"], run.score or {}
+    return {
+        "run": run.id,
+        "competition": config["competition"],
+        "origin": run.record["origin"],
+        "model": config.get("model"),
+        "size": config.get("size"),
+        "folds": f"{len(results)}/{config.get('folds')}",
+        "epochs": config.get("epochs"),
+        "metric": score.get("metric"),
+        "score": score.get("value"),
+        "minutes": round(sum(result["seconds"] for result in results.values()) / 60, 1),
+        "state": run.state,
+    }
 
 
 def _print_comparison(document: dict[str, Any], console: "Console") -> None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from kit.run import Run
+from kit.run import Run, of_each
 
 LOG_COLUMNS = (
     "run",
@@ -30,26 +30,23 @@ def minutes_an_epoch(run: Run) -> float | None:
 
 def log_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """Return the document of `kit log`: one record per run."""
-    rows = []
-    for run in runs:
-        config = run.record["config"]
-        rows.append(
-            {
-                "run": run.id,
-                "created": run.record["created"],
-                "origin": run.record["origin"],
-                "folds": f"{len(run.results)}/{config['folds']}",
-                **{
-                    key: config.get(key)
-                    for key in ("model", "size", "sizes", "batch_size", "accumulate", "lr_low", "lr", "note")
-                },
-                "minutes_an_epoch": minutes_an_epoch(run),
-                "score": run.score,
-                "leaderboard": run.record.get("leaderboard"),
-                "state": run.state,
-            }
-        )
-    return rows
+    return [row for _, row in of_each(runs, _row)]
+
+
+def _row(run: Run) -> dict[str, Any]:
+    config = run.record["config"]
+    keys = ("model", "size", "sizes", "batch_size", "accumulate", "lr_low", "lr", "note")
+    return {
+        "run": run.id,
+        "created": run.record["created"],
+        "origin": run.record["origin"],
+        "folds": f"{len(run.results)}/{config.get('folds')}",
+        **{key: config.get(key) for key in keys},
+        "minutes_an_epoch": minutes_an_epoch(run),
+        "score": run.score,
+        "leaderboard": run.record.get("leaderboard"),
+        "state": run.state,
+    }
 
 
 def log_markdown(title: str, rows: Sequence[dict[str, Any]]) -> str:

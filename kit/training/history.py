@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kit.console import Console
@@ -22,15 +23,21 @@ class History:
     def add(self, rows: list[dict[str, float | None]], row: dict[str, float]) -> list[dict[str, float | None]]:
         """Append a row, rewrite the csv, print the row; return all rows, with None for numbers that are not finite."""
         rows = [*rows, {name: value if math.isfinite(value) else None for name, value in row.items()}]
-        buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, list(row), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        if is_main():
-            write_bytes(self.path, buffer.getvalue().encode())
+        write_history(self.path, rows)
         if not self._headed:
             self.console.say("".join(f"{name:>12}" for name in row))
             self._headed = True
         cells = (format(value, FORMATS.get(name, ".4f")) for name, value in row.items())
         self.console.say("".join(f"{cell:>12}" for cell in cells))
         return rows
+
+
+def write_history(path: Path, rows: Sequence[Mapping[str, float | None]]) -> None:
+    """Write the rows of a history, if there are any, as a csv; on the main process."""
+    if not rows or not is_main():
+        return
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_bytes(path, buffer.getvalue().encode())

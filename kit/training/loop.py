@@ -14,6 +14,7 @@ from kit.model.build import Model
 from kit.model.checkpoint import pack_modules, pack_optimizer, unpack_modules, unpack_optimizer
 from kit.training.ema import Ema
 from kit.training.finite import LossWatch
+from kit.training.history import write_history
 from kit.training.interrupt import Interrupt
 from kit.training.job import FoldJob
 from kit.training.optim import freeze_body
@@ -126,6 +127,7 @@ def _resume(job: FoldJob, stepper: Stepper, predictor: Model) -> TrainState:
     if predictor is not job.model:
         unpack_modules(tensors, job.model.network, job.model.loss)
     unpack_optimizer(tensors, stepper.optimizer)
+    write_history(job.history, state.history)  # whatever has become of the file meanwhile
     if stepper.scaler.is_enabled():
         stepper.scaler.load_state_dict(state.scaler)
     # Each rank sums its own images; a sum restored from a checkpoint goes to rank 0.

@@ -293,5 +293,5 @@ def _train(path: Path, fold: int, threads: int, gpus: float, versions: str, comm
             )
             with Interrupt(f"kit train --resume {run.id}") as interrupt:
                 opened = OpenRun(registry, run)
-                index = training_index(opened.store, run.config, console)
+                index = training_index(opened, console)
                 train_one(opened, index, fold, forecast_of(opened, index, [fold], console), interrupt, console)

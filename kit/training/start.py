@@ -15,7 +15,7 @@ from kit.data.external import FILE as EXTERNAL
 from kit.data.external import left_out, with_external, write_left_out
 from kit.data.folds import Folds, groups_spanning_folds, new_folds, save_folds, saved_folds
 from kit.data.index import Index, rows_of
-from kit.data.open_run import data_facts
+from kit.data.open_run import OpenRun, data_facts
 from kit.data.store import Store
 from kit.errors import KitError, nearest
 from kit.files import need_writable
@@ -143,10 +143,10 @@ def _settle(
     return config, index, external_out, planned
 
 
-def training_index(store: Store, config: TrainConfig, console: Console) -> Index:
-    """Return the index that a run of this configuration learns from, with its external images."""
-    index = store.index().with_metadata(config.metadata)
-    return index if config.external is None else with_external(store, index, Path(config.external), console)
+def training_index(opened: OpenRun, console: Console) -> Index:
+    """Return the index that a run learns from, with its external images."""
+    index, external = opened.index, opened.config.external
+    return index if external is None else with_external(opened.store, index, Path(external), console)
 
 
 def _init_run(config: TrainConfig, folds: Folds, index: Index, planned: list[int]) -> Run:

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from kit.errors import KitError
+
 
 @dataclass
 class TrainState:
@@ -49,4 +51,7 @@ class TrainState:
     @classmethod
     def of_document(cls, document: dict[str, Any]) -> "TrainState":
         """Read what `document` returned."""
-        return cls(**document)
+        try:
+            return cls(**document)
+        except TypeError as error:
+            raise KitError(f"checkpoint.json holds no state of this kit's ({error}): train again") from None

@@ -49,8 +49,8 @@ def train(
     Returns:
         The document of `kit train --json`.
     """
-    run, config = opened.run, opened.config
-    index = training_index(opened.store, config, console)
+    run = opened.run
+    index = training_index(opened, console)
     main = distributed.is_main()
     with ExitStack() as held:
         if main:
@@ -140,6 +140,7 @@ def _unfinish_damaged(run: Run, which: str, fold: int, console: Console) -> None
     try:
         if run.result(fold) is not None:
             run.reading(f"fold-{fold}/oof.npz")
+            run.reading(f"fold-{fold}/history.csv")
     except KitError as error:
         console.warn(f"fold {fold} is predicted again: {error}")
         (folder / "result.json").unlink()
