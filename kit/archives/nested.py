@@ -10,7 +10,6 @@ Inner archives stay in `root/.kit/nested` until their files are written. Where t
     anything else               D/X/<its name>    train.zip with 1.png
 """
 
-import contextlib
 import hashlib
 import re
 import shutil
@@ -19,18 +18,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kit.archives.archive import (
+    MOST_MEMBERS,
     Archive,
     Member,
     PlainFile,
     Target,
-    length,
-    make_folder,
     need_space,
     refuse_bomb,
     refuse_doubled,
+    refuse_no_file,
     refused,
     safe_name,
+    too_many,
 )
+from kit.archives.part import length, make_folder
 from kit.archives.sevenzip import MAGIC, SevenZip
 from kit.console import Console
 from kit.errors import KitError
@@ -56,9 +57,10 @@ def is_archive(name: str) -> bool:
 
 def open_archive(path: Path, label: str = "") -> Archive:
     """Open an archive, 7z or else zip by its first bytes, or a csv as it is. Raises what `Archive` raises."""
+    refuse_no_file(path)
     if path.suffix.lower() == ".csv":
         return PlainFile(path, label)
-    with contextlib.suppress(OSError), path.open("rb") as file:
+    with path.open("rb") as file:
         if file.read(len(MAGIC)) == MAGIC:
             return SevenZip(path, label)
     return Archive(path, label)
@@ -98,7 +100,7 @@ class Plan:
         self.label = ", ".join(archive.label for archive in outers)
         self.folder = root / OWN / "nested"
         self.archives = list(outers)
-        self.numbered = self.total = 0
+        self.numbered = self.total = self.count = 0
         try:
             self.files = [
                 file._replace(name=own_folder(outer, outers) + file.name)
@@ -146,6 +148,9 @@ class Plan:
 
     def _expand(self, archive: Archive, depth: int) -> list[Planned]:
         """Return the files of an archive and of those in it, named relative to where the archive's own files go."""
+        self.count += len(archive.members)
+        if self.count > MOST_MEMBERS:
+            raise too_many(self.label)
         self.total += sum(member.size for member in archive.members)
         refuse_bomb(self.label, sum(outer.path.stat().st_size for outer in self.outers), self.total)
         files = [Planned(member.name, archive, member) for member in archive.members if not is_archive(member.name)]

@@ -18,18 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from kit.archives.archive import (
-    Archive,
-    length,
-    make_folder,
-    matches,
-    need_space,
-    refuse_doubled,
-    refused,
-    safe_name,
-    writing,
-)
+from kit.archives.archive import Archive, matches, need_space, refuse_doubled, refused, safe_name
 from kit.archives.nested import Plan, digest_of, discard_nested, is_archive, open_archive, own_folder
+from kit.archives.part import length, make_folder, writing
 from kit.console import Console
 from kit.data.store import Origin, Store
 from kit.errors import KitError
