@@ -87,7 +87,6 @@ class Plan:
     Args:
         outers: the open archives.
         root: where the files go.
-        freed: bytes of earlier files below `root` that will be removed first.
         console: shows the progress.
 
     Raises:
@@ -95,8 +94,8 @@ class Plan:
         KitError: an inner archive is unsafe, alone or together with the others, or space is short.
     """
 
-    def __init__(self, outers: Sequence[Archive], root: Path, freed: int, console: Console) -> None:
-        self.outers, self.root, self.freed, self.console = outers, root, freed, console
+    def __init__(self, outers: Sequence[Archive], root: Path, console: Console) -> None:
+        self.outers, self.root, self.console = outers, root, console
         self.label = ", ".join(archive.label for archive in outers)
         self.folder = root / OWN / "nested"
         self.archives = list(outers)
@@ -173,7 +172,7 @@ class Plan:
         targets = [(member, f"{self.folder}/{self.numbered + at}") for at, member in enumerate(inner)]
         self.numbered += len(inner)
         wanted = [*targets, *((file.member, f"{self.root}/{file.name}") for file in files)]
-        need_space(self.root, [member.size for member, path in wanted if length(path) != member.size], self.freed)
+        need_space(self.root, [member.size for member, path in wanted if length(path) != member.size])
         if targets:
             make_folder(self.root, self.folder)
             with self.console.progress("inner archives", sum(member.size for member in inner), "bytes") as progress:

@@ -31,6 +31,7 @@ class Note:
         source: the same for people.
         digest: tells it from other data of that origin.
         at: when it was complete.
+        clears: whether it replaces other data, and what was computed from that is removed.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -39,6 +40,7 @@ class Note:
     source: str
     digest: str = ""
     at: str = ""
+    clears: bool = False
 
 
 def data_state(root: Path) -> str:
@@ -77,6 +79,12 @@ class Store:
         """What has arrived or is arriving: `origin`, `source` (for people) and `digest`; empty without data."""
         note = _read_note(self.root)
         return {} if note is None else {"origin": note.origin, "source": note.source, "digest": note.digest}
+
+    @property
+    def clears(self) -> bool:
+        """Whether a killed arrival was replacing other data."""
+        note = None if self.is_whole else _read_note(self.root)
+        return note is not None and note.clears
 
     @property
     def is_whole(self) -> bool:
