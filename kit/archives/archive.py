@@ -1,7 +1,8 @@
 """Archives: check every member before a byte is written, then unpack with a few threads, resumably."""
 
-import contextlib
+import copy
 import hashlib
+import lzma
 import os
 import re
 import shutil
@@ -11,12 +12,14 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any, NamedTuple
 
+from kit.archives.expand import TooLarge, expanded
+from kit.archives.part import Differs, Part, holds, make_folder, parts
 from kit.archives.workers import Stop, in_order
 from kit.console import size
+from kit.data.checksums import crc_of
 from kit.errors import DISK, KitError
 from kit.paths import OWN
 
@@ -24,17 +27,26 @@ CHUNK = 1 << 20
 BLOCK = 4096  # the least that a file takes on disk
 # Images barely compress and tables by a factor of tens; only a bomb grows by more than this.
 MAX_RATIO, RATIO_FLOOR = 100, 100_000_000
+PACKED = (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 KINDS = (0, stat.S_IFREG, stat.S_IFDIR)  # 0: made by a tool that stores no unix mode
 # What zipfile and the decompressors raise on damaged input.
-DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, IndexError, OSError)
+DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, ValueError, IndexError, OSError, OverflowError, MemoryError, AttributeError, TypeError),
+)
+# The largest data of a competition has some 800,000 files; a name of 65,000 bytes takes 1 GB to take apart.
+MOST_MEMBERS, LONGEST_NAME, DEEPEST = 900_000, 1000, 50
+LARGEST_DIRECTORY = 1 << 29  # bytes
+ENTRY = b"PK\x01\x02"
+# Names that need no closer look.
+PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. +-]{0,254}(/[A-Za-z0-9_][A-Za-z0-9_. +-]{0,254}){0,9}")
 
 
 class DamagedArchive(KitError):
     """The content is damaged, cut short or not an archive at all: fetching it again can help."""
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """One entry of an archive.
 
     Args:
@@ -75,13 +87,9 @@ class Archive:
 
     def __init__(self, path: Path, label: str = "") -> None:
         self.path, self.label = path, label or str(path)
-        if not path.is_file():
-            raise KitError(f"no archive at {path}: give the file that the browser saved")
-        try:
-            # zipfile must not own the file: its reference count is not safe with several threads.
-            self.file = path.open("rb")
-        except PermissionError as error:
-            raise KitError(f"{path} can't be read ({error.strerror}): fix its permissions", DISK) from None
+        refuse_no_file(path)
+        # zipfile must not own the file: its reference count is not safe with several threads.
+        self.file = path.open("rb")
         try:
             self.members = checked(self.label, path.stat().st_size, self._list())
         except KitError:
@@ -90,6 +98,7 @@ class Archive:
 
     def _list(self) -> Iterable[Member]:
         try:
+            _refuse_many(self.file, self.label)
             self.zip = zipfile.ZipFile(self.file)
         except (*DAMAGE, NotImplementedError):
             self.file.seek(0)
@@ -137,27 +146,33 @@ class Archive:
                         if parent not in made:
                             make_folder(root, Path(parent))
                             made.add(parent)
-                        with writing(path):
-                            self._write(member, part, stop)
-                            os.replace(part, path)
+                        self._write(member, part, path, stop)
                         written += 1
                     stop.count(member.size)
                 return written
 
             return sum(in_order(write_batch, targets, lambda target: target[0].size, done))
 
-    def _write(self, member: Member, part: Path, stop: Stop) -> None:
-        with part.open("wb", buffering=0) as file:
-            for chunk in self._read(member):
-                stop.check()
-                file.write(chunk)
+    def _write(self, member: Member, part: Path, path: str, stop: Stop) -> None:
+        try:
+            with Part(part, path, member.size, member.crc) as out:
+                for chunk in self._read(member):
+                    stop.check()
+                    out.write(chunk)
+                out.place()
+        except Differs as error:
+            raise damaged(self.label, member, error) from None
 
     def _read(self, member: Member) -> Iterator[bytes]:
-        """Yield a member's bytes; zipfile checks them against the checksum at the end."""
         try:
-            with self.zip.open(member.key) as file:
-                while chunk := file.read(CHUNK):
-                    yield chunk
+            with self._open(member.key) as file:
+                if member.key.compress_type in PACKED:
+                    yield from expanded(file, member.key.compress_type, member.size)
+                else:
+                    while chunk := file.read(CHUNK):
+                        yield chunk
+        except TooLarge as error:
+            raise refused(self.label, member.name, str(error)) from None
         except NotImplementedError as error:
             raise KitError(
                 f"{self.label}: {member.name}: {error}: unpack it and zip it again with plain deflate"
@@ -165,20 +180,65 @@ class Archive:
         except DAMAGE as error:
             raise damaged(self.label, member, error) from None
 
+    def _open(self, info: zipfile.ZipInfo) -> IO[bytes]:
+        if info.compress_type not in PACKED:
+            return self.zip.open(info)
+        # As it is: `expanded` has bounds.
+        raw: Any = copy.copy(info)
+        raw.compress_type, raw.file_size, raw.CRC = zipfile.ZIP_STORED, info.compress_size, None
+        return self.zip.open(raw)
+
 
 class PlainFile(Archive):
     """A file that is not an archive (a csv), treated as an archive that holds it."""
 
     def _list(self) -> Iterable[Member]:
-        crc = 0
-        for chunk in iter(lambda: self.file.read(CHUNK), b""):
-            crc = zlib.crc32(chunk, crc)
-        count = self.path.stat().st_size
+        count, crc = crc_of(self.file)
         return [Member(self.path.name, count, crc, count, 0, False, False, None)]
 
     def _read(self, member: Member) -> Iterator[bytes]:
         with self.path.open("rb") as file:
             yield from iter(lambda: file.read(CHUNK), b"")
+
+
+def refuse_no_file(path: Path) -> None:
+    """Raise `KitError` unless there is a file that can be read: opening a pipe would wait for ever."""
+    give = "give the file that the browser saved"
+    try:
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):
+            what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+            raise KitError(f"no archive at {path}, which is {what}: {give}")
+        path.open("rb").close()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise KitError(f"no archive at {path}: {give}") from None
+    except PermissionError as error:
+        raise KitError(f"{path} can't be read ({error.strerror}): fix its permissions", DISK) from None
+    except OSError as error:
+        raise KitError(f"no archive at {str(path)[:100]} ({error.strerror}): {give}") from None
+
+
+def _refuse_many(file: IO[bytes], label: str) -> None:
+    """Raise `KitError` for a directory with too many entries, before zipfile takes seconds to read it."""
+    end = zipfile._EndRecData(file)  # type: ignore[attr-defined]
+    if not end:
+        return
+    length, at, count = end[zipfile._ECD_SIZE], end[zipfile._ECD_LOCATION], 0  # type: ignore[attr-defined]
+    if length > LARGEST_DIRECTORY:
+        raise too_many(label)
+    # The directory ends there, or 76 bytes before in large archives. Its own count can lie.
+    file.seek(max(0, at - length - 76))
+    before = b""
+    while at > file.tell() and (chunk := file.read(min(CHUNK, at - file.tell()))):
+        count += (before + chunk).count(ENTRY)
+        before = chunk[-len(ENTRY) + 1 :]
+    if count > MOST_MEMBERS:
+        raise too_many(label)
+
+
+def too_many(label: str) -> KitError:
+    """Return the error for an archive with more members than kit takes."""
+    return KitError(f"{label} holds more than {MOST_MEMBERS:,} files: unpack it by hand and zip its folders apart")
 
 
 def _member(info: zipfile.ZipInfo) -> Member:
@@ -192,23 +252,21 @@ def damaged(label: str, member: Member, error: Exception) -> DamagedArchive:
     """Return the error for a member whose bytes are not what the archive says they are."""
     return DamagedArchive(
         f"{label}: {member.name} is damaged ({error or type(error).__name__}): "
-        "fetch the archive again in the browser, then the same command resumes"
+        "fetch the archive again in the browser, then run the same command again"
     )
 
 
 def matches(path: Path | str, member: Member) -> bool:
     """Return whether a file exists with the size and the checksum of an archive's member."""
-    if length(path) != member.size:
-        return False
-    crc = 0
-    with open(path, "rb", buffering=0) as file:
-        while chunk := file.read(CHUNK):
-            crc = zlib.crc32(chunk, crc)
-    return crc == member.crc
+    return holds(path, member.size, member.crc)
 
 
 def safe_name(name: str) -> str | None:
     """Return a member's name as a relative path that stays below the folder it is unpacked into; otherwise None."""
+    if PLAIN.fullmatch(name) and len(name) <= LONGEST_NAME:
+        return name
+    if too_long(name):
+        return None
     if "\\" in name or name.startswith("/") or re.match(r"[A-Za-z]:", name) or not name.isprintable():
         return None
     names = PurePosixPath(name).parts
@@ -216,6 +274,11 @@ def safe_name(name: str) -> str | None:
         return None
     # kit keeps its records in `.kit`; some disks ignore case.
     return None if names[0].casefold() == OWN else "/".join(names)
+
+
+def too_long(name: str) -> bool:
+    """Return whether a name is longer, or names more folders, than any disk or harmless archive has."""
+    return len(name) > LONGEST_NAME or len(name.encode(errors="replace")) > LONGEST_NAME or name.count("/") > DEEPEST
 
 
 def free_space(root: Path) -> int:
@@ -247,9 +310,11 @@ def checked(label: str, packed: int, entries: Iterable[Member]) -> list[Member]:
     Raises:
         KitError: a name leads out of the folder or appears twice, or there is a link, encryption, or a zip bomb.
     """
-    members = []
+    members: list[Member] = []
     for entry in entries:
         name = safe_name(entry.name)
+        if name is None and too_long(entry.name):
+            raise refused(label, entry.name, f"its name is longer than {LONGEST_NAME:,} bytes or {DEEPEST} folders")
         if name is None:
             raise refused(label, entry.name, "its name leads out of the folder or is not a plain path")
         if entry.kind not in KINDS:
@@ -257,7 +322,9 @@ def checked(label: str, packed: int, entries: Iterable[Member]) -> list[Member]:
         if entry.is_locked:
             raise KitError(f"{label}: {name} is encrypted: kit takes archives without a password")
         if not entry.is_folder:
-            members.append(entry if entry.name == name else replace(entry, name=name))
+            members.append(entry if entry.name == name else entry._replace(name=name))
+        if len(members) > MOST_MEMBERS:
+            raise too_many(label)
     if not members:
         raise DamagedArchive(f"{label} holds no files: fetch it again in the browser")
     refuse_doubled(label, (member.name for member in members))
@@ -274,7 +341,7 @@ def refuse_doubled(label: str, names: Iterable[str]) -> None:
     """
     seen: dict[str, str] = {}
     for name in names:
-        key = unicodedata.normalize("NFC", name).casefold()
+        key = name.lower() if name.isascii() else unicodedata.normalize("NFC", name).casefold()
         if key in seen:
             raise refused(label, name, f"its name appears twice (also as {seen[key]!r})")
         seen[key] = name
@@ -295,48 +362,5 @@ def refuse_bomb(label: str, packed: int, total: int) -> None:
 
 def refused(label: str, name: str, why: str) -> KitError:
     """Return the error for a member that no harmless archive has."""
-    return KitError(f"{label} is not unpacked: {name!r}: {why}: fetch the archive from its own page")
-
-
-def length(path: Path | str) -> int:
-    """Return the size of a regular file in bytes; -1 for anything else."""
-    try:
-        status = os.lstat(path)
-    except OSError:
-        return -1
-    return status.st_size if stat.S_ISREG(status.st_mode) else -1
-
-
-@contextlib.contextmanager
-def parts(root: Path) -> Iterator[Path]:
-    """Provide `root/.kit/parts`, a folder for unfinished files: empty at first, removed afterwards."""
-    folder = root / OWN / "parts"
-    shutil.rmtree(folder, ignore_errors=True)
-    make_folder(root, folder)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def writing(path: Path | str) -> Iterator[None]:
-    """Turn the disk's errors into a `KitError` (code 5) that names the file."""
-    try:
-        yield
-    except OSError as error:
-        message = f"{path} can't be written ({error.strerror}): fix that, then the same command resumes"
-        raise KitError(message, DISK) from None
-
-
-def make_folder(root: Path, folder: Path) -> None:
-    """Make a folder below `root`; raise `KitError` for a link on the way, since it could lead anywhere."""
-    for parent in (folder, *folder.parents):
-        if parent == root:
-            break
-        if parent.is_symlink():
-            raise KitError(f"{parent} is a link, and kit writes into real folders only: link {root} as a whole instead")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise KitError(f"{folder} can't be created ({error.strerror}): fix that and run again", DISK) from None
+    shown = repr(name if len(name) <= 200 else f"{name[:80]}...{name[-20:]}")
+    return KitError(f"{label} is not unpacked: {shown}: {why}: fetch the archive from its own page")

@@ -10,7 +10,6 @@ Inner archives stay in `root/.kit/nested` until their files are written. Where t
     anything else               D/X/<its name>    train.zip with 1.png
 """
 
-import contextlib
 import hashlib
 import re
 import shutil
@@ -19,18 +18,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kit.archives.archive import (
+    MOST_MEMBERS,
     Archive,
     Member,
     PlainFile,
     Target,
-    length,
-    make_folder,
     need_space,
     refuse_bomb,
     refuse_doubled,
+    refuse_no_file,
     refused,
     safe_name,
+    too_many,
 )
+from kit.archives.part import length, make_folder
 from kit.archives.sevenzip import MAGIC, SevenZip
 from kit.console import Console
 from kit.errors import KitError
@@ -56,9 +57,10 @@ def is_archive(name: str) -> bool:
 
 def open_archive(path: Path, label: str = "") -> Archive:
     """Open an archive, 7z or else zip by its first bytes, or a csv as it is. Raises what `Archive` raises."""
+    refuse_no_file(path)
     if path.suffix.lower() == ".csv":
         return PlainFile(path, label)
-    with contextlib.suppress(OSError), path.open("rb") as file:
+    with path.open("rb") as file:
         if file.read(len(MAGIC)) == MAGIC:
             return SevenZip(path, label)
     return Archive(path, label)
@@ -85,7 +87,6 @@ class Plan:
     Args:
         outers: the open archives.
         root: where the files go.
-        freed: bytes of earlier files below `root` that will be removed first.
         console: shows the progress.
 
     Raises:
@@ -93,12 +94,12 @@ class Plan:
         KitError: an inner archive is unsafe, alone or together with the others, or space is short.
     """
 
-    def __init__(self, outers: Sequence[Archive], root: Path, freed: int, console: Console) -> None:
-        self.outers, self.root, self.freed, self.console = outers, root, freed, console
+    def __init__(self, outers: Sequence[Archive], root: Path, console: Console) -> None:
+        self.outers, self.root, self.console = outers, root, console
         self.label = ", ".join(archive.label for archive in outers)
         self.folder = root / OWN / "nested"
         self.archives = list(outers)
-        self.numbered = self.total = 0
+        self.numbered = self.total = self.count = 0
         try:
             self.files = [
                 file._replace(name=own_folder(outer, outers) + file.name)
@@ -146,6 +147,9 @@ class Plan:
 
     def _expand(self, archive: Archive, depth: int) -> list[Planned]:
         """Return the files of an archive and of those in it, named relative to where the archive's own files go."""
+        self.count += len(archive.members)
+        if self.count > MOST_MEMBERS:
+            raise too_many(self.label)
         self.total += sum(member.size for member in archive.members)
         refuse_bomb(self.label, sum(outer.path.stat().st_size for outer in self.outers), self.total)
         files = [Planned(member.name, archive, member) for member in archive.members if not is_archive(member.name)]
@@ -168,7 +172,7 @@ class Plan:
         targets = [(member, f"{self.folder}/{self.numbered + at}") for at, member in enumerate(inner)]
         self.numbered += len(inner)
         wanted = [*targets, *((file.member, f"{self.root}/{file.name}") for file in files)]
-        need_space(self.root, [member.size for member, path in wanted if length(path) != member.size], self.freed)
+        need_space(self.root, [member.size for member, path in wanted if length(path) != member.size])
         if targets:
             make_folder(self.root, self.folder)
             with self.console.progress("inner archives", sum(member.size for member in inner), "bytes") as progress:

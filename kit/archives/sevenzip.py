@@ -1,13 +1,15 @@
 """7z archives, through py7zr where it is installed: checked and written as a zip is."""
 
-import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from kit.archives.archive import Archive, DamagedArchive, Member, Target, damaged, make_folder, matches, parts, writing
+from kit.archives.archive import Archive, DamagedArchive, Member, Target, damaged, matches, refused
+from kit.archives.expand import TooLarge, refuse_large
+from kit.archives.part import Part, make_folder, parts
 from kit.errors import KitError
 
+LZMA, LZMA2, PPMD = b"\x03\x01\x01", b"\x21", b"\x03\x04\x01"
 MAGIC = b"7z\xbc\xaf\x27\x1c"
 
 
@@ -27,12 +29,15 @@ class SevenZip(Archive):
             packed = [0]
             if getattr(self.seven.header, "main_streams", None) is not None:
                 packed = self.seven.header.main_streams.packinfo.packsizes
+                _refuse_dictionaries(self.seven.header.main_streams.unpackinfo.folders)
             locked = self.seven.needs_password()
             members = [_member(info, locked) for info in self.seven.files]
         except py7zr.PasswordRequired:
             raise KitError(f"{self.label} is encrypted: kit takes archives without a password") from None
         except py7zr.UnsupportedCompressionMethodError as error:
             raise _unsupported(self.label, error) from None
+        except TooLarge as error:
+            raise refused(self.label, "its content", str(error)) from None
         except KitError:
             raise
         except Exception as error:  # py7zr can raise anything on hostile input
@@ -62,20 +67,19 @@ class SevenZip(Archive):
     def _extract(self, targets: list[Target], folder: Path, done: Callable[[int], None]) -> None:
         py7zr = _py7zr(self.label)
         by_name = {member.name: (member, path) for member, path in targets}
-        current: list[_Part] = []
+        current: list[_Sink] = []
 
-        class Part(_Part, py7zr.io.Py7zIO):  # type: ignore[name-defined]
-            """A `_Part` with the base class that py7zr requires."""
+        class Sink(_Sink, py7zr.io.Py7zIO):  # type: ignore[name-defined]
+            """A `_Sink` with the base class that py7zr requires."""
 
         class Factory(py7zr.io.WriterFactory):  # type: ignore[name-defined]
             """Gives py7zr a file for each member, which it names as if it were unpacked into `folder`."""
 
             def create(self, filename: str) -> Any:
                 member, path = by_name[Path(filename).relative_to(folder).as_posix()]
-                current[:] = [Part(outer.label, member, folder / "0.part", path, done)]
+                current[:] = [Sink(folder / "0.part", member, path, done)]
                 return current[0]
 
-        outer = self
         try:
             self.seven.reset()
             self.seven.extract(folder, [member.key for member, _ in targets], factory=Factory())
@@ -88,34 +92,25 @@ class SevenZip(Archive):
             raise damaged(self.label, first, error) from None
         finally:
             if current:
-                current[0].file.close()
+                current[0].out.file.close()
 
 
-class _Part:
-    """An unfinished file: written under another name, renamed once its size and checksum are the member's."""
+class _Sink:
+    """A `Part` as py7zr writes to it."""
 
-    def __init__(self, label: str, member: Member, part: Path, path: str, done: Callable[[int], None]) -> None:
-        self.label, self.member, self.part, self.path, self.done = label, member, part, path, done
-        self.crc = self.count = 0
-        with writing(path):
-            self.file: IO[bytes] = part.open("wb", buffering=0)
+    def __init__(self, part: Path, member: Member, path: str, done: Callable[[int], None]) -> None:
+        self.member, self.done = member, done
+        self.out = Part(part, path, member.size, member.crc)
 
     def write(self, chunk: bytes | bytearray) -> int:
         """Write the next bytes; called by py7zr."""
-        with writing(self.path):
-            self.file.write(chunk)
-        self.crc = zlib.crc32(chunk, self.crc)
-        self.count += len(chunk)
+        self.out.write(chunk)
         self.done(len(chunk))
         return len(chunk)
 
     def close(self) -> None:
         """Check and rename the file; called by py7zr after the last bytes."""
-        self.file.close()
-        if (self.count, self.crc) != (self.member.size, self.member.crc):
-            raise damaged(self.label, self.member, ValueError("its checksum differs"))
-        with writing(self.path):
-            self.part.replace(self.path)
+        self.out.place()
 
     def read(self, size: int | None = None) -> bytes:
         """Return nothing; py7zr never reads."""
@@ -130,7 +125,7 @@ class _Part:
 
     def size(self) -> int:
         """Return the number of bytes so far."""
-        return self.count
+        return self.out.count
 
 
 def _member(info: Any, locked: bool) -> Member:
@@ -140,6 +135,16 @@ def _member(info: Any, locked: bool) -> Member:
         kind = -1
     # The packed size of a single file is unknown: files are packed together.
     return Member(info.filename, info.uncompressed, crc, 0, kind, info.is_directory, locked, info.filename)
+
+
+def _refuse_dictionaries(folders: Any) -> None:
+    """Raise `TooLarge` if unpacking would take too much memory."""
+    for coder in (coder for folder in folders for coder in folder.coders):
+        method, properties = coder["method"], coder.get("properties") or b""
+        if method in (LZMA, PPMD) and len(properties) == 5:
+            refuse_large(int.from_bytes(properties[1:], "little"))
+        if method == LZMA2 and properties:
+            refuse_large((2 | properties[0] & 1) << (properties[0] // 2 + 11))
 
 
 def _unsupported(label: str, error: Exception) -> KitError:

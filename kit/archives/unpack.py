@@ -1,12 +1,15 @@
-"""Bring data into a store: from archives, file by file or as the miniature. It counts only once all of it is there.
+"""Bring data into a store: from archives, file by file or as the miniature.
+
+New data is written beside what is there, looked at, and takes its place only when it is whole and this competition's.
+A kill leaves the old or, after it, what the same command completes; a failure leaves what was there.
 
 `.kit/` in the competition's folder keeps track:
 
-    files.txt         the files that kit put there, one path per line: the only ones that kit ever removes
-    unfinished.json   what is arriving, from before the first file is written until everything is complete
+    incoming-*        what arrives, as it will lie in the folder; with its own .kit for inner archives and parts
+    files.txt         the files that kit put there, the only ones that it ever removes (`kit.data.checksums`)
+    unfinished.json   what is arriving where there was nothing, or is taking its place
     origin.json       what has arrived
     lock              held by the process at work
-    nested, parts     inner archives and unfinished files; removed at the end
 """
 
 import contextlib
@@ -18,27 +21,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from kit.archives.archive import (
-    Archive,
-    length,
-    make_folder,
-    matches,
-    need_space,
-    refuse_doubled,
-    refused,
-    safe_name,
-    writing,
+from kit.archives.archive import Archive, matches, need_space, refuse_doubled, refused, safe_name
+from kit.archives.nested import Plan, digest_of, is_archive, open_archive, own_folder
+from kit.archives.part import length, make_folder, writing
+from kit.archives.stage import (
+    Incoming,
+    begin,
+    discard_stages,
+    known_note,
+    own_entry,
+    place,
+    refuse_in_the_way,
+    staged,
+    take_over,
 )
-from kit.archives.nested import Plan, digest_of, discard_nested, is_archive, open_archive, own_folder
 from kit.console import Console
+from kit.data.checksums import Record, measure, recorded, write_records
 from kit.data.store import Origin, Store
 from kit.errors import KitError
-from kit.files import locked, write_bytes, write_json
 
 if TYPE_CHECKING:
     from kit.data.index import Index
-
-OWN = {"files.txt", "unfinished.json", "origin.json", "lock"}
 
 
 @dataclass(frozen=True)
@@ -60,16 +63,6 @@ class Arrival:
     removed: int
     train: int
     test: int
-
-
-@dataclass(frozen=True)
-class Incoming:
-    """What arrives: its origin, the same for people, a digest of its content, and whether it adds to earlier data."""
-
-    origin: Origin
-    source: str
-    digest: str
-    adds: bool = False
 
 
 def from_archives(
@@ -102,25 +95,6 @@ def _beside(store: Store, incoming: Incoming) -> Incoming:
     return Incoming(cast(Origin, note["origin"]), source, digest, adds=True)
 
 
-@contextlib.contextmanager
-def _taken_back(store: Store, incoming: Incoming, names: Iterable[str]) -> Iterator[None]:
-    """Undo a failed addition to a complete store: remove its files and restore the old note.
-
-    After a kill the addition is unfinished, like any arrival, and the same command resumes it.
-    """
-    note, known = store.note, store.files()
-    was_whole = incoming.adds and store.is_whole
-    try:
-        yield
-    except KitError:
-        if was_whole:
-            for name in set(names) - set(known):
-                _remove(store.root, name)
-            _write_files(store, known)
-            store.set_origin(cast(Origin, note["origin"]), note["source"], note["digest"])
-        raise
-
-
 def unpack(store: Store, path: Path, origin: Origin, source: str, force: bool, console: Console) -> Arrival | None:
     """Unpack an archive into a store that the caller has locked. After any interruption, resume where it stopped.
 
@@ -146,29 +120,34 @@ def unpack(store: Store, path: Path, origin: Origin, source: str, force: bool, c
 def _unpack(
     store: Store, archives: Sequence[Archive], incoming: Incoming, force: bool, console: Console
 ) -> Arrival | None:
-    root, known = store.root, set(store.files())
-    at = f"{root}/"
-    plain = {own_folder(each, archives) + member.name: member.size for each in archives for member in each.members}
-    is_current = store.is_whole and store.note["digest"] == incoming.digest and not force and missing_files(store) == 0
-    if is_current and all(length(at + name) == count for name, count in plain.items() if not is_archive(name)):
+    root, known = store.root, {record.name: record for record in recorded(store.root)}
+    plain = {own_folder(each, archives) + member.name: member for each in archives for member in each.members}
+    plain = {name: member for name, member in plain.items() if not is_archive(name)}
+    keep = set().union(*(own_entry(store, archive.path) for archive in archives))
+    is_current = not force and store.is_whole and store.note["digest"] == incoming.digest and missing_files(store) == 0
+    if is_current and all(length(f"{root}/{name}") == member.size for name, member in plain.items()):
+        discard_stages(store)
         return None
     if not force and not incoming.adds:
         _refuse_other(store, incoming.origin, incoming.digest)
-    staying = known if incoming.adds else set()
-    freed = sum(max(length(at + name), 0) for name in known - set(plain) - staying)
-    with Plan(archives, root, freed, console) as plan:
-        if not force:
-            strange = (file for file in plan.files if file.name not in known)
-            _refuse_overwriting(store, (f.name for f in strange if not matches(at + f.name, f.member)))
-        sizes = {file.name: file.member.size for file in plan.files}
-        leaving = sum(max(length(at + name), 0) for name in known - staying if name not in sizes)
-        missing = [count for name, count in sizes.items() if length(at + name) != count]
-        need_space(root, missing, freed=leaving)
-        own = set().union(*(_own_entry(store, archive.path) for archive in archives))
-        with _taken_back(store, incoming, sizes):
-            removed = _begin(store, incoming, list({*staying, *sizes}), keep={"nested", *own})
+    with staged(store, incoming) as stage:
+        if incoming.adds:
+            take_over(root, stage, known)
+        take_over(root, stage, plain)
+        with Plan(archives, stage, console) as plan:
+            files = {file.name: file.member for file in plan.files}
+            if not force:
+                strange = (name for name in files if name not in known)
+                _refuse_overwriting(store, (name for name in strange if not matches(f"{root}/{name}", files[name])))
+            take_over(root, stage, {name: member for name, member in files.items() if name not in plain})
+            records = {**known} if incoming.adds else {}
+            records |= {name: Record(name, member.size, member.crc) for name, member in files.items()}
+            refuse_in_the_way(root, records, known.keys() - records.keys())
+            need_space(stage, [m.size for name, m in files.items() if length(f"{stage}/{name}") != m.size])
             written, kept = plan.write()
-            index = _finish(store, incoming)
+        index = _index(store, incoming, stage)
+    removed = begin(store, incoming, records, force, keep={stage.name, *keep})
+    place(store, incoming, stage)
     return Arrival(incoming.source, written, kept, removed, index.train["id"].nunique(), index.test["id"].nunique())
 
 
@@ -198,16 +177,19 @@ def add_files(store: Store, files: dict[str, Path], force: bool, origin: Origin,
         if safe_name(name) != name:
             raise refused(source, name, "its name leads out of the folder or is not a plain path")
     refuse_doubled(source, files)
-    known = store.files()
+    known = recorded(store.root)
     if not force:
         if store.note.get("origin") == "miniature":
             _refuse_other(store, origin, "")
-        _refuse_overwriting(store, files.keys() - set(known))
-    if store.note.get("origin", "miniature") == "miniature":
-        own = set().union(*(_own_entry(store, path) for path in files.values()))
-        _begin(store, Incoming(origin, source, ""), list(files), keep=own)
+        _refuse_overwriting(store, files.keys() - {record.name for record in known})
+    measured = ((name, measure(path)) for name, path in files.items())
+    records = {name: Record(name, *found) for name, found in measured if found is not None}
+    refuse_in_the_way(store.root, records, set())
+    if known_note(store, force).get("origin", "miniature") == "miniature":
+        own = set().union(*(own_entry(store, path) for path in files.values()))
+        begin(store, Incoming(origin, source, ""), records, force, keep=own)
     else:
-        _write_files(store, {*known, *files})
+        write_records(store.root, ({record.name: record for record in known} | records).values())
     for name, path in files.items():
         make_folder(store.root, (store.root / name).parent)
         with writing(store.root / name):
@@ -238,30 +220,28 @@ def from_miniature(store: Store, seed: int | None, force: bool) -> Arrival | Non
             return None
         if not force:
             _refuse_other(store, "miniature", source)
-        draft = store.own / "draft"
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir()
-        store.dataset.miniature(draft, int(source.removeprefix("seed ")))
-        names = sorted(path.relative_to(draft).as_posix() for path in draft.rglob("*") if path.is_file())
-        if not force:
-            known = set(store.files())
-            _refuse_overwriting(store, (name for name in names if name not in known))
-        discard_nested(store.root)
         incoming = Incoming("miniature", source, source)
-        removed = _begin(store, incoming, names, keep={"draft"})
-        for name in names:
-            make_folder(store.root, (store.root / name).parent)
-            (draft / name).replace(store.root / name)
-        shutil.rmtree(draft)
-        index = _finish(store, incoming)
+        with staged(store, incoming) as stage:
+            shutil.rmtree(stage)
+            with writing(stage):
+                stage.mkdir()
+                store.dataset.miniature(stage, int(source.removeprefix("seed ")))
+            names = sorted(path.relative_to(stage).as_posix() for path in stage.rglob("*") if path.is_file())
+            records = {name: Record(name, *found) for name in names if (found := measure(stage / name))}
+            known = set(store.files())
+            if not force:
+                _refuse_overwriting(store, (name for name in names if name not in known))
+            refuse_in_the_way(store.root, records, known - records.keys())
+            index = _index(store, incoming, stage)
+        removed = begin(store, incoming, records, force, keep={stage.name})
+        place(store, incoming, stage)
     return Arrival(source, len(names), 0, removed, index.train["id"].nunique(), index.test["id"].nunique())
 
 
 @contextlib.contextmanager
 def lock(store: Store) -> Iterator[None]:
     """Let one process at a time change a store; raise `KitError` for a second one."""
-    store.own.mkdir(parents=True, exist_ok=True)
-    with locked(store.own / "lock", f"another kit download is running in {store.root}: wait for it or stop it"):
+    with store.locked():
         yield
 
 
@@ -283,66 +263,17 @@ def _refuse_overwriting(store: Store, names: Iterable[str]) -> None:
         raise KitError(f"{store.root / own} exists and is not kit's: move it away, or overwrite it with --force")
 
 
-def _begin(store: Store, incoming: Incoming, names: list[str], keep: set[str]) -> int:
-    """Record what arrives, remove earlier files and what was computed from them, and return the number removed.
-
-    `keep` names entries of `.kit` that the arrival itself still needs.
-    """
-    own = store.own
-    earlier = store.files()
-    replaces = bool(store.note) and store.note["digest"] != incoming.digest and not incoming.adds
-    # List both until the earlier files are gone, so that nothing is forgotten after a kill.
-    _write_files(store, {*earlier, *names})
-    note = {"origin": incoming.origin, "source": incoming.source, "digest": incoming.digest}
-    write_json(own / "unfinished.json", note)
-    (own / "origin.json").unlink(missing_ok=True)
-    leaving = sorted(set(earlier) - set(names))
-    removed = sum(_remove(store.root, name) for name in leaving)
-    if replaces:
-        for path in own.iterdir():
-            if path.name not in OWN | keep:
-                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    _write_files(store, names)
-    return removed
-
-
-def _finish(store: Store, incoming: Incoming) -> "Index":
-    """Read the index and, if it can be trained on, record that the data has arrived."""
+def _index(store: Store, incoming: Incoming, stage: Path) -> "Index":
+    """Read the index of what has arrived; raise `KitError` if it can't be trained on."""
     name = store.competition.name
     try:
-        index = store.dataset.index(store.root)
+        index = store.dataset.index(stage)
         if index.train.empty and index.controls.empty:
             raise KitError("it has no training images")
     except Exception as error:
+        why = str(error).replace(f"{stage}/", "") or type(error).__name__
         raise KitError(
-            f"{incoming.source} was written to {store.root} but is not the data of {name} ({error}): "
-            f"kit download {name} --force --from ARCHIVE.zip replaces it with the right archive"
+            f"{incoming.source} is not the data of {name} ({why}): {store.root} is as it was; "
+            f"give the right archive: kit download {name} --from ARCHIVE.zip"
         ) from error
-    store.set_origin(incoming.origin, incoming.source, incoming.digest)
     return index
-
-
-def _own_entry(store: Store, path: Path) -> set[str]:
-    """Return the entry of `.kit` that contains a path, if one does."""
-    own, path = store.own.resolve(), path.resolve()
-    return {path.relative_to(own).parts[0]} if path.is_relative_to(own) else set()
-
-
-def _write_files(store: Store, names: Iterable[str]) -> None:
-    write_bytes(store.own / "files.txt", "".join(f"{name}\n" for name in sorted(names)).encode())
-
-
-def _remove(root: Path, name: str) -> bool:
-    """Remove one file of earlier data and the folders it leaves empty; never anything outside `root`."""
-    path = root / name
-    parents = [parent for parent in path.parents if root in parent.parents]
-    if safe_name(name) is None or any(parent.is_symlink() for parent in parents):
-        return False
-    try:
-        path.unlink()
-    except FileNotFoundError:
-        return False
-    with contextlib.suppress(OSError):
-        for parent in parents:
-            parent.rmdir()
-    return True

@@ -1,12 +1,16 @@
 """A competition's data on disk: its folder, its origin, its index."""
 
-from dataclasses import dataclass
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, ClassVar, Literal
 
+from kit.data.checksums import Checksums, recorded
 from kit.errors import KitError
-from kit.files import read_json, write_json
+from kit.files import cant_write, locked, read_json, refuse_links, write_json
 from kit.hooks.registry import Registry
 from kit.hooks.specs import Competition, DatasetSpec
 from kit.paths import OWN, data_dir
@@ -14,15 +18,40 @@ from kit.paths import OWN, data_dir
 if TYPE_CHECKING:
     from kit.data.index import Index
 
+ORIGIN, UNFINISHED = "origin.json", "unfinished.json"
 Origin = Literal["miniature", "archive", "kaggle"]
 
 
+@dataclass(frozen=True)
+class Note:
+    """What has arrived (`.kit/origin.json`) or is arriving (`.kit/unfinished.json`).
+
+    Args:
+        origin: where it comes from; before format 2, kit called the miniature a sample.
+        source: the same for people.
+        digest: tells it from other data of that origin.
+        at: when it was complete.
+        clears: whether it replaces other data, and what was computed from that is removed.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    origin: Literal["miniature", "archive", "kaggle", "sample"]
+    source: str
+    digest: str = ""
+    at: str = ""
+    clears: bool = False
+
+
 def data_state(root: Path) -> str:
-    """Return the state of a competition's folder: absent, incomplete (arrival interrupted), or the data's origin."""
-    note = _read_note(root)
-    if not note:
+    """Return the state of a competition's folder: absent, incomplete (arrival interrupted), damaged, or its origin."""
+    try:
+        note = _read_note(root)
+    except KitError:
+        return "damaged"
+    if note is None:
         return "absent"
-    return note["origin"] if _origin_file(root).is_file() else "incomplete"
+    return note.origin if _origin_file(root).is_file() else "incomplete"
 
 
 @dataclass(frozen=True)
@@ -48,7 +77,14 @@ class Store:
     @property
     def note(self) -> dict[str, str]:
         """What has arrived or is arriving: `origin`, `source` (for people) and `digest`; empty without data."""
-        return _read_note(self.root)
+        note = _read_note(self.root)
+        return {} if note is None else {"origin": note.origin, "source": note.source, "digest": note.digest}
+
+    @property
+    def clears(self) -> bool:
+        """Whether a killed arrival was replacing other data."""
+        note = None if self.is_whole else _read_note(self.root)
+        return note is not None and note.clears
 
     @property
     def is_whole(self) -> bool:
@@ -58,7 +94,8 @@ class Store:
     @property
     def origin(self) -> Origin | None:
         """Where the data came from; None unless it has arrived completely."""
-        return cast(Origin, self.note["origin"]) if self.is_whole else None
+        note = _read_note(self.root) if self.is_whole else None
+        return note.origin if note else None  # type: ignore[return-value]
 
     @property
     def is_miniature(self) -> bool:
@@ -67,24 +104,49 @@ class Store:
 
     def files(self) -> list[str]:
         """Return the files that kit put there, relative to the folder."""
-        path = self.own / "files.txt"
-        return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        return [record.name for record in recorded(self.root)]
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Let one process at a time change the data; make the folder if it is not there.
+
+        Raises:
+            KitError: another process changes it, or something in `.kit` would lead kit's writing elsewhere.
+        """
+        own = self.own
+        if own.is_symlink():
+            raise KitError(f"{own} is a link, and kit writes into real folders only: link {self.root} as a whole")
+        for folder in (self.root, own):
+            if os.path.lexists(folder) and not folder.is_dir():
+                raise KitError(f"{folder} is not a folder: move it away")
+        try:
+            own.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cant_write(own, error) from None
+        refuse_links(own)
+        with locked(own / "lock", f"another kit download is running in {self.root}: wait for it or stop it"):
+            yield
 
     def set_origin(self, origin: Origin, source: str, digest: str = "") -> None:
         """Record that the data is complete and where it came from; `digest` tells it from other data of that origin."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         note = {"origin": origin, "source": source, "digest": digest, "at": now}
         write_json(_origin_file(self.root), note)
-        (self.own / "unfinished.json").unlink(missing_ok=True)
+        (self.own / UNFINISHED).unlink(missing_ok=True)
 
     def index(self) -> "Index":
-        """Read the index; without data, raise a `KitError` with the command that downloads it."""
+        """Read the index.
+
+        Raises:
+            KitError: there is no data, its tables are not what was downloaded, or it is not of this competition.
+        """
         if self.origin is None:
             name = self.competition.name
             raise KitError(
                 f"no data for {name} in {self.root}: kit download {name} --from ARCHIVE.zip, "
                 f"or kit download {name} --miniature for the synthetic miniature"
             )
+        Checksums.of(self.root).check_tables()
         index = self.dataset.index(self.root)
         self._check(index)
         return index
@@ -104,13 +166,14 @@ class Store:
 
 
 def _origin_file(root: Path) -> Path:
-    return root / OWN / "origin.json"
+    return root / OWN / ORIGIN
 
 
-def _read_note(root: Path) -> dict[str, str]:
-    for path in (_origin_file(root), root / OWN / "unfinished.json"):
+def _read_note(root: Path) -> Note | None:
+    for path in (_origin_file(root), root / OWN / UNFINISHED):
         if path.is_file():
-            note: dict[str, str] = {"digest": "", **read_json(path, dict[str, str], sealed=False)}
-            # Before format 2, kit called the miniature a sample.
-            return note | ({"origin": "miniature"} if note["origin"] == "sample" else {})
-    return {}
+            mend = f"kit download {root.name} --force, given the same source as before, makes it anew"
+            # Earlier kits did not seal it.
+            note = read_json(path, Note, mend, sealed=False)
+            return replace(note, origin="miniature") if note.origin == "sample" else note
+    return None

@@ -44,7 +44,7 @@ def contents(root: Path) -> dict[str, bytes]:
 
 
 def unpack(path: Path, root: Path) -> tuple[int, int]:
-    with open_archive(path) as archive, Plan([archive], root, 0, Console()) as plan:
+    with open_archive(path) as archive, Plan([archive], root, Console()) as plan:
         return plan.write()
 
 

@@ -152,16 +152,17 @@ def test_what_was_unpacked_by_hand_is_taken_over(store, archive):
 
 def test_another_competitions_archive_is_one_line_and_no_origin(store, archive, tmp_path):
     wrong = make_zip(tmp_path / "cats.zip", {"cats/1.png": b"x"})
-    with pytest.raises(KitError, match=r"cats\.zip was written .* not the data of leaves .*--force") as caught:
+    with pytest.raises(
+        KitError, match=r"cats\.zip is not the data of leaves \(train\.csv is not there.*--from"
+    ) as caught:
         unpack(store, wrong)
     assert "\n" not in str(caught.value)
     assert store.origin is None
-    assert data_state(store.root) == "incomplete"
+    assert data_state(store.root) == "absent"
+    assert [path.name for path in store.root.rglob("*") if path.is_file()] == ["lock"]
     with pytest.raises(KitError, match="no data for leaves"):
         store.index()
-    with pytest.raises(KitError, match="unfinished"):
-        unpack(store, archive)
-    assert unpack(store, archive, force=True).removed == 1
+    assert unpack(store, archive).removed == 0
     assert contents(store) == ARCHIVE
 
 
@@ -239,9 +240,10 @@ def test_killed_again_and_again_and_started_again(store, tmp_path):
         assert process.stdout.readline() == b"here\n"
         process.kill()
         process.communicate()
-        assert len(list(store.root.glob("train/*"))) == there
+        assert len(list(store.root.glob(".kit/incoming-*/train/*"))) == there
         assert data_state(store.root) == "incomplete"
-    before = {name: (store.root / name).stat().st_ino for name in list(files)[:50]}
+    stage = next(store.root.glob(".kit/incoming-*"))
+    before = {name: (stage / name).stat().st_ino for name in list(files)[:50]}
     assert unpack(store, archive) == Arrival("big.zip", 11, 50, 0, 60, 1)
     assert {name: (store.root / name).stat().st_ino for name in before} == before, "whole files were written again"
     assert {name: (store.root / name).read_bytes() for name in files} == files
@@ -251,16 +253,16 @@ def test_killed_again_and_again_and_started_again(store, tmp_path):
 
 def test_killed_while_other_data_is_replaced(store, archive, monkeypatch):
     """The kill comes after the first removed file: the next call still knows what has to go."""
-    from kit.archives import unpack as arrival
+    from kit.archives import stage
 
     unpack(store, archive)
-    remove = arrival._remove
+    remove = stage._remove
 
     def killed(root, name):
         remove(root, name)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(arrival, "_remove", killed)
+    monkeypatch.setattr(stage, "_remove", killed)
     with pytest.raises(KeyboardInterrupt):
         from_miniature(store, None, True)
     monkeypatch.undo()
@@ -304,4 +306,4 @@ def test_the_real_archive(kit, archives, tmp_path):
         "download", "histo", "--force", "--from", archives / "human-protein-atlas-image-classification.zip", code=2
     )
     assert len(wrong.err.strip().splitlines()) == 1
-    assert state(kit) == "incomplete"
+    assert state(kit) == "miniature"

@@ -147,7 +147,7 @@ def imports_of_modules(path: Path) -> set[str]:
 
 def test_rooms_are_no_drawers():
     crowded = {room: len(list((ROOT / "kit" / room).glob("*.py"))) for room in ("data", "inference")}
-    assert max(crowded.values()) < 12, crowded
+    assert max(crowded.values()) < 13, crowded
 
 
 def test_every_part_of_the_core_has_its_room():
