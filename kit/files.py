@@ -281,6 +281,44 @@ def _parsed(path: Path, refuse: Callable[[object], NoReturn]) -> tuple[str, dict
     return text, document
 
 
+def replace_cache(path: Path, outdated: str, content: bytes) -> None:
+    """Keep what can be made again, followed by its SHA-256, in place of files of the name `outdated`, a pattern.
+
+    Where nothing can be written, nothing is kept.
+    """
+    with contextlib.suppress(KitError, OSError):
+        for old in path.parent.glob(outdated):
+            old.unlink()
+        write_bytes(path, content + hashlib.sha256(content).digest())
+
+
+def read_cache(path: Path) -> bytes | None:
+    """Return what `replace_cache` kept; None if there is none, or if it is not whole, so that it is made again."""
+    try:
+        with open_plain(path, "r") as file:
+            whole: bytes = file.buffer.read()  # type: ignore[attr-defined]
+    except (KitError, OSError):
+        return None
+    content, digest = whole[:-32], whole[-32:]
+    return content if hashlib.sha256(content).digest() == digest else None
+
+
+def check_writable(folder: Path, mend: str) -> None:
+    """Raise `KitError` (code 5) if nothing can be written into a folder, so that nothing is computed in vain.
+
+    Args:
+        folder: made if it is not there.
+        mend: the end of the error: where else the result can go.
+    """
+    probe = folder / f".{os.getpid()}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
+        probe.unlink()
+    except OSError as error:
+        raise KitError(f"{folder} can't be written ({error.strerror}): make it writable, or {mend}", DISK) from None
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:

@@ -36,6 +36,7 @@ from kit.cli import (
     submit,
     thresholds,
     train,
+    verify,
 )
 from kit.cli.context import share_registry
 from kit.errors import DISK, INTERRUPTED, KitError
@@ -64,6 +65,7 @@ COMMANDS = {
     "submissions": submissions,
     "grade": grade,
     "report": report,
+    "verify": verify,
     "runs": runs,
     "log": log,
     "models": models,

@@ -47,6 +47,7 @@ def command(
     from kit.cli.context import current_registry
     from kit.console import Console
     from kit.data.folds import (
+        check_place,
         counts_by_fold,
         groups_spanning_folds,
         largest_deviation,
@@ -61,11 +62,12 @@ def command(
 
     console = Console(json)
     store = Store.of(current_registry(), competition)
+    check_place(store)
     index = store.index()
     if group is not None:
         index = index.with_groups((store.dataset.groups or read_groups)(group), group.name)
     folds = new_folds(store, index, count, seed, near, console, ignore_groups)
-    path = save_folds(store, folds)
+    path = save_folds(store, folds, console)
     if verify:
         folds = saved_folds(store, count) or folds
     rows, spanning = counts_by_fold(index, folds), groups_spanning_folds(index, folds)

@@ -1,23 +1,40 @@
 """Folds: which training images validate which network."""
 
+import contextlib
 import hashlib
 import io
-from collections.abc import Mapping
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 import numpy as np
 import pandas as pd
+from typing_extensions import TypedDict
 
 from kit.console import Console
 from kit.data.index import Index
 from kit.data.near_duplicates import near_pairs, training_hashes, with_near_duplicates
 from kit.data.store import Store
 from kit.errors import KitError
-from kit.files import read_json, write_bytes, write_json
+from kit.files import check_writable, locked, open_plain, read_json, write_bytes
 from kit.run import Run
+
+FOLDER = "folds"
+
+
+class FoldFacts(TypedDict):
+    """What was written beside folds that are not sealed."""
+
+    count: NotRequired[int]
+    seed: int
+    grouped_by: str
+    ignores: NotRequired[str]
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -61,10 +78,12 @@ class Folds:
     def of(self, frame: pd.DataFrame) -> np.ndarray:
         """Return the fold of each row of a frame of the index."""
         fold = frame["id"].map(self.fold_of)
-        if fold.isna().any() or len(self.table) != frame["id"].nunique():
+        new, gone = frame["id"][fold.isna()], self.table["id"][~self.table["id"].isin(frame["id"])]
+        if len(new) or len(gone):
+            what = f"{new.iloc[0]} is in no fold" if len(new) else f"{gone.iloc[0]} is gone from the data"
             raise KitError(
-                f"the folds do not match the data (first unknown id: {frame['id'][fold.isna()].head(1).tolist()}): "
-                "run kit folds again"
+                f"the folds do not match the data ({len(new) + len(gone)} ids, the first: {what}): restore the data, "
+                "or run kit folds and train again"
             )
         return fold.to_numpy(np.int64)
 
@@ -241,31 +260,120 @@ def counts_by_fold(index: Index, folds: Folds) -> list[dict[str, Any]]:
 
 
 def saved_folds(store: Store, count: int) -> Folds | None:
-    """Return the `count` folds that `kit folds` or an earlier run left beside the data; None if there are none."""
+    """Return the `count` folds that `kit folds` or an earlier run left beside the data; None if there are none.
+
+    Raises:
+        KitError: the file was damaged, or written or changed by hand.
+    """
     path = _path(store, count)
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
-    facts = read_json(path.with_suffix(".json"))
-    folds = read_folds(path, facts)
-    if folds.digest != facts["digest"]:
-        raise KitError(f"{path} was edited by hand: kit folds {store.competition.name} --folds {count} recreates it")
+    try:
+        with open_plain(path, "r") as file:
+            content: bytes = file.buffer.read()  # type: ignore[attr-defined]
+        folds = _unsealed(content) or _of_a_pair(path, content)
+        if folds.count != count:
+            raise KitError(f"it holds {folds.count} folds")
+    except (KitError, OSError) as error:
+        again = f"kit folds {store.competition.name} --folds {count} makes it again"
+        raise KitError(f"{path} was damaged or changed by hand ({error}): {again}") from None
     return folds
 
 
-def save_folds(store: Store, folds: Folds) -> Path:
+def made_folds(store: Store, index: Index, count: int, console: Console) -> Folds:
+    """Return the saved folds of this number; make and save them if there are none, one process at a time."""
+    found = saved_folds(store, count)
+    if found is not None:
+        return found
+    with _lock(store, count, console):
+        found = saved_folds(store, count)
+        if found is None:
+            found = new_folds(store, index, count, 0, None, console)
+            _save(store, found)
+    return found
+
+
+def save_folds(store: Store, folds: Folds, console: Console) -> Path:
     """Save folds beside the data, for every later run with that number of folds."""
+    with _lock(store, folds.count, console):
+        return _save(store, folds)
+
+
+def check_place(store: Store) -> None:
+    """Raise `KitError` if folds can't be saved beside the data."""
+    check_writable(store.own / FOLDER, f"copy {store.root} to a folder that can be and set KIT_DATA to where that lies")
+
+
+@contextlib.contextmanager
+def _lock(store: Store, count: int, console: Console) -> Iterator[None]:
+    check_place(store)
+    waiting = f"{count} folds: another process is making them: waiting for it"
+    with locked(_path(store, count).with_suffix(".lock"), on_wait=lambda: console.say(waiting)):
+        yield
+
+
+def _save(store: Store, folds: Folds) -> Path:
+    """Write one file, in one rename: the table as csv, and behind its column names the facts and a checksum of all."""
     path = _path(store, folds.count)
-    write_bytes(path, folds.csv())
-    write_json(path.with_suffix(".json"), folds.facts)
+    names, _, rows = folds.csv().partition(b"\n")
+    facts = json.dumps({**folds.facts, "sha256": ""})
+    seal = hashlib.sha256(b"\n".join([names, facts.encode(), rows])).hexdigest()
+    cell = facts.replace('"sha256": ""', f'"sha256": "{seal}"').replace('"', '""')
+    write_bytes(path, names + f',"{cell}"\n'.encode() + rows)
+    # Before, the facts were a file beside the csv.
+    path.with_suffix(".json").unlink(missing_ok=True)
     return path
+
+
+def _unsealed(content: bytes) -> Folds | None:
+    """Read what `_save` wrote; None if there is no seal."""
+    head, _, rows = content.partition(b"\n")
+    names, found, cell = head.partition(b',"{')
+    if not found:
+        return None
+    facts = "{" + cell.decode(errors="replace").removesuffix('"').replace('""', '"')
+    seal = re.search(r'"sha256": "([0-9a-f]{64})"}$', facts)
+    unsealed = facts[: seal.start(1)] + facts[seal.end(1) :] if seal else ""
+    whole = b"\n".join([names, unsealed.encode(), rows])
+    if seal is None or hashlib.sha256(whole).hexdigest() != seal[1] or not head.endswith(b'}"'):
+        raise KitError("its checksum differs")
+    return _parsed(names + b"\n" + rows, json.loads(facts))
+
+
+def _of_a_pair(path: Path, content: bytes) -> Folds:
+    """Read folds whose facts are in a file beside them, as kit wrote them before it sealed one file."""
+    if not path.with_suffix(".json").is_file():
+        raise KitError("it has no checksum")
+    facts = read_json(path.with_suffix(".json"), FoldFacts, "it belongs to the csv", sealed=False)
+    folds = _parsed(content, facts)
+    if folds.digest != facts["digest"]:
+        raise KitError("its digest differs")
+    return folds
 
 
 def read_folds(path: Path, facts: Mapping[str, Any]) -> Folds:
     """Read a csv made by `Folds.csv`, with the `facts` saved beside it."""
-    table = pd.read_csv(path, dtype={"id": str, "fold": np.int64, "group": str}, keep_default_na=False)
+    try:
+        return _parsed(path.read_bytes(), facts)
+    except (KitError, OSError) as error:
+        raise KitError(f"{path} can't be read as folds ({error}): restore it, or train again") from None
+
+
+def _parsed(content: bytes, facts: Mapping[str, Any]) -> Folds:
+    """Read a table of folds, strictly: every id once, every fold below their number."""
+    try:
+        types = {"id": str, "fold": np.int64, "group": str}
+        table = pd.read_csv(io.BytesIO(content), dtype=types, keep_default_na=False)
+        ids, fold = table["id"], table["fold"]
+        count = int(facts.get("count", fold.max() + 1))
+        seed, grouped_by, ignores = int(facts["seed"]), str(facts["grouped_by"]), str(facts.get("ignores", ""))
+    except (ValueError, OverflowError, KeyError, TypeError) as error:
+        raise KitError(f"it is no table of id and fold: {error}") from None
+    if not len(table) or ids.duplicated().any() or fold.min() < 0 or fold.max() >= count:
+        raise KitError(f"an id is listed twice, or a fold is not one of 0 to {count - 1}")
     if "group" in table:
         table["group"] = table["group"].astype(object).where(table["group"] != "", None)
-    return Folds(table, int(table["fold"].max()) + 1, facts["seed"], facts["grouped_by"], facts.get("ignores", ""))
+    return Folds(table, count, seed, grouped_by, ignores)
 
 
 def folds_of_run(run: Run) -> Folds:
@@ -274,4 +382,4 @@ def folds_of_run(run: Run) -> Folds:
 
 
 def _path(store: Store, count: int) -> Path:
-    return store.own / "folds" / f"{count}.csv"
+    return store.own / FOLDER / f"{count}.csv"

@@ -5,6 +5,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from kit.data.checksums import Checksums
+from kit.data.verify import image_bytes
 from kit.errors import KitError
 from kit.hooks.specs import DatasetSpec
 
@@ -30,14 +32,20 @@ def read_grey(path: Path) -> np.ndarray:
 
 def _decode(path: Path, flags: int) -> np.ndarray:
     try:
-        # Faster on small files than np.fromfile, and than cv2.imread.
-        with open(path, "rb", buffering=0) as file:
-            image = cv2.imdecode(np.frombuffer(file.read(), np.uint8), flags)
-    except (OSError, cv2.error):
+        image = cv2.imdecode(np.frombuffer(image_bytes(path), np.uint8), flags)
+    except OSError as error:
+        raise _unreadable(path, error.strerror or str(error)) from None
+    except ValueError as error:
+        raise _unreadable(path, str(error)) from None
+    except cv2.error:
         image = None
     if image is None:
-        raise KitError(f"{path} can't be read as an image: kit check names all such files")
+        raise _unreadable(path, "it is damaged, or of a kind that OpenCV can't read")
     return image
+
+
+def _unreadable(path: Path, why: str) -> KitError:
+    return KitError(f"{path} can't be read as an image ({why}): kit check names all such files")
 
 
 def resize(image: np.ndarray, size: int) -> np.ndarray:
@@ -53,13 +61,21 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
     return resized[0] if len(resized) == 1 else np.concatenate(resized, axis=2)
 
 
+def checked_paths(root: Path, files: tuple[str, ...]) -> tuple[Path, ...]:
+    """Return the paths of a sample's files; raise `KitError` if one is not what was downloaded."""
+    known = Checksums.of(root)
+    for name in files:
+        known.check_file(name)
+    return tuple([root / name for name in files])
+
+
 def read_sample(dataset: DatasetSpec, root: Path, files: tuple[str, ...]) -> np.ndarray:
     """Read one sample as HxWxC uint8 at its native size.
 
     Raises:
-        KitError: a file, which it names, can't be read or is read as something else.
+        KitError: a file, which it names, can't be read, is read as something else, or has changed since it came.
     """
-    image = dataset.read(tuple([root / name for name in files]))
+    image = dataset.read(checked_paths(root, files))
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != dataset.channels:
         raise KitError(
             f"{root / files[0]}: read as {image.dtype} {image.shape}, dataset {dataset.name} promises "

@@ -22,11 +22,11 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from kit.console import Console
-from kit.data.images import resize
+from kit.data.images import checked_paths, resize
 from kit.data.index import Index
 from kit.data.store import Store
 from kit.data.verify import cores
-from kit.files import atomic
+from kit.files import read_cache, replace_cache
 from kit.hooks.specs import DatasetSpec
 
 SIDE, LOW = 64, 16
@@ -51,18 +51,18 @@ def hashes(dataset: DatasetSpec, root: Path, files: ExtensionArray, cache: Path,
         dataset: its `likeness` (or else its picture in grey) is hashed.
         root: the folder that the file names are relative to.
         files: the file names of each sample.
-        cache: a path without suffix; a key of the files and `.npy` are added.
+        cache: a path without suffix; a key of the files and `.npy` are added; one that is damaged is made again.
         console: shows the progress.
     """
     state = _state(dataset, root, files)
     path = cache.with_name(f"{cache.name}-{state}.npy")
-    if path.is_file():
-        found: np.ndarray = np.load(path, allow_pickle=False)
-        return found
+    kept = read_cache(path)
+    if kept is not None and len(kept) == len(files) * BITS // 8:
+        return np.frombuffer(kept, np.uint8).reshape(len(files), BITS // 8)
     result = np.empty((len(files), BITS // 8), np.uint8)
 
     def work(row: int) -> None:
-        result[row] = perceptual_hash(_grey(dataset, tuple(root / name for name in files[row])))
+        result[row] = perceptual_hash(_grey(dataset, checked_paths(root, files[row])))
 
     with ThreadPoolExecutor(cores()) as pool, console.progress("looking for near-duplicates", len(files)) as bar:
         rows = iter(range(len(files)))
@@ -70,10 +70,7 @@ def hashes(dataset: DatasetSpec, root: Path, files: ExtensionArray, cache: Path,
         while portion := list(islice(rows, 512)):
             list(pool.map(work, portion))
             bar.advance(len(portion))
-    for old in path.parent.glob(f"{cache.name}-*.npy"):
-        old.unlink()
-    with atomic(path) as temporary, temporary.open("wb") as file:
-        np.save(file, result)
+    replace_cache(path, f"{cache.name}-*.npy", result.tobytes())
     return result
 
 

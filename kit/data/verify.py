@@ -1,24 +1,37 @@
-"""Decode image files in full, in processes that import nothing heavy.
+"""Which files are images, and decoding them in full, in processes that import nothing heavy.
 
 This module is separate from `kit.data.check` because worker processes import it: Pillow alone, no pandas, no torch.
+Every reader of images takes a file's bytes from `image_bytes`, so no decoder sees anything but the formats below:
+Pillow alone knows some forty, among them PostScript, for which it starts Ghostscript.
 """
 
 import hashlib
 import io
 import multiprocessing
 import os
+import re
 import signal
+import stat
+import struct
+import threading
+import time
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
+from multiprocessing.synchronize import Event
+from pathlib import Path
 from typing import NamedTuple
 
+from kit.data.checksums import Checksums
 from kit.errors import DISK, KitError
 
 CHUNK = 64  # samples per task: some 10 ms of work against 0.2 ms of overhead
+FORMATS = ("TIFF", "PNG", "JPEG", "WEBP", "BMP", "GIF")
+KNOWN = re.compile(rb"II\*\0|MM\0\*|\x89PNG\r\n\x1a\n|\xff\xd8\xff|RIFF....WEBP|BM|GIF8[79]a", re.DOTALL)
+MOST_BYTES, MOST_PIXELS = 1 << 30, 1 << 26  # of one file; a png of 300 kB can hold 100,000 x 100,000 pixels
 
 
 class Decoded(NamedTuple):
@@ -35,6 +48,91 @@ class Decoded(NamedTuple):
     error: str
 
 
+def image_bytes(path: str | os.PathLike[str]) -> bytes:
+    """Return the content of a file that is an image of `FORMATS` by its first bytes, of at most `MOST_PIXELS`.
+
+    Raises:
+        OSError: it can't be opened.
+        ValueError: it is something else, which the message says.
+    """
+    # A pipe without a writer would block.
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        state = os.fstat(number)
+        if not stat.S_ISREG(state.st_mode):
+            raise ValueError("not a file but a folder, pipe or device")
+        if state.st_size > MOST_BYTES:
+            raise ValueError(f"{state.st_size:,} bytes are too many for an image")
+        content = os.read(number, state.st_size)
+        while len(content) < state.st_size and (more := os.read(number, state.st_size - len(content))):
+            content += more
+    finally:
+        os.close(number)
+    if KNOWN.match(content) is None:
+        raise ValueError(f"not an image: neither {', '.join(FORMATS[:-1])} nor {FORMATS[-1]} by its first bytes")
+    try:
+        width, height = _sides(content)
+    except (struct.error, IndexError, KeyError):
+        raise ValueError("not an image, or its header is damaged") from None
+    if width * height > MOST_PIXELS:
+        raise ValueError(f"{width:,} x {height:,} pixels are too many for an image")
+    end = {b"\x89": b"IEND\xaeB`\x82", b"G": b";"}.get(content[:1])
+    if end is not None and end not in content[-4096:]:
+        raise ValueError("image file is truncated: its end is missing")
+    return content
+
+
+def _sides(content: bytes) -> tuple[int, int]:
+    """Read width and height from the header of an image: some microseconds, where decoders take memory first."""
+    kind = content[:2]
+    if kind == b"\x89P":
+        return struct.unpack_from(">II", content, 16)
+    if kind == b"GI":
+        return struct.unpack_from("<HH", content, 6)
+    if kind == b"BM":
+        (header,) = struct.unpack_from("<I", content, 14)
+        width, height = struct.unpack_from("<HH" if header == 12 else "<ii", content, 18)
+        return abs(width), abs(height)
+    if kind == b"RI":
+        return _webp_sides(content)
+    return _jpeg_sides(content) if kind == b"\xff\xd8" else _tiff_sides(content, "<" if kind == b"II" else ">")
+
+
+def _webp_sides(content: bytes) -> tuple[int, int]:
+    if content[12:16] == b"VP8X":
+        return 1 + int.from_bytes(content[24:27], "little"), 1 + int.from_bytes(content[27:30], "little")
+    if content[12:16] == b"VP8L":
+        (bits,) = struct.unpack_from("<I", content, 21)
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    width, height = struct.unpack_from("<HH", content, 26)
+    return width & 0x3FFF, height & 0x3FFF
+
+
+def _jpeg_sides(content: bytes) -> tuple[int, int]:
+    """Walk along the segments to the frame's header, which has one of the markers C0 to CF but C4, C8 and CC."""
+    place = 2
+    while True:
+        while content[place] == 0xFF:
+            place += 1
+        marker = content[place]
+        if marker in range(0xC0, 0xD0) and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack_from(">HH", content, place + 4)
+            return width, height
+        place += 1 if marker in range(0xD0, 0xD9) else 1 + struct.unpack_from(">H", content, place + 1)[0]
+
+
+def _tiff_sides(content: bytes, order: str) -> tuple[int, int]:
+    """Look for the tags of width (256) and height (257), of 16 or 32 bits, in the first directory."""
+    (start,) = struct.unpack_from(order + "I", content, 4)
+    (count,) = struct.unpack_from(order + "H", content, start)
+    sides = {}
+    for place in range(start + 2, start + 2 + 12 * count, 12):
+        tag, kind = struct.unpack_from(order + "HH", content, place)
+        if tag in (256, 257):
+            (sides[tag],) = struct.unpack_from(order + ("H" if kind == 3 else "I"), content, place + 8)
+    return sides[256], sides[257]
+
+
 def decode(root: str, files: tuple[str, ...]) -> Decoded:
     """Decode every pixel of a sample's files (names relative to `root`) with Pillow."""
     from PIL import Image, UnidentifiedImageError
@@ -42,13 +140,19 @@ def decode(root: str, files: tuple[str, ...]) -> Decoded:
     digest = hashlib.blake2b(digest_size=16)
     kinds: list[str] = []
     errors: list[str] = []
+    known = Checksums.of(Path(root))
     for name in files:
         try:
             # From memory, because Pillow maps a plain file and would not notice a missing end.
-            with open(os.path.join(root, name), "rb") as file, Image.open(io.BytesIO(file.read())) as image:
+            content = image_bytes(os.path.join(root, name))
+            known.check(name, content)
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 image.load()
                 kinds.append(f"{image.width}x{image.height} {image.mode}")
                 digest.update(kinds[-1].encode() + image.tobytes())
+        except KitError:
+            kinds.append("")
+            errors.append(f"{name}: not what was downloaded, its checksum differs")
         except UnidentifiedImageError:
             kinds.append("")
             errors.append(f"{name}: not an image, or its header is damaged")
@@ -73,16 +177,27 @@ def decode_all(root: str, samples: Iterable[tuple[str, ...]], processes: int | N
             yield from _decode_chunk(root, chunk)
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_quiet)
+    stop = context.Event()
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start, initargs=(os.getpid(), stop))
+
+    def submit(chunk: list[tuple[str, ...]]) -> Future[list[Decoded]]:
+        # A submission may start a process, which inherits this mask: Ctrl-C is the parent's, which stops its workers.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return pool.submit(_decode_chunk, root, chunk)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
     try:
         source = chain(first, chunks)
-        waiting = deque(pool.submit(_decode_chunk, root, chunk) for chunk in islice(source, 4 * processes))
+        waiting = deque(submit(chunk) for chunk in islice(source, 4 * processes))
         while waiting:
             yield from waiting.popleft().result()
-            waiting.extend(pool.submit(_decode_chunk, root, chunk) for chunk in islice(source, 1))
+            waiting.extend(submit(chunk) for chunk in islice(source, 1))
     except BrokenProcessPool:
         raise KitError("a decoding process was killed (out of memory?): free some and run again", DISK) from None
     finally:
+        stop.set()
         pool.shutdown(cancel_futures=True)
 
 
@@ -91,12 +206,32 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def end_with(parent: int) -> None:
+    """End this worker process when its parent is gone, however it ended; a pool's queue would keep it for ever."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.2)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+_stops: list[Event] = []
+
+
+def _start(parent: int, stop: Event) -> None:
+    """Turn a process into a worker."""
+    _stops[:] = [stop]
+    end_with(parent)
+
+
 def _decode_chunk(root: str, chunk: list[tuple[str, ...]]) -> list[Decoded]:
+    decoded = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they concern metadata; pixel errors raise
-        return [decode(root, files) for files in chunk]
-
-
-def _quiet() -> None:
-    """Leave Ctrl-C to the parent, which then stops its workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for files in chunk:
+            if any(stop.is_set() for stop in _stops):
+                raise CancelledError
+            decoded.append(decode(root, files))
+    return decoded

@@ -17,14 +17,12 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 from pandas.api.extensions import ExtensionArray
 
@@ -36,59 +34,16 @@ from kit.data.images import read_sample
 from kit.data.index import Index
 from kit.data.store import Store
 from kit.errors import DISK, INTERRUPTED, KitError
-from kit.files import locked, read_json, write_bytes, write_json
+from kit.files import locked, write_bytes, write_json
 from kit.hooks.specs import DatasetSpec
 from kit.pixels.pack_workers import Job, Layout, MixedSizesError, Workers
-
-FORMAT = 1
-Split = Literal["train", "test", "external", "controls"]
+from kit.pixels.packed import FOLDER, FORMAT, Packed, PackManifest, Split, digest_of, read_manifest
 
 
 def frame_of(index: Index, split: Split) -> pd.DataFrame:
     """Return the rows of a split of the index."""
     frame: pd.DataFrame = getattr(index, split)
     return frame
-
-
-@dataclass(frozen=True)
-class Packed:
-    """The pixels of all rows of a split of the index, in order.
-
-    Args:
-        path: the file of pixels.
-        split: the split of the index.
-        layout: number of images, side and channels. The side is the requested one, or the native one where all images
-            are square, of one size and smaller: enlarged pixels would take space without adding information, and the
-            augmentation's warp enlarges in the same step.
-        digest: of the pixels (SHA-256 over the chunks' CRC-32); equal pixels have equal digests.
-        images_per_second: the speed of packing; None: the pack already existed.
-    """
-
-    path: Path
-    split: Split
-    layout: Layout
-    digest: str
-    images_per_second: float | None = None
-
-    @cached_property
-    def pixels(self) -> np.ndarray:
-        """Uint8 N x size x size x C, memory-mapped, read-only."""
-        shape = (self.layout.count, self.layout.size, self.layout.size, self.layout.channels)
-        return np.memmap(self.path, np.uint8, "r", shape=shape)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the path, not the pixels, for another process."""
-        return Packed, (self.path, self.split, self.layout, self.digest, self.images_per_second)
-
-    @property
-    def count(self) -> int:
-        """Number of images."""
-        return self.layout.count
-
-    @property
-    def size(self) -> int:
-        """Side in pixels."""
-        return self.layout.size
 
 
 def packed(store: Store, index: Index, split: Split, size: int, console: Console, workers: int | None = None) -> Packed:
@@ -104,7 +59,7 @@ def packed(store: Store, index: Index, split: Split, size: int, console: Console
     if found is not None:
         return found
     with wanted.lock(console):
-        return wanted.find() or _make(wanted, console, workers)
+        return wanted.find(console.warn) or _make(wanted, console, workers)
 
 
 def packs_for(
@@ -122,16 +77,22 @@ def find_packed(store: Store, index: Index, split: Split, size: int) -> Packed |
 def mend_packed(
     store: Store, index: Index, split: Split, size: int, console: Console, workers: int | None = None
 ) -> list[range]:
-    """Check a complete pack against its checksums; remake its damaged chunks and return their rows."""
+    """Check a complete pack against its checksums; remake its damaged chunks and return their rows.
+
+    Without a whole manifest, all of it is remade.
+    """
     wanted = _Wanted.of(store, index, split, size)
     with wanted.lock(console):
-        plan = next((plan for plan in wanted.plans() if plan.find() is not None), None)
+        plan = next((plan for plan in wanted.plans() if plan.file("pixels").is_file()), None)
         if plan is None:
             raise KitError(
                 f"no complete pack of {split} at {size} px fits the data: "
                 f"kit pack {store.competition.name} --size {size} makes one"
             )
-        noted = dict(enumerate(read_json(plan.file("json"))["checksums"]))
+        found = plan.find(console.warn)
+        if found is None:
+            return [range(_make(wanted, console, workers).count)]
+        noted = dict(enumerate(found.checksums or ()))
         with Workers(plan.job(plan.file("pixels")), workers) as pool:
             good = _still_good(pool, noted, plan, console)
         damaged = [plan.layout.rows(chunk) for chunk in noted if chunk not in good]
@@ -142,12 +103,17 @@ def mend_packed(
     return damaged
 
 
+def _nothing(text: str) -> None:
+    """Say nothing."""
+
+
 @dataclass(frozen=True)
 class _Wanted:
     """A request for a pack, and what the files on the disk say about it.
 
     Args:
         competition: slug.
+        mend: the command that mends packs of this split, without its size; empty if there is none.
         dataset: reads the samples.
         split: the split of the index.
         size: the requested side.
@@ -159,6 +125,7 @@ class _Wanted:
     """
 
     competition: str
+    mend: str
     dataset: DatasetSpec
     split: Split
     size: int
@@ -182,17 +149,19 @@ class _Wanted:
         for probe in probes:
             digest.update(repr(probe.shape).encode() + probe.tobytes())
         _hash_states(digest, index.root, files)
-        folder, native = store.own / "packed", height if height == width else 0
-        slug = store.competition.slug
-        return cls(slug, dataset, split, size, index.root, files, folder, native, digest.hexdigest())
+        folder, native = store.own / FOLDER, height if height == width else 0
+        slug, name = store.competition.slug, store.competition.name
+        has_command = split in ("train", "test") and dataset.name == store.competition.dataset
+        mend = f"kit pack {name} --split {split} --verify" if has_command else ""
+        return cls(slug, mend, dataset, split, size, index.root, files, folder, native, digest.hexdigest())
 
     def plans(self) -> list["_Plan"]:
         """Return what may be made: a pack of the native size if that is smaller, and one of the requested size."""
         return [_Plan(self, side) for side in ([self.native] if 0 < self.native < self.size else []) + [self.size]]
 
-    def find(self) -> Packed | None:
-        """Return the complete pack, if any."""
-        return next((found for plan in self.plans() if (found := plan.find()) is not None), None)
+    def find(self, say: Callable[[str], None] = _nothing) -> Packed | None:
+        """Return the complete pack, if any; `say` is told of a damaged one."""
+        return next((found for plan in self.plans() if (found := plan.find(say)) is not None), None)
 
     @contextlib.contextmanager
     def lock(self, console: Console) -> Iterator[None]:
@@ -243,15 +212,21 @@ class _Plan:
         native = self.size if self.size < self.wanted.size else None
         return Job(path, self.layout, self.wanted.root, self.wanted.dataset, native)
 
-    def find(self) -> Packed | None:
-        """Return the complete pack, if any; a file of another length or without its manifest does not count."""
-        path, note = self.file("pixels"), self.file("json")
-        if not path.is_file() or not note.is_file() or path.stat().st_size != self.layout.bytes:
+    def find(self, say: Callable[[str], None] = _nothing) -> Packed | None:
+        """Return the complete pack, if any; a file of another length or without a whole manifest does not count."""
+        path, split = self.file("pixels"), self.wanted.split
+        if not path.is_file():
             return None
-        manifest = read_json(note)
-        if manifest.get("key") != self.key or len(manifest.get("checksums", ())) != self.layout.chunks:
+        try:
+            manifest, layout = read_manifest(path, "the pack is made anew")
+        except KitError as error:
+            say(f"pack {split}: {error}")
             return None
-        return Packed(path, self.wanted.split, self.layout, manifest["digest"])
+        if manifest["key"] != self.key or layout != self.layout:
+            return None
+        mend = f"{self.wanted.mend} --size {self.size} repairs it" if self.wanted.mend else "remove it to have it anew"
+        checksums = tuple(manifest["checksums"])
+        return Packed(path, split, layout, manifest["digest"], checksums=checksums, mend=mend)
 
     def outdated(self) -> list[Path]:
         """List the files, finished or not, of packs of the same name whose sources have changed since."""
@@ -371,9 +346,7 @@ def _finish(plan: _Plan, checksums: list[int], rate: float, console: Console) ->
     target, wanted, layout = plan.file("part"), plan.wanted, plan.layout
     with target.open("rb") as file:
         os.fsync(file.fileno())
-    content = [layout.count, layout.size, layout.channels, layout.chunk_rows, checksums]
-    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-    manifest = {
+    manifest: PackManifest = {
         "format": FORMAT,
         "competition": wanted.competition,
         "dataset": wanted.dataset.name,
@@ -382,16 +355,19 @@ def _finish(plan: _Plan, checksums: list[int], rate: float, console: Console) ->
         "channels": layout.channels,
         "count": layout.count,
         "key": plan.key,
-        "digest": digest,
+        "digest": digest_of(layout, checksums),
         "kit": __version__,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "checksums": checksums,
     }
-    write_json(plan.file("json"), manifest)
+    write_json(plan.file("json"), dict(manifest))
     os.replace(target, plan.file("pixels"))
     plan.file("journal").unlink()
     for path in plan.outdated():
         path.unlink()
         if path.suffix == ".pixels":
             console.say(f"pack {wanted.split}: removed the outdated {path.name}")
-    return Packed(plan.file("pixels"), wanted.split, layout, digest, rate)
+    made = plan.find()
+    if made is None:
+        raise KitError(f"{plan.file('pixels')} was changed while it was made: run the same command again")
+    return replace(made, images_per_second=rate)

@@ -8,8 +8,6 @@ import mmap
 import multiprocessing
 import os
 import signal
-import threading
-import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, as_completed, wait
@@ -21,7 +19,7 @@ import cv2
 import numpy as np
 
 from kit.data.images import read_sample, resize
-from kit.data.verify import cores
+from kit.data.verify import cores, end_with
 from kit.errors import DISK, KitError
 from kit.hooks.specs import DatasetSpec
 
@@ -166,14 +164,7 @@ def _start(job: Job, stop: mmap.mmap, parent: int) -> None:
     cv2.setNumThreads(0)
     rows = np.empty((max(1, WRITE_BYTES // job.layout.row_bytes), job.layout.row_bytes), np.uint8)
     _workers[:] = [_Worker(job, stop, os.open(job.path, os.O_RDWR), rows)]
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: int) -> None:
-    """End this process when its parent is gone; the pool's own queue would keep it waiting for ever."""
-    while os.getppid() == parent:
-        time.sleep(0.2)
-    os._exit(1)
+    end_with(parent)
 
 
 def _fill(chunk: int, samples: list[Files]) -> tuple[int, int]:

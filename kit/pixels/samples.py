@@ -98,13 +98,14 @@ class Samples:
         """Return an array of stored images NxHxWxC, and the places of the rows' images in it."""
         if self.pack is None:
             raise ValueError(f"no packed pixels at {self.size} px")
-        pixels, places = self.pack.pixels, self.places[rows]
+        places = self.places[rows]
         external = places < 0
+        pixels = self.pack.verified(places[~external])
         if not external.any():
             return pixels, places
         both = np.empty((len(rows), *pixels.shape[1:]), np.uint8)
         both[~external] = gather(pixels, places[~external])
-        external_pixels = self.external_packs[self.size].pixels
+        external_pixels = self.external_packs[self.size].verified(-1 - places[external])
         for row in np.flatnonzero(external):
             both[row] = resize(np.asarray(external_pixels[-1 - places[row]]), both.shape[1])
         return both, np.arange(len(rows))

@@ -18,7 +18,7 @@ from kit.data.images import read_sample, resize
 from kit.data.index import Index
 from kit.data.store import Store
 from kit.errors import KitError
-from kit.files import atomic
+from kit.files import read_cache, replace_cache
 from kit.hooks.specs import DatasetSpec
 from kit.pixels.pack import Packed, Split, frame_of, packs_for
 
@@ -139,20 +139,20 @@ def _moments(
         return _measured(_read(store, index, split, config.size), len(frame_of(index, split)), split, console)
     name = hashlib.sha256(pack.digest.encode()).hexdigest()[:16]
     path = store.own / f"statistics-{store.dataset.name}-{split}-{pack.size}-{name}.npy"
-    if not path.is_file():
-        for old in path.parent.glob(f"statistics-{store.dataset.name}-{split}-{pack.size}-*.npy"):
-            old.unlink()
-        found = np.stack(_measured(_blocks(pack), pack.count, split, console))
-        with atomic(path) as temporary, temporary.open("wb") as file:
-            np.save(file, found)
-    mean, square = np.load(path, allow_pickle=False)
+    shape = (2, pack.count, store.dataset.channels)
+    kept = read_cache(path)
+    if kept is None or len(kept) != np.prod(shape) * np.dtype(np.float64).itemsize:
+        kept = np.stack(_measured(_blocks(pack), pack.count, split, console)).tobytes()
+        replace_cache(path, f"statistics-{store.dataset.name}-{split}-{pack.size}-*.npy", kept)
+    mean, square = np.frombuffer(kept, np.float64).reshape(shape)
     return mean, square
 
 
 def _blocks(pack: Packed) -> Iterator[np.ndarray]:
     step = max(1, BLOCK_BYTES // pack.layout.row_bytes)
     for start in range(0, pack.count, step):
-        yield np.asarray(pack.pixels[start : start + step])
+        rows = np.arange(start, min(start + step, pack.count))
+        yield np.asarray(pack.verified(rows)[start : start + step])
 
 
 def _read(store: Store, index: Index, split: Split, size: int) -> Iterator[np.ndarray]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from kit.console import Console
-from kit.data.images import resize
+from kit.data.images import read_sample, resize
 from kit.data.index import Index
 from kit.hooks.specs import DatasetSpec, Picture
 from kit.reports import figures
@@ -37,8 +37,7 @@ class Statistics:
 
 def composite(dataset: DatasetSpec, index: Index, row: int) -> np.ndarray:
     """Return one training sample as an RGB picture, HxWx3 uint8, at its own size."""
-    files = tuple(index.root / name for name in index.train["files"].iat[row])
-    return dataset.picture(dataset.read(files))
+    return dataset.picture(read_sample(dataset, index.root, index.train["files"].iat[row]))
 
 
 def write_pictures(dataset: DatasetSpec, index: Index, folder: Path, console: Console) -> list[tuple[Path, str]]:

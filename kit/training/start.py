@@ -13,7 +13,7 @@ from kit.config import TrainConfig
 from kit.console import Console
 from kit.data.external import FILE as EXTERNAL
 from kit.data.external import left_out, with_external, write_left_out
-from kit.data.folds import Folds, groups_spanning_folds, new_folds, save_folds, saved_folds
+from kit.data.folds import Folds, groups_spanning_folds, made_folds
 from kit.data.index import Index, rows_of
 from kit.data.open_run import OpenRun, data_facts
 from kit.data.store import Store
@@ -33,10 +33,7 @@ PIPELINE = "augment.json"
 
 def folds_for(store: Store, index: Index, count: int, console: Console) -> Folds:
     """Return the saved folds of this number; make and save them if there are none."""
-    folds = saved_folds(store, count)
-    if folds is None:
-        folds = new_folds(store, index, count, 0, None, console)
-        save_folds(store, folds)
+    folds = made_folds(store, index, count, console)
     if folds.ignores:
         console.warn(
             f"the folds ignore {folds.ignores}: samples of one appear in several folds, so scores are optimistic"

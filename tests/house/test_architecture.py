@@ -18,7 +18,8 @@ from kit.hooks import hookspecs
 ROOMS = (
     ("__init__",),
     ("errors",),
-    ("files", "console", "paths"),
+    ("files", "paths"),
+    ("console",),
     ("task", "hooks", "config", "record"),
     ("run",),
     ("resolve", "data"),
@@ -28,6 +29,7 @@ ROOMS = (
     ("inference", "ensemble"),
     ("training", "explain", "kaggle"),
     ("reports",),
+    ("verify",),
     ("testing", "cli"),
     ("plugin",),
     ("__main__",),

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from kit.console import Console
+from kit.data.images import read_sample
 from kit.data.index import Index
 from kit.errors import KitError
 from kit.hooks.specs import DatasetSpec
@@ -25,13 +26,13 @@ def thumbnails(dataset: DatasetSpec, index: Index, ids: Iterable[str], budget: i
     Images that can't be read are left out, with a warning.
     """
     wanted = list(dict.fromkeys(ids))
-    paths = index.paths(index.rows_of_ids(np.array(wanted, object)))
+    files_of = index.rows_of_ids(np.array(wanted, object))["files"]
     found: dict[str, str] = {}
     broken, used = 0, 0
     with console.progress("thumbnails", len(wanted)) as bar:
-        for id_, files in zip(wanted, paths, strict=True):
+        for id_, files in zip(wanted, files_of, strict=True):
             try:
-                found[id_] = thumbnail(dataset, files)
+                found[id_] = thumbnail(dataset, index.root, files)
                 used += len(found[id_])
             except KitError:
                 broken += 1
@@ -43,9 +44,9 @@ def thumbnails(dataset: DatasetSpec, index: Index, ids: Iterable[str], budget: i
     return found
 
 
-def thumbnail(dataset: DatasetSpec, files: tuple[Path, ...]) -> str:
+def thumbnail(dataset: DatasetSpec, root: Path, files: tuple[str, ...]) -> str:
     """Return one sample as people see it, at most `SIDE` pixels wide and high."""
-    return address(shrunk(dataset.picture(dataset.read(files)), SIDE))
+    return address(shrunk(dataset.picture(read_sample(dataset, root, files)), SIDE))
 
 
 def shrunk(image: np.ndarray, side: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from kit.config import describe
+from kit.data.images import read_sample
 from kit.data.index import Index
 from kit.data.open_run import OpenRun
 from kit.data.store import Store
@@ -106,6 +107,6 @@ def data(opened: OpenRun) -> dict[str, Any]:
 def _shape(store: Store, index: Index) -> list[int] | None:
     """Return height, width and channels of the first training image; None if it can't be read."""
     try:
-        return list(store.dataset.read(index.paths(index.train.iloc[:1])[0]).shape)
+        return list(read_sample(store.dataset, index.root, index.train["files"].iat[0]).shape)
     except KitError:
         return None
