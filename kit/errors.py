@@ -21,6 +21,14 @@ class KitError(Exception):
         self.code, self.ways = code, ways
 
 
+class Ended(KeyboardInterrupt):
+    """A signal asks this process to end: Ctrl-C, SIGTERM or SIGHUP. `code` is the exit status for it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"signal {number}")
+        self.number, self.code = number, 128 + number
+
+
 def nearest(word: str, known: "list[str] | tuple[str, ...]") -> str:
     """Return the end of an error about an unknown name: the closest known names, or some of them if none is close."""
     from difflib import get_close_matches
