@@ -7,9 +7,11 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from types import FrameType
 from typing import Any, TextIO
 
+from kit.console import clean
 from kit.errors import INTERRUPTED, Ended
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -28,6 +30,15 @@ def ready_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, OSError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    warnings.formatwarning = _clean_warning
+
+
+_format_warning = warnings.formatwarning
+
+
+def _clean_warning(*arguments: Any, **options: Any) -> str:
+    """Format a library's warning, which may quote a name from a file."""
+    return clean(_format_warning(*arguments, **options))
 
 
 def drop(stream: TextIO) -> None:
