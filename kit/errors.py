@@ -1,5 +1,7 @@
 """The one exception for mistakes of the user and faults of the machine, and its exit codes."""
 
+import signal
+
 BAD_INPUT = 2
 CREDENTIALS = 3
 NETWORK = 4
@@ -22,11 +24,16 @@ class KitError(Exception):
 
 
 class Ended(KeyboardInterrupt):
-    """A signal asks this process to end: Ctrl-C, SIGTERM or SIGHUP. `code` is the exit status for it."""
+    """A signal asks this process to end: Ctrl-C, SIGTERM or SIGHUP.
+
+    `code` is the exit status for it; `answered` is set by what takes it as its normal end.
+    """
+
+    answered = False
 
     def __init__(self, number: int) -> None:
-        super().__init__(f"signal {number}")
-        self.number, self.code = number, 128 + number
+        self.name, self.code = signal.Signals(number).name, 128 + number
+        super().__init__(self.name)
 
 
 def nearest(word: str, known: "list[str] | tuple[str, ...]") -> str:

@@ -45,7 +45,7 @@ from kit.cli import (
 from kit.cli.context import share_registry
 from kit.cli.process import Signals, drop, reader_gone, ready_streams
 from kit.console import json_text, print_error, print_text, writing
-from kit.errors import BAD_INPUT, DISK, INTERRUPTED, KitError
+from kit.errors import BAD_INPUT, DISK, INTERRUPTED, Ended, KitError
 from kit.files import FULL
 from kit.hooks.manager import Plugins, load_plugins
 from kit.hooks.registry import Registry
@@ -136,6 +136,8 @@ def main(arguments: list[str] | None = None) -> None:
             code = _run([word for word in arguments if word != "--debug"])
             with writing(sys.stdout):
                 sys.stdout.flush()
+            if signals.unanswered is not None:
+                raise signals.unanswered
         except SystemExit:
             drop(sys.stdout)
             raise
@@ -170,11 +172,14 @@ class Told:
 
 def _judged(error: BaseException, signals: Signals) -> Told | None:
     """Return how an error is told; None for a fault of kit or of a plugin, which needs its traceback."""
+    ended = signals.unanswered
     if isinstance(error, KitError):
-        return Told(str(error), signals.code if error.code == INTERRUPTED else error.code, error.ways)
-    if isinstance(error, KeyboardInterrupt):
-        code = getattr(error, "code", INTERRUPTED)
-        return Told("interrupted" if code == INTERRUPTED else f"ended by {signal.Signals(code - 128).name}", code)
+        if ended is None or error.code == INTERRUPTED:
+            return Told(str(error), ended.code if ended is not None else error.code, error.ways)
+    elif ended is None and isinstance(error, KeyboardInterrupt):
+        ended = Ended(signal.SIGINT)
+    if ended is not None:
+        return Told("interrupted" if ended.code == INTERRUPTED else f"ended by {ended.name}", ended.code)
     if isinstance(error, typer.Abort):
         return Told("interrupted", INTERRUPTED)
     if isinstance(error, OSError):

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any, TextIO
 
 from kit.console import clean
-from kit.errors import INTERRUPTED, Ended
+from kit.errors import Ended
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TOGETHER = 2.0  # seconds: a terminal that closes, or a batch system, sends several signals for one end
@@ -70,7 +70,7 @@ class Signals:
     """
 
     def __init__(self) -> None:
-        self.code = INTERRUPTED  # the exit status for what ended the program
+        self.last: Ended | None = None
         self._at = -TOGETHER
         self._before: dict[int, Any] = {}
 
@@ -81,12 +81,16 @@ class Signals:
                     self._before[number] = signal.signal(number, self._end)
         return self
 
+    @property
+    def unanswered(self) -> Ended | None:
+        """The signal that ends the program, even if a library has swallowed it in the middle of an import."""
+        return None if self.last is None or self.last.answered else self.last
+
     def _end(self, number: int, frame: FrameType | None) -> None:
         if time.monotonic() - self._at >= TOGETHER:
             self._at = time.monotonic()
-            ended = Ended(number)
-            self.code = ended.code
-            raise ended
+            self.last = Ended(number)
+            raise self.last
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kit.cli.options import Json
-from kit.errors import INTERRUPTED
+from kit.errors import INTERRUPTED, Ended
 
 if TYPE_CHECKING:
     from kit.console import Console
@@ -71,6 +71,8 @@ def _serve(path: Path, port: int, console: "Console") -> None:
         try:
             server.serve_forever()
         except KeyboardInterrupt as error:
-            if getattr(error, "code", INTERRUPTED) != INTERRUPTED:
-                raise
+            if isinstance(error, Ended):
+                if error.code != INTERRUPTED:
+                    raise
+                error.answered = True
             console.say("stopped")
