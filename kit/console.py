@@ -1,8 +1,13 @@
-"""The output of a command: text and tables on stdout, progress and warnings on stderr, or one JSON document."""
+"""The output of a command: text and tables on stdout, progress and warnings on stderr, or one JSON document.
+
+Names, notes, cells and messages come from files and servers of others. Whatever is printed goes through `clean`, so
+that nothing in them moves the cursor, sets the title of a terminal or turns the direction of a line.
+"""
 
 import contextlib
 import json
 import math
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +16,53 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, TextIO
 
+from kit.errors import DISK, KitError
 from kit.files import open_plain
+
+# Control characters but newline and tab, the marks that turn the direction of text, and what no encoding can hold.
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def clean(text: str) -> str:
+    """Return `text` with its control characters shown (`\\x1b`, `\\u202e`), so that a terminal does not obey them."""
+    return _UNSEEN.sub(lambda found: _shown(ord(found[0])), text)
+
+
+def _shown(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def json_text(document: Any, indent: int | None = 2) -> str:
+    """Return `document` as JSON of printable ASCII alone."""
+    return json.dumps(jsonable(document), indent=indent, allow_nan=False).replace("\x7f", "\\u007f")
+
+
+def print_error(message: str, ways: Sequence[str] = ()) -> None:
+    """Print an error on stderr, each of several ways to mend it on a line of its own."""
+    print_text(
+        "\n".join([f"error: {message}", *(f"  {number}. {way}" for number, way in enumerate(ways, 1))]), sys.stderr
+    )
+
+
+def print_text(text: str, stream: TextIO) -> None:
+    """Print text on a stream, cleaned."""
+    with writing(stream):
+        print(clean(text), file=stream, flush=True)
+
+
+@contextlib.contextmanager
+def writing(stream: TextIO) -> Iterator[None]:
+    """Within the block a stream is written: raise `KitError` (code 5) if standard output can't take it."""
+    try:
+        yield
+    except BrokenPipeError:
+        # `kit.cli.app` ends without a word, like every tool whose reader has gone.
+        if stream is not sys.stderr:
+            raise
+    except OSError as error:
+        # Nobody reads what is said beside the result; that is no reason to end a training.
+        if stream is not sys.stderr:
+            raise KitError(f"the output can't be written ({error.strerror}): free some space there", DISK) from None
 
 
 def duration(seconds: float) -> str:
@@ -83,13 +134,13 @@ class Console:
 
     def _line(self, text: str, stream: TextIO) -> None:
         if not self.silent:
-            print(text, file=stream, flush=True)
+            print_text(text, stream)
         self._log_line(text)
 
     def _log_line(self, text: str) -> None:
         if self._log is not None:
             now = datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
-            self._log.writelines(f"{now} {line}".rstrip() + "\n" for line in text.splitlines() or [""])
+            self._log.writelines(f"{now} {line}".rstrip() + "\n" for line in clean(text).split("\n"))
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print a table on stdout; under `--json` print nothing, since the document has the content."""
@@ -100,13 +151,14 @@ class Console:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
+        table = Table(title=Text(clean(title)) if title else None, title_justify="left", box=box.SIMPLE_HEAD)
         numeric = [bool(rows) and all(isinstance(row[i], (int, float)) for row in rows) for i in range(len(columns))]
         for name, right in zip(columns, numeric, strict=True):
-            table.add_column(name, justify="right" if right else "left", overflow="fold")
+            table.add_column(Text(clean(name)), justify="right" if right else "left", overflow="fold")
         for row in rows:
-            table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-        Rich(file=sys.stdout, width=None if sys.stdout.isatty() else 160).print(table)
+            table.add_row(*(Text("" if cell is None else clean(str(cell))) for cell in row))
+        with writing(sys.stdout):
+            Rich(file=sys.stdout, width=None if sys.stdout.isatty() else 160).print(table)
 
     def progress(self, description: str, total: int, unit: str = "images", start: int = 0) -> "Progress":
         """Return a progress bar on stderr: done, rate, time left."""
@@ -120,7 +172,7 @@ class Console:
     def result(self, document: Any) -> None:
         """Print the command's one document, under `--json` only."""
         if self.json and not self.silent:
-            print(json.dumps(jsonable(document), indent=2, allow_nan=False), flush=True)
+            print_text(json_text(document), sys.stdout)
 
 
 def logged_text(line: str) -> str:
@@ -138,7 +190,7 @@ class Progress:
         self, description: str, total: int, unit: str, start: int, say: Callable[[str], None], draws: bool
     ) -> None:
         self.draws = draws
-        self.description, self.total, self.unit, self.say = description, total, unit, say
+        self.description, self.total, self.unit, self.say = clean(description), total, unit, say
         self.start = self.done = start
         self.note = ""
         self.began = self.printed = time.monotonic()
@@ -151,10 +203,12 @@ class Progress:
             from rich.progress import BarColumn, TextColumn
             from rich.progress import Progress as Bar
 
-            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"))
+            title, state = (TextColumn(f"{{task.{name}}}", markup=False) for name in ("description", "fields[state]"))
             # Text printed meanwhile goes above the bar, unless stdout is redirected.
             terminal = Rich(file=sys.stderr)
-            self.bar = Bar(*columns, console=terminal, transient=True, redirect_stdout=sys.stdout.isatty())
+            self.bar = Bar(
+                title, BarColumn(), state, console=terminal, transient=True, redirect_stdout=sys.stdout.isatty()
+            )
             self.task = self.bar.add_task(self.description, total=self.total, completed=self.done, state="")
             self.bar.start()
             Progress.showing = True
@@ -163,7 +217,7 @@ class Progress:
     def advance(self, count: int = 1, note: str = "") -> None:
         """Report `count` more as done; `note` goes at the end of the line."""
         self.done += count
-        self.note = note or self.note
+        self.note = clean(note) or self.note
         if self.bar is not None:
             self.bar.update(self.task, completed=self.done, state=self._state())
         elif time.monotonic() - self.printed > self.interval:
@@ -195,7 +249,7 @@ class Waiting:
     """A spinner on a terminal; elsewhere a plain line every ten seconds. Used as a context manager."""
 
     def __init__(self, description: str, say: Callable[[str], None]) -> None:
-        self.description, self.say = description, say
+        self.description, self.say = clean(description), say
         self.began = self.printed = time.monotonic()
         self.live: Any = None
 
@@ -215,7 +269,7 @@ class Waiting:
 
     def tell(self, note: str) -> None:
         """Show the current state; call this after every check of it."""
-        text = f"{self.description}: {note}, {duration(time.monotonic() - self.began)}"
+        text = f"{self.description}: {clean(note)}, {duration(time.monotonic() - self.began)}"
         if self.live is not None:
             from rich.text import Text
 

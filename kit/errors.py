@@ -1,5 +1,7 @@
 """The one exception for mistakes of the user and faults of the machine, and its exit codes."""
 
+import signal
+
 BAD_INPUT = 2
 CREDENTIALS = 3
 NETWORK = 4
@@ -19,6 +21,19 @@ class KitError(Exception):
     def __init__(self, message: str, code: int = BAD_INPUT, ways: tuple[str, ...] = ()) -> None:
         super().__init__(" ".join(message.split()))
         self.code, self.ways = code, ways
+
+
+class Ended(KeyboardInterrupt):
+    """A signal asks this process to end: Ctrl-C, SIGTERM or SIGHUP.
+
+    `code` is the exit status for it; `answered` is set by what takes it as its normal end.
+    """
+
+    answered = False
+
+    def __init__(self, number: int) -> None:
+        self.name, self.code = signal.Signals(number).name, 128 + number
+        super().__init__(self.name)
 
 
 def nearest(word: str, known: "list[str] | tuple[str, ...]") -> str:

@@ -1,12 +1,17 @@
 """The `kit` command: collect the sub-commands, print errors as one line."""
 
+import contextlib
 import errno
-import json
 import os
+import signal
 import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.main import get_command
 
 from kit import __version__
 from kit.cli import (
@@ -39,7 +44,10 @@ from kit.cli import (
     verify,
 )
 from kit.cli.context import share_registry
-from kit.errors import DISK, INTERRUPTED, KitError
+from kit.cli.process import Signals, drop, reader_gone, ready_streams
+from kit.console import json_text, print_error, print_text, writing
+from kit.errors import BAD_INPUT, DISK, INTERRUPTED, Ended, KitError
+from kit.files import FULL
 from kit.hooks.manager import Plugins, load_plugins
 from kit.hooks.registry import Registry
 
@@ -76,7 +84,7 @@ COMMANDS = {
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"kit {__version__}")
+        print_text(f"kit {__version__}", sys.stdout)
         raise typer.Exit
 
 
@@ -100,7 +108,7 @@ def _callback(
         kit submit --dry-run
     """
     if context.invoked_subcommand is None:
-        print(context.get_help())
+        print_text(context.get_help(), sys.stdout)
 
 
 def make_app(plugins: Plugins) -> typer.Typer:
@@ -124,39 +132,124 @@ def main(arguments: list[str] | None = None) -> None:
     # Threads that spin while waiting make torch eight times slower beside any other busy process.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in arguments
-    ways: tuple[str, ...] = ()
-    try:
-        plugins = load_plugins()
-        share_registry(Registry(plugins))
-        words = [word for word in arguments if word != "--debug"]
-        status = make_app(plugins)(args=words, prog_name="kit", standalone_mode=False)
-        sys.exit(status if isinstance(status, int) else 0)
-    except KitError as error:
-        message, code, ways = str(error), error.code, error.ways
-        if debug:
+    ready_streams()
+    with Signals() as signals:
+        try:
+            code = _run([word for word in arguments if word != "--debug"])
+            with writing(sys.stdout):
+                sys.stdout.flush()
+            if signals.unanswered is not None:
+                raise signals.unanswered
+        except SystemExit:
+            drop(sys.stdout)
             raise
-    except BrokenPipeError:
-        # The reader of our output (head, less) has closed it; there is nothing left to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
-    except OSError as error:
-        mend = {errno.ENOSPC: "free some space there", errno.EDQUOT: "free some space there"}.get(
-            error.errno or 0, "check that path and its permissions"
-        )
-        message, code = f"{error}: {mend}", DISK
-        if debug:
-            raise
-    except (KeyboardInterrupt, typer.Abort):
-        message, code = "interrupted", INTERRUPTED
-    except Exception as error:
-        # typer's errors about wrong options format themselves; anything else is a fault of kit or of a plugin.
-        say, code = getattr(error, "format_message", None), getattr(error, "exit_code", 1)
-        if say is None:
-            raise
-        context = getattr(error, "ctx", None)
-        message = f"{say()} ({context.command_path if context else 'kit'} --help lists what it takes)"
-    print(f"error: {message}", *(f"  {number}. {way}" for number, way in enumerate(ways, 1)), sep="\n", file=sys.stderr)
-    if "--json" in arguments:
-        print(json.dumps({"error": message, "code": code, **({"ways": ways} if ways else {})}))
+        except BaseException as error:
+            code = _tell(_judged(error, signals), error, arguments)
+    drop(sys.stderr)
     sys.exit(code)
+
+
+def _run(words: list[str]) -> int:
+    """Run one command; return its status."""
+    plugins = load_plugins()
+    share_registry(Registry(plugins))
+    # Not by typer's own `main`, which turns an EOFError or Ctrl-C into something that hides its cause.
+    command = get_command(make_app(plugins))
+    try:
+        with command.make_context("kit", words) as context:
+            status = command.invoke(context)
+    except typer.Exit as end:
+        status = end.exit_code
+    return status if isinstance(status, int) else 0
+
+
+@dataclass(frozen=True)
+class Told:
+    """How an error is told: in one line, with the exit status and several ways to mend it; by default as a fault."""
+
+    message: str
+    code: int = 1
+    ways: tuple[str, ...] = ()
+
+
+def _judged(error: BaseException, signals: Signals) -> Told | None:
+    """Return how an error is told; None for a fault of kit or of a plugin, which needs its traceback."""
+    ended = signals.unanswered
+    if isinstance(error, KitError):
+        if ended is None or error.code == INTERRUPTED:
+            return Told(str(error), ended.code if ended is not None else error.code, error.ways)
+    elif ended is None and isinstance(error, KeyboardInterrupt):
+        ended = Ended(signal.SIGINT)
+    if ended is not None:
+        return Told("interrupted" if ended.code == INTERRUPTED else f"ended by {ended.name}", ended.code)
+    if isinstance(error, typer.Abort):
+        return Told("interrupted", INTERRUPTED)
+    if isinstance(error, OSError):
+        return _judged_os(error)
+    file = path_near(error)
+    told = {
+        EOFError: Told(
+            f"{file or 'a file'} ends too early ({error}): restore it, or remove it if kit made it", BAD_INPUT
+        ),
+        MemoryError: Told(
+            f"there is too little memory ({error}): free some, or give a smaller --batch-size or --size", DISK
+        ),
+        RecursionError: Told(f"{file or 'a file'} is nested too deeply: correct it", BAD_INPUT),
+        UnicodeEncodeError: Told(
+            f"the system's encoding can't hold {getattr(error, 'object', '')!a}: set PYTHONUTF8=1", BAD_INPUT
+        ),
+    }
+    for kind, found in told.items():
+        if isinstance(error, kind):
+            return found
+    # typer's errors about wrong options format themselves.
+    say, context = getattr(error, "format_message", None), getattr(error, "ctx", None)
+    if say is None:
+        return None
+    hint = f"({context.command_path if context else 'kit'} --help lists what it takes)"
+    return Told(f"{say()} {hint}", getattr(error, "exit_code", BAD_INPUT))
+
+
+def _judged_os(error: OSError) -> Told:
+    """Return how an error of the system is told, with the path that it is about where that is known."""
+    if isinstance(error, BrokenPipeError) and reader_gone():
+        # There is nobody left to tell; 141 is what a shell gives for a tool that SIGPIPE ends.
+        return Told("", 141)
+    mend = "free some space there" if error.errno in FULL else "check that path and its permissions"
+    near = None if error.filename is not None else path_near(error)
+    if error.filename is None and error.errno == errno.ENOENT and not _has_folder():
+        return Told("the current folder is gone: cd to another one", DISK)
+    return Told(f"{near}: {error.strerror or error}: {mend}" if near is not None else f"{error}: {mend}", DISK)
+
+
+def _has_folder() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
+
+
+def path_near(error: BaseException) -> Path | None:
+    """Return the path that the code was at work on when it failed: the innermost local variable that holds one."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    for frame in reversed(frames):
+        for value in frame.f_locals.values():
+            if isinstance(value, Path):
+                return value
+    return None
+
+
+def _tell(told: Told | None, error: BaseException, arguments: list[str]) -> int:
+    """Print an error, under --debug or without another description with its traceback; return the exit status."""
+    if told is None or "--debug" in arguments:
+        print_text("".join(traceback.format_exception(error)).rstrip(), sys.stderr)
+    told = told or Told(f"{type(error).__name__}: {error}")
+    if told.message:
+        print_error(told.message, told.ways)
+    if told.message and "--json" in arguments:
+        document = {"error": told.message, "code": told.code, **({"ways": told.ways} if told.ways else {})}
+        with contextlib.suppress(OSError, KitError):
+            print_text(json_text(document, None), sys.stdout)
+    drop(sys.stdout)
+    return told.code

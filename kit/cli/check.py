@@ -1,7 +1,5 @@
 """`kit check`: check that the data is complete and consistent."""
 
-import sys
-
 import typer
 
 from kit.cli.options import CompetitionName, Json
@@ -20,7 +18,7 @@ def command(competition: CompetitionName, json: Json = False) -> None:
         kit check histo
     """
     from kit.cli.context import current_registry
-    from kit.console import Console
+    from kit.console import Console, print_error
     from kit.data.check import check_data
     from kit.data.store import Store
 
@@ -51,6 +49,6 @@ def command(competition: CompetitionName, json: Json = False) -> None:
     )
     if not report.ok:
         wrong = ", ".join(check.name for check in report.checks if not check.ok)
-        print(f"error: the data of {store.competition.name} failed these checks: {wrong}", file=sys.stderr)
+        print_error(f"the data of {store.competition.name} failed these checks: {wrong}")
         raise typer.Exit(BAD_INPUT)
     console.say("all checks passed")

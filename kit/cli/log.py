@@ -41,5 +41,5 @@ def command(
         write_bytes(out, text.encode())
         console.say(f"{out}: {len(rows)} runs")
     elif not json:
-        print(text, end="")
+        console.say(text.removesuffix("\n"))
     console.result({"competition": known.name, "runs": rows})

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kit.cli.options import Json
+from kit.errors import INTERRUPTED, Ended
 
 if TYPE_CHECKING:
     from kit.console import Console
@@ -71,5 +72,9 @@ def _serve(path: Path, port: int, console: "Console") -> None:
         console.say(f"{server.address}   Ctrl-C stops it")
         try:
             server.serve_forever()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
+            if isinstance(error, Ended):
+                if error.code != INTERRUPTED:
+                    raise
+                error.answered = True
             console.say("stopped")

@@ -119,7 +119,6 @@ def command(
 
 def _train_folds(on: str | None, address: str | None, gpus_per_fold: float | None) -> "TrainFolds | None":
     """Return what trains the folds if not this process in turn; refuse the impossible before a run is created."""
-    import os
     from functools import partial
 
     from kit.errors import KitError
@@ -130,7 +129,9 @@ def _train_folds(on: str | None, address: str | None, gpus_per_fold: float | Non
         return None
     if on != "ray":
         raise KitError(f"--on {on} is not known: give --on ray, or drop it to train the folds here in turn")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    from kit.model.distributed import launched
+
+    if launched()[0] > 1:
         raise KitError("torchrun and --on ray both distribute training: start kit train --on ray without torchrun")
     from kit.training.on_ray import need_ray, train_on_ray
 

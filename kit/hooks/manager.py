@@ -1,18 +1,44 @@
 """Load plugins one by one, so that a broken plugin stops only itself."""
 
 import os
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from importlib import import_module
+from importlib.metadata import Distribution, distributions, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
+import kit
 from kit.hooks import hookspecs
+from kit.hooks.leash import Failed, leashed, reason
+from kit.hooks.names import wrong_name
 
 if TYPE_CHECKING:
     from typer import Typer
 
+T = TypeVar("T")
 BUILT_IN = "competition-kit"
+# They are told by their code, which lies beside kit's own: any package may call itself, or a plugin, like one of these.
+BUILT_IN_MODULES = (
+    "kit_cbam",
+    "kit_ham10000",
+    "kit_histopathology",
+    "kit_losses",
+    "kit_metrics",
+    "kit_protein",
+    "kit_recursion",
+    "kit_small_networks",
+    "kit_split_files",
+    "kit_tensorboard",
+    "kit_timm",
+    "kit_torchvision",
+)
+HOME = Path(kit.__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -49,29 +75,24 @@ class Plugins:
 
     def add(self, module: object, name: str, distribution: str, version: str) -> None:
         """Register one plugin; if that fails, leave it out and record the reason."""
-        key = f"{distribution}:{name}"
-        record = Plugin(name, version, distribution)
-        try:
+        self.load(lambda: module, Plugin(name, version, distribution))
+
+    def load(self, find: Callable[[], object], plugin: Plugin) -> None:
+        """Import and register a plugin; if that fails, leave it out and record the reason."""
+        key = _key(plugin)
+
+        def register() -> tuple[str, ...]:
+            module = find()
             self.manager.register(module, key)
             self.manager.check_pending()
-            hooks = tuple(sorted(caller.name for caller in self.manager.get_hookcallers(module) or ()))
-            self._records[key] = replace(record, hooks=hooks)
-        except Exception as error:
+            return tuple(sorted(caller.name for caller in self.manager.get_hookcallers(module) or ()))
+
+        try:
+            self._records[key] = replace(plugin, hooks=self._run(plugin, register))
+        except Failed as failed:
             if self.manager.has_plugin(key):
                 self.manager.unregister(name=key)
-            self._records[key] = replace(record, error=_reason(error))
-
-    def add_entry_point(self, entry_point: EntryPoint) -> None:
-        """Import and register the module of an entry point; record a failed import as the plugin's error."""
-        distribution = entry_point.dist.name if entry_point.dist else "unknown"
-        version = entry_point.dist.version if entry_point.dist else ""
-        try:
-            module = entry_point.load()
-        except (Exception, SystemExit) as error:
-            record = Plugin(entry_point.name, version, distribution, error=_reason(error))
-            self._records[f"{distribution}:{entry_point.name}"] = record
-        else:
-            self.add(module, entry_point.name, distribution, version)
+            self._records[key] = replace(plugin, error=str(failed))
 
     def call(self, hook: str, **arguments: Any) -> list[tuple[Plugin, Any]]:
         """Call one hook plugin by plugin and return the results sorted by plugin; mark a plugin that raises as broken.
@@ -82,37 +103,72 @@ class Plugins:
         for implementation in getattr(self.manager.hook, hook).get_hookimpls():
             key = implementation.plugin_name
             taken = {name: arguments[name] for name in implementation.argnames}
+            work = partial(implementation.function, **taken)
             try:
-                results.append((key, implementation.function(**taken)))
-            except (Exception, SystemExit) as error:
-                self.mark_broken(key, f"{hook}: {_reason(error)}")
+                results.append((key, self._run(self._records[key], work)))
+            except Failed as failed:
+                self.mark_broken(key, f"{hook}: {failed}")
         return [(self._records[key], value) for key, value in sorted(results, key=lambda pair: pair[0])]
 
     def add_commands(self, app: "Typer") -> None:
-        """Let each plugin add sub-commands; drop one whose name is taken, and mark its plugin as broken."""
+        """Let each plugin add sub-commands and groups of them; drop one whose name is taken or can't be built, and
+        mark its plugin as broken."""
         from typer import Typer
-        from typer.main import get_command_name
 
-        owners = {command.name: BUILT_IN for command in app.registered_commands}
+        owners = dict.fromkeys((command.name for command in app.registered_commands), BUILT_IN)
         for implementation in sorted(self.manager.hook.kit_commands.get_hookimpls(), key=_built_in_first):
             key, own = implementation.plugin_name, Typer()
+            plugin, arguments = self._records[key], [own] * len(implementation.argnames)
             try:
-                implementation.function(*[own] * len(implementation.argnames))
-            except (Exception, SystemExit) as error:
-                self.mark_broken(key, f"kit_commands: {_reason(error)}")
-                continue
-            app.registered_groups.extend(own.registered_groups)
-            for command in own.registered_commands:
-                name = command.name or get_command_name(getattr(command.callback, "__name__", ""))
-                if name in owners:
-                    self.mark_broken(key, f"kit_commands: the command {name!r} is already provided by {owners[name]}")
-                else:
-                    owners[name] = self._records[key].distribution
-                    app.registered_commands.append(command)
+                self._run(plugin, partial(implementation.function, *arguments))
+                for part in (*own.registered_commands, *own.registered_groups):
+                    names = self._run(plugin, partial(_names_of, part))
+                    wrong = _wrong_command(names, owners)
+                    if wrong:
+                        self.mark_broken(key, f"kit_commands: {wrong}")
+                        continue
+                    owners.update(dict.fromkeys(names, plugin.distribution))
+                    kept = app.registered_commands if part in own.registered_commands else app.registered_groups
+                    kept.append(part)  # type: ignore[arg-type]
+            except Failed as failed:
+                self.mark_broken(key, f"kit_commands: {failed}")
 
     def mark_broken(self, key: str, reason: str) -> None:
         """Record why a registered plugin can't be used."""
         self._records[key] = replace(self._records[key], error=reason)
+
+    def _run(self, plugin: Plugin, work: Callable[[], T]) -> T:
+        """Run code of a plugin; raise `Failed` if it fails. Only strangers are held on a leash, which takes time."""
+        if plugin.distribution != BUILT_IN:
+            return leashed(f"{plugin.name!a} of {plugin.distribution}", work)
+        try:
+            return work()
+        except Exception as error:
+            raise Failed(reason(error)) from None
+
+
+def _key(plugin: Plugin) -> str:
+    return f"{plugin.distribution}:{plugin.name}"
+
+
+def _names_of(part: Any) -> list[str]:
+    """Return the words that a command, or a group of them, adds to the command line; raise if it can't be built."""
+    from typer import Typer
+    from typer.main import get_group
+
+    alone = Typer()
+    (alone.registered_groups if hasattr(part, "typer_instance") else alone.registered_commands).append(part)
+    return list(get_group(alone).commands)
+
+
+def _wrong_command(names: list[str], owners: dict[str | None, str]) -> str:
+    """Return why these words can't be added to the command line; empty if they can."""
+    for name in names:
+        if name in owners:
+            return f"the command {name!r} is already provided by {owners[name]}"
+        if wrong := wrong_name(name):
+            return f"the command {name!a} {wrong}"
+    return ""
 
 
 def _built_in_first(implementation: pluggy.HookImpl) -> tuple[bool, str]:
@@ -120,20 +176,65 @@ def _built_in_first(implementation: pluggy.HookImpl) -> tuple[bool, str]:
     return not implementation.plugin_name.startswith(f"{BUILT_IN}:"), implementation.plugin_name
 
 
-def _reason(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
-
-
 def load_plugins() -> Plugins:
     """Load all installed plugins.
 
     `KIT_PLUGINS=a,b` keeps only these entry points or distributions of the third-party plugins.
     """
-    wanted = os.environ.get("KIT_PLUGINS")
-    chosen = None if wanted is None else {name.strip() for name in wanted.split(",")}
     plugins = Plugins()
-    for entry_point in entry_points(group=hookspecs.NAME):
-        distribution = entry_point.dist.name if entry_point.dist else "unknown"
-        if distribution == BUILT_IN or chosen is None or entry_point.name in chosen or distribution in chosen:
-            plugins.add_entry_point(entry_point)
+    for module in BUILT_IN_MODULES:
+        name = module.removeprefix("kit_").replace("_", "-")
+        plugins.load(partial(_beside_kit, module), Plugin(name, kit.__version__, BUILT_IN))
+    wanted = os.environ.get("KIT_PLUGINS")
+    chosen = None if wanted is None else {name.strip() for name in wanted.split(",")} - {""}
+    for find, plugin in _strangers():
+        if chosen is None or plugin.name in chosen or plugin.distribution in chosen:
+            plugins.load(find, plugin)
     return plugins
+
+
+def _beside_kit(name: str) -> object:
+    """Import a built-in plugin; raise if another package of its name comes first."""
+    found = find_spec(name)
+    place = Path(found.origin).resolve().parents[1] if found is not None and found.origin else None
+    if place is not None and place not in (HOME, HOME / "plugins", HOME / "competitions"):
+        raise ImportError(f"{place} has another package of this name, which comes first: remove it")
+    return import_module(name)
+
+
+def _strangers() -> Iterator[tuple[Callable[[], object], Plugin]]:
+    """Yield the third-party plugins, each with the function that imports it."""
+    try:
+        found = [*entry_points(group=hookspecs.NAME)]
+    except Exception:
+        # One package whose entry points can't be read hides those of all others.
+        found, seen = [], set()
+        for distribution in distributions():
+            version, name = _identity(distribution)
+            if name in seen:
+                continue
+            seen.add(name)
+            try:
+                found += distribution.entry_points.select(group=hookspecs.NAME)
+            except Exception as error:
+                text = f"its entry_points.txt can't be read ({reason(error)})"
+                yield partial(_refuse, text), Plugin("entry_points.txt", version, name)
+    for entry_point in found:
+        if entry_point.value.split(":")[0].split(".")[0].strip() not in BUILT_IN_MODULES:
+            yield entry_point.load, Plugin(entry_point.name, *_identity(entry_point.dist))
+
+
+def _refuse(text: str) -> object:
+    raise ImportError(text)
+
+
+def _identity(distribution: Distribution | None) -> tuple[str, str]:
+    """Return version and name of a distribution; the name has its folder added if it is kit's own."""
+    try:
+        name, version = (distribution.name, distribution.version) if distribution is not None else ("unknown", "")
+        name = str(name or "unknown")
+        if distribution is not None and re.sub(r"[-_.]+", "-", name).lower() == BUILT_IN:
+            name = f"{name} in {distribution.locate_file('')}"
+        return str(version), name
+    except Exception:
+        return "", "unknown"

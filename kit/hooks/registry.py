@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from kit.errors import KitError, nearest
 from kit.hooks.manager import Plugin, Plugins, load_plugins
+from kit.hooks.names import wrong_spec
 from kit.hooks.specs import (
     Competition,
     DatasetSpec,
@@ -95,7 +96,9 @@ def _first_wrong(specs: object, type_: type) -> str:
     if not isinstance(specs, list):
         return f"returned {type(specs).__name__}, not a list of {type_.__name__}"
     wrong = [type(spec).__name__ for spec in specs if not isinstance(spec, type_)]
-    return f"returned a list with {wrong[0]}, not {type_.__name__}" if wrong else ""
+    if wrong:
+        return f"returned a list with {wrong[0]}, not {type_.__name__}"
+    return next(filter(None, map(wrong_spec, specs)), "")
 
 
 class Registry:

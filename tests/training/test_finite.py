@@ -65,7 +65,7 @@ def test_ctrl_c_after_a_nan_saves_no_nan(store, monkeypatch):
 
     monkeypatch.setattr(Interrupt, "check", stops)
     run = begin(store, *SHORT, "std=[1e-44,1e-44,1e-44]", only_fold=0)
-    with pytest.raises(KitError, match="a std that is 0 or not finite|smaller --lr"):
+    with pytest.raises(KitError, match=r"a std that is 0 or not finite|smaller --lr"):
         go(store, run)
     assert not (run.fold_dir(0) / "checkpoint.json").exists()
 

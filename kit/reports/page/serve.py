@@ -23,6 +23,9 @@ class PageServer(ThreadingHTTPServer):
             ) from None
         self.content = path.read_bytes()
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: a browser that hangs up is none of the person's concern."""
+
     @property
     def address(self) -> str:
         """The page's address."""
