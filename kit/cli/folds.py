@@ -47,8 +47,8 @@ def command(
     from kit.cli.context import current_registry
     from kit.console import Console
     from kit.data.folds import (
-        check_place,
         counts_by_fold,
+        folder_of,
         groups_spanning_folds,
         largest_deviation,
         near_duplicates_spanning_folds,
@@ -62,7 +62,7 @@ def command(
 
     console = Console(json)
     store = Store.of(current_registry(), competition)
-    check_place(store)
+    folder_of(store)
     index = store.index()
     if group is not None:
         index = index.with_groups((store.dataset.groups or read_groups)(group), group.name)

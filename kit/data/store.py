@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from kit.errors import KitError
-from kit.files import read_json, write_json
+from kit.files import check_writable, read_json, write_json
 from kit.hooks.registry import Registry
 from kit.hooks.specs import Competition, DatasetSpec
 from kit.paths import OWN, data_dir
@@ -65,6 +65,11 @@ class Store:
         """Whether the data is the synthetic miniature."""
         return self.origin == "miniature"
 
+    def writable(self, folder: Path) -> Path:
+        """Return a folder in the data's, made if need be; raise `KitError` if nothing can be written into it."""
+        check_writable(folder, f"copy {self.root} into a folder that is, and set KIT_DATA to that folder")
+        return folder
+
     def files(self) -> list[str]:
         """Return the files that kit put there, relative to the folder."""
         path = self.own / "files.txt"
@@ -101,6 +106,9 @@ class Store:
                 f"dataset {name} has the classes {', '.join(index.classes[:5])} ..., competition {facts.name} says "
                 f"{', '.join(facts.classes[:5])} ...: tell its author"
             )
+        from kit.data.index import check_values
+
+        check_values(index)
 
 
 def _origin_file(root: Path) -> Path:
