@@ -68,8 +68,7 @@ def command(
         index = index.with_groups((store.dataset.groups or read_groups)(group), group.name)
     folds = new_folds(store, index, count, seed, near, console, ignore_groups)
     path = save_folds(store, folds, console)
-    if verify:
-        folds = saved_folds(store, count) or folds
+    folds = (saved_folds(store, count) if verify else None) or folds
     rows, spanning = counts_by_fold(index, folds), groups_spanning_folds(index, folds)
     console.table(f"{store.competition.name}: {count} folds, seed {seed}", *_table(index.classes, rows))
     document: dict[str, Any] = {
