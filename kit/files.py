@@ -182,13 +182,17 @@ def _alive(process: int) -> bool:
 
 
 def need_writable(folder: Path, mend: str) -> Path:
-    """Return a folder, made if it is absent; raise `KitError` (code 5) if nothing can be written there."""
+    """Return a folder, made if it is absent; raise `KitError` (code 5) if nothing can be written into it.
+
+    Call it before computing, so that nothing is computed in vain; `mend` is the end of the error: where else to write.
+    """
+    probe = folder / f".writable.{os.getpid()}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
+        probe.unlink()
     except OSError as error:
-        raise KitError(f"{folder} can't be made ({error.strerror}): {mend}", DISK) from None
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise KitError(f"{folder} can't be written: {mend}", DISK)
+        raise KitError(f"{folder} can't be written ({error.strerror}): make it writable, or {mend}", DISK) from None
     return folder
 
 
@@ -301,22 +305,6 @@ def read_cache(path: Path) -> bytes | None:
         return None
     content, digest = whole[:-32], whole[-32:]
     return content if hashlib.sha256(content).digest() == digest else None
-
-
-def check_writable(folder: Path, mend: str) -> None:
-    """Raise `KitError` (code 5) if nothing can be written into a folder, so that nothing is computed in vain.
-
-    Args:
-        folder: made if it is not there.
-        mend: the end of the error: where else the result can go.
-    """
-    probe = folder / f".{os.getpid()}.tmp"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
-        probe.unlink()
-    except OSError as error:
-        raise KitError(f"{folder} can't be written ({error.strerror}): make it writable, or {mend}", DISK) from None
 
 
 def sha256(path: Path) -> str:

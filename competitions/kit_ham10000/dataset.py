@@ -6,13 +6,14 @@ A lesion may have several rows. Images in a folder with `test` in its name are t
 
 import os
 import re
+import reprlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from kit.errors import KitError, nearest
-from kit.plugin.data import MULTICLASS, Index, read_table, table_of
+from kit.plugin.data import MULTICLASS, Index, numbers_of, read_table, table_of
 from kit.plugin.images import read_rgb
 
 # In the order of the columns of the challenge's csv, which have these names in capitals.
@@ -38,7 +39,8 @@ SITES = (
 )
 IMAGE = re.compile(r"(ISIC_\d+)\.(?:jpg|jpeg|png)", re.IGNORECASE)
 AGE_MEAN, AGE_STD = 50.0, 20.0  # years, rounded
-UNKNOWN = ("", "unknown")
+OLDEST = 150
+UNKNOWN = ("", "unknown", "nan", "NaN", "NA")
 MEND = "kit download ham10000 --from ARCHIVE.zip provides it"
 
 
@@ -54,11 +56,12 @@ def index(root: Path) -> Index:
     images, tests, tables = _found(root)
     metadata = next((root / table for name in METADATA for table in tables if table.rsplit("/", 1)[-1] == name), None)
     table = read_table(metadata or root / METADATA[0], COLUMNS, MEND)
+    _check_ages(table, metadata or root / METADATA[0])
     wrong = table[~table["dx"].isin(CLASSES)]
     if len(wrong):
         known = ", ".join(CLASSES)
         raise KitError(
-            f"{METADATA[0]}: the dx {wrong['dx'].iloc[0]!r} of {wrong['image_id'].iloc[0]} is not one of "
+            f"{METADATA[0]}: the dx {reprlib.repr(wrong['dx'].iloc[0])} of {wrong['image_id'].iloc[0]} is not one of "
             f"{known} ({len(wrong)} such rows): {MEND}"
         )
     listed = table["image_id"]
@@ -118,6 +121,11 @@ def _files(ids: pd.Series, images: Images) -> np.ndarray:
     return files
 
 
+def _check_ages(table: pd.DataFrame, path: Path) -> None:
+    if "age" in table:
+        numbers_of(table, "age", path, MEND, 0, OLDEST, UNKNOWN)
+
+
 def _facts(rows: pd.DataFrame) -> pd.DataFrame:
     """Return age in years (NaN if unknown), sex and site as in the metadata, and how the dx was confirmed."""
     return pd.DataFrame(
@@ -146,6 +154,7 @@ def _test_facts(root: Path, tables: list[str], ids: pd.Series) -> pd.DataFrame:
             continue
         table = read_table(root / name, (), MEND)
         if {"image_id", *FACTS} <= set(table):
+            _check_ages(table, root / name)
             known = table.drop_duplicates("image_id").set_index("image_id")
             return known[list(FACTS)].reindex(ids).fillna("").reset_index(drop=True)
     return pd.DataFrame("", index=range(len(ids)), columns=list(FACTS))
@@ -181,10 +190,10 @@ def labels_of(table: pd.DataFrame, path: Path) -> pd.Series:
     if {"image_id", "dx"} <= set(table):
         wrong = table["dx"][~table["dx"].isin(CLASSES)]
         if len(wrong):
-            raise KitError(f"{path}: dx {wrong.iloc[0]!r}: {nearest(wrong.iloc[0], list(CLASSES))}")
+            raise KitError(f"{path}: dx {reprlib.repr(wrong.iloc[0])}: {nearest(wrong.iloc[0], list(CLASSES))}")
         return pd.Series(table["dx"].map(CLASSES.index).to_numpy(np.int64), index=table["image_id"].to_numpy(object))
     if {"image", *columns} <= set(table):
-        values = table[columns].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+        values = np.column_stack([numbers_of(table, name, path, "correct it", 0, 1) for name in columns])
         undecided = (values == values.max(1, keepdims=True)).sum(1) != 1
         if undecided.any():
             raise KitError(
@@ -209,6 +218,7 @@ def external(path: Path, index: Index) -> pd.DataFrame:
     """
     table_path = table_of(path, "image_id and dx")
     table = read_table(table_path, (), "give --external a csv with image_id and dx")
+    _check_ages(table, table_path)
     labels = labels_of(table, table_path)
     if labels.index.has_duplicates:
         raise KitError(f"{table_path}: {labels.index[labels.index.duplicated()][0]} appears twice: remove one")

@@ -12,7 +12,7 @@ import pandas as pd
 
 from kit.errors import KitError
 from kit.plugin import Finding
-from kit.plugin.data import Index, read_table
+from kit.plugin.data import Index, numbers_of, read_table
 from kit.plugin.files import atomic
 from kit.plugin.predictions import Predictions
 from kit.plugin.submission import bad_rows, read_submission
@@ -126,6 +126,8 @@ def grade(path: Path, truth: Path) -> Mapping[str, float]:
         raise KitError(f"{path}: {broken[0].text}: kit submit ham10000 --dry-run --file {path} lists every fault")
     known = read_table(truth, (), "give --truth the ground truth of the test set")
     labels = labels_of(known, truth)
+    if labels.index.has_duplicates:
+        raise KitError(f"{truth}: {labels.index[labels.index.duplicated()][0]} appears twice: remove one")
     if set(COLUMNS) <= set(known) and not known[list(COLUMNS)].apply(pd.to_numeric).isin((0, 1)).all(axis=None):
         raise KitError(
             f"{truth} holds confidences between 0 and 1, so it is a submission, not the ground truth: give "
@@ -141,8 +143,10 @@ def grade(path: Path, truth: Path) -> Mapping[str, float]:
         )
     weight = pd.Series(1.0, index=labels.index)
     if "score_weight" in known:
-        weight[:] = pd.to_numeric(known["score_weight"]).to_numpy()
+        weight[:] = numbers_of(known, "score_weight", truth, "correct it", 0)
     weight[weight.index == WITHOUT_WEIGHT] = 0.0
+    if not weight.sum():
+        raise KitError(f"{truth} has no image with a score_weight above 0: give --truth the published csv")
     return _scores(labels.to_numpy(), predicted[labels.index].to_numpy(), weight.to_numpy())
 
 

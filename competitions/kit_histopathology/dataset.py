@@ -1,6 +1,7 @@
 """Read the raw folder: one 96x96 RGB .tif per id in `train/` and `test/`, labels and test order in csv files."""
 
 import os
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def index(root: Path) -> Index:
     if len(wrong):
         first = wrong.iloc[0]
         raise KitError(
-            f"train_labels.csv: {len(wrong)} labels are neither 0 nor 1, the first is {first['label']!r} "
+            f"train_labels.csv: {len(wrong)} labels are neither 0 nor 1, the first is {reprlib.repr(first['label'])} "
             f"of {first['id']}: {MEND}"
         )
     sample = read_table(root / "sample_submission.csv", ("id", "label"), MEND)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from kit.errors import KitError
 from kit.plugin import Finding
-from kit.plugin.data import Index, read_table
+from kit.plugin.data import Index, numbers_of, read_table
 from kit.plugin.files import atomic
 from kit.plugin.predictions import Predictions
 from kit.plugin.submission import check_table
@@ -37,15 +37,24 @@ def grade(path: Path, truth: Path) -> Mapping[str, float]:
     """
     from sklearn.metrics import accuracy_score, roc_auc_score
 
-    ours = read_table(path, ("id", "label"), "kit submit histopathology --dry-run writes one").set_index("id")["label"]
-    known = read_table(truth, ("id", "label"), "give --truth a csv with id and label").set_index("id")["label"]
-    if ours.index.has_duplicates or set(ours.index) != set(known.index):
+    mend = "correct it, or give another csv with id and label"
+    ours, known = (_labels(csv, mend) for csv in (path, truth))
+    if set(ours.index) != set(known.index):
         raise KitError(
             f"{path} ({len(ours)} rows) and {truth} ({len(known)}) do not list the same ids: "
             "give the truth of these test images"
         )
-    target, values = (pd.to_numeric(column.loc[known.index], errors="coerce") for column in (known, ours))
-    if target.isna().any() or values.isna().any():
-        raise KitError(f"a label of {truth if target.isna().any() else path} is not a number: correct it")
+    target, values = known, ours.loc[known.index]
+    if set(target) != {0, 1}:
+        raise KitError(f"{truth}: its labels must be 0 and 1, both of them: give the published truth")
     area, accuracy = roc_auc_score(target, values), accuracy_score(target, values >= 0.5)
     return {"roc_auc": float(area), "accuracy": float(accuracy), "images": float(len(target))}
+
+
+def _labels(path: Path, mend: str) -> pd.Series:
+    """Return the labels of a csv by id, finite numbers; raise `KitError` if an id appears twice."""
+    table = read_table(path, ("id", "label"), mend)
+    twice = table["id"].duplicated()
+    if twice.any():
+        raise KitError(f"{path}: the id {table['id'][twice].iloc[0]} appears twice: {mend}")
+    return pd.Series(numbers_of(table, "label", path, mend), index=table["id"])

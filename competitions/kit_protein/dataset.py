@@ -1,6 +1,7 @@
 """Read the raw folder: four grey files per id; csv files with class numbers separated by spaces."""
 
 import os
+import reprlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from kit.plugin.data import MULTILABEL, FileNames, Index, read_table, table_of
 from kit.plugin.images import read_grey
 
 CLASSES = Competition.from_toml(Path(__file__).parent / "competition.toml").classes
+# Also with one zero before them: what else begins with zeros is no class number.
+NUMBERS = {text: number for number in range(len(CLASSES)) for text in (str(number), f"{number:02}")}
 COLOURS = ("red", "green", "blue", "yellow")
 ENDINGS = ("png", "tif", "tiff", "jpg", "jpeg")  # the first one found is read
 GREEN = COLOURS.index("green")
@@ -73,13 +76,13 @@ def parse_labels(texts: pd.Series, ids: pd.Series, name: str) -> pd.Series:
     parsed = np.empty(len(known), dtype=object)
     for number, text in enumerate(known):
         words = text.split()
-        if not words or not all(word.isascii() and word.isdigit() and int(word) < len(CLASSES) for word in words):
+        if not words or not all(word in NUMBERS for word in words):
             bad = ids[texts == text]
             raise KitError(
-                f"{name}: the label {text!r} of {bad.iloc[0]} is not a list of class numbers 0 to {len(CLASSES) - 1} "
-                f"separated by spaces ({len(bad)} such rows): {MEND}"
+                f"{name}: the label {reprlib.repr(text)} of {bad.iloc[0]} is not a list of class numbers 0 to "
+                f"{len(CLASSES) - 1} separated by spaces ({len(bad)} such rows): {MEND}"
             )
-        parsed[number] = tuple(sorted({int(word) for word in words}))
+        parsed[number] = tuple(sorted({NUMBERS[word] for word in words}))
     return pd.Series(parsed[codes] if len(known) else [], index=texts.index, dtype=object)
 
 

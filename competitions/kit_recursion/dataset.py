@@ -6,18 +6,20 @@ column `sirna` of `train.csv`, in whichever of the two published encodings it ha
 
 import os
 import re
+import reprlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from kit.errors import KitError
-from kit.plugin.data import MULTICLASS, FileNames, Index, read_table
+from kit.plugin.data import MULTICLASS, FileNames, Index, numbers_of, read_table
 from kit.plugin.images import read_grey
 
 CHANNELS = ("nuclei", "endoplasmic reticulum", "actin", "nucleoli", "mitochondria", "Golgi apparatus")
 SITES = (1, 2)
 CELL_TYPES = ("HEPG2", "HUVEC", "RPE", "U2OS")
+LONGEST = 100  # letters of a siRNA's name
 NEGATIVE = "negative_control"
 MEND = "kit download recursion --from ARCHIVE.zip provides it"
 WELL = ("id_code", "experiment", "plate", "well")
@@ -85,6 +87,15 @@ def _wells(root: Path, name: str, *columns: str) -> pd.DataFrame:
     table = read_table(root / name, (*WELL, *columns), MEND)
     if len(table) and (doubled := table["id_code"].duplicated()).any():
         raise KitError(f"{name}: the well {table['id_code'][doubled].iloc[0]} appears more than once: {MEND}")
+    # Names of files are made of these columns, and must not lead out of the folder.
+    parts = table["experiment"] + "_" + table["plate"] + "_" + table["well"]
+    for wrong, what in (
+        (table["id_code"] != parts, "is not its experiment, plate and well joined by _"),
+        *((~table[column].str.len().between(1, LONGEST), f"has no {column}, or a long one") for column in columns),
+    ):
+        if wrong.any():
+            first = reprlib.repr(table["id_code"][wrong].iloc[0])
+            raise KitError(f"{name}: the well {first} {what} ({int(wrong.sum())} such rows): {MEND}")
     return table[[*WELL, *columns]]
 
 
@@ -172,10 +183,9 @@ def statistics(index: Index, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarra
     path = index.root / "pixel_stats.csv"
     if not path.is_file():
         return None
-    try:
-        table = pd.read_csv(path, usecols=["id_code", "site", "channel", "mean", "std"], dtype={"id_code": str})
-    except ValueError as error:
-        raise KitError(f"{path} can't be read ({error}): remove it to have levels measured, or {MEND}") from None
+    mend = f"remove it to have levels measured, or {MEND}"
+    table = read_table(path, ("id_code", "site", "channel", "mean", "std"), mend, ("site", "channel", "mean", "std"))
+    numbers_of(table, "std", path, mend, 0)
     wide = table.pivot_table(index=["id_code", "site"], columns="channel", values=["mean", "std"])
     rows = wide.index.get_indexer(pd.MultiIndex.from_frame(frame[["id", "sample"]]))
     if (rows < 0).any():

@@ -19,7 +19,7 @@ def command(competition: CompetitionName, json: Json = False) -> None:
 
     console = Console(json)
     store = Store.of(current_registry(), competition)
-    folder = store.root / "explore"
+    folder = store.writable(store.root / "explore")
     written = write_pictures(store.dataset, store.index(), folder, console)
     for path, caption in written:
         console.say(f"{path}  {caption}")

@@ -47,8 +47,8 @@ def command(
     from kit.cli.context import current_registry
     from kit.console import Console
     from kit.data.folds import (
-        check_place,
         counts_by_fold,
+        folder_of,
         groups_spanning_folds,
         largest_deviation,
         near_duplicates_spanning_folds,
@@ -62,14 +62,13 @@ def command(
 
     console = Console(json)
     store = Store.of(current_registry(), competition)
-    check_place(store)
+    folder_of(store)
     index = store.index()
     if group is not None:
         index = index.with_groups((store.dataset.groups or read_groups)(group), group.name)
     folds = new_folds(store, index, count, seed, near, console, ignore_groups)
     path = save_folds(store, folds, console)
-    if verify:
-        folds = saved_folds(store, count) or folds
+    folds = (saved_folds(store, count) if verify else None) or folds
     rows, spanning = counts_by_fold(index, folds), groups_spanning_folds(index, folds)
     console.table(f"{store.competition.name}: {count} folds, seed {seed}", *_table(index.classes, rows))
     document: dict[str, Any] = {

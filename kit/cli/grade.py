@@ -1,5 +1,6 @@
 """`kit grade`: score a submission against published ground truth."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,6 +54,8 @@ def command(
         raise KitError(f"no ground truth at {truth}: give --truth the published csv")
     scores = dict(grade(path, truth))
     metric, value = next(iter(scores.items()))
+    if not all(map(math.isfinite, scores.values())):
+        raise KitError(f"{path} has no finite score against {truth}: is it the truth of these test images?")
     own = (found.score if found else None) or {}
     if found is not None:
         found.update(lambda now: {"leaderboard": {**now.get("leaderboard", {}), "official": value}})

@@ -8,7 +8,7 @@ import pandas as pd
 
 from kit.console import Console
 from kit.data.folds import Folds
-from kit.data.index import Index
+from kit.data.index import Index, check_values, read_table
 from kit.data.near_duplicates import clusters, hashes, near_pairs, training_hashes
 from kit.data.store import Store
 from kit.errors import KitError
@@ -36,9 +36,10 @@ def with_external(store: Store, index: Index, path: Path, console: Console) -> I
         console.warn(f"{int(known.sum())} ids of {path} are already training ids of {name}: skipped")
     given = frame[~known].assign(given=True)
     own = index.external.assign(given=False)
-    return replace(
-        index, external=pd.concat([own, given], ignore_index=True) if len(own) else given.reset_index(drop=True)
-    )
+    rows = pd.concat([own, given], ignore_index=True) if len(own) else given.reset_index(drop=True)
+    whole = replace(index, external=rows)
+    check_values(whole)
+    return whole
 
 
 def table_of(path: Path, columns: str) -> Path:
@@ -84,7 +85,7 @@ def external_rows(run: Run, index: Index, fold: int) -> pd.DataFrame:
     """Return the external samples a fold of a run trains on; raise `KitError` if they have changed since."""
     if not len(index.external):
         return index.external
-    table = pd.read_csv(run.reading(FILE), dtype=str, keep_default_na=False)
+    table = read_table(run.reading(FILE), ("id", "left_out_of"), "restore it, or start a new run")
     if table["id"].tolist() != index.external["id"].tolist():
         raise KitError(f"{run.config.external} has changed since run {run.id} started: restore it, or start a new run")
     used = [str(fold) not in folds.split() for folds in table["left_out_of"]]

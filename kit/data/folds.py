@@ -21,7 +21,7 @@ from kit.data.index import Index
 from kit.data.near_duplicates import near_pairs, training_hashes, with_near_duplicates
 from kit.data.store import Store
 from kit.errors import KitError
-from kit.files import check_writable, locked, open_plain, read_json, write_bytes
+from kit.files import locked, open_plain, read_json, write_bytes
 from kit.run import Run
 
 FOLDER = "folds"
@@ -299,14 +299,14 @@ def save_folds(store: Store, folds: Folds, console: Console) -> Path:
         return _save(store, folds)
 
 
-def check_place(store: Store) -> None:
-    """Raise `KitError` if folds can't be saved beside the data."""
-    check_writable(store.own / FOLDER, f"copy {store.root} to a folder that can be and set KIT_DATA to where that lies")
+def folder_of(store: Store) -> Path:
+    """Return the folder of the folds; raise `KitError` if nothing can be written into it."""
+    return store.writable(store.own / FOLDER)
 
 
 @contextlib.contextmanager
 def _lock(store: Store, count: int, console: Console) -> Iterator[None]:
-    check_place(store)
+    folder_of(store)
     waiting = f"{count} folds: another process is making them: waiting for it"
     with locked(_path(store, count).with_suffix(".lock"), on_wait=lambda: console.say(waiting)):
         yield

@@ -1,5 +1,10 @@
 """The index: one row per sample, from which everything else starts."""
 
+import codecs
+import csv
+import io
+import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -111,8 +116,9 @@ class Index:
         return self if wanted else replace(self, metadata=())
 
     def with_groups(self, groups: Mapping[str, str], grouped_by: str) -> "Index":
-        """Return the index with other groups; ids that the mapping lacks have none."""
-        known = pd.Series([groups.get(id_) for id_ in self.train["id"]], self.train.index, dtype=object)
+        """Return the index with other groups; ids that the mapping lacks, or whose group is blank, have none."""
+        found = [(groups.get(id_) or "").strip() or None for id_ in self.train["id"]]
+        known = pd.Series(found, self.train.index, dtype=object)
         if known.notna().sum() == 0:
             raise KitError(f"none of the {len(self.train)} training ids is in {grouped_by}: is it the right file?")
         return replace(self, train=self.train.assign(group=known), grouped_by=grouped_by)
@@ -130,23 +136,145 @@ def rows_of(frame: pd.DataFrame, only: str | None) -> pd.DataFrame:
     return frame[frame[column].astype(str).isin(value.split(","))]
 
 
-def read_table(path: Path, columns: tuple[str, ...], mend: str) -> pd.DataFrame:
-    """Read a csv of the raw data with every column as text; raise `KitError` if the file or a column is missing."""
+def check_values(index: Index) -> None:
+    """Raise `KitError` for the first row that no network can learn from: without an id, a class or a finite number.
+
+    Datasets name file and value of what they read; this is for what one of them lets pass.
+    """
+    for split, frame in (("training", index.train), ("test", index.test), ("external", index.external)):
+        if not len(frame):
+            continue
+        _refuse(index, split, frame, frame["id"].map(_is_blank).to_numpy(bool), "id", "a text")
+        for column in index.metadata:
+            values = pd.to_numeric(frame[column], errors="coerce").to_numpy(np.float64)
+            _refuse(index, split, frame, ~np.isfinite(values), column, "a finite number")
+        if split != "test":
+            good = f"made of numbers below {len(index.classes)}, those of the classes"
+            _refuse(index, split, frame, ~_classes_known(index, frame["target"]), "target", good)
+
+
+def _is_blank(value: object) -> bool:
+    return not isinstance(value, str) or not value.strip()
+
+
+def _classes_known(index: Index, target: pd.Series) -> np.ndarray:
+    count = len(index.classes)
+    if index.task.single_label:
+        values = pd.to_numeric(target, errors="coerce").to_numpy(np.float64)
+        return (values >= 0) & (values < count) & (values == np.floor(values))
+    known = set(range(count))
+    return np.fromiter((isinstance(row, tuple) and known.issuperset(row) for row in target), bool, len(target))
+
+
+def _refuse(index: Index, split: str, frame: pd.DataFrame, bad: np.ndarray, column: str, good: str) -> None:
+    if bad.any():
+        row = frame[bad].iloc[0]
+        raise KitError(
+            f"{index.root}: the {column} of the {split} image {row['files'][0]} is {reprlib.repr(row[column])}, not "
+            f"{good} ({int(bad.sum())} such rows): correct the csv that it comes from"
+        )
+
+
+def read_table(path: Path, columns: tuple[str, ...], mend: str, numbers: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Read a csv of the raw data with every column as text.
+
+    Blanks around the names of columns, and before values, are left out.
+
+    Args:
+        path: the csv.
+        columns: those that it must have.
+        mend: the end of an error: what to do.
+        numbers: those of `columns` to read as float64; then no other columns are kept, since such tables are large.
+
+    Raises:
+        KitError: the file is not there or no csv in UTF-8, a column is missing, or a number is none or not finite.
+    """
     if not path.is_file():
         raise KitError(f"{path} is not there: {mend}")
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (ValueError, OSError) as error:
+        content = path.read_bytes().lstrip(b"\r\n")
+        names = _names(content)
+        frame = pd.read_csv(
+            io.BytesIO(content),
+            header=0,
+            names=names,
+            dtype={
+                name: "category" if numbers and name not in columns else str for name in names if name not in numbers
+            },
+            keep_default_na=False,
+            skipinitialspace=True,
+        )
+    except (ValueError, OSError, csv.Error) as error:
         raise KitError(f"{path} can't be read ({error}): {mend}") from None
+    if not isinstance(frame.index, pd.RangeIndex):
+        first = ",".join(map(str, (frame.index[0], *frame.iloc[0])))
+        raise KitError(
+            f"{path}: its rows have more fields than its header, the first is {reprlib.repr(first)}: is there a comma "
+            "too many at the end?"
+        )
     absent = [column for column in columns if column not in frame.columns]
     if absent:
-        raise KitError(f"{path} has no column {absent[0]!r} (it has {', '.join(frame.columns)}): {mend}")
-    return frame
+        raise KitError(f"{path} has no column {absent[0]!r} (it has {', '.join(map(repr, names))}): {mend}")
+    found = frame[list(columns)] if numbers else frame
+    return found.assign(**{name: numbers_of(found, name, path, mend) for name in numbers})
+
+
+def _names(content: bytes) -> list[str]:
+    """Return the names of a csv's columns; raise `ValueError` for what is no text in UTF-8 or names a column twice."""
+    if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        raise ValueError("it is UTF-16: save it as UTF-8")
+    if b"\0" in content:
+        raise ValueError(f"line {1 + content[: content.index(0)].count(10)} holds a NUL byte, so it is no text")
+    if not content.isascii():
+        try:
+            content.decode()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"line {1 + content[: error.start].count(10)} is not UTF-8") from None
+    first = re.split(rb"\r\n|\r|\n", content, maxsplit=1)[0].decode("utf-8-sig")
+    if not first.strip():
+        raise ValueError("it is empty")
+    names = [name.strip() for name in next(csv.reader([first], skipinitialspace=True))]
+    doubled = [name for number, name in enumerate(names) if name and name in names[:number]]
+    if doubled:
+        raise ValueError(f"two columns have the name {reprlib.repr(doubled[0])}")
+    return [name or f"Unnamed: {number}" for number, name in enumerate(names)]
+
+
+def numbers_of(
+    table: pd.DataFrame,
+    column: str,
+    path: Path,
+    mend: str,
+    low: float = -np.inf,
+    high: float = np.inf,
+    unknown: tuple[str, ...] = (),
+) -> np.ndarray:
+    """Return a column of a table as float64, NaN for the texts in `unknown`.
+
+    Raises:
+        KitError: a value is no finite number, or outside `low` to `high`; it names file, row and value.
+    """
+    given = table[column]
+    missing = given.isin(unknown).to_numpy(bool)
+    values = pd.to_numeric(given, errors="coerce").to_numpy(np.float64)
+    bad = ~missing & ~(np.isfinite(values) & (values >= low) & (values <= high))
+    if bad.any():
+        row = np.flatnonzero(bad)[0]
+        limits = f" from {low:g} to {high:g}" if np.isfinite([low, high]).all() else f" of at least {low:g}"
+        raise KitError(
+            f"{path}: the {column} of {reprlib.repr(table.iloc[row, 0])} is {reprlib.repr(given.iloc[row])}, not a "
+            f"finite number{limits if np.isfinite(low) else ''} ({int(bad.sum())} such rows): {mend}"
+        )
+    return np.where(missing, np.nan, values)
 
 
 def read_groups(path: Path) -> dict[str, str]:
-    """Read the groups from a csv whose first column is the id and whose last is the group."""
+    """Read the groups from a csv whose first column is the id and whose last is the group; a blank one is none."""
     frame = read_table(path, (), "give a csv with an id and a group per row")
     if len(frame.columns) < 2:
         raise KitError(f"{path} has only one column: give a csv with an id and a group per row")
-    return dict(zip(frame.iloc[:, 0], frame.iloc[:, -1], strict=True))
+    groups = dict(zip(frame.iloc[:, 0], frame.iloc[:, -1].str.strip(), strict=True))
+    twice = frame.iloc[:, -1].str.strip() != frame.iloc[:, 0].map(groups)
+    if twice.any():
+        raise KitError(f"{path}: {reprlib.repr(frame.iloc[:, 0][twice].iloc[0])} has two groups: leave it one")
+    return groups

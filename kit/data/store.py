@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from kit.data.checksums import Checksums, recorded
 from kit.errors import KitError
-from kit.files import cant_write, locked, read_json, refuse_links, write_json
+from kit.files import cant_write, locked, need_writable, read_json, refuse_links, write_json
 from kit.hooks.registry import Registry
 from kit.hooks.specs import Competition, DatasetSpec
 from kit.paths import OWN, data_dir
@@ -102,6 +102,10 @@ class Store:
         """Whether the data is the synthetic miniature."""
         return self.origin == "miniature"
 
+    def writable(self, folder: Path) -> Path:
+        """Return a folder in the data's, made if need be; raise `KitError` if nothing can be written into it."""
+        return need_writable(folder, f"copy {self.root} into a folder that is, and set KIT_DATA to that folder")
+
     def files(self) -> list[str]:
         """Return the files that kit put there, relative to the folder."""
         return [record.name for record in recorded(self.root)]
@@ -163,6 +167,9 @@ class Store:
                 f"dataset {name} has the classes {', '.join(index.classes[:5])} ..., competition {facts.name} says "
                 f"{', '.join(facts.classes[:5])} ...: tell its author"
             )
+        from kit.data.index import check_values
+
+        check_values(index)
 
 
 def _origin_file(root: Path) -> Path:

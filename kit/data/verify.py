@@ -28,6 +28,7 @@ from typing import NamedTuple
 from kit.data.checksums import Checksums
 from kit.errors import DISK, KitError
 
+LOCK_BYTES = 1 << 16  # of shared memory per worker process, more than its locks take
 CHUNK = 64  # samples per task: some 10 ms of work against 0.2 ms of overhead
 FORMATS = ("TIFF", "PNG", "JPEG", "WEBP", "BMP", "GIF")
 KNOWN = re.compile(rb"II\*\0|MM\0\*|\x89PNG\r\n\x1a\n|\xff\xd8\xff|RIFF....WEBP|BM|GIF8[79]a", re.DOTALL)
@@ -171,8 +172,8 @@ def decode_all(root: str, samples: Iterable[tuple[str, ...]], processes: int | N
     samples = iter(samples)
     chunks = iter(lambda: list(islice(samples, CHUNK)), [])
     first = list(islice(chunks, 2))
-    if len(first) < 2 or processes == 1:
-        # Starting processes would take longer.
+    if len(first) < 2 or processes == 1 or not room_for_workers(processes):
+        # For few images, starting processes would take longer.
         for chunk in chain(first, chunks):
             yield from _decode_chunk(root, chunk)
         return
@@ -204,6 +205,15 @@ def decode_all(root: str, samples: Iterable[tuple[str, ...]], processes: int | N
 def cores() -> int:
     """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def room_for_workers(count: int) -> bool:
+    """Return whether /dev/shm has room for the locks of a pool's queues: a page each, which containers may lack."""
+    try:
+        disk = os.statvfs("/dev/shm")
+    except OSError:
+        return True  # a system that keeps locks elsewhere
+    return disk.f_bavail * disk.f_frsize >= LOCK_BYTES * (count + 2)
 
 
 def end_with(parent: int) -> None:

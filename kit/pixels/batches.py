@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from kit.config import TrainConfig
+from kit.data.verify import room_for_workers
+from kit.errors import DISK, KitError
 from kit.pixels.sampler import Plan
 from kit.pixels.samples import Samples
 from kit.pixels.warp import DeviceWarp, draw, gather, warp_normalized
@@ -40,7 +42,8 @@ class Loader:
     Args:
         samples: what to read.
         augment: the configuration whose steps to apply, the user's own pipeline, or None.
-        workers: processes; None: none on a CPU (they would take the network's cores), up to four with a GPU.
+        workers: processes; None: none on a CPU (they would take the network's cores), up to four with a GPU. Where
+            /dev/shm has no room for their locks, this process reads alone.
         device: where the batches go.
         normalize: the mean and standard deviation to normalise by.
     """
@@ -145,10 +148,13 @@ class _Reading:
     def __init__(self, reader: "_Reader", workers: int | None, device: torch.device) -> None:
         self._sampler: list[tuple[np.ndarray, np.ndarray]] = []
         count = workers if workers is not None else (min(4, os.cpu_count() or 1) if device.type == "cuda" else 0)
-        self._loader: DataLoader[Tensor] = DataLoader(
+        count = count if room_for_workers(count) else 0
+        self._loader: DataLoader[np.ndarray | KitError] = DataLoader(
             reader,
             sampler=self._sampler,
             batch_size=None,
+            # Arrays come through a pipe as they are; tensors would come through /dev/shm, which containers keep small.
+            collate_fn=_as_it_is,
             num_workers=count,
             persistent_workers=count > 0,
             worker_init_fn=_start_worker,
@@ -158,20 +164,39 @@ class _Reading:
 
     def read(self, plan: Plan) -> Iterator[np.ndarray]:
         self._sampler[:] = plan
-        for images in self._loader:
-            yield images.numpy()
+        try:
+            for images in self._loader:
+                if isinstance(images, KitError):
+                    raise images
+                yield images
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise KitError(
+                "a process that reads images was killed (out of memory?): free some, or read in this process with "
+                "--set workers=0",
+                DISK,
+            ) from None
 
 
-class _Reader(Dataset[Tensor]):
+def _as_it_is(images: Any) -> Any:
+    return images
+
+
+class _Reader(Dataset["np.ndarray | KitError"]):
     def __init__(self, samples: Samples, pipeline: Callable[[np.ndarray, int], np.ndarray] | None) -> None:
         self.samples, self.pipeline = samples, pipeline
 
-    def __getitem__(self, item: tuple[np.ndarray, np.ndarray]) -> Tensor:
+    def __getitem__(self, item: tuple[np.ndarray, np.ndarray]) -> "np.ndarray | KitError":
+        """Return a batch, or what is wrong with a file: raised in a worker, it would arrive with its traceback."""
         rows, seeds = item
-        images = [self.samples.image(row) for row in rows]
+        try:
+            images = [self.samples.image(row) for row in rows]
+        except KitError as error:
+            return error
         if self.pipeline is not None:
             images = [self.pipeline(image, int(seed)) for image, seed in zip(images, seeds, strict=True)]
-        return torch.from_numpy(np.stack(images))
+        return np.stack(images)
 
 
 def _start_worker(worker: int) -> None:

@@ -34,7 +34,7 @@ from kit.data.images import read_sample
 from kit.data.index import Index
 from kit.data.store import Store
 from kit.errors import DISK, INTERRUPTED, KitError
-from kit.files import locked, write_bytes, write_json
+from kit.files import locked, not_plain, write_bytes, write_json
 from kit.hooks.specs import DatasetSpec
 from kit.pixels.pack_workers import Job, Layout, MixedSizesError, Workers
 from kit.pixels.packed import FOLDER, FORMAT, Packed, PackManifest, Split, digest_of, read_manifest
@@ -269,6 +269,9 @@ def _write(plan: _Plan, console: Console, workers: int | None) -> Packed:
         f"pack {split}: {layout.count:,} images at {layout.size} px, {in_bytes(layout.bytes)} in {target.parent}"
     )
     _check_space(plan)
+    for path in (target, plan.file("journal")):
+        if path.is_symlink():  # which would be written through
+            raise not_plain(path)
     try:
         with target.open("ab") as file:
             file.truncate(layout.bytes)

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from kit.data.images import read_sample, resize
-from kit.data.verify import cores, end_with
+from kit.data.verify import cores, end_with, room_for_workers
 from kit.errors import DISK, KitError
 from kit.hooks.specs import DatasetSpec
 
@@ -97,6 +97,10 @@ class Workers:
         self._stop = mmap.mmap(-1, 1)
 
     def __enter__(self) -> "Workers":
+        if not room_for_workers(self.workers):
+            raise KitError(
+                "packing needs some room in /dev/shm for its processes: free some, or give --workers 1", DISK
+            )
         self._pool = ProcessPoolExecutor(
             self.workers,
             mp_context=multiprocessing.get_context("fork"),

@@ -1,6 +1,9 @@
 """The network's input: plans, normalisation, augmentation, views."""
 
+import os
+import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import albumentations as A
 import cv2
@@ -14,7 +17,7 @@ from kit.console import Console
 from kit.data.images import read_rgb, resize
 from kit.data.index import Index
 from kit.data.store import Store
-from kit.errors import KitError
+from kit.errors import DISK, KitError
 from kit.hooks.specs import Competition, DatasetSpec
 from kit.inference.tta import flip
 from kit.pixels.augment import Pipeline, load_pipeline, make_augment
@@ -204,3 +207,35 @@ def test_files_that_are_no_pipeline_are_named(tmp_path):
     (tmp_path / "broken.json").write_text('{"a": 1}')
     with pytest.raises(KitError, match="not a saved albumentations pipeline"):
         load_pipeline(tmp_path / "broken.json")
+
+
+def test_workers_need_no_shared_memory_but_for_their_locks(made, monkeypatch):
+    """Docker's /dev/shm is 64 MB: tensors of large batches would not pass through it, and reading would hang."""
+    samples, plan = made.samples(8, pack=False), ordered_plan(np.arange(6), 4)
+    for room, workers in ((1 << 20, 2), (1 << 14, 0)):
+        disk = SimpleNamespace(f_bavail=room >> 12, f_frsize=1 << 12)
+        monkeypatch.setattr("os.statvfs", lambda path, disk=disk: disk)
+        reading = Loader(samples, None, 2, torch.device("cpu"), Normalize([0.5] * 3, [0.25] * 3))._reader
+        assert reading._loader.num_workers == workers
+        for (rows, _), images in zip(plan, reading.read(plan), strict=True):
+            assert (images == np.stack([samples.image(row) for row in rows])).all()
+        assert {type(images) for images in reading._loader} == {np.ndarray}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_a_worker_cant_read_is_named_in_one_line(made, workers):
+    samples = made.samples(8, pack=False)
+    (samples.root / samples.files[3][0]).write_bytes(b"%!PS")
+    with pytest.raises(KitError, match=r"can't be read as an image \(not an image") as refused:
+        batches(samples, None, workers)
+    assert "Traceback" not in str(refused.value)
+
+
+def test_a_worker_that_is_killed_is_one_line(made):
+    def die(image: np.ndarray, seed: int) -> np.ndarray:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return image
+
+    with pytest.raises(KitError, match=r"was killed \(out of memory\?\): free some, or .* --set workers=0") as refused:
+        batches(made.samples(8, pack=False), die, 2)
+    assert refused.value.code == DISK

@@ -165,6 +165,22 @@ def test_pixels_that_are_cut_or_gone_are_named(made):
     assert verify_packs(made.store, CONSOLE) == []
 
 
+@pytest.mark.parametrize("ending", ["part", "journal", "json", "pixels"])
+def test_nothing_is_written_through_a_link(made, tmp_path, ending):
+    path = made.pack().path.with_suffix(f".{ending}")
+    mine = tmp_path / "mine"
+    mine.write_text("the person's own")
+    made.take(made.find())
+    path.parent.mkdir()
+    path.symlink_to(mine)
+    if ending in ("part", "journal"):
+        with pytest.raises(KitError, match=f"{path.name} is a link or a device, and kit opens plain files only there"):
+            made.pack()
+    else:
+        made.pack()
+    assert mine.read_text() == "the person's own"
+
+
 def test_no_command_uses_damaged_pixels(kit, store):
     """Of the test part, which predict reads; train reads the other."""
     options = ("--folds", 2, "--fold", 0, "--epochs", 1, "--model", "small_cnn", "--size", 16)
