@@ -27,6 +27,7 @@ except Exception as error:  # a broken package can raise anything
 
 PAGE = 200  # files per page: the most that Kaggle sends
 MOST_PAGES = 25
+ENDLESS = 10_000  # pages: two million files
 FIRST_TRIES = 4  # while the server has never answered
 SETTINGS = "https://www.kaggle.com/settings"
 
@@ -126,13 +127,17 @@ class Kaggle:
         return self.competition.kaggle == "dataset"
 
     def _pages(self, method: str, size: int) -> Iterator[dict[str, Any]]:
-        token = ""
-        while True:
+        token, seen = "", {""}
+        while len(seen) <= ENDLESS:
             page = self.call(method, page_size=size, page_token=token)
             yield page
-            token = page.get("nextPageToken") or ""
+            token = str(page.get("nextPageToken") or "")
             if not token:
                 return
+            if token in seen:
+                break
+            seen.add(token)
+        raise KitError(f"Kaggle's list of {self.slug} does not end: run the same command again later", NETWORK)
 
     def _use(self, credential: Credential | None) -> None:
         self._credential = credential
