@@ -250,8 +250,9 @@ def _member(info: zipfile.ZipInfo) -> Member:
 
 def damaged(label: str, member: Member, error: Exception) -> DamagedArchive:
     """Return the error for a member whose bytes are not what the archive says they are."""
+    # What zipfile says can repeat a name of 65,000 bytes.
     return DamagedArchive(
-        f"{label}: {member.name} is damaged ({error or type(error).__name__}): "
+        f"{label}: {member.name} is damaged ({str(error)[:200] or type(error).__name__}): "
         "fetch the archive again in the browser, then run the same command again"
     )
 

@@ -41,7 +41,7 @@ class SevenZip(Archive):
         except KitError:
             raise
         except Exception as error:  # py7zr can raise anything on hostile input
-            what = f"is cut short or damaged ({error or type(error).__name__})"
+            what = f"is cut short or damaged ({str(error)[:200] or type(error).__name__})"
             raise DamagedArchive(f"{self.label} {what}: fetch it again in the browser") from None
         without = next((member.name for member in members if member.crc < 0), None)
         if without is not None:
@@ -148,7 +148,7 @@ def _refuse_dictionaries(folders: Any) -> None:
 
 
 def _unsupported(label: str, error: Exception) -> KitError:
-    return KitError(f"{label}: {error}: unpack it and pack it again as a zip")
+    return KitError(f"{label}: {str(error)[:200]}: unpack it and pack it again as a zip")
 
 
 def _py7zr(label: str) -> Any:

@@ -1,5 +1,7 @@
 """`kit download`: get the data of a competition from Kaggle, from an archive, or as a synthetic miniature."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -66,13 +68,12 @@ def command(
         raise KitError("--keep is for the archive downloaded from Kaggle: drop --from, --miniature or --only")
     store = Store.of(current_registry(), competition)
     console = Console(json)
-    if dest is not None:
-        _link(store, dest)
     try:
-        if only:
-            _some(store, only, force, console)
-        else:
-            _all(store, archive or [], add, miniature, seed, keep, force, console)
+        with _linked(store, dest):
+            if only:
+                _some(store, only, force, console)
+            else:
+                _all(store, archive or [], add, miniature, seed, keep, force, console)
     except KeyboardInterrupt:
         raise KitError("interrupted: the same command resumes where it stopped", INTERRUPTED) from None
 
@@ -141,13 +142,29 @@ def _some(store: "Store", patterns: list[str], force: bool, console: "Console") 
     console.result({**document, "files": fetched, "there": there})
 
 
-def _link(store: "Store", dest: Path) -> None:
-    """Make the data's folder a link to `dest`, where every other command finds it too."""
+@contextlib.contextmanager
+def _linked(store: "Store", dest: Path | None) -> Iterator[None]:
+    """Make the data's folder a link to `dest`, where every other command finds it too; an error takes it away again."""
+    from kit.data.store import data_state
+    from kit.files import cant_write
+
     root = store.root
-    if root.is_dir() and root.resolve() == dest.resolve():
+    if dest is None or (root.is_dir() and root.resolve() == dest.resolve()):
+        yield
         return
     if root.is_symlink() or root.exists():
         raise KitError(f"{root} already exists, so the data can't go to {dest}: move it there, or drop --dest")
-    dest.mkdir(parents=True, exist_ok=True)
-    root.parent.mkdir(parents=True, exist_ok=True)
-    root.symlink_to(dest.resolve(), target_is_directory=True)
+    if dest.exists() and not dest.is_dir():
+        raise KitError(f"{dest} is not a folder: give --dest a new or an empty one")
+    try:
+        dest.mkdir(parents=True, exist_ok=True)
+        root.parent.mkdir(parents=True, exist_ok=True)
+        root.symlink_to(dest.resolve(), target_is_directory=True)
+    except OSError as error:
+        raise cant_write(dest, error) from None
+    try:
+        yield
+    except KitError:
+        if data_state(root) == "absent":
+            root.unlink()
+        raise

@@ -208,6 +208,11 @@ def _wrong(root: Path, record: Record) -> str:
     return "it is missing" if found is None else _differs(record, *found)
 
 
+def is_as_recorded(root: Path, record: Record) -> bool:
+    """Return whether a file is what is on record of it."""
+    return not _wrong(root, record)
+
+
 def _differs(record: Record, size: int, crc: int) -> str:
     if record.size is not None and size != record.size:
         return f"it has {size:,} bytes, not {record.size:,}"

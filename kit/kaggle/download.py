@@ -11,6 +11,7 @@ from typing import TypeVar
 from kit.archives.archive import Archive, DamagedArchive, free_space, need_space, safe_name
 from kit.archives.unpack import Arrival, add_files, lock, missing_files, unpack
 from kit.console import Console, size
+from kit.data.checksums import is_as_recorded, recorded
 from kit.data.store import Store
 from kit.errors import NETWORK, KitError
 from kit.kaggle.client import Kaggle
@@ -63,8 +64,8 @@ def some_from_kaggle(store: Store, patterns: list[str], force: bool, console: Co
     """
     with lock(store), Kaggle(store.competition, console) as kaggle:
         sizes = _matching(kaggle, patterns)
-        known = set(store.files())
-        present = [name for name in sizes if not force and name in known and (store.root / name).is_file()]
+        known = {record.name: record for record in recorded(store.root)}
+        present = [name for name in sizes if not force and name in known and is_as_recorded(store.root, known[name])]
         wanted = [name for name in sizes if name not in present]
         need_space(store.root, [sizes[name] for name in wanted])
         console.say(f"{len(wanted):,} of {len(sizes):,} files to download, {size(sum(sizes[name] for name in wanted))}")

@@ -15,12 +15,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import requests
 
 from kit.console import Console
-from kit.errors import DISK, NETWORK, KitError
-from kit.files import read_json, write_json
+from kit.errors import NETWORK, KitError
+from kit.files import cant_write, read_json, write_json
 from kit.kaggle.connections import LEAST_SPLIT, UNKNOWN, Hash, Lanes, Part, Window, new_map, read_map
 from kit.kaggle.retry import Fault, Retry, asked_wait, open_session, reason
 
@@ -31,6 +32,8 @@ PROOFS = 3  # times that a file may arrive with the wrong MD5
 @dataclass(frozen=True)
 class Identity:
     """Which file a server sends: `total` in bytes, -1 if it doesn't say; `md5` in hexadecimal, or empty."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     etag: str
     modified: str
@@ -109,7 +112,7 @@ class Transfer:
                     break
                 except Changed:
                     self._forget()
-            if not identity.md5 or digest == identity.md5:
+            if digest == identity.md5 and identity.total in (-1, self.part_path.stat().st_size):
                 os.replace(self.part_path, self.path)
                 self._forget()
                 return
@@ -122,12 +125,12 @@ class Transfer:
 
     def _recall(self) -> None:
         try:
-            self.identity = Identity(**read_json(self.note_path))
+            self.identity = read_json(self.note_path, Identity)
             self.parts = read_map(self.map_path)
             size = self.part_path.stat().st_size
             if not self.parts or any(part.begin < part.at and part.at > size for part in self.parts):
                 raise ValueError("they don't belong together")
-        except (OSError, KitError, TypeError, ValueError, struct.error):
+        except (OSError, KitError, ValueError, struct.error):
             self._forget()
 
     def _forget(self) -> None:
@@ -139,10 +142,13 @@ class Transfer:
         self.identity, self.parts, self.first = None, [], None
 
     def _note(self, identity: Identity) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self.identity, self.parts = identity, [Part(0, 0, identity.total if identity.total >= 0 else UNKNOWN)]
-        self.part_path.write_bytes(b"")
-        new_map(self.map_path, self.parts[0])
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.part_path.write_bytes(b"")
+            new_map(self.map_path, self.parts[0])
+        except OSError as error:
+            raise cant_write(self.part_path, error) from None
         write_json(self.note_path, asdict(identity))
 
     def _fetch(self, identity: Identity) -> str:
@@ -170,11 +176,7 @@ class Transfer:
                     if hashing and behind:
                         hashing.advance(self._frontier())
             except OSError as error:
-                raise KitError(
-                    f"{self.part_path} can't be written ({error.strerror or error}): mend that, "
-                    "then the same command resumes where it stopped",
-                    DISK,
-                ) from None
+                raise cant_write(self.part_path, error) from None
             finally:
                 lanes.stop()
         return hashing.digest() if hashing else ""

@@ -66,7 +66,7 @@ def split_command(
     verb = {"copy": "copied", "link": "linked", "move": "moved"}[arguments.mode]
     console.say(f"{done.placed:,} files {verb}, {plan.count - done.placed:,} were there already")
     console.say(f"{target}: {plan.count:,} files in {len(counts):,} directories, {full} in each")
-    console.say(f"next: kit merge-files {target} restores the tree")
+    console.say(f"next: {arguments.merge_command(target)} restores the tree")
     console.result(
         {
             "source": source,
@@ -93,7 +93,7 @@ def merge_command(
     target: Annotated[Path, typer.Argument(metavar="DST", help="The folder made by kit split-files.")],
     root: Annotated[
         Path | None,
-        typer.Argument(metavar="[TARGET]", help="Where to restore the tree; by default where it came from."),
+        typer.Argument(metavar="TARGET", help="Where to restore the tree: a new folder, or where it came from."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -104,8 +104,8 @@ def merge_command(
 
     \b
     Example:
-        kit merge-files splits
         kit merge-files splits restored
+        kit merge-files splits train
     """
     from kit_split_files.merge import merge_files
 

@@ -4,13 +4,26 @@ import contextlib
 import errno
 import filecmp
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from kit.errors import KitError
 from kit.plugin.commands import Console
-from kit_split_files.plan import LISTS, MANIFEST, SUMS, UNFINISHED, Plan, Split, find_plan, folders_of, locked, scan
+from kit.plugin.files import refuse_links
+from kit_split_files.copy import copy_file
+from kit_split_files.plan import (
+    LISTS,
+    MANIFEST,
+    SUMS,
+    UNFINISHED,
+    Plan,
+    Split,
+    find_plan,
+    folders_of,
+    locked,
+    refuse_links_on_the_way,
+    scan,
+)
 
 TEMPORARY = ".merge-files.tmp"  # a copy grows here until it is whole
 
@@ -38,11 +51,13 @@ def merge_files(target: Path, root: Path | None, console: Console) -> MergeResul
 
     Args:
         target: the folder of the splits.
-        root: where to restore the tree; None is the place it came from.
+        root: where to restore the tree. A manifest may be a stranger's: where it says that the tree came from is only
+            proposed to the person, who then names it.
         console: shows the progress.
 
     Raises:
-        KitError: there are no splits, they are unfinished or lack files, or other files are in the way.
+        KitError: there are no splits, they are unfinished or lack files, other files or links are in the way, or no
+            `root` is given.
     """
     found = find_plan(target)
     if found is None:
@@ -55,16 +70,23 @@ def merge_files(target: Path, root: Path | None, console: Console) -> MergeResul
             f"the splits in {target} are unfinished, and {source} still holds their files: "
             f"finish them with {plan.arguments.command(target)}, or rm -r {target}"
         )
-    if not finished and root is not None:
+    if root is None:
+        there = f"{plan.arguments.merge_command(target)} restores it there"
+        if not source.parent.is_dir():
+            there = f"which this machine lacks: kit merge-files {target} TARGET restores it in a new folder"
+        raise KitError(f"the tree came from {source}: {there}")
+    if not finished and root.resolve() != source.resolve():
         raise KitError(
             f"the splits in {target} are unfinished, and their files were moved: "
-            f"kit merge-files {target} moves them back to {source}"
+            f"{plan.arguments.merge_command(target)} moves them back to {source}"
         )
-    if root is None and not source.parent.is_dir():
-        raise KitError(f"the tree came from {source}, which this machine lacks: kit merge-files {target} TARGET")
-    root = root or source
+    if os.path.lexists(root) and not root.is_dir():
+        raise KitError(f"{root} is not a folder: give another TARGET")
     if target.resolve() in (root.resolve(), *root.resolve().parents):
         raise KitError(f"{root} lies in {target}, the folder of the splits: give a TARGET outside it")
+    refuse_links(target)
+    files = [name for split in plan.splits for name in split.files]
+    refuse_links_on_the_way(root, [*folders_of(files), *plan.empty_folders], files)
     with locked(target):
         for split in plan.splits:
             _refuse_incomplete(split, target, root if moves else None)
@@ -119,7 +141,7 @@ def _restore(ours: Path, path: Path, temporary: Path, moves: bool) -> bool:
                 ours.unlink()
         return False
     if not moves:
-        shutil.copyfile(ours, temporary)
+        copy_file(ours, temporary)
         ours = temporary
     try:
         os.rename(ours, path)

@@ -17,13 +17,13 @@ import os
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, ClassVar, Literal, NoReturn
 
 from kit.errors import KitError
-from kit.plugin.files import write_bytes
+from kit.plugin.files import open_plain, write_bytes
 
 UNFINISHED, MANIFEST, SUMS, LISTS = "unfinished.jsonl", "manifest.jsonl", "SHA256SUMS", "lists"
 # What a killed atomic write leaves behind.
@@ -31,6 +31,7 @@ LEFTOVER = re.compile(r"\.(unfinished\.jsonl|SHA256SUMS|\d+\.zip|\d+\.txt|all\.t
 # Line breaks and bytes that are not UTF-8: lists and archives can't hold such names.
 ODD = re.compile("[\n\ud800-\udfff]")
 Mode = Literal["copy", "link", "move"]
+LARGEST = 1 << 29  # bytes of a manifest; 750,000 files take some 50 MB
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Arguments:
         prefix_map: `OLD=NEW`: in the lists, begin paths with NEW instead of OLD; for another machine.
     """
 
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
     source: str
     mode: Mode
     per_dir: int | None = None
@@ -67,6 +70,10 @@ class Arguments:
         words += ["--zip"] * self.zip + ["--lists"] * self.lists
         words += [] if self.prefix_map is None else ["--prefix-map", self.prefix_map]
         return shlex.join(words)
+
+    def merge_command(self, target: Path) -> str:
+        """Return the command line that restores the tree where it came from."""
+        return shlex.join(["kit", "merge-files", str(target), self.source])
 
 
 @dataclass(frozen=True)
@@ -213,25 +220,96 @@ def _nothing_found(source: Path, suffix: str | None) -> KitError:
 def find_plan(target: Path) -> tuple[Plan, bool] | None:
     """Return the plan stored in a folder and whether it is finished; None without a plan.
 
+    A manifest may come from another machine or a stranger: nothing in it may lead out of the folder.
+
     Raises:
-        KitError: the manifest is damaged.
+        KitError: the manifest is damaged, or none of kit's.
     """
-    path = next((target / name for name in (MANIFEST, UNFINISHED) if (target / name).is_file()), None)
+    path = next((target / name for name in (MANIFEST, UNFINISHED) if os.path.lexists(target / name)), None)
     if path is None:
         return None
+
+    def refuse(why: object) -> NoReturn:
+        raise KitError(f"{path} is damaged ({why}): restore it from where {target} was copied from") from None
+
     try:
-        head, *lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-        splits = [Split(line["part"], line["files"], line.get("sizes", [])) for line in lines]
-        plan = Plan(Arguments(**head["arguments"]), splits, head["empty_folders"])
-        whole = plan.count == head["count"] and len(splits) == head["parts"] and head["format"] == 1
-        fits = all(re.fullmatch(r"\d+", split.name) and len(split.sizes) in (0, len(split.files)) for split in splits)
-        # A manifest may come from another machine: nothing in it may lead out of the folder.
-        names = (name for folder in [plan.empty_folders, *(split.files for split in splits)] for name in folder)
-        if not whole or not fits or any(name.startswith("/") or ".." in name.split("/") for name in names):
-            raise ValueError("it contradicts itself")
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise KitError(f"{path} is damaged ({error}): restore it from where {target} was copied from") from None
-    return plan, path.name == MANIFEST
+        with open_plain(path, "r") as file:
+            if os.fstat(file.fileno()).st_size > LARGEST:
+                refuse("it is too large")
+            head, *lines = map(json.loads, file.buffer.read().decode().splitlines())  # type: ignore[attr-defined]
+        return _checked(head, lines, refuse), path.name == MANIFEST
+    except RecursionError:
+        refuse("it is nested too deeply")
+    except (ValueError, OSError) as error:
+        refuse(error)
+
+
+def _checked(head: Any, lines: list[Any], refuse: Callable[[object], NoReturn]) -> Plan:
+    """Return the plan that the lines of a manifest hold."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        top = TypeAdapter(_Head).validate_python(head)
+        parts = TypeAdapter(list[_Line]).validate_python(lines)
+    except ValidationError as error:
+        first = error.errors()[0]
+        refuse(f"{'.'.join(map(str, first['loc'])) or 'its first line'}: {first['msg'].lower()}")
+    splits = [Split(part.part, part.files, part.sizes) for part in parts]
+    plan = Plan(top.arguments, splits, top.empty_folders)
+    names = [name for split in splits for name in split.files]
+    whole = plan.count == top.count and len(splits) == top.parts
+    whole = whole and all(len(part.files) == part.count for part in parts)
+    fits = all(re.fullmatch(r"\d{1,9}", split.name) and len(split.sizes) in (0, len(split.files)) for split in splits)
+    once = len(set(names)) == len(names) and len({split.name for split in splits}) == len(splits)
+    if not whole or not fits or not once or not os.path.isabs(plan.arguments.source):
+        refuse("it contradicts itself")
+    strange = next((name for name in [*names, *plan.empty_folders] if not _is_plain(name)), None)
+    if strange is not None:
+        refuse(f"{strange[:100]!r} is not the path of a file below a folder")
+    return plan
+
+
+def _is_plain(name: str) -> bool:
+    parts = name.split("/")
+    odd = ODD.search(name) or "\0" in name or len(os.fsencode(name)) > 4000
+    return not odd and all(part not in ("", ".", "..") and len(os.fsencode(part)) <= 255 for part in parts)
+
+
+@dataclass(frozen=True)
+class _Head:
+    """The first line of a manifest."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    format: Literal[1]
+    count: int
+    parts: int
+    arguments: Arguments
+    empty_folders: list[str]
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line of a manifest for each split."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    part: str
+    count: int
+    files: list[str]
+    sizes: list[int] = field(default_factory=list)
+
+
+def refuse_links_on_the_way(root: Path, folders: Iterable[str], files: Iterable[str]) -> None:
+    """Raise `KitError` for a link, or a file in place of a folder, below `root`: it could lead anywhere."""
+    given = {Path(folder) for folder in folders}
+    for folder in sorted(given | {parent for each in given for parent in each.parents} - {Path()}):
+        path = root / folder
+        if path.is_symlink() or (os.path.lexists(path) and not path.is_dir()):
+            raise KitError(f"{path} is a link or a file where a folder must be: move it away")
+    link = next((name for name in files if os.path.islink(f"{root}/{name}")), None)
+    if link is not None:
+        raise KitError(f"{root / link} is a link where a file must be: move it away")
 
 
 @contextlib.contextmanager

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from kit.errors import KitError
 from kit.plugin.commands import Console
-from kit.plugin.files import atomic, sha256, write_bytes
+from kit.plugin.files import atomic, refuse_links, sha256, write_bytes
+from kit_split_files.copy import copy_file
 from kit_split_files.plan import (
     LEFTOVER,
     LISTS,
@@ -29,7 +30,7 @@ from kit_split_files.plan import (
 )
 
 BATCH = 500  # files between two updates of the progress bar
-PLACE: dict[str, Callable[[str, str], object]] = {"copy": shutil.copyfile, "link": os.link, "move": os.rename}
+PLACE: dict[str, Callable[[str, str], object]] = {"copy": copy_file, "link": os.link, "move": os.rename}
 # Other file systems, read-only ones, and those without hard links.
 IMPOSSIBLE = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold: equal files give equal archives
@@ -68,6 +69,7 @@ def split_files(arguments: Arguments, target: Path, console: Console) -> SplitRe
         target.mkdir(parents=True, exist_ok=True)
     else:
         plan, finished = found
+        refuse_links(target)
         _refuse_other(plan.arguments, arguments, target)
         _refuse_changed(plan, target)
     with locked(target):
@@ -151,7 +153,7 @@ def _refuse_changed(plan: Plan, target: Path) -> None:
 
 
 def _undo(arguments: Arguments, target: Path) -> str:
-    return f"kit merge-files {target}" if arguments.mode == "move" else f"rm -r {target}"
+    return arguments.merge_command(target) if arguments.mode == "move" else f"rm -r {target}"
 
 
 def _place_all(plan: Plan, target: Path, resumed: bool, finished: bool, console: Console) -> int:
@@ -240,11 +242,15 @@ def _write_zips(plan: Plan, target: Path, console: Console) -> None:
         return
     with console.progress("zip", sum(len(split.files) for split in missing), "files") as progress:
         for split in missing:
-            with atomic(target / f"{split.name}.zip") as path, zipfile.ZipFile(path, "w") as archive:
-                for files in _batches(split.files):
-                    for name in files:
-                        _add(archive, target, f"{split.name}/{name}")
-                    progress.advance(len(files))
+            with atomic(target / f"{split.name}.zip") as path:
+                with zipfile.ZipFile(path, "w") as archive:
+                    for files in _batches(split.files):
+                        for name in files:
+                            _add(archive, target, f"{split.name}/{name}")
+                        progress.advance(len(files))
+                with zipfile.ZipFile(path) as archive:
+                    if archive.testzip() is not None:
+                        raise OSError(errno.EIO, "what was written does not read back", str(path))
     sums = "".join(f"{sha256(target / f'{split.name}.zip')}  {split.name}.zip\n" for split in plan.splits)
     write_bytes(target / SUMS, sums.encode())
 

@@ -15,61 +15,21 @@ from types import SimpleNamespace
 
 import pytest
 
-from helpers.leaf_store import contents, read_index
+from helpers.arrivals import NEW, OLD, STORED, TABLE, bring, packed, seven, store_at
+from helpers.leaf_store import contents
 from kit.archives.expand import TooLarge
 from kit.archives.part import Part
 from kit.archives.sevenzip import _refuse_dictionaries
 from kit.archives.unpack import from_archives, from_miniature
 from kit.console import Console
 from kit.data.checksums import Checksums, verify_data
-from kit.data.store import Store, data_state
+from kit.data.store import data_state
 from kit.errors import DISK, KitError
-from kit.plugin import Competition, DatasetSpec
-
-TABLE = b"id,label\na,0\nb,1\n"
-OLD = {"train.csv": TABLE, "train/a": b"old a", "train/b": b"old b", "old/gone": b"1", "same": b"the same"}
-NEW = {"train.csv": TABLE, "train/a": b"NEW A", "train/b": b"NEW B", "test/c": b"2", "same": b"the same"}
-STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
-
-
-def packed(files: dict[str, bytes], compression: int = DEFLATED) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", compression) as file:
-        for name, content in files.items():
-            file.writestr(name, content)
-    return buffer.getvalue()
-
-
-def seven(files: dict[str, bytes]) -> bytes:
-    py7zr = pytest.importorskip("py7zr", reason="py7zr is not installed: .7z is not tested")
-    buffer = io.BytesIO()
-    with py7zr.SevenZipFile(buffer, "w") as file:
-        for name, content in files.items():
-            file.writestr(content, name)
-    return buffer.getvalue()
-
-
-def write_miniature(root: Path, seed: int) -> None:
-    for name, content in {"train.csv": TABLE, "train/a": b"x" * 5000, "train/b": b"y", ".kit/truth.csv": b"z"}.items():
-        (root / name).parent.mkdir(exist_ok=True)
-        (root / name).write_bytes(content)
-
-
-def store_at(root: Path) -> Store:
-    facts = Competition("leaves", "Leaves", "leaves", "binary", "roc_auc", "leaves", "leaves")
-    dataset = DatasetSpec("leaves", 3, index=read_index, read=lambda files: None, miniature=write_miniature)
-    return Store(facts, dataset, root)
 
 
 @pytest.fixture
 def store(tmp_path):
     return store_at(tmp_path / "leaves")
-
-
-def bring(store: Store, content: bytes, force: bool = False, add: bool = False, name: str = "leaves.zip") -> None:
-    path = store.root.parent / name
-    path.write_bytes(content)
-    from_archives(store, [path], force, Console(silent=True), add)
 
 
 def in_child(work: Callable[[], object]) -> int:
@@ -224,7 +184,7 @@ def test_killed_at_every_change_of_the_disk(tmp_path, monkeypatch, scenario):
     monkeypatch.setattr(os, "fsync", lambda file: None)
     prepare, work, expected = SCENARIOS[scenario]
     folds = scenario in ("added", "restored")
-    for moment in range(1, 400, 3 if scenario == "nested" else 1):
+    for moment in range(1, 400, {"first": 1, "replaced": 1}.get(scenario, 3)):
         store = store_at(tmp_path / str(moment) / "leaves")
         store.root.mkdir(parents=True)
         prepare(store)

@@ -1,5 +1,6 @@
 """What stands between a person and Kaggle is one line with what mends it, and nothing secret is ever shown."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -245,6 +246,26 @@ def test_more_files_than_are_listed_are_counted_by_kaggle(server, monkeypatch):
         assert kaggle.summary() == (11, 22, True)
         server.competitions["many"].summary = False
         assert kaggle.summary() == (6, 12, False)
+
+
+@pytest.mark.parametrize("tokens", [["a", "a"], ["a", "b", "a"], None])
+def test_a_list_that_never_ends_is_one_line(server, monkeypatch, tokens):
+    """A page token that repeats, or ever new ones."""
+    monkeypatch.setattr("kit.kaggle.client.ENDLESS", 50)
+    facts = Competition("many", "Many", "many", "binary", "roc_auc", "x", "x")
+    given = iter(tokens) if tokens else map(str, itertools.count())
+    asked = []
+
+    def call(method, **fields):
+        asked.append(fields["page_token"])
+        return {"files": [{"name": "a"}], "nextPageToken": next(given)}
+
+    with Kaggle(facts, Console()) as kaggle:
+        monkeypatch.setattr(kaggle, "call", call)
+        with pytest.raises(KitError, match=r"list of many does not end: run the same command again later") as caught:
+            kaggle.files()
+    assert caught.value.code == 4
+    assert len(asked) <= 51
 
 
 def test_no_home_to_write_into_is_no_hindrance(server, monkeypatch):

@@ -90,15 +90,15 @@ def test_split_and_merge(tmp_path, mode):
     assert (inodes == shared) == (mode == "link")
     assert len(inodes) == (0 if mode == "move" else len(TREE))
     if mode == "move":
-        assert merge_files(target, None, CONSOLE).restored == len(TREE)
+        assert merge_files(target, source, CONSOLE).restored == len(TREE)
         assert contents(source) == before
         assert not target.exists()
     else:
         assert merge_files(target, again, CONSOLE).restored == len(TREE)
         assert contents(source) == contents(again) == before
-        assert merge_files(target, None, CONSOLE).restored == merge_files(target, again, CONSOLE).restored == 0
+        assert merge_files(target, source, CONSOLE).restored == merge_files(target, again, CONSOLE).restored == 0
         (source / "a.tif").unlink()
-        assert merge_files(target, None, CONSOLE).restored == 1
+        assert merge_files(target, source, CONSOLE).restored == 1
         assert contents(source) == before
 
 
@@ -176,7 +176,7 @@ def test_zips_and_their_checksums(tmp_path):
     (other / "01.zip").unlink()
     split_files(arguments(source, "move", zip=True), other, CONSOLE)
     assert (target / "01.zip").read_bytes() == (other / "01.zip").read_bytes()
-    merge_files(other, None, CONSOLE)
+    merge_files(other, source, CONSOLE)
     assert not other.exists()
 
 
@@ -184,7 +184,7 @@ def test_suffix(tmp_path):
     source, target = make(tmp_path / "source", TREE), tmp_path / "target"
     split_files(arguments(source, "move", suffix=".tif"), target, CONSOLE)
     assert [name for name, data in contents(source).items() if data is not None] == ["notes.txt"]
-    merge_files(target, None, CONSOLE)
+    merge_files(target, source, CONSOLE)
     assert {name: data for name, data in contents(source).items() if data is not None} == TREE
 
 
@@ -281,11 +281,11 @@ def test_killed_at_every_step_a_merge_ends_in_the_same_state(tmp_path, mode):
         folder = tmp_path / str(moment)
         source, target = make(folder / "source", TREE), folder / "target"
         split_files(arguments(source, mode, lists=True, zip=True), target, CONSOLE)
-        root = None if mode == "move" else folder / "restored"
+        root = source if mode == "move" else folder / "restored"
         ended = not killed(partial(merge_files, target, root, CONSOLE), moment)
         if find_plan(target) is not None:
             merge_files(target, root, CONSOLE)
-        assert {name: data for name, data in contents(root or source).items() if data is not None} == TREE
+        assert {name: data for name, data in contents(root).items() if data is not None} == TREE
         if mode == "move":
             # Killed in the very last step, it leaves an empty folder.
             assert not target.exists() or list(target.iterdir()) == []
@@ -295,13 +295,23 @@ def test_killed_at_every_step_a_merge_ends_in_the_same_state(tmp_path, mode):
 
 
 def test_a_killed_move_is_undone_by_merge(tmp_path):
-    for moment in (5, 8, 11):
+    """At whatever moment: before the plan is written nothing has moved, after the last file nothing is unfinished."""
+    undone = 0
+    for moment in range(1, 1000):
         source, target = make(tmp_path / str(moment) / "source"), tmp_path / str(moment) / "target"
-        assert killed(partial(split_files, arguments(source, "move"), target, CONSOLE), moment)
-        assert "moves them back to" in refusal(partial(merge_files, target, tmp_path / "other", CONSOLE))
-        merge_files(target, None, CONSOLE)
+        if not killed(partial(split_files, arguments(source, "move"), target, CONSOLE), moment):
+            break
+        found = find_plan(target) if target.exists() else None
+        if found is None:
+            assert len(contents(source)) == 10
+            continue
+        if not found[1]:
+            undone += 1
+            assert "moves them back to" in refusal(partial(merge_files, target, tmp_path / "other", CONSOLE))
+        merge_files(target, source, CONSOLE)
         assert len(contents(source)) == 10
         assert not target.exists()
+    assert undone >= 10
 
 
 def test_a_real_kill_of_the_real_command(tmp_path):
@@ -352,7 +362,11 @@ def test_the_commands(tmp_path, kit, monkeypatch):
     assert "6 files in 2 directories, 3 in each" in done.out
     assert kit("merge-files", "splits", "again", "--json").json["restored"] == 6
     assert contents(tmp_path / "again").items() <= contents(tmp_path / "train").items()
-    assert "the same bytes" in kit("merge-files", "splits").out
+    assert "the same bytes" in kit("merge-files", "splits", "train").out
+    before = contents(tmp_path)
+    error = kit("merge-files", "splits", code=BAD_INPUT).err
+    assert f"kit merge-files splits {tmp_path / 'train'} restores it there" in error
+    assert contents(tmp_path) == before, "without a target nothing is written"
 
 
 @pytest.mark.parametrize(
