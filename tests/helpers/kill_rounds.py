@@ -199,7 +199,9 @@ def differences(found: dict[str, bytes], expected: dict[str, bytes]) -> list[str
         a, b = found[name], expected[name]
         if a != b:
             at = next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-            lines.append(f"{name} differs: {a[max(0, at - 60) : at + 60]!r} instead of {b[max(0, at - 60) : at + 60]!r}")
+            lines.append(
+                f"{name} differs: {a[max(0, at - 60) : at + 60]!r} instead of {b[max(0, at - 60) : at + 60]!r}"
+            )
     return sorted(lines)
 
 

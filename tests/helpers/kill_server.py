@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,11 +67,8 @@ def kill_server(folder: Path) -> Iterator[KillServer]:
 
 
 def prepare() -> None:
-    """Import what commands import, make the miniature small, add the tiny competition."""
+    """Import what commands import, and make it small."""
     import importlib
-
-    import kit.cli.app as app
-    from helpers import tiny_leaves
 
     for name in (
         "matplotlib.pyplot",
@@ -93,10 +90,16 @@ def prepare() -> None:
             importlib.import_module(name)
     import torch
 
-    import kit_histopathology.miniature as miniature
-
     torch.set_num_threads(1)
-    miniature.TRAIN, miniature.TEST = 24, 8
+    make_small(setattr)
+
+
+def make_small(put: Callable[[Any, str, Any], None]) -> None:
+    """Make the miniature of histopathology small and add the tiny competition, by `setattr` or a patch of it."""
+    import kit.cli.app as app
+    import kit_histopathology.miniature as miniature
+    from helpers import tiny_leaves
+
     load = app.load_plugins
 
     def with_tiny() -> Any:
@@ -104,7 +107,9 @@ def prepare() -> None:
         plugins.add(tiny_leaves, "tiny", "strangers", "1")
         return plugins
 
-    app.load_plugins = with_tiny
+    put(app, "load_plugins", with_tiny)
+    put(miniature, "TRAIN", 24)
+    put(miniature, "TEST", 8)
 
 
 def obey(order: dict[str, Any]) -> Ended:

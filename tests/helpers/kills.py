@@ -171,9 +171,7 @@ def _half(data: Any) -> Any:
     return view[: len(view) // 2]
 
 
-def end_of(
-    work: Callable[[], object], root: Path | None = None, moment: int = 0, half: bool = True
-) -> tuple[int, int]:
+def end_of(work: Callable[[], object], root: Path | None = None, moment: int = 0, half: bool = True) -> tuple[int, int]:
     """Run `work` in a forked process that dies at a moment (0: never).
 
     Returns:

@@ -32,11 +32,11 @@ def index(root: Path):
 
     table = read_table(root / "train.csv", ("id", "labels"), "kit download tiny --miniature")
     train = pd.DataFrame({"id": table["id"], "files": [(f"train/{id_}.png",) for id_ in table["id"]]})
-    train["target"] = [tuple(map(int, text.split())) for text in table["labels"]]
+    train["target"] = [labels_of(text) for text in table["labels"]]
     names = sorted(path.stem for path in (root / "test").glob("*.png"))
     test = pd.DataFrame({"id": pd.Series(names, dtype=object), "files": [(f"test/{name}.png",) for name in names]})
     for frame in (train, test):
-        frame["side"] = ["left" if int(id_[-1]) % 2 else "right" for id_ in frame["id"]]
+        frame["side"] = ["left" if id_[-1:] in tuple("13579") else "right" for id_ in frame["id"]]
     return Index(root, "multilabel", CLASSES, train, test)
 
 
@@ -48,8 +48,17 @@ def external(path: Path, index):
 
     table = read_table(path, ("id", "labels"), "kit pseudo-label writes one")
     files = [(str(index.root.absolute() / f"test/{id_}.png"),) for id_ in table["id"]]
-    labels = [tuple(map(int, text.split())) for text in table["labels"]]
+    labels = [labels_of(text) for text in table["labels"]]
     return pd.DataFrame({"id": table["id"], "files": files, "target": labels, "side": "left"})
+
+
+def labels_of(text: str) -> tuple[int, ...]:
+    from kit.errors import KitError
+
+    words = text.split()
+    if not words or not set(words) <= set("012"):
+        raise KitError(f"a label of train.csv is {text[:20]!r}: give class numbers 0 to 2")
+    return tuple(map(int, words))
 
 
 def read(files):
@@ -79,7 +88,19 @@ def kit_competitions():
     defaults = {"model": "small_cnn", "loss": "bce", "size": 16, "folds": 2, "epochs": 1, "pretrained": False}
     return [
         Competition(
-            "tiny", "Tiny leaves", "tiny", "multilabel", "macro_f1", "tiny", "tiny", (), CLASSES, "none", "", {}, defaults
+            "tiny",
+            "Tiny leaves",
+            "tiny",
+            "multilabel",
+            "macro_f1",
+            "tiny",
+            "tiny",
+            (),
+            CLASSES,
+            "none",
+            "",
+            {},
+            defaults,
         )
     ]
 
