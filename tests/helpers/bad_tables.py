@@ -153,7 +153,6 @@ for _name, (_harm, _pattern) in {
     "an empty folder": (folder("e.csv"), "e.csv"),
     "other columns": (put("e.csv", "a,b\nc,0\n"), "no column"),
     "already there": (put("e.csv", "id,labels\ntrain00,0\n"), "already"),
-    "images that are not": (put("e.csv", "id,labels\nnope,0\n"), "nope"),
 }.items():
     ROWS[f"external: {_name}"] = Row(_harm, "train tiny --external e.csv", _pattern)
 ROWS["external: not taken"] = Row(put("e.csv", "id,label\na,0\n"), "train histo --external e.csv", "takes no external")
