@@ -62,9 +62,9 @@ class Moments:
     def watch(self) -> None:
         """Replace what changes the disk, in this process and for good."""
         for name in PATHS:
-            setattr(os, name, self._path(REAL[name]))
+            setattr(os, name, self._path(getattr(os, name), at=name in ("link", "rename", "replace", "symlink")))
         for name in NUMBERS:
-            setattr(os, name, self._number(REAL[name]))
+            setattr(os, name, self._number(getattr(os, name)))
         for name in WRITES:
             setattr(os, name, self._write(REAL[name]))
         os.open, os.sendfile = self._low_open, self._sendfile
@@ -72,11 +72,12 @@ class Moments:
         for module in ("safetensors.torch", "safetensors.numpy", "cv2"):
             self._compiled(sys.modules.get(module))
 
-    def _path(self, real: Callable) -> Callable:
-        def call(path: Any, *others: Any, **named: Any) -> Any:
-            # Of a link only the new name is a change, of a rename both are.
-            self.come(others[0] if real.__name__ in ("link", "symlink", "rename", "replace") and others else path)
-            return real(path, *others, **named)
+    def _path(self, real: Callable, at: int) -> Callable:
+        """`at`: which argument is the path that changes: of links and renames the new one."""
+
+        def call(*paths: Any, **named: Any) -> Any:
+            self.come(paths[min(at, len(paths) - 1)])
+            return real(*paths, **named)
 
         return call
 
