@@ -20,7 +20,9 @@ from typing import Any
 from helpers.kill_server import Ended, KillServer
 
 TIMES = re.compile(r"created|at|started|finished|command|sources|sha256|(.*_)?(seconds|minutes|time)|seconds|.*/s")
-COMMAND = re.compile(r"kit ([a-z-]+(?: [^\s,;:()]+)*)")
+# The words of a command in a message end where its prose begins.
+PROSE = "(?:completes?|makes?|writes?|recreates|trains|replaces|lists|shows|provides|again|names|resumes?|and|or|if)"
+COMMAND = re.compile(rf"kit ([a-z]+(?:-[a-z]+)*(?: (?!{PROSE}\b)[^\s,;:()]+)*)")
 T = "--folds 2 --epochs 1 --size 16 --model small_cnn --batch-size 8 --set rotate=0"
 HISTO = "data/histopathologic-cancer-detection"
 TRUTH = f"{HISTO}/.kit/sample_test_labels.csv"

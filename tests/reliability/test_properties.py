@@ -29,7 +29,7 @@ from kit_split_files.split import split_files
 
 # The same examples at every run; what one run finds, all find.
 settings.register_profile(
-    "kit", derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck), max_examples=60
+    "kit", derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck), max_examples=40
 )
 settings.load_profile("kit")
 
