@@ -64,7 +64,7 @@ test-slow: .venv/installed-test ## the tests that take minutes each
 audit: .venv/created ## look the installed packages up among known advisories; needs a network
 	@test -x .venv/audit/bin/pip-audit || { $(PYTHON) -m venv .venv/audit && \
 	  .venv/audit/bin/python -m pip --disable-pip-version-check install -q 'pip-audit>=2.7,<3'; }
-	@bash .ci/audit .venv/audit/bin/pip-audit "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+	@$(BIN)/python .ci/audit.py .venv/audit/bin/pip-audit "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
 # The stamps say that an installation came to its end; a changed pyproject.toml (entry points!) asks for a new one.
 .venv/created:

@@ -1,5 +1,6 @@
 """What is published: the wheel holds every file of the packages and nothing else, the sdist no more than it names."""
 
+import json
 import re
 import subprocess
 import sys
@@ -167,21 +168,30 @@ def test_the_lock_says_why_torch_is_free():
     assert all(line.startswith("#") for line in head.splitlines())
 
 
+FINE = {"name": "a", "version": "1", "vulns": []}
+BAD = {"name": "b", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": ["2"]}]}
+SKIPPED = {"name": "c", "skip_reason": "Dependency not found on PyPI"}
+OWN = {"name": "competition-kit", "skip_reason": "editable"}
+
+
 @pytest.mark.parametrize(
-    ("said", "status", "expected", "code"),
+    ("packages", "expected", "code"),
     [
-        ("No known vulnerabilities found", 0, "No known", 0),
-        ("Found 1 known vulnerability in 1 package", 1, "Found 1", 1),
-        ("requests.exceptions.ConnectionError: Max retries exceeded", 1, "can't be reached", 4),
-        ("ERROR:pip_audit._cli:Could not connect: Name or service not known", 1, "can't be reached", 4),
+        ([FINE, OWN], "1 packages looked up, 0 advisories", 0),
+        ([FINE, BAD, SKIPPED], "b 1: CVE-1, mended in 2", 1),
+        ([FINE, SKIPPED], "1 of 2 packages could not be looked up, e.g. c", 4),
+        ([SKIPPED], "0 packages looked up", 4),
+        (None, "the advisory service can't be reached, so nothing was checked (ConnectionError)", 4),
     ],
 )
-def test_the_audit_tells_findings_from_a_service_that_it_cannot_reach(tmp_path, said, status, expected, code):
-    fake = tmp_path / "pip-audit"
-    fake.write_text(f"#!/bin/sh\necho '{said}'\nexit {status}\n")
-    fake.chmod(0o755)
-    done = subprocess.run(
-        ["bash", str(ROOT / ".ci" / "audit"), str(fake), str(tmp_path)], capture_output=True, text=True, check=False
-    )
+def test_the_audit_tells_what_it_found_from_what_it_could_not_look_up(tmp_path, packages, expected, code):
+    """By what a stand-in for pip-audit says."""
+    said = tmp_path / "said"
+    said.write_text("" if packages is None else json.dumps({"dependencies": packages}))
+    tool = tmp_path / "pip-audit"
+    tool.write_text(f"#!/bin/sh\necho ConnectionError >&2\ncat '{said}'\nexit 1\n")
+    tool.chmod(0o755)
+    command = [sys.executable, str(ROOT / ".ci" / "audit.py"), str(tool), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stdout + done.stderr
     assert expected in done.stdout + done.stderr
