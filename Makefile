@@ -2,25 +2,27 @@
 #   make PYTHON=python3.12 test            another Python for .venv (where there is none yet)
 #   make fast ARGS="-k folds"              arguments for pytest
 #   make test CONSTRAINT="torch==2.6.* torchvision==0.21.*"     versions to install instead of the newest
+#   make test LOCK=.ci/requirements.lock   exactly the versions that CI installs
 
 PYTHON ?= python3
 ARGS ?=
 CONSTRAINT ?=
+LOCK ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-VERSIONS := $(foreach version,$(CONSTRAINT),'$(version)')
+VERSIONS := $(foreach version,$(CONSTRAINT),'$(version)') $(LOCK:%=-c %)
 
 # What `make fast` leaves to `make test`: training, whole command lines, big figures and miniatures, killed processes.
 LONG := training/* model/* explain/* kaggle/* test_line.py test_scale.py \
   competitions/*figures.py competitions/*miniature.py competitions/test_line* \
   decision/test_weights.py hooks/test_stranger.py plugins/test_margin_losses.py plugins/test_split_files.py \
-  reports/test_explore.py reports/test_report.py
+  reports/test_explore.py reports/test_report.py reliability/*
 
 export NO_ALBUMENTATIONS_UPDATE = 1
 # Spinning threads would make two busy processes eight times slower.
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: help demo lint format fast test test-slow always
+.PHONY: help demo lint format fast test test-slow audit always
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +60,11 @@ test: lint ## what a change has to pass: lint and all tests but the slow ones
 
 test-slow: .venv/installed-test ## the tests that take minutes each
 	$(BIN)/pytest -m slow $(ARGS)
+
+audit: .venv/created ## look the installed packages up among known advisories; needs a network
+	@test -x .venv/audit/bin/pip-audit || { $(PYTHON) -m venv .venv/audit && \
+	  .venv/audit/bin/python -m pip --disable-pip-version-check install -q 'pip-audit>=2.7,<3'; }
+	@$(BIN)/python .ci/audit.py .venv/audit/bin/pip-audit "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
 # The stamps say that an installation came to its end; a changed pyproject.toml (entry points!) asks for a new one.
 .venv/created:

@@ -15,7 +15,6 @@ skipped where they are absent.
 
 import json
 import os
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import pytest
 
 from helpers import ROOT
+from helpers.no_network import block, is_here, offline_path, refused_in_test
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,8 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KIT_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("KIT_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("KIT_PLUGINS", "")
-    connect = socket.socket.connect
-
-    def local_only(self: socket.socket, address: Any) -> None:
-        if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1", "localhost"):
-            raise AssertionError(f"a test reaches out to {address}")
-        connect(self, address)
-
-    monkeypatch.setattr(socket.socket, "connect", local_only)
+    monkeypatch.setenv("PYTHONPATH", offline_path(os.environ.get("PYTHONPATH", "")))
+    block(monkeypatch.setattr, is_here, refused_in_test)
 
 
 @pytest.fixture

@@ -251,7 +251,7 @@ def test_more_files_than_are_listed_are_counted_by_kaggle(server, monkeypatch):
 @pytest.mark.parametrize("tokens", [["a", "a"], ["a", "b", "a"], None])
 def test_a_list_that_never_ends_is_one_line(server, monkeypatch, tokens):
     """A page token that repeats, or ever new ones."""
-    monkeypatch.setattr("kit.kaggle.client.ENDLESS", 50)
+    monkeypatch.setattr("kit.kaggle.client.PAGES_LIMIT", 50)
     facts = Competition("many", "Many", "many", "binary", "roc_auc", "x", "x")
     given = iter(tokens) if tokens else map(str, itertools.count())
     asked = []

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.kills import killed as killed_at
 from helpers.trees import CONSOLE, TREE, arguments, contents, make, refusal
 from kit.errors import BAD_INPUT
 from kit_split_files.merge import merge_files
@@ -199,47 +199,14 @@ def test_a_tree_is_walked_once(tmp_path, monkeypatch):
 # Killed at any moment
 
 
-def killed(work: Callable[[], object], moment: int) -> bool:
-    """Run `work` in a process that kills itself at its n-th change of the disk; return False if it ended before that.
+def killed(work: Callable[[], object], moment: int, root: Path) -> bool:
+    """As `helpers.kills.killed`, with the calls that were looked up before it watched."""
 
-    A killed copy has written half of the file.
-    """
-    child = os.fork()
-    if child == 0:
-        try:
-            calls = 0
+    def watched() -> None:
+        PLACE.update(copy=shutil.copyfile, link=os.link, move=os.rename)
+        work()
 
-            def counted(change: Callable, half: Callable | None = None) -> Callable:
-                def call(*given, **named):
-                    nonlocal calls
-                    calls += 1
-                    if calls == moment:
-                        if half is not None:
-                            half(*given)
-                        os.kill(os.getpid(), signal.SIGKILL)
-                    return change(*given, **named)
-
-                return call
-
-            def half_copy(source, target):
-                half_write(Path(target), Path(source).read_bytes())
-
-            def half_write(path, data):
-                with path.open("wb") as file:
-                    file.write(data[: len(data) // 2])
-
-            for name in ("link", "rename", "replace", "mkdir", "unlink", "rmdir"):
-                setattr(os, name, counted(getattr(os, name)))
-            shutil.copyfile = counted(shutil.copyfile, half_copy)
-            Path.write_bytes = counted(Path.write_bytes, half_write)
-            PLACE.update(copy=shutil.copyfile, link=os.link, move=os.rename)
-            work()
-        except BaseException:
-            os._exit(1)
-        os._exit(0)
-    status = os.waitpid(child, 0)[1]
-    assert status in (0, signal.SIGKILL), "the child failed"
-    return status != 0
+    return killed_at(watched, moment, root)
 
 
 def finished(root: Path) -> dict[str, bytes | None]:
@@ -264,9 +231,9 @@ def test_killed_at_every_step_a_split_ends_in_the_same_state(tmp_path, mode):
     # Archives hold no paths of this machine, so their checksums are the same everywhere.
     for moment in range(1, 1000):
         folder = fresh(str(moment))
-        if not killed(partial(work, folder), moment):
+        if not killed(partial(work, folder), moment, folder):
             break
-        killed(partial(work, folder), max(1, moment // 2))
+        killed(partial(work, folder), max(1, moment // 2), folder)
         work(folder)
         assert (finished(folder / "target"), contents(folder / "source")) == expected
         again = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
@@ -282,7 +249,7 @@ def test_killed_at_every_step_a_merge_ends_in_the_same_state(tmp_path, mode):
         source, target = make(folder / "source", TREE), folder / "target"
         split_files(arguments(source, mode, lists=True, zip=True), target, CONSOLE)
         root = source if mode == "move" else folder / "restored"
-        ended = not killed(partial(merge_files, target, root, CONSOLE), moment)
+        ended = not killed(partial(merge_files, target, root, CONSOLE), moment, folder)
         if find_plan(target) is not None:
             merge_files(target, root, CONSOLE)
         assert {name: data for name, data in contents(root).items() if data is not None} == TREE
@@ -299,7 +266,7 @@ def test_a_killed_move_is_undone_by_merge(tmp_path):
     undone = 0
     for moment in range(1, 1000):
         source, target = make(tmp_path / str(moment) / "source"), tmp_path / str(moment) / "target"
-        if not killed(partial(split_files, arguments(source, "move"), target, CONSOLE), moment):
+        if not killed(partial(split_files, arguments(source, "move"), target, CONSOLE), moment, source.parent):
             break
         found = find_plan(target) if target.exists() else None
         if found is None:
