@@ -15,10 +15,14 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import IO, Any, NoReturn, TypeVar, overload
+from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
 from kit.errors import DISK, KitError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 T = TypeVar("T")
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -238,7 +242,7 @@ def read_json(
     Raises:
         KitError: it is gone, damaged, changed by hand, or of another form.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     def refuse(why: object) -> NoReturn:
         raise KitError(f"{path} can't be read ({why}): {mend}") from None
@@ -251,7 +255,7 @@ def read_json(
         again = "make it again, or " if older else ""
         raise KitError(f"{path} {how}: {again}use the kit that wrote it")
     try:
-        content = TypeAdapter(schema).validate_python(document)
+        content = _adapter(schema).validate_python(document)
     except ValidationError as error:
         first = error.errors()[0]
         refuse(f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg'].lower()}")
@@ -262,6 +266,13 @@ def read_json(
         if not re.fullmatch(r'[0-9a-f]{64}"\n}\n', after) or _seal(before, after[64:]) != after[:64]:
             refuse("it was changed by hand or damaged: its own checksum differs")
     return content
+
+
+@cache
+def _adapter(schema: Any) -> "TypeAdapter[Any]":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(schema)
 
 
 def _parsed(path: Path, refuse: Callable[[object], NoReturn]) -> tuple[str, dict[str, Any]]:

@@ -63,7 +63,8 @@ class Thresholds:
         return {
             "kind": "thresholds",
             "method": self.method,
-            "thresholds": list(self.thresholds),
+            # JSON has no infinity, the threshold of a class that is never predicted.
+            "thresholds": [each if np.isfinite(each) else None for each in self.thresholds],
             "shares": list(self.shares),
             "strength": self.strength,
         }
@@ -71,7 +72,8 @@ class Thresholds:
     @classmethod
     def of_document(cls, document: dict[str, Any]) -> "Thresholds":
         """Read what `document` returned."""
-        return cls(document["method"], tuple(document["thresholds"]), tuple(document["shares"]), document["strength"])
+        thresholds = tuple(float(np.inf if each is None else each) for each in document["thresholds"])
+        return cls(document["method"], thresholds, tuple(document["shares"]), document["strength"])
 
 
 def tune(

@@ -54,14 +54,7 @@ def start_run(
     console: Console,
 ) -> Run:
     """Check everything that can be checked before training, then write a new run's directory."""
-    processes = distributed.world_size()
-    if config.batch_size < 2 * processes:
-        why = (
-            f"batch norm can't learn from a batch of {config.batch_size} image"
-            if processes == 1
-            else f"{processes} processes can't share {config.batch_size} images"
-        )
-        raise KitError(f"{why}: --batch-size {2 * processes} or more")
+    _need_batch(config.batch_size, distributed.world_size())
     need_writable(runs_dir(), "set KIT_RUNS to a folder where runs can be written")
     index = store.index().with_metadata(config.metadata)
     check_normalize(index, config.normalize)
@@ -107,6 +100,17 @@ def start_run(
         },
         files,
     )
+
+
+def _need_batch(size: int, processes: int) -> None:
+    """Raise `KitError` for batches too small for batch norm in each process."""
+    if size < 2 * processes:
+        why = (
+            f"batch norm can't learn from a batch of {size} image"
+            if processes == 1
+            else f"{processes} processes can't share {size} images"
+        )
+        raise KitError(f"{why}: --batch-size {2 * processes} or more")
 
 
 def _settle(

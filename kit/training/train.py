@@ -229,7 +229,8 @@ def _samples(
     train_rows, valid_rows = (
         rows_of(index.train[own], config.only) for own in (fold_of_row != fold, fold_of_row == fold)
     )
-    external = rows_of(external_rows(opened.run, index, fold), config.only)
+    external = external_rows(opened.run, index, fold)
+    external = rows_of(external, config.only) if len(external) else external
     train, valid = map(samples_of(store, index, "train", config, console, config.sizes), (train_rows, valid_rows))
     if len(external):
         packs = packs_for(store, index, "external", config, (config.size, *config.sizes), console)
