@@ -14,7 +14,7 @@ MAX_ROWS = 40  # classes shown as rows
 def command(
     competition: CompetitionName,
     count: Annotated[int, typer.Option("--folds", min=2, help="Number of folds.")] = 5,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the shuffle.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of the shuffle.")] = 0,
     group: Annotated[
         Path | None, typer.Option("--group", metavar="FILE", help="Csv of ids and of groups that must not span folds.")
     ] = None,

@@ -105,11 +105,10 @@ class Checksums:
             low, high = (end, high) if found < wanted else (low, at)
         return None
 
-    def check(self, name: str, content: bytes) -> None:
-        """Raise `KitError` if the content of a file is not what is on record of it."""
+    def fits(self, name: str, content: bytes) -> bool:
+        """Return whether the content of a file is what is on record of it, if anything is."""
         record = self.get(name)
-        if record is not None and record.crc is not None:
-            self._refuse(record, _differs(record, len(content), zlib.crc32(content)))
+        return record is None or record.crc is None or not _differs(record, len(content), zlib.crc32(content))
 
     def check_file(self, name: str) -> None:
         """Raise `KitError` if a file is not what is on record of it, or is gone."""

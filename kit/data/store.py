@@ -150,9 +150,21 @@ class Store:
                 f"no data for {name} in {self.root}: kit download {name} --from ARCHIVE.zip, "
                 f"or kit download {name} --miniature for the synthetic miniature"
             )
-        Checksums.of(self.root).check_tables()
-        index = self.dataset.index(self.root)
-        self._check(index)
+        changed: KitError | None = None
+        try:
+            Checksums.of(self.root).check_tables()
+        except KitError as error:
+            changed = error
+        try:
+            index = self.dataset.index(self.root)
+            self._check(index)
+        except Exception as error:
+            # What a table says wrongly helps more than that it has changed.
+            if changed is None or isinstance(error, KitError):
+                raise
+            raise changed from None
+        if changed is not None:
+            raise changed
         return index
 
     def _check(self, index: "Index") -> None:

@@ -31,7 +31,7 @@ for _file, _words in {
     "H0/run.json": "predict H0",
     "H0/manifest.json": "submit H0 --dry-run",
     "H0/fold-0/checkpoint.json": "predict H0",
-    "H0/fold-0/result.json": "train --resume H0",
+    "H0/fold-0/result.json": "report H0 --text",
     "T0/thresholds.json": "submit T0 --dry-run",
 }.items():
     for _what, _harm in json_harms(_file).items():
@@ -56,7 +56,7 @@ for _key, _value in {
     "normalization": "none",
     "format": "two",
     "format#": 99,
-    "decision": 3,
+    "score": 3,
 }.items():
     _field = _key.rstrip("#")
     ROWS[f"run.json with {_key} = {_value!r}"] = Row(having("H0/run.json", _field, _value), "evaluate H0", r"\S")
@@ -105,7 +105,7 @@ ROWS |= {
     "oof gone": Row(gone("T0/oof.npz"), "thresholds T0", "oof"),
     "test predictions flipped": Row(flip("H0/test.npz"), "submit H0 --dry-run", "test.npz.*damaged"),
     "test predictions gone": Row(gone("H0/test.npz"), "submit H0 --dry-run", "kit predict"),
-    "oof of a fold flipped": Row(flip("H0/fold-1/oof.npz"), "train --resume H0", "oof.*damaged"),
+    "oof of a fold flipped": Row(flip("H0/fold-1/oof.npz"), "evaluate H0", "oof.*damaged"),
     "submission flipped": Row(
         flip("H0/submission.csv"), "grade histo --run H0 --truth D/.kit/sample_test_labels.csv", "submission.*damaged"
     ),
@@ -171,7 +171,7 @@ ROWS |= {
         each("D/.kit/folds/2.*", lambda c: c.replace(b",0\n", b",1\n", 1) + b"\n"), "train histo --folds 2", "folds"
     ),
     "saved folds of bytes": Row(each("D/.kit/folds/2.*", lambda c: BYTES), "train histo --folds 2", "folds"),
-    "saved folds empty": Row(each("D/.kit/folds/2.*", lambda c: b""), "train histo --folds 2", "folds"),
+    "saved folds empty": Row(each("D/.kit/folds/2.csv", lambda c: b""), "train histo --folds 2", "folds"),
     "saved folds lists": Row(each("D/.kit/folds/2.*", lambda c: b"[]"), "train histo --folds 2", "folds"),
     "pixels of the test flipped": Row(flip("D/.kit/packed/*test*.pixels"), "predict H0", "pack"),
     "pixels of training flipped": Row(flip("D/.kit/packed/*train*.pixels"), "evaluate H0", "pack"),

@@ -166,12 +166,11 @@ ROWS |= {
     "a run and a file": Row(put("s.csv", "x"), "grade histo --run H0 --file s.csv --truth s.csv", "exclude"),
     # Environment variables.
     "data in a file": Row(
-        both(put("f", ""), variable("KIT_DATA", "f")), "download histo --miniature", r"\bf\b", code=5
+        both(put("f", ""), variable("KIT_DATA", "f")), "download histo --miniature", r"KIT_DATA names f"
     ),
-    "runs in a file": Row(both(put("f", ""), variable("KIT_RUNS", "f")), "train histo --folds 2", r"\bf\b", code=5),
+    "runs in a file": Row(both(put("f", ""), variable("KIT_RUNS", "f")), "train histo --folds 2", "KIT_RUNS names f"),
     "no runs": Row(variable("KIT_RUNS", "elsewhere"), "predict", "no run"),
     "no data there": Row(variable("KIT_DATA", "elsewhere"), "check histo", "no data"),
-    "processes of text": Row(variable("WORLD_SIZE", "many"), "train histo --on ray", "WORLD_SIZE"),
     "a name of 5,000 for data": Row(variable("KIT_DATA", "x" * 5000), "download histo --miniature", r"\S", code=5),
     "credentials that are nowhere": Row(variable("KAGGLE_CONFIG_DIR", "nowhere"), "submissions histo", r"\S", code=3),
     "credentials that are no JSON": Row(

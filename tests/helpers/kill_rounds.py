@@ -19,7 +19,9 @@ from typing import Any
 
 from helpers.kill_server import Ended, KillServer
 
-TIMES = re.compile(r"created|at|started|finished|command|sources|sha256|(.*_)?(seconds|minutes|time)|seconds|.*/s")
+TIMES = re.compile(
+    r"created|at|started|finished|command|sources|sha256|(.*_)?(seconds|minutes|time)|seconds|.*/s|grown"
+)
 # The words of a command in a message end where its prose begins.
 PROSE = "(?:completes?|makes?|writes?|recreates|trains|replaces|lists|shows|provides|again|names|resumes?|and|or|if)"
 COMMAND = re.compile(rf"kit ([a-z]+(?:-[a-z]+)*(?: (?!{PROSE}\b)[^\s,;:()]+)*)")
@@ -96,7 +98,7 @@ class Rounds:
 
     def runs(self) -> list[str]:
         """The runs of the folder that kit would list, oldest first."""
-        found = (path.parent for path in self.folder.glob("runs/*/run.json"))
+        found = (path.parent for path in self.folder.glob("runs/[!.]*/run.json"))
         return [path.name for path in sorted(found, key=lambda path: (path.name not in self.known, path.name))]
 
     def run(self, words: str, moment: int = 0, half: bool = True) -> Ended:

@@ -119,8 +119,9 @@ def test_what_is_split_comes_back(files, mode, parts):
         before = contents(source)
         done = split_files(arguments(source, mode, parts=parts), target, CONSOLE)
         assert done.placed == len(files)
-        merge_files(target, None if mode == "move" else Path(folder) / "again", CONSOLE)
-        assert contents(source if mode == "move" else Path(folder) / "again") == before
+        root = source if mode == "move" else Path(folder) / "again"
+        merge_files(target, root, CONSOLE)
+        assert contents(root) == before
 
 
 # Csv
