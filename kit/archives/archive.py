@@ -288,10 +288,10 @@ def free_space(root: Path) -> int:
     return shutil.disk_usage(existing).free
 
 
-def need_space(root: Path, sizes: list[int], freed: int = 0) -> None:
-    """Raise `KitError` (code 5) if files of these sizes (bytes) don't fit in `root` once `freed` bytes are freed."""
+def need_space(root: Path, sizes: list[int]) -> None:
+    """Raise `KitError` (code 5) if files of these sizes (bytes) don't fit in `root`."""
     needed = sum(-(-count // BLOCK) * BLOCK for count in sizes)
-    free = free_space(root) + freed
+    free = free_space(root)
     if needed > free:
         raise KitError(
             f"{size(needed)} are needed in {root}, {size(free)} are free: free {size(needed - free)} more, "

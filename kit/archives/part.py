@@ -115,4 +115,4 @@ def length(path: Path | str) -> int:
 
 def holds(path: Path | str, size: int, crc: int) -> bool:
     """Return whether there is a regular file of this size and checksum."""
-    return length(path) == size and measure(Path(path)) == (size, crc)
+    return length(path) == size and measure(path) == (size, crc)

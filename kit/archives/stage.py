@@ -73,6 +73,7 @@ def take_over(root: Path, stage: Path, files: "dict[str, Member] | dict[str, Rec
         stage: gets the files.
         files: what each must be: a member that its file must match, or a record, whose file is taken as it is.
     """
+    made: set[str] = set()
     for name, wanted in files.items():
         ours, staged = f"{root}/{name}", f"{stage}/{name}"
         count = length(ours)
@@ -80,9 +81,12 @@ def take_over(root: Path, stage: Path, files: "dict[str, Member] | dict[str, Rec
             continue
         if isinstance(wanted, Member) and (matches(staged, wanted) or not matches(ours, wanted)):
             continue
-        make_folder(stage, Path(staged).parent)
         with writing(staged):
-            Path(staged).unlink(missing_ok=True)
+            if (parent := os.path.dirname(staged)) not in made:
+                make_folder(stage, Path(parent))
+                made.add(parent)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(staged)
             try:
                 os.link(ours, staged)
             except OSError:

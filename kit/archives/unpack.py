@@ -36,7 +36,7 @@ from kit.archives.stage import (
     take_over,
 )
 from kit.console import Console
-from kit.data.checksums import Record, measure, recorded, write_records
+from kit.data.checksums import Record, measure, recorded, tables_are_right, write_records
 from kit.data.store import Origin, Store
 from kit.errors import KitError
 
@@ -125,7 +125,8 @@ def _unpack(
     plain = {name: member for name, member in plain.items() if not is_archive(name)}
     keep = set().union(*(own_entry(store, archive.path) for archive in archives))
     is_current = not force and store.is_whole and store.note["digest"] == incoming.digest and missing_files(store) == 0
-    if is_current and all(length(f"{root}/{name}") == member.size for name, member in plain.items()):
+    is_current = is_current and all(length(f"{root}/{name}") == member.size for name, member in plain.items())
+    if is_current and tables_are_right(root):
         discard_stages(store)
         return None
     if not force and not incoming.adds:

@@ -94,15 +94,15 @@ class Checksums:
 
     def get(self, name: str) -> Record | None:
         """Return what is on record of a file; None if kit did not put it there."""
-        wanted = name.encode(errors="surrogateescape")
-        low, high = self._begin, len(self._lines)
+        wanted, lines = name.encode(errors="surrogateescape"), self._lines
+        low, high = self._begin, len(lines)
         while low < high and self._begin:
-            at = max(self._begin, self._lines.rfind(b"\n", low, (low + high) // 2) + 1, low)
-            record, end = self._at(at)
-            found = record.name.encode()
+            at = max(lines.rfind(b"\n", low, (low + high) // 2) + 1, low)
+            end = lines.find(b"\n", at, high)
+            found = lines[at:end].partition(b"\t")[0]
             if found == wanted:
-                return record
-            low, high = (end, high) if found < wanted else (low, at)
+                return self._at(at)[0]
+            low, high = (end + 1, high) if found < wanted else (low, at)
         return None
 
     def fits(self, name: str, content: bytes) -> bool:
@@ -161,6 +161,15 @@ def _record(line: re.Match[bytes]) -> Record | None:
     return Record(name, *((int(line[2]), int(line[3], 16)) if line[2] else (None, None)))
 
 
+def tables_are_right(root: Path) -> bool:
+    """Return whether the record is whole and all tables are what it says."""
+    try:
+        Checksums.of(root).check_tables()
+    except KitError:
+        return False
+    return True
+
+
 def recorded(root: Path) -> list[Record]:
     """Return all records that can be read, also of a list that was damaged: for what replaces the data."""
     with contextlib.suppress(FileNotFoundError), open_plain(root / OWN / FILES, "r") as file:
@@ -180,14 +189,21 @@ def write_records(root: Path, records: Iterable[Record]) -> None:
     write_bytes(root / OWN / FILES, b"\tsha256\t%s\n" % hashlib.sha256(content).hexdigest().encode() + content)
 
 
-def measure(path: Path) -> tuple[int, int] | None:
+def measure(path: Path | str) -> tuple[int, int] | None:
     """Return the size and the CRC-32 of a file; None if there is no plain file."""
     try:
-        # A pipe without a writer would block.
-        with open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            return crc_of(file) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe without a writer would block
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    try:
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            return None
+        size = crc = 0
+        while chunk := os.read(number, CHUNK):
+            size, crc = size + len(chunk), zlib.crc32(chunk, crc)
+        return size, crc
+    finally:
+        os.close(number)
 
 
 def crc_of(file: BinaryIO) -> tuple[int, int]:

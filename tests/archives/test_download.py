@@ -83,6 +83,10 @@ def test_a_second_call_does_nothing_and_a_lost_file_is_brought_back(store, archi
     (store.root / "train/a").write_bytes(b"AxAA")
     assert unpack(store, archive) is None, "sizes are looked at, contents only with --force"
     assert unpack(store, archive, force=True) == Arrival("leaves.zip", 1, 3, 0, 2, 1)
+    (store.root / "train.csv").write_bytes(ARCHIVE["train.csv"].replace(b"0", b"1"))
+    assert unpack(store, archive) == Arrival("leaves.zip", 1, 3, 0, 2, 1), "tables are compared whole"
+    (store.own / "files.txt").write_bytes((store.own / "files.txt").read_bytes().replace(b"train/a", b"train/x"))
+    assert unpack(store, archive) == Arrival("leaves.zip", 0, 4, 0, 2, 1), "the record is made anew"
     assert contents(store) == ARCHIVE
 
 
