@@ -94,7 +94,9 @@ class Signals:
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            # One that ends by a signal gives its own status, whatever else arrives for the same end.
+            ignored = self.last is not None and number != signal.SIGINT
+            signal.signal(number, signal.SIG_IGN if ignored else handler)
 
 
 def _ends_at_once() -> None:
