@@ -95,8 +95,7 @@ class Signals:
     def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
             # One that ends by a signal gives its own status, whatever else arrives for the same end.
-            ignored = self.last is not None and number != signal.SIGINT
-            signal.signal(number, signal.SIG_IGN if ignored else handler)
+            signal.signal(number, handler if self.unanswered is None else signal.SIG_IGN)
 
 
 def _ends_at_once() -> None:
