@@ -94,7 +94,8 @@ class Signals:
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            # One that ends by a signal gives its own status, whatever else arrives for the same end.
+            signal.signal(number, handler if self.unanswered is None else signal.SIG_IGN)
 
 
 def _ends_at_once() -> None:

@@ -91,6 +91,6 @@ def score_text(score: dict[str, Any] | None, folds: str) -> str:
 
 def escape(text: str) -> str:
     """Escape text so that a cell of a Markdown table shows it literally, on one line."""
-    text = re.sub(r"([\\`*\[\]<>|~&$])", r"\\\1", clean(" ".join(text.split())))
+    text = re.sub(r"([\\`*\[\]<>|~&$])", r"\\\1", " ".join(clean(text).split()))
     # An underscore inside a word has no meaning, and model names are full of them.
     return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)
