@@ -60,6 +60,8 @@ class Checksums:
                 sealed = hashlib.sha256(view[self._begin :]).hexdigest() == seal[1].decode()
         else:
             sealed = self._lines.find(b"\t") < 0
+        # The search relies on whole lines.
+        sealed = sealed and (not seal or self._lines[-1:] == b"\n")
         if not sealed:
             raise self._damaged("its own checksum differs")
 
