@@ -7,6 +7,7 @@ import signal
 import sys
 import traceback
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -144,7 +145,12 @@ def main(arguments: list[str] | None = None) -> None:
             drop(sys.stdout)
             raise
         except BaseException as error:
-            code = _tell(_judged(error, signals), error, arguments)
+            told = _judged(error, signals)
+            if told is None or ("--debug" in arguments and told.message):
+                # Python ends with 1 after a traceback; this ends with the status of the error.
+                sys.excepthook = partial(_show, told, arguments)
+                raise
+            code = _tell(told, arguments)
     drop(sys.stderr)
     sys.exit(code)
 
@@ -240,16 +246,22 @@ def path_near(error: BaseException) -> Path | None:
     return None
 
 
-def _tell(told: Told | None, error: BaseException, arguments: list[str]) -> int:
-    """Print an error, under --debug or without another description with its traceback; return the exit status."""
-    if told is None or "--debug" in arguments:
-        print_text("".join(traceback.format_exception(error)).rstrip(), sys.stderr)
-    told = told or Told(f"{type(error).__name__}: {error}")
+def _tell(told: Told, arguments: list[str]) -> int:
+    """Print an error; return the exit status."""
     if told.message:
         print_error(told.message, told.ways)
-    if told.message and "--json" in arguments:
-        document = {"error": told.message, "code": told.code, **({"ways": told.ways} if told.ways else {})}
-        with contextlib.suppress(OSError, KitError):
-            print_text(json_text(document, None), sys.stdout)
+        if "--json" in arguments:
+            document = {"error": told.message, "code": told.code, **({"ways": told.ways} if told.ways else {})}
+            with contextlib.suppress(OSError, KitError):
+                print_text(json_text(document, None), sys.stdout)
     drop(sys.stdout)
     return told.code
+
+
+def _show(told: Told | None, arguments: list[str], kind: type, error: BaseException, trace: object) -> None:
+    """Print an error with its traceback, and end with its status."""
+    print_text("".join(traceback.format_exception(error)).rstrip(), sys.stderr)
+    code = 1 if told is None else _tell(told, arguments)
+    drop(sys.stdout)
+    drop(sys.stderr)
+    raise SystemExit(code)

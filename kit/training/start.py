@@ -45,6 +45,18 @@ def folds_for(store: Store, index: Index, count: int, console: Console) -> Folds
     return folds
 
 
+def _check_batch(config: TrainConfig) -> None:
+    """Raise `KitError` if a batch is too small for each process to have two images of it, which batch norm needs."""
+    processes = distributed.world_size()
+    if config.batch_size < 2 * processes:
+        why = (
+            f"batch norm can't learn from a batch of {config.batch_size} image"
+            if processes == 1
+            else f"{processes} processes can't share {config.batch_size} images"
+        )
+        raise KitError(f"{why}: --batch-size {2 * processes} or more")
+
+
 def start_run(
     registry: Registry,
     store: Store,
@@ -54,7 +66,7 @@ def start_run(
     console: Console,
 ) -> Run:
     """Check everything that can be checked before training, then write a new run's directory."""
-    _need_batch(config.batch_size, distributed.world_size())
+    _check_batch(config)
     need_writable(runs_dir(), "set KIT_RUNS to a folder where runs can be written")
     index = store.index().with_metadata(config.metadata)
     check_normalize(index, config.normalize)
@@ -100,17 +112,6 @@ def start_run(
         },
         files,
     )
-
-
-def _need_batch(size: int, processes: int) -> None:
-    """Raise `KitError` for batches too small for batch norm in each process."""
-    if size < 2 * processes:
-        why = (
-            f"batch norm can't learn from a batch of {size} image"
-            if processes == 1
-            else f"{processes} processes can't share {size} images"
-        )
-        raise KitError(f"{why}: --batch-size {2 * processes} or more")
 
 
 def _settle(

@@ -137,7 +137,7 @@ def test_a_forked_worker_ends_at_once_and_silently(tmp_path):
 
 
 def fails(monkeypatch, error, near=None):
-    def command():
+    def command(json: bool = False):
         """Fail."""
         path = near  # what the code was at work on
         raise error
@@ -161,15 +161,30 @@ def fails(monkeypatch, error, near=None):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_the_cause_is_named_in_one_line_and_debug_keeps_the_code(kit, monkeypatch, tmp_path, error, code, said):
+def test_the_cause_is_named_in_one_line(kit, monkeypatch, tmp_path, error, code, said):
     fails(monkeypatch, error, tmp_path / "cache.npz")
     plain = kit("fail", code=code).err
     assert said.format(tmp_path / "cache.npz") in plain
     assert plain.count("\n") == 1
-    debug = kit("fail", "--debug", code=code).err
-    assert "Traceback" in debug
-    assert debug.endswith(plain)
-    assert kit("fail", "--json", code=2).err if code == 2 else True
+    assert kit("fail", "--json", code=code).json == {"error": plain.removeprefix("error: ").rstrip("\n"), "code": code}
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("info nothing", 2),
+        ("list > /dev/full", 5),
+        ("nothing", 2),
+        ("train --resume nothing", 2),
+        ("report --port x", 2),
+    ],
+)
+def test_debug_shows_the_traceback_and_keeps_the_code(line, code):
+    word, _, rest = line.partition(" ")
+    done = shell(f"{word} --debug {rest}")
+    assert done.returncode == code
+    assert "Traceback" in done.stderr
+    assert done.stderr.splitlines()[-1] == shell(line).stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("variable", ["KIT_DATA", "KIT_RUNS"])
