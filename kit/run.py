@@ -28,16 +28,15 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from kit import __version__
 from kit.config import TrainConfig, validate
-from kit.console import Console
-from kit.errors import DISK, KitError, nearest
+from kit.errors import DISK, KitError
 from kit.files import (
     atomic,
     cant_write,
@@ -53,7 +52,6 @@ from kit.files import (
 from kit.paths import runs_dir
 from kit.record import FORMAT, FoldResult, Grown, Manifest, RuleRecord, RunRecord, read_history
 
-T = TypeVar("T")
 # Writes one file of a new run to the path that it is given.
 WriteFile = Callable[[Path], object]
 
@@ -318,7 +316,12 @@ class Run:
 
 
 def _record(path: Path) -> RunRecord:
-    return read_json(path / "run.json", RunRecord, "restore it from a copy, or train again", FORMAT)
+    file, mend = path / "run.json", "restore it from a copy, or train again"
+    record = read_json(file, RunRecord, mend, FORMAT)
+    folds = record["config"].get("folds")
+    if folds is not None and any(not 0 <= fold < folds for fold in record["planned"]):
+        raise KitError(f"{file} plans folds that are not among its {folds}: {mend}")
+    return record
 
 
 @contextlib.contextmanager
@@ -343,56 +346,3 @@ def _renamed(draft: Path, path: Path) -> Path:
         else:
             return target
     raise KitError(f"no free name for a run in {path.parent}: clean it up", DISK)
-
-
-def all_runs() -> list[Run]:
-    """Return every readable run, oldest first; warn of each that is not."""
-    runs = []
-    for path in sorted(runs_dir().glob("*/run.json")):
-        if path.parent.name.startswith("."):
-            continue  # a draft
-        try:
-            runs.append(Run.open(path.parent))
-        except KitError as error:
-            Console().warn(f"passed over a run: {error}")
-    return sorted(runs, key=lambda run: (run.record["created"], run.id))
-
-
-def find_run(reference: str | None, suits: Callable[[Run], bool] = lambda run: True, wanted: str = "") -> Run:
-    """Find a run by its folder or name; without a reference, the newest one that `suits`.
-
-    Args:
-        reference: a path, a name under `$KIT_RUNS`, or None.
-        suits: which runs qualify when none is named.
-        wanted: how the error describes such a run, e.g. "with predictions (kit predict)".
-    """
-    if reference is None:
-        suiting = [run for run, suiting in of_each(all_runs(), suits) if suiting]
-        if not suiting:
-            raise KitError(f"no run {wanted} in {runs_dir()}: kit train makes one".replace("  ", " "))
-        return suiting[-1]
-    path = find_run_path(reference)
-    if path is None:
-        raise KitError(f"no run {reference!r} in {runs_dir()}: {nearest_run(reference)}")
-    return Run.open(path)
-
-
-def find_run_path(reference: str) -> Path | None:
-    """Return the folder of a run by its path or name, readable or not; None if there is none."""
-    paths = (runs_dir() / reference, Path(reference)) if "\0" not in reference else ()
-    return next((path for path in paths if (path / "run.json").is_file()), None)
-
-
-def of_each(runs: Iterable[Run], look: Callable[[Run], T]) -> Iterator[tuple[Run, T]]:
-    """Yield each run with what `look` finds in it; warn of one that is damaged, and pass it over."""
-    for run in runs:
-        try:
-            yield run, look(run)
-        except KitError as error:
-            Console().warn(f"passed over run {run.id}: {error}")
-
-
-def nearest_run(reference: str) -> str:
-    """Return the end of an error about an unknown run."""
-    names = [path.parent.name for path in runs_dir().glob("*/run.json") if not path.parent.name.startswith(".")]
-    return nearest(reference, names) if names else "kit train makes one"

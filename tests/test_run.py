@@ -15,7 +15,8 @@ from helpers.training_runs import begin, go, learned
 from kit.config import validate
 from kit.errors import KitError
 from kit.files import write_json
-from kit.run import Run, all_runs, find_run
+from kit.run import Run
+from kit.runs import all_runs, find_run
 from kit.scoring.predictions import Predictions
 
 FACTS = {"origin": "miniature", "folds": {"digest": "0" * 64}, "planned": []}

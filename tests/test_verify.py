@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kit.run import find_run
+from kit.runs import find_run
 
 
 def flip(path: Path, at: float) -> bytes:

@@ -41,7 +41,7 @@ def command(
     from kit.console import Console
     from kit.ensemble.blend import METHODS, blend
     from kit.errors import KitError, nearest
-    from kit.run import find_run
+    from kit.runs import find_run
 
     oof, test = oof or [], test or []
     if len(oof) != len(test):

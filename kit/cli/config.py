@@ -26,7 +26,7 @@ def command(
     from kit.data.store import Store
     from kit.errors import KitError
     from kit.resolve import resolve
-    from kit.run import find_run
+    from kit.runs import find_run
 
     console, registry = Console(json), current_registry()
     try:

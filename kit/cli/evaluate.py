@@ -37,7 +37,7 @@ def command(
     from kit.data.open_run import OpenRun
     from kit.inference.evaluate import evaluate
     from kit.inference.tta import views_of
-    from kit.run import find_run
+    from kit.runs import find_run
 
     console = Console(json)
     found = find_run(run, lambda each: bool(each.trained_folds), "with a trained fold")

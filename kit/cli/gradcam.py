@@ -56,7 +56,7 @@ def command(
     from kit.errors import KitError
     from kit.explain.explain import explain_run
     from kit.explain.write import write_explained
-    from kit.run import find_run
+    from kit.runs import find_run
     from kit.scoring.ranking import Order, ranked_ids
 
     console, registry = Console(json), current_registry()

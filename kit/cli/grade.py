@@ -82,7 +82,7 @@ def command(
 
 def _run(name: str | None, competition: str) -> "Run":
     from kit.errors import KitError
-    from kit.run import find_run
+    from kit.runs import find_run
 
     def suits(each: "Run") -> bool:
         return each.has("submission.csv") and each.config.competition == competition

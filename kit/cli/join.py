@@ -23,7 +23,7 @@ def command(
     from kit.cli.context import current_registry
     from kit.console import Console
     from kit.ensemble.join import join
-    from kit.run import find_run
+    from kit.runs import find_run
 
     console = Console(json)
     document = join(current_registry(), [find_run(name) for name in runs], console)

@@ -30,7 +30,7 @@ def command(
     from kit.files import write_bytes
     from kit.paths import runs_dir
     from kit.reports.experiment_log import log_markdown, log_rows
-    from kit.run import all_runs
+    from kit.runs import all_runs
 
     console, known = Console(json), current_registry().competitions.get(competition)
     rows = log_rows([run for run in all_runs() if run.record["config"]["competition"] == known.name])

@@ -34,7 +34,7 @@ def command(
     from kit.console import Console
     from kit.data.open_run import OpenRun
     from kit.ensemble.pseudo_label import pseudo_label
-    from kit.run import find_run
+    from kit.runs import find_run
 
     console = Console(json)
     found = find_run(run, lambda each: each.has("test.npz"), "with predictions (kit predict)")

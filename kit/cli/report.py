@@ -43,7 +43,7 @@ def command(
     from kit.reports.page.document import document_of, subjects_of
     from kit.reports.page.report import write_report
     from kit.reports.terminal import print_document
-    from kit.run import find_run
+    from kit.runs import find_run
 
     if text and (serve or out):
         raise KitError("--text writes no page: drop it, or drop --serve and --out")

@@ -27,7 +27,7 @@ def command(
     """
     from kit.console import Console
     from kit.errors import KitError
-    from kit.run import find_run
+    from kit.runs import find_run
 
     console = Console(json)
     if not compare:
@@ -49,7 +49,7 @@ def command(
 
 def _list(console: "Console") -> None:
     from kit.paths import runs_dir
-    from kit.run import all_runs, of_each
+    from kit.runs import all_runs, of_each
 
     documents = [row for _, row in of_each(all_runs(), _row)]
     if not documents:

@@ -123,7 +123,7 @@ def _competition(registry: "Registry", target: str) -> str | None:
 
 def _find(registry: "Registry", target: str | None) -> "Run":
     """Find the run by its name, or the newest of a competition, or the newest of all."""
-    from kit.run import find_run
+    from kit.runs import find_run
 
     competition = None if target is None else _competition(registry, target)
     if target is not None and competition is None:

@@ -54,7 +54,7 @@ def command(
     from kit.data.open_run import OpenRun
     from kit.decision.tune import METHODS, has_rule, tune_run
     from kit.errors import KitError, nearest
-    from kit.run import find_run
+    from kit.runs import find_run
 
     if method is not None and method not in METHODS:
         raise KitError(f"--method {method}: {nearest(method, list(METHODS))}")

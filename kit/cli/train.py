@@ -93,7 +93,8 @@ def command(
     from kit.data.store import Store
     from kit.model import distributed
     from kit.resolve import resolve
-    from kit.run import Run, find_run
+    from kit.run import Run
+    from kit.runs import find_run
     from kit.training.start import start_run
     from kit.training.train import train
 

@@ -67,7 +67,7 @@ def _targets(registry: "Registry", target: str | None) -> tuple[list["Store"], l
     """Return the stores, single packs and runs to verify."""
     from kit.data.store import Store
     from kit.paths import runs_dir
-    from kit.run import find_run_path
+    from kit.runs import find_run_path
 
     if target is None:
         stores = [Store.of(registry, competition.name) for competition in registry.competitions]

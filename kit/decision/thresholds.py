@@ -63,10 +63,10 @@ class Thresholds:
         return {
             "kind": "thresholds",
             "method": self.method,
-            # JSON has no infinity, the threshold of a class that is never predicted.
+            # JSON has no infinity: the threshold of a class that is never predicted, the strength of one for all.
             "thresholds": [each if np.isfinite(each) else None for each in self.thresholds],
             "shares": list(self.shares),
-            "strength": self.strength,
+            "strength": None if self.strength is None or np.isinf(self.strength) else self.strength,
         }
 
     @classmethod

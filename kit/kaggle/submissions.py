@@ -17,7 +17,8 @@ from kit.files import sha256
 from kit.kaggle import retry
 from kit.kaggle.client import Kaggle
 from kit.record import RunRecord, Submitted
-from kit.run import Run, all_runs
+from kit.run import Run
+from kit.runs import all_runs
 
 LONGEST_DESCRIPTION = 500  # characters
 MARK = 12  # digits of the csv's SHA-256 at the end of a description, by which kit recognises it

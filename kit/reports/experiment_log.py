@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from kit.console import clean
-from kit.run import Run, of_each
+from kit.run import Run
+from kit.runs import of_each
 
 LOG_COLUMNS = (
     "run",

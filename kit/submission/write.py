@@ -12,7 +12,8 @@ from kit.errors import KitError
 from kit.files import sha256
 from kit.hooks.registry import Registry
 from kit.hooks.specs import Competition, Finding
-from kit.run import Run, all_runs
+from kit.run import Run
+from kit.runs import all_runs
 from kit.scoring.predictions import Predictions, need_sound
 
 

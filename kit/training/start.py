@@ -26,7 +26,8 @@ from kit.model.build import build_model, normalization_of
 from kit.paths import runs_dir
 from kit.pixels.augment import load_pipeline
 from kit.pixels.statistics import check_normalize
-from kit.run import Run, WriteFile, find_run
+from kit.run import Run, WriteFile
+from kit.runs import find_run
 
 PIPELINE = "augment.json"
 

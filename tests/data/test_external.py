@@ -22,7 +22,7 @@ from kit.pixels.pack import packs_for
 from kit.pixels.samples import Samples
 from kit.plugin import ModelRequest
 from kit.resolve import resolve
-from kit.run import find_run
+from kit.runs import find_run
 
 QUIET = Console(json=True)
 COLOURS = ("red", "green", "blue", "yellow")

@@ -19,7 +19,8 @@ from kit.explain.explain import Explained, explain_run
 from kit.explain.picture import GAP, HEADING, MARGIN, SIDE, grid, heat, overlay, tile
 from kit.explain.write import write_explained
 from kit.hooks.registry import Registry
-from kit.run import Run, all_runs
+from kit.run import Run
+from kit.runs import all_runs
 from kit.scoring.predictions import Predictions
 
 SILENT = Console(silent=True)

@@ -22,6 +22,7 @@ ROOMS = (
     ("console",),
     ("task", "hooks", "config", "record"),
     ("run",),
+    ("runs",),
     ("resolve", "data"),
     ("archives", "pixels", "scoring"),
     ("model", "decision"),

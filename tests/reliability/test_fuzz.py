@@ -31,7 +31,8 @@ from kit.hooks.registry import Registry
 from kit.model.checkpoint import Checkpoints
 from kit.reports.experiment_log import log_rows
 from kit.resolve import resolve
-from kit.run import Run, all_runs
+from kit.run import Run
+from kit.runs import all_runs
 from kit.scoring.predictions import Predictions
 from kit.submission.checks import check_table
 from kit_histopathology import submission

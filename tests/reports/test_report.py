@@ -24,7 +24,8 @@ from helpers.training_runs import begin, go
 from kit.reports.page import pictures
 from kit.reports.page.assemble import PARTS, embedded
 from kit.reports.page.serve import PageServer
-from kit.run import Run, find_run
+from kit.run import Run
+from kit.runs import find_run
 from kit.scoring.predictions import Predictions
 
 

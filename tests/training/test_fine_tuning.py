@@ -21,7 +21,7 @@ from kit.pixels.batches import Loader, Normalize
 from kit.pixels.pack import packs_for
 from kit.pixels.samples import samples_of
 from kit.pixels.statistics import row_statistics
-from kit.run import find_run
+from kit.runs import find_run
 from kit.scoring.predictions import Predictions
 from kit.task import BINARY, MULTICLASS, MULTILABEL
 
