@@ -133,7 +133,8 @@ def _train_folds(on: str | None, address: str | None, gpus_per_fold: float | Non
 
     if launched() != (1, ""):
         raise KitError(
-            "torchrun and --on ray both distribute training: start kit train --on ray without torchrun, or unset WORLD_SIZE"
+            "torchrun and --on ray both distribute training: start kit train --on ray without torchrun, "
+            "or unset WORLD_SIZE"
         )
     from kit.training.on_ray import need_ray, train_on_ray
 
