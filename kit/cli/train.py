@@ -132,8 +132,11 @@ def _train_folds(on: str | None, address: str | None, gpus_per_fold: float | Non
         raise KitError(f"--on {on} is not known: give --on ray, or drop it to train the folds here in turn")
     from kit.model.distributed import launched
 
-    if launched()[0] > 1:
-        raise KitError("torchrun and --on ray both distribute training: start kit train --on ray without torchrun")
+    if launched() != (1, ""):
+        raise KitError(
+            "torchrun and --on ray both distribute training: start kit train --on ray without torchrun, "
+            "or unset WORLD_SIZE"
+        )
     from kit.training.on_ray import need_ray, train_on_ray
 
     need_ray()
