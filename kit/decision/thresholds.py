@@ -73,7 +73,9 @@ class Thresholds:
     def of_document(cls, document: dict[str, Any]) -> "Thresholds":
         """Read what `document` returned."""
         thresholds = tuple(float(np.inf if each is None else each) for each in document["thresholds"])
-        return cls(document["method"], thresholds, tuple(document["shares"]), document["strength"])
+        method, strength = document["method"], document["strength"]
+        strength = np.inf if method == "per-class" and strength is None else strength
+        return cls(method, thresholds, tuple(document["shares"]), strength)
 
 
 def tune(
