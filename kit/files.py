@@ -34,11 +34,11 @@ os.umask(UMASK := os.umask(0o022))
 def cant_write(path: Path | str, error: OSError) -> KitError:
     """Return the error (code 5) for a file that can't be written: what it is, and what mends it."""
     if error.errno in FULL:
-        mend = "free some space there, then run the same command again"
+        mend = "free some space there"
     elif error.errno == errno.EROFS:
         mend = "it lies on a read-only disk: set KIT_DATA and KIT_RUNS to folders that can be written"
     else:
-        mend = "make it writable, then run the same command again"
+        mend = "make it writable"
     return KitError(f"{path} can't be written ({error.strerror or error}): {mend}", DISK)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.console import Console
-from kit.data.checksums import verify_data
+from kit.data.checksums import FILES, verify_data
 from kit.data.folds import saved_folds
 from kit.data.open_run import OpenRun
 from kit.data.store import Store
@@ -57,6 +57,8 @@ def faults_of_data(store: Store, console: Console) -> list[Fault]:
         found += [Fault(str(store.root / file), what, mend) for file, what in verify_data(store, console)]
     except KitError as error:
         found.append(Fault(str(store.own), str(error), mend))
+    if store.is_whole and not (store.own / FILES).is_file():
+        found.append(Fault(str(store.own / FILES), "is gone: nothing is on record of the data", mend))
     for path in sorted((store.own / "folds").glob("[0-9]*")):
         count = path.name.split(".")[0]
         try:

@@ -15,7 +15,7 @@ from kit.console import Console
 from kit.data.external import external_rows
 from kit.data.index import Index, rows_of
 from kit.data.open_run import OpenRun
-from kit.errors import KitError
+from kit.errors import DISK, KitError
 from kit.files import sha256, write_json
 from kit.hooks.specs import MetricSpec, Tracker
 from kit.model import distributed
@@ -70,6 +70,8 @@ def train(
                 # On a full disk this fails too; the first cause is the one to tell.
                 with contextlib.suppress(KitError):
                     run.update(state="interrupted" if isinstance(error, (Interrupted, KeyboardInterrupt)) else "failed")
+            if isinstance(error, KitError) and error.code == DISK:
+                raise KitError(f"{error}, then kit train --resume {run.id} goes on", DISK) from None
             if isinstance(error, InUnison) and not main:
                 raise SystemExit(error.code) from None
             if isinstance(error, RuntimeError) and distributed.lost(error):
