@@ -134,6 +134,8 @@ def open_plain(path: Path, mode: str) -> IO[str]:
     except FileNotFoundError:
         raise
     except OSError as error:
+        if error.errno == errno.ENOTDIR and mode == "r":
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from None
         if error.errno in (errno.ELOOP, errno.ENXIO):
             raise not_plain(path) from None
         if mode == "r":
@@ -186,13 +188,13 @@ def _alive(process: int) -> bool:
 
 
 def need_writable(folder: Path, mend: str) -> Path:
-    """Return a folder, made if it is absent; raise `KitError` (code 5) if nothing can be written into it.
+    """Return a folder; raise `KitError` (code 5) if nothing can be written into it, or it can't be made.
 
     Call it before computing, so that nothing is computed in vain; `mend` is the end of the error: where else to write.
     """
-    probe = folder / f".writable.{os.getpid()}.tmp"
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
+    probe = existing / f".writable.{os.getpid()}.tmp"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
         probe.unlink()
     except OSError as error:

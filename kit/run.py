@@ -68,6 +68,7 @@ class Run:
     ) -> "Run":
         """Create a run under `$KIT_RUNS` with its configuration and these files, all at once."""
         now, folder = datetime.now(UTC), need_writable(runs_dir(), "set KIT_RUNS to a folder where runs can be written")
+        folder.mkdir(parents=True, exist_ok=True)
         clear_temporaries(folder)
         name = f"{config.competition}-{now:%Y%m%d-%H%M%S}"
         draft = folder / f".{name}.{os.getpid()}.tmp"

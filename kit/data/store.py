@@ -104,7 +104,9 @@ class Store:
 
     def writable(self, folder: Path) -> Path:
         """Return a folder in the data's, made if need be; raise `KitError` if nothing can be written into it."""
-        return need_writable(folder, f"copy {self.root} into a folder that is, and set KIT_DATA to that folder")
+        need_writable(folder, f"copy {self.root} into a folder that is, and set KIT_DATA to that folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def files(self) -> list[str]:
         """Return the files that kit put there, relative to the folder."""

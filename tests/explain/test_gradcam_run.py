@@ -171,7 +171,9 @@ def test_four_channels_and_many_labels(kit):
 def test_the_command_writes_a_grid_each_image_and_the_maps(kit, run):
     done = kit("gradcam", "--best", 5, "--layers", "body.24,body.21", "--method", "layercam", "--json")
     folder, document = run.path / "gradcam", done.json
-    assert document == {**json.loads((folder / "gradcam.json").read_text()), "folder": str(folder)}
+    written = {**json.loads((folder / "gradcam.json").read_text()), "folder": str(folder)}
+    assert document == {key: value for key, value in written.items() if key not in ("files", "sha256")}
+    assert set(written["files"]) == {path.name for path in folder.iterdir()} - {"gradcam.json"}
     assert (document["run"], document["method"], document["class"]) == (run.id, "layercam", "predicted")
     assert document["layers"] == ["body.24", "body.21"]
     keys = [one["key"] for one in document["images"]]
@@ -239,7 +241,7 @@ def test_per_class_shows_typical_images_of_each(kit, run):
 
 
 def test_a_blend_has_no_network_to_explain(run):
-    run.update(blend={"members": [{"name": "a"}, {"name": "b"}]}, planned=[])
+    run.update(blend={"method": "mean", "members": [{"name": "a"}, {"name": "b"}]}, planned=[])
     with pytest.raises(KitError, match="is a blend of a, b, which has no network of its own"):
         explained(Run.open(run.path), [])
 

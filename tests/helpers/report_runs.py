@@ -52,7 +52,12 @@ class Leaves:
         spec = DatasetSpec("leaves", 3, lambda root: self.index, lambda paths: read_rgb(paths[0]))
         self.store = SimpleNamespace(
             competition=SimpleNamespace(
-                name="leaves", title="Leaves & <trees>", slug="leaves", task=task, metric=METRIC[task]
+                name="leaves",
+                title="Leaves & <trees>",
+                slug="leaves",
+                task=task,
+                metric=METRIC[task],
+                dataset="leaves",
             ),
             root=folder,
             own=folder / ".kit",

@@ -172,8 +172,13 @@ def finished(root: Path) -> dict[str, bytes | None]:
     }
 
 
+# Every eighth moment in `make test`, each in `make test-slow`.
+STRIDES = [8, pytest.param(1, marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("stride", STRIDES)
 @pytest.mark.parametrize("mode", ["copy", "link", "move"])
-def test_killed_at_every_step_a_split_ends_in_the_same_state(tmp_path, mode):
+def test_killed_at_every_step_a_split_ends_in_the_same_state(tmp_path, mode, stride):
     def work(folder: Path) -> None:
         split_files(arguments(folder / "source", mode, suffix=".tif", lists=True, zip=True), folder / "target", CONSOLE)
 
@@ -185,7 +190,7 @@ def test_killed_at_every_step_a_split_ends_in_the_same_state(tmp_path, mode):
     work(whole)
     expected = finished(whole / "target"), contents(whole / "source")
     # Archives hold no paths of this machine, so their checksums are the same everywhere.
-    for moment in range(1, 1000):
+    for moment in range(1, 1000, stride):
         folder = fresh(str(moment))
         if not killed(partial(work, folder), moment, folder):
             break
@@ -198,9 +203,10 @@ def test_killed_at_every_step_a_split_ends_in_the_same_state(tmp_path, mode):
     assert moment > 30
 
 
+@pytest.mark.parametrize("stride", STRIDES)
 @pytest.mark.parametrize("mode", ["copy", "move"])
-def test_killed_at_every_step_a_merge_ends_in_the_same_state(tmp_path, mode):
-    for moment in range(1, 1000):
+def test_killed_at_every_step_a_merge_ends_in_the_same_state(tmp_path, mode, stride):
+    for moment in range(1, 1000, stride):
         folder = tmp_path / str(moment)
         source, target = make(folder / "source", TREE), folder / "target"
         split_files(arguments(source, mode, lists=True, zip=True), target, CONSOLE)
@@ -217,10 +223,11 @@ def test_killed_at_every_step_a_merge_ends_in_the_same_state(tmp_path, mode):
     assert moment > 15
 
 
-def test_a_killed_move_is_undone_by_merge(tmp_path):
+@pytest.mark.parametrize("stride", [3, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_killed_move_is_undone_by_merge(tmp_path, stride):
     """At whatever moment: before the plan is written nothing has moved, after the last file nothing is unfinished."""
     undone = 0
-    for moment in range(1, 1000):
+    for moment in range(1, 1000, stride):
         source, target = make(tmp_path / str(moment) / "source"), tmp_path / str(moment) / "target"
         if not killed(partial(split_files, arguments(source, "move"), target, CONSOLE), moment, source.parent):
             break
@@ -234,7 +241,7 @@ def test_a_killed_move_is_undone_by_merge(tmp_path):
         merge_files(target, source, CONSOLE)
         assert len(contents(source)) == 10
         assert not target.exists()
-    assert undone >= 10
+    assert undone >= 3
 
 
 def test_a_real_kill_of_the_real_command(tmp_path):

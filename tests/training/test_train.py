@@ -174,7 +174,7 @@ def test_another_format_of_run_is_refused(store, kit):
         said = kit("predict", run.id, code=2).err
         assert f"format {number}, this kit reads format 3: {mend}" in said
     (run.path / "run.json").write_text("{")
-    assert "can't be read as JSON" in kit("predict", run.id, code=2).err
+    assert "can't be read (it is no JSON" in kit("predict", run.id, code=2).err
 
 
 def test_a_run_in_training_is_locked(store):
