@@ -138,7 +138,7 @@ ROWS |= {
     "a method of another task": Row(nothing, "thresholds T0 --method prior", "does not fit"),
     "no thresholds to tune": Row(nothing, "thresholds H0", "no thresholds"),
     "no external data taken": Row(nothing, "pseudo-label H0", "no external"),
-    "a file without a name": Row(nothing, ["pseudo-label", "T0", "--out", ""], "no name for a file"),
+    "a file without a name": Row(nothing, "pseudo-label T0 --min-confidence 0.1 --out /", "no name for a file"),
     "a confidence above one": Row(nothing, "pseudo-label T0 --min-confidence 2", "min-confidence"),
     "a confidence not a number": Row(nothing, "pseudo-label T0 --min-confidence nan", "min-confidence|confidence"),
     "a confidence none reaches": Row(nothing, "pseudo-label T0 --min-confidence 1", "lower --min-confidence"),
