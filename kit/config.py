@@ -164,6 +164,9 @@ class TrainConfig(
             raise ValueError(f"lr_low = {self.lr_low:g} is above lr = {self.lr:g}: give --lr LOW..HIGH")
         if not self.scales or min(self.scales) < 1 or max(self.scales) > 4:
             raise ValueError(f"scales = {','.join(f'{scale:g}' for scale in self.scales)}: each must be 1 to 4")
+        for name in ("mixup", "cutmix"):
+            if 0 < getattr(self, name) < 1e-3:
+                raise ValueError(f"{name} = {getattr(self, name):g}: give 0 (none), or 0.001 or more")
         if self.sizes and (self.sizes[-1] != self.size or min(self.sizes) < 8):
             stages = ",".join(map(str, self.sizes))
             raise ValueError(f"sizes = {stages} must be 8 or more and end at size = {self.size}: give --size A,B,...")

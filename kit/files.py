@@ -51,6 +51,8 @@ def atomic(path: Path) -> Iterator[Path]:
     Raises:
         KitError: (code 5) the disk is full, or can't be written.
     """
+    if not path.name:
+        raise KitError(f"{str(path)!r} is no name for a file: give a file to write")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         try:

@@ -19,7 +19,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
         raise KitError(f"no configuration at {path}: give a .toml file or the folder of a run (kit runs)")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is no TOMLDecodeError
         raise KitError(f"{path} is not valid TOML ({error}): correct that line") from None
 
 
@@ -39,7 +39,7 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
             continue
         try:
             values[key] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             values[key] = text
         if key == "trackers" and isinstance(values[key], str):
             values[key] = tuple(values[key].split(","))
@@ -67,16 +67,15 @@ def resolve(
     if miniature:
         layers.append(("miniature defaults", competition.miniature_defaults))
     if file is not None:
-        given = read_config_file(file)
-        if given.get("competition", competition.name) != competition.name:
-            raise KitError(f"{file} configures {given['competition']}, not {competition.name}: give another --config")
-        layers.append((str(file), given))
+        layers.append((str(file), read_config_file(file)))
     layers.append(("--set", parse_settings(settings or [])))
     layers.append(("flag", {key: value for key, value in (flags or {}).items() if value is not None}))
 
     merged: dict[str, Any] = {}
     sources = dict.fromkeys(TrainConfig.model_fields, "default")
     for source, values in layers:
+        if values.get("competition", competition.name) != competition.name:
+            raise KitError(f"{source} configures {values['competition']}, not {competition.name}: name one of them")
         for key, value in values.items():
             if key not in sources:
                 raise KitError(f"{source}: unknown key {key!r}: {nearest(key, list(sources))}")

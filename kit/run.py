@@ -192,10 +192,14 @@ class Run:
     @property
     def epoch_seconds(self) -> dict[tuple[int, float], float]:
         """The seconds of training (without validation) of each whole epoch, by fold and number of epochs."""
+        folds = self._folds_with("history.csv")
+        return {(fold, epoch): seconds for fold in folds for epoch, seconds in self.epoch_seconds_of(fold).items()}
+
+    def epoch_seconds_of(self, fold: int) -> dict[float, float]:
+        """Return the seconds of training of each whole epoch of one fold."""
         # Seconds count from the start of an epoch, so the row at its end has the total.
         return {
-            (fold, row["epoch"]): row["seconds"] or 0.0
-            for fold in self._folds_with("history.csv")
+            row["epoch"]: row["seconds"] or 0.0
             for row in self.history(fold)
             if row["epoch"] is not None and row["epoch"].is_integer()
         }

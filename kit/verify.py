@@ -3,7 +3,7 @@
 import hashlib
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ from kit.console import Console
 from kit.data.checksums import FILES, verify_data
 from kit.data.folds import saved_folds
 from kit.data.open_run import OpenRun
-from kit.data.store import Store
+from kit.data.store import ORIGIN, UNFINISHED, Store
 from kit.errors import KitError
-from kit.files import read_json, refuse_links, sha256
+from kit.files import read_cache, read_json, refuse_links, sha256
 from kit.hooks.registry import Registry
 from kit.pixels.pack import mend_packed
 from kit.pixels.packed import FOLDER, read_manifest, verify_pack, verify_packs
@@ -59,6 +59,11 @@ def faults_of_data(store: Store, console: Console) -> list[Fault]:
         found.append(Fault(str(store.own), str(error), mend))
     if store.is_whole and not (store.own / FILES).is_file():
         found.append(Fault(str(store.own / FILES), "is gone: nothing is on record of the data", mend))
+    if not (store.own / ORIGIN).is_file() and ((store.own / FILES).is_file() or (store.own / UNFINISHED).is_file()):
+        found.append(Fault(str(store.own / ORIGIN), "is gone, or the data has not arrived completely", mend))
+    for path in caches(store):
+        if read_cache(path) is None:
+            found.append(Fault(str(path), "its checksum differs", f"kit verify {name} --repair"))
     for path in sorted((store.own / "folds").glob("[0-9]*")):
         count = path.name.split(".")[0]
         try:
@@ -69,6 +74,11 @@ def faults_of_data(store: Store, console: Console) -> list[Fault]:
         Fault(str(store.own / FOLDER / file), what, f"kit verify {name} --repair")
         for file, what in verify_packs(store, console)
     ]
+
+
+def caches(store: Store) -> list[Path]:
+    """Return the files of what was computed from the images, which is made again where it is damaged."""
+    return sorted(path for kind in ("likeness-*.npy", "statistics-*.npy") for path in store.own.glob(kind))
 
 
 def faults_of_pack(path: Path, console: Console) -> list[Fault]:
@@ -92,7 +102,9 @@ def faults_of_run(path: Path, console: Console) -> list[Fault]:
                 read_json(path / name, schema, "", FORMAT if name == "run.json" else None)
             except KitError as error:
                 found[name] = str(error).removesuffix(": ")
-    on_record = {} if "manifest.json" in found or "run.json" in found else dict(_digests(path, names, found))
+    whole = "manifest.json" not in found and "run.json" not in found
+    on_record = dict(_digests(path, names, found)) if whole else {}
+    found |= dict.fromkeys(_expected(path, names, found) - set(names), "is gone")
     with console.progress(f"verifying {path.name}", len(on_record), "files") as bar:
         for name, digests in on_record.items():
             if not (path / name).is_file():
@@ -131,6 +143,18 @@ def _digests(path: Path, names: list[str], found: dict[str, str]) -> Iterator[tu
                 yield f"gradcam/{file}", [digest]
 
 
+def _expected(path: Path, names: list[str], found: Mapping[str, str]) -> set[str]:
+    """Return the files with a seal of their own, so not on record elsewhere, that a run has as far as it has come."""
+    expected = {"run.json", "manifest.json"}
+    if any(name.startswith("gradcam/") for name in names):
+        expected.add("gradcam/gradcam.json")
+    if "run.json" in names and "run.json" not in found:
+        record = read_json(path / "run.json", RunRecord)
+        folds = record["planned"] if record["state"] == "finished" else ()
+        expected |= {f"fold-{fold}/{name}" for fold in folds for name in ("checkpoint.json", "result.json")}
+    return expected
+
+
 def _digest(path: Path, known: list[str]) -> str:
     length = known[0].partition(":")[0] if ":" in known[0] else ""
     if not length:
@@ -162,6 +186,9 @@ def repair_data(registry: Registry, store: Store, faults: Sequence[Fault], conso
     packs, own = store.own / FOLDER, str(store.own)
     if store.is_miniature and any(not fault.file.startswith(own) for fault in faults):
         from_miniature(store, None, force=True)
+    for path in {Path(fault.file) for fault in faults} & set(caches(store)):
+        path.unlink()
+        console.say(f"removed {path}: the next command that needs it makes it again")
     for path in {Path(fault.file).with_suffix(".pixels") for fault in faults if Path(fault.file).parent == packs}:
         try:
             manifest, layout = read_manifest(path, "")

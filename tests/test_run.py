@@ -307,6 +307,16 @@ def trained(store):
 LOST = ["checkpoint.json", "weights", "result.json", "oof.npz", "history.csv"]
 
 
+def test_what_is_damaged_in_every_fold_is_made_again_by_one_resume(kit, store, trained):
+    run, before = trained
+    for name in ("history.csv", "oof.npz", "result.json"):
+        for path in run.path.glob(f"fold-*/{name}"):
+            path.write_bytes(path.read_bytes()[:-9])
+        kit("train", "--resume", run.id)
+        assert learned(run) == before, name
+        assert "all files" in kit("verify", run.id).out
+
+
 @pytest.mark.parametrize("how", ["gone", "cut", "flipped"])
 def test_what_is_lost_or_damaged_is_made_again_by_resume(kit, store, trained, how):
     run, before = trained

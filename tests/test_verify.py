@@ -34,6 +34,7 @@ def world(tmp_path_factory) -> Path:
             "submit --dry-run",
             "report",
             "gradcam --worst 2",
+            "folds histo --folds 3 --near-duplicates",
         ):
             with pytest.raises(SystemExit) as end:
                 main(command.split())
@@ -70,13 +71,35 @@ def test_every_file_with_a_flipped_byte_is_named(kit, copied, at):
     run = find_run(None)
     data = Path(kit("info", "histo", "--json").json["data"]["folder"])
     for target, folder in ((run.id, run.path), ("histo", data)):
-        # Folds that older kits wrote, caches that are made anew in silence: whole or not, they harm nothing.
-        for path in files_of(folder, "likeness-", "statistics-"):
+        for path in files_of(folder):
             content = flip(path, at)
             done = kit("verify", target, "--json", code=2)
             assert str(path) in done.out + done.err, path
             path.write_bytes(content)
     assert kit("verify").out.startswith("all files")
+
+
+# What a run can do without: a rule is tuned or not, and without predictions there is no csv.
+LOST = ["run.json", "manifest.json", "folds.csv", "oof.npz", "fold-0/checkpoint.json", "fold-1/result.json"]
+LOST += ["fold-0/history.csv", "gradcam/gradcam.json", "log.txt", "data/.kit/origin.json", "data/.kit/files.txt"]
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_every_file_that_is_gone_is_named(kit, copied, name):
+    run = find_run(None)
+    data = Path(kit("info", "histo", "--json").json["data"]["folder"])
+    path = data / name.removeprefix("data/") if name.startswith("data/") else run.path / name
+    path.unlink()
+    assert f"{path}: is gone" in kit("verify", code=2).out
+
+
+def test_repair_removes_a_damaged_cache(kit, copied):
+    path = next(copied.rglob("likeness-*.npy"))
+    flip(path, 0.5)
+    assert "all files" in kit("verify", "histo", "--repair").out
+    assert not path.exists()
+    kit("folds", "histo", "--folds", "3", "--near-duplicates")
+    assert path.exists()
 
 
 def test_a_pack_is_verified_by_its_path(kit, copied):

@@ -71,7 +71,9 @@ def _targets(registry: "Registry", target: str | None) -> tuple[list["Store"], l
 
     if target is None:
         stores = [Store.of(registry, competition.name) for competition in registry.competitions]
-        folders = sorted(path.parent for path in runs_dir().glob("*/run.json") if not path.parent.name.startswith("."))
+        # A run that has lost its record still has its manifest.
+        records = [*runs_dir().glob("*/run.json"), *runs_dir().glob("*/manifest.json")]
+        folders = sorted({path.parent for path in records if not path.parent.name.startswith(".")})
         return [store for store in stores if store.root.is_dir()], [], folders
     if target.endswith((".pixels", ".json")) and Path(target).with_suffix(".pixels").is_file():
         return [], [Path(target).with_suffix(".pixels")], []

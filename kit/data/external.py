@@ -76,9 +76,14 @@ def left_out(store: Store, index: Index, folds: Folds, console: Console) -> np.n
 
 
 def write_left_out(index: Index, out: np.ndarray, path: Path) -> None:
-    """Write a run's `external.csv`: each external id with the folds it is left out of."""
+    """Write a run's `external.csv`: each external id with the folds it is left out of, and its target."""
     folds = [" ".join(map(str, np.flatnonzero(row))) for row in out]
-    pd.DataFrame({"id": index.external["id"], "left_out_of": folds}).to_csv(path, index=False, lineterminator="\n")
+    columns = {"id": index.external["id"], "left_out_of": folds, "target": _targets(index)}
+    pd.DataFrame(columns).to_csv(path, index=False, lineterminator="\n")
+
+
+def _targets(index: Index) -> list[str]:
+    return [str(target) for target in index.external["target"]]
 
 
 def external_rows(run: Run, index: Index, fold: int) -> pd.DataFrame:
@@ -86,7 +91,9 @@ def external_rows(run: Run, index: Index, fold: int) -> pd.DataFrame:
     if not len(index.external):
         return index.external
     table = read_table(run.reading(FILE), ("id", "left_out_of"), "restore it, or start a new run")
-    if table["id"].tolist() != index.external["id"].tolist():
+    # Before, kit did not keep the targets.
+    same = "target" not in table or table["target"].tolist() == _targets(index)
+    if table["id"].tolist() != index.external["id"].tolist() or not same:
         raise KitError(f"{run.config.external} has changed since run {run.id} started: restore it, or start a new run")
     used = [str(fold) not in folds.split() for folds in table["left_out_of"]]
     return index.external[used]

@@ -90,7 +90,7 @@ def build_model(
     network = registry.models.get(config.model).build(request)
     memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
     network = network.to(runtime.device, memory_format=memory_format)  # type: ignore[call-overload]
-    embedding = _probe(network, config.size, request, runtime)
+    *_, embedding = (_probe(network, side, request, runtime) for side in (*config.sizes, config.size))
     loss = build_loss(terms, LossRequest(config, index, embedding)).to(runtime.device)
     normalize = Normalize(normalization["mean"], normalization["std"]).to(runtime.device)
     if config.compile and _compiles(runtime.device.type):

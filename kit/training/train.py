@@ -205,7 +205,7 @@ def train_one(
         predictions.save(path)
     score = opened.score(index.targets_of(predictions.ids), predictions.values)
     run.enter({f"fold-{fold}/history.csv": [sha256(job.history)]})
-    seconds = sum(each for (own, _), each in run.epoch_seconds.items() if own == fold)
+    seconds = sum(run.epoch_seconds_of(fold).values())
     document = _result(job, opened.metric, score, seconds, time.monotonic() - began)
     write_json(run.fold_dir(fold) / "result.json", document)
 
@@ -244,7 +244,8 @@ def _samples(
 
 def _same_pixels(run: Run, train: Samples) -> None:
     """Note the digests of the packs that a run learns from; raise `KitError` if they have changed since it started."""
-    now = {f"train {size} px": pack.digest for size, pack in train.packs.items()}
+    packs = {"train": train.packs, "external": train.external_packs}
+    now = {f"{split} {size} px": pack.digest for split, own in packs.items() for size, pack in own.items()}
     then: DataFacts = run.record.get("data") or {"arrived": "", "labels": "", "pixels": {}}
     for name, digest in now.items():
         if then["pixels"].get(name, digest) != digest:

@@ -1,5 +1,6 @@
 """`--external`: images for training alone, and none that is a near-duplicate of a validation image."""
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -108,9 +109,18 @@ def test_it_changes_what_is_learned_and_repeats(data, kit):
 def test_a_stopped_run_takes_the_same_again_and_nothing_else(data, kit):
     run = find_run(kit("train", "protein", *COMMON, "--fold", 0, "--external", data.external, "--json").json["run"])
     kit("train", "--resume", run.id, "--fold", 1)
-    (data.external / "more.csv").write_text("Id,Target\ne0,5\n")
+    table = data.external / "more.csv"
+    as_it_was = table.read_text()
+    for changed in ("Id,Target\ne0,5\n", as_it_was.replace(",", ",9 ").replace("Id,9 ", "Id,")):
+        assert changed != as_it_was
+        table.write_text(changed)
+        done = kit("train", "--resume", run.id, "--fold", 2, code=2)
+        assert f"has changed since run {run.id} started" in done.err
+    table.write_text(as_it_was)
+    shutil.rmtree(data.external / "images")
+    write(data.external / "images", {"e0": field(77, 48), "e1": field(7, 36), "e2": field(92, 48)})
     done = kit("train", "--resume", run.id, "--fold", 2, code=2)
-    assert f"has changed since run {run.id} started" in done.err
+    assert "the pixels of external 32 px are not those" in done.err
 
 
 def test_packed_and_read_from_files_are_the_same_pixels(data):
@@ -161,7 +171,7 @@ def test_what_can_not_be_used_is_refused_before_a_run_exists(data, kit, tmp_path
     assert index.external["id"].tolist() == ["e0"]
     kit("download", "histo", "--miniature")
     assert "takes no external training data" in refused("histo", "--external", data.external)
-    assert not (tmp_path / "runs").exists()
+    assert not any((tmp_path / "runs").glob("*"))
 
 
 def test_channel_statistics_are_those_of_all_pixels(data):

@@ -59,6 +59,7 @@ for _name, _content in {
     "a date": "epochs = 2026-01-01\n",
     "of others": 'competition = "protein"\n',
     "not finite": "clip = inf\n",
+    "a number of 5,000 digits": f"size = {'9' * 5000}\n",
     "a name of 5,000": f'model = "{"x" * 5000}"\nsize = 0\n',
     "nested": "a." * 900 + "b = 1\n",
     "the same key twice": "size = 32\nsize = 64\n",
@@ -95,6 +96,12 @@ ROWS |= {
     "a rate without end": Row(nothing, "train histo --lr nan", "lr"),
     "a range upside down": Row(nothing, "train histo --lr 1..0.1", "lr"),
     "sizes that fall apart": Row(nothing, "train histo --size 64,x", "size"),
+    "a first size below what the network takes": Row(
+        nothing, "train histo --folds 2 --epochs 2 --model small_cnn --size 8,32", "small_cnn can't take 8 px images"
+    ),
+    "a mixture of almost nothing": Row(nothing, "train histo --set mixup=1e-300", "mixup = 1e-300"),
+    "another competition by --set": Row(nothing, "train histo --set competition=protein", "configures protein"),
+    "a rate of 5,000 digits": Row(nothing, f"train histo --set epochs={'9' * 5000}", "epochs"),
     "no competition to train": Row(nothing, "train", "which competition"),
     "resume and more": Row(nothing, "train --resume H0 --epochs 2", "--epochs"),
     "resume nothing": Row(nothing, "train --resume nope", "nope"),
@@ -131,6 +138,7 @@ ROWS |= {
     "a method of another task": Row(nothing, "thresholds T0 --method prior", "does not fit"),
     "no thresholds to tune": Row(nothing, "thresholds H0", "no thresholds"),
     "no external data taken": Row(nothing, "pseudo-label H0", "no external"),
+    "a file without a name": Row(nothing, "pseudo-label T0 --min-confidence 0.1 --out /", "no name for a file"),
     "a confidence above one": Row(nothing, "pseudo-label T0 --min-confidence 2", "min-confidence"),
     "a confidence not a number": Row(nothing, "pseudo-label T0 --min-confidence nan", "min-confidence|confidence"),
     "a confidence none reaches": Row(nothing, "pseudo-label T0 --min-confidence 1", "lower --min-confidence"),
