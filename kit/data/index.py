@@ -15,7 +15,6 @@ import pandas as pd
 from kit.errors import KitError
 from kit.task import Task, task_of
 
-
 MOST_NAMED = 12  # columns in an error
 
 
