@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from kit.errors import KitError
-from kit.plugin.data import BINARY, FileNames, Index, read_table
+from kit.plugin.data import BINARY, FileNames, Index, groups_of, read_table
 from kit.plugin.images import read_rgb
 
 CLASSES = ("normal", "tumor")
@@ -93,11 +93,11 @@ def groups(path: Path) -> Mapping[str, str]:
     The slide is the last "_" token of `wsi`. Ids with an empty `wsi` are left out.
 
     Raises:
-        KitError: the csv or a column is missing.
+        KitError: the csv or a column is missing, or an id has two slides.
     """
     table = read_table(path, ("id", "wsi"), "give a csv with the columns id and wsi")
     # A slide has thousands of patches: parse and keep its name once.
     codes, wsi = pd.factorize(table["wsi"])
     slides = np.asarray([name.rsplit("_", 1)[-1].strip() for name in wsi], dtype=object)
     known = (slides != "")[codes]
-    return dict(zip(table.loc[known, "id"], slides[codes[known]], strict=True))
+    return groups_of(table.loc[known, "id"], pd.Series(slides[codes[known]], table.index[known]), path)

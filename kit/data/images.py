@@ -6,9 +6,12 @@ import cv2
 import numpy as np
 
 from kit.data.checksums import Checksums
-from kit.data.verify import image_bytes
+from kit.data.verify import image_bytes, without_profile
 from kit.errors import KitError
 from kit.hooks.specs import DatasetSpec
+
+# What is wrong with an image is said once, by the error that names it.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def read_rgb(path: Path) -> np.ndarray:
@@ -32,7 +35,7 @@ def read_grey(path: Path) -> np.ndarray:
 
 def _decode(path: Path, flags: int) -> np.ndarray:
     try:
-        image = cv2.imdecode(np.frombuffer(image_bytes(path), np.uint8), flags)
+        image = cv2.imdecode(np.frombuffer(without_profile(image_bytes(path)), np.uint8), flags)
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error)) from None
     except ValueError as error:

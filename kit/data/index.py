@@ -15,6 +15,8 @@ import pandas as pd
 from kit.errors import KitError
 from kit.task import Task, task_of
 
+MOST_NAMED = 12  # columns in an error
+
 
 def _empty_frame() -> pd.DataFrame:
     return pd.DataFrame({"id": [], "files": [], "target": []}, dtype=object)
@@ -120,7 +122,9 @@ class Index:
         found = [(groups.get(id_) or "").strip() or None for id_ in self.train["id"]]
         known = pd.Series(found, self.train.index, dtype=object)
         if known.notna().sum() == 0:
-            raise KitError(f"none of the {len(self.train)} training ids is in {grouped_by}: is it the right file?")
+            raise KitError(
+                f"none of the {len(self.train)} training ids has a group in {grouped_by}: is it the right file?"
+            )
         return replace(self, train=self.train.assign(group=known), grouped_by=grouped_by)
 
 
@@ -190,7 +194,7 @@ def read_table(path: Path, columns: tuple[str, ...], mend: str, numbers: tuple[s
         KitError: the file is not there or no csv in UTF-8, a column is missing, or a number is none or not finite.
     """
     if not path.is_file():
-        raise KitError(f"{path} is not there: {mend}")
+        raise KitError(f"{path} is {'no file' if path.exists() else 'not there'}: {mend}")
     try:
         content = path.read_bytes().lstrip(b"\r\n")
         names = _names(content)
@@ -207,14 +211,17 @@ def read_table(path: Path, columns: tuple[str, ...], mend: str, numbers: tuple[s
     except (ValueError, OSError, csv.Error) as error:
         raise KitError(f"{path} can't be read ({error}): {mend}") from None
     if not isinstance(frame.index, pd.RangeIndex):
-        first = ",".join(map(str, (frame.index[0], *frame.iloc[0])))
+        more = frame.index[0] if isinstance(frame.index, pd.MultiIndex) else frame.index[:1]
+        first = ",".join(map(str, (*more, *frame.iloc[0])))
         raise KitError(
             f"{path}: its rows have more fields than its header, the first is {reprlib.repr(first)}: is there a comma "
             "too many at the end?"
         )
     absent = [column for column in columns if column not in frame.columns]
     if absent:
-        raise KitError(f"{path} has no column {absent[0]!r} (it has {', '.join(map(repr, names))}): {mend}")
+        more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
+        known = ", ".join(map(reprlib.repr, names[:MOST_NAMED])) + more
+        raise KitError(f"{path} has no column {absent[0]!r} (it has {known}): {mend}")
     found = frame[list(columns)] if numbers else frame
     return found.assign(**{name: numbers_of(found, name, path, mend) for name in numbers})
 
@@ -273,8 +280,13 @@ def read_groups(path: Path) -> dict[str, str]:
     frame = read_table(path, (), "give a csv with an id and a group per row")
     if len(frame.columns) < 2:
         raise KitError(f"{path} has only one column: give a csv with an id and a group per row")
-    groups = dict(zip(frame.iloc[:, 0], frame.iloc[:, -1].str.strip(), strict=True))
-    twice = frame.iloc[:, -1].str.strip() != frame.iloc[:, 0].map(groups)
+    return groups_of(frame.iloc[:, 0], frame.iloc[:, -1].str.strip(), path)
+
+
+def groups_of(ids: pd.Series, groups: pd.Series, path: Path) -> dict[str, str]:
+    """Return the group of each id; raise `KitError`, which names the csv at `path`, for an id with two."""
+    found = dict(zip(ids, groups, strict=True))
+    twice = groups != ids.map(found)
     if twice.any():
-        raise KitError(f"{path}: {reprlib.repr(frame.iloc[:, 0][twice].iloc[0])} has two groups: leave it one")
-    return groups
+        raise KitError(f"{path}: {reprlib.repr(ids[twice].iloc[0])} has two groups: leave it one")
+    return found

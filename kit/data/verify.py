@@ -31,7 +31,7 @@ from kit.errors import DISK, KitError
 LOCK_BYTES = 1 << 16  # of shared memory per worker process, more than its locks take
 CHUNK = 64  # samples per task: some 10 ms of work against 0.2 ms of overhead
 FORMATS = ("TIFF", "PNG", "JPEG", "WEBP", "BMP", "GIF")
-KNOWN = re.compile(rb"II\*\0|MM\0\*|\x89PNG\r\n\x1a\n|\xff\xd8\xff|RIFF....WEBP|BM|GIF8[79]a", re.DOTALL)
+KNOWN = re.compile(rb"II[*+]\0|MM\0[*+]|\x89PNG\r\n\x1a\n|\xff\xd8\xff|RIFF....WEBP|BM|GIF8[79]a", re.DOTALL)
 MOST_BYTES, MOST_PIXELS = 1 << 30, 1 << 26  # of one file; a png of 300 kB can hold 100,000 x 100,000 pixels
 
 
@@ -83,6 +83,24 @@ def image_bytes(path: str | os.PathLike[str]) -> bytes:
     return content
 
 
+def without_profile(content: bytes) -> bytes:
+    """Return a png without its colour profile (`iCCP`), which no reader applies; any other image as it is.
+
+    What libpng has to say about a profile goes to the terminal as it is, with the name that a stranger gave it.
+    """
+    if content[:2] != b"\x89P" or b"iCCP" not in content:
+        return content
+    kept, place = [content[:8]], 8
+    while place + 8 <= len(content):
+        length, kind = struct.unpack_from(">I4s", content, place)
+        if kind == b"IDAT":
+            break
+        if kind != b"iCCP":
+            kept.append(content[place : place + 12 + length])
+        place += 12 + length
+    return b"".join([*kept, content[place:]])
+
+
 def _sides(content: bytes) -> tuple[int, int]:
     """Read width and height from the header of an image: some microseconds, where decoders take memory first."""
     kind = content[:2]
@@ -123,14 +141,25 @@ def _jpeg_sides(content: bytes) -> tuple[int, int]:
 
 
 def _tiff_sides(content: bytes, order: str) -> tuple[int, int]:
-    """Look for the tags of width (256) and height (257), of 16 or 32 bits, in the first directory."""
-    (start,) = struct.unpack_from(order + "I", content, 4)
-    (count,) = struct.unpack_from(order + "H", content, start)
-    sides = {}
-    for place in range(start + 2, start + 2 + 12 * count, 12):
+    """Look for the tags of width (256) and height (257) in the first directory.
+
+    Where a tag stands twice, decoders disagree on which one counts: the larger one must do no harm.
+    """
+    if content[2 if order == "<" else 3] == 43:  # BigTIFF: everything is 64 bits wide
+        place, number, length, value = 8, "Q", 20, 12
+    else:
+        place, number, length, value = 4, "I", 12, 8
+    (start,) = struct.unpack_from(order + number, content, place)
+    (count,) = struct.unpack_from(order + ("Q" if length == 20 else "H"), content, start)
+    first = start + (8 if length == 20 else 2)
+    sides = {256: 0, 257: 0}
+    for place in range(first, min(first + length * count, len(content)), length):
         tag, kind = struct.unpack_from(order + "HH", content, place)
-        if tag in (256, 257):
-            (sides[tag],) = struct.unpack_from(order + ("H" if kind == 3 else "I"), content, place + 8)
+        if tag in sides:
+            form = {3: "H", 16: "Q"}.get(kind, "I")
+            sides[tag] = max(sides[tag], *struct.unpack_from(order + form, content, place + value))
+    if not all(sides.values()):
+        raise KeyError("it has no sides")
     return sides[256], sides[257]
 
 

@@ -34,22 +34,33 @@ def leashed(who: str, work: Callable[[], T]) -> T:
     Raises:
         Failed: it raised, even a `BaseException`, or took too long.
     """
+    depth = sys.getrecursionlimit()
     try:
         with _output_aside(), _limited(who):
-            return work()
-    except Ended:
+            try:
+                return work()
+            except (Ended, _TimeIsUp):
+                raise
+            except BaseException as error:
+                # Still within the time limit: to describe an error is the plugin's code too.
+                raise Failed(reason(error)) from None
+    except (Ended, Failed):
         raise
     except _TimeIsUp:
         raise Failed(f"it does not end: stopped after {LIMIT:g} s") from None
     except BaseException as error:
         raise Failed(reason(error)) from None
+    finally:
+        sys.setrecursionlimit(depth)
 
 
 def reason(error: BaseException) -> str:
     """Describe an error in one line, also one that can't describe itself."""
     try:
         text = str(error)
-    except Exception:
+    except (Ended, _TimeIsUp):
+        raise
+    except BaseException:
         text = "it can't be shown"
     return " ".join(f"{type(error).__name__}: {text}".split())
 

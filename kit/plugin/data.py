@@ -2,7 +2,17 @@
 
 from kit.data.external import table_of
 from kit.data.file_names import FileNames
-from kit.data.index import Index, numbers_of, read_table
+from kit.data.index import Index, groups_of, numbers_of, read_table
 from kit.task import BINARY, MULTICLASS, MULTILABEL
 
-__all__ = ["BINARY", "MULTICLASS", "MULTILABEL", "FileNames", "Index", "numbers_of", "read_table", "table_of"]
+__all__ = [
+    "BINARY",
+    "MULTICLASS",
+    "MULTILABEL",
+    "FileNames",
+    "Index",
+    "groups_of",
+    "numbers_of",
+    "read_table",
+    "table_of",
+]

@@ -249,11 +249,26 @@ def test_blank_groups_are_none(tmp_path):
     grouped = index.with_groups(read_groups(tmp_path / "slides.csv"), "slide")
     assert grouped.train["group"].tolist() == ["a", "a", None, None, "b", None, "b", None]
     (tmp_path / "slides.csv").write_text("id,slide\ntrain0,\ntrain1,\n")
-    with pytest.raises(KitError, match="none of the 8 training ids is in slide"):
+    with pytest.raises(KitError, match="none of the 8 training ids has a group in slide"):
         index.with_groups(read_groups(tmp_path / "slides.csv"), "slide")
     (tmp_path / "slides.csv").write_text("id,slide\ntrain0,a\ntrain0,b\n")
     with pytest.raises(KitError, match=r"slides.csv: 'train0' has two groups"):
         read_groups(tmp_path / "slides.csv")
+    (tmp_path / "slides.csv").write_text("id,wsi\ntrain0,x_a\ntrain1,x_a\ntrain0,x_b\ntrain1,\n")
+    with pytest.raises(KitError, match=r"slides.csv: 'train0' has two groups"):
+        Registry().datasets.get("histopathology").groups(tmp_path / "slides.csv")
+
+
+def test_more_fields_than_the_header_are_shown_as_they_are(tmp_path):
+    (tmp_path / "a.csv").write_text("id,label\na,0,b,c\n")
+    with pytest.raises(KitError, match=r"the first is 'a,0,b,c': is there a comma too many"):
+        read_table(tmp_path / "a.csv", ("id", "label"), "mend it")
+
+
+def test_not_all_of_a_thousand_columns_are_listed(tmp_path):
+    (tmp_path / "a.csv").write_text(",".join(f"column{number}" for number in range(1000)) + "\n")
+    with pytest.raises(KitError, match=r"it has 'column0', .*'column11' and 988 more\): mend it"):
+        read_table(tmp_path / "a.csv", ("id", "label"), "mend it")
 
 
 @pytest.mark.parametrize("damage", DAMAGE)

@@ -1,5 +1,6 @@
 """What is given to a decoder, and what is not: by every reader of images."""
 
+import contextlib
 import io
 import os
 import struct
@@ -47,6 +48,17 @@ def tiff_of(width: int, height: int) -> bytes:
     return bytes(content)
 
 
+def tiff_with_two_widths(first: int, second: int) -> bytes:
+    """Decoders disagree on which of the two counts."""
+    content, entries = bytearray(tiff_of(first, 40)), bytearray()
+    (start,) = struct.unpack_from("<I", content, 4)
+    (count,) = struct.unpack_from("<H", content, start)
+    entries += content[start + 2 : start + 14] + struct.pack("<HHII", 256, 4, 1, second)
+    entries += content[start + 14 : start + 2 + 12 * count]
+    struct.pack_into("<I", content, 4, len(content))
+    return bytes(content + struct.pack("<H", count + 1) + entries + bytes(4))
+
+
 def jpeg_of(width: int, height: int) -> bytes:
     content = bytearray(encoded("JPEG"))
     struct.pack_into(">HH", content, content.index(b"\xff\xc0") + 5, height, width)
@@ -77,6 +89,12 @@ BAD = {
     "large png": png_of(100_000, 100_000),
     "png of a gigabyte": png_of(30_000, 30_000),
     "large tiff": tiff_of(100_000, 100_000),
+    "tiff of two widths": tiff_with_two_widths(30, 10_000_000),
+    "tiff of two widths, the larger first": tiff_with_two_widths(10_000_000, 30),
+    "large bigtiff": b"II+\0"
+    + struct.pack("<HHQQ", 8, 0, 16, 2)
+    + b"".join(struct.pack("<HHQQ", tag, 16, 1, 100_000) for tag in (256, 257))
+    + bytes(8),
     "large jpeg": jpeg_of(60_000, 60_000),
     "large bmp": bmp_of(50_000, -50_000),
     **{f"header of {kind}": encoded(kind)[:12] for kind in FORMATS},
@@ -130,6 +148,8 @@ def test_what_is_no_file_is_refused_without_waiting(tmp_path, kind):
         ("WEBP", {"exif": b"Exif\0\0II*\0\x08\0\0\0\0\0"}),
         ("TIFF", {"compression": "tiff_lzw"}),
         ("TIFF", {"compression": "jpeg"}),
+        ("TIFF", {"big_tiff": True}),
+        ("PNG", {"icc_profile": bytes(4000)}),
         ("JPEG", {"progressive": True}),
         ("JPEG", {"comment": b"a comment", "exif": b"Exif\0\0II*\0\x08\0\0\0\0\0"}),
     ],
@@ -141,6 +161,21 @@ def test_the_formats_of_competitions_are_read(tmp_path, kind, options):
     image = read_rgb(tmp_path / "image.png")
     assert image.shape == PICTURE.shape
     assert np.abs(image.astype(int) - PICTURE).mean() < 25
+
+
+@pytest.mark.parametrize("name", [b"plain", b"\x1b]0;title\x07\x1b[2J"])
+def test_a_decoder_says_nothing_itself(tmp_path, name, capfd):
+    """Neither OpenCV of what it can't read nor libpng of a profile, whose name would reach the terminal as it is."""
+    profile = name + b"\0\0" + zlib.compress(bytes(4000), 0)
+    chunk = struct.pack(">I", len(profile)) + b"iCCP" + profile + struct.pack(">I", zlib.crc32(b"iCCP" + profile))
+    whole = encoded("PNG")
+    (tmp_path / "image.png").write_bytes(whole[:33] + chunk + whole[33:])
+    assert np.abs(read_rgb(tmp_path / "image.png").astype(int) - PICTURE).max() == 0
+    for kind in ("TIFF", "GIF", "BMP"):
+        (tmp_path / "image.tif").write_bytes(encoded(kind)[:200] + bytes(50))
+        with contextlib.suppress(KitError):
+            read_rgb(tmp_path / "image.tif")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_refusing_takes_no_memory(tmp_path):

@@ -81,6 +81,8 @@ def test_entry_points_that_can_not_be_read_stop_nothing_else(tmp_path, entries):
         "raise SystemExit(3)",
         "class Own(BaseException): pass\nraise Own('x')",
         "class Mute(Exception):\n    def __str__(self): raise ValueError\nraise Mute",
+        "class Own(BaseException):\n    def __str__(self): raise self\nraise Own",
+        "import sys; sys.setrecursionlimit(60)",
         "import os; os.write(1, b'C code'); os.system('echo a program'); raise MemoryError",
         "def f(): f()\nf()",
         "def __getattr__(name): raise BaseException(name)\n__path__ = 3\nraise BaseException",
@@ -109,7 +111,19 @@ def swallows():
     time.sleep(100)
 
 
-@pytest.mark.parametrize("hang", [sleeps, loops, swallows])
+class Describes(Exception):
+    """An error whose description takes for ever."""
+
+    def __str__(self) -> str:
+        loops()
+        return ""
+
+
+def raises():
+    raise Describes
+
+
+@pytest.mark.parametrize("hang", [sleeps, loops, swallows, raises])
 def test_a_hook_that_hangs_is_named_and_the_rest_goes_on(monkeypatch, hang):
     monkeypatch.setattr(leash, "LIMIT", 0.2)
     monkeypatch.setattr(leash, "AGAIN", 0.1)
