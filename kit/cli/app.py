@@ -1,5 +1,6 @@
 """The `kit` command: collect the sub-commands, print errors as one line."""
 
+import atexit
 import contextlib
 import errno
 import os
@@ -49,6 +50,7 @@ from kit.cli.process import Signals, drop, reader_gone, ready_streams
 from kit.console import json_text, print_error, print_text, writing
 from kit.errors import BAD_INPUT, DISK, INTERRUPTED, Ended, KitError
 from kit.files import FULL
+from kit.hooks.leash import left_running
 from kit.hooks.manager import Plugins, load_plugins
 from kit.hooks.registry import Registry
 
@@ -152,6 +154,9 @@ def main(arguments: list[str] | None = None) -> None:
                 raise
             code = _tell(told, arguments)
     drop(sys.stderr)
+    if left_running():
+        atexit._run_exitfuncs()
+        os._exit(code)
     sys.exit(code)
 
 

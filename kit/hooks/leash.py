@@ -13,6 +13,7 @@ from kit.console import print_error
 from kit.errors import BAD_INPUT, Ended
 
 T = TypeVar("T")
+_threads: set[threading.Thread] = set()  # that plugins have started, but for daemons
 LIMIT = 10.0  # seconds for an import or a hook, which should take milliseconds
 AGAIN = 1.0  # seconds until a plugin that swallowed the end of its time is told once more
 STUBBORN = 3  # times told, after which kit itself ends
@@ -34,7 +35,7 @@ def leashed(who: str, work: Callable[[], T]) -> T:
     Raises:
         Failed: it raised, even a `BaseException`, or took too long.
     """
-    depth = sys.getrecursionlimit()
+    depth, before = sys.getrecursionlimit(), set(threading.enumerate())
     try:
         with _output_aside(), _limited(who):
             try:
@@ -52,6 +53,12 @@ def leashed(who: str, work: Callable[[], T]) -> T:
         raise Failed(reason(error)) from None
     finally:
         sys.setrecursionlimit(depth)
+        _threads.update(each for each in threading.enumerate() if each not in before and not each.daemon)
+
+
+def left_running() -> bool:
+    """Return whether a plugin has left a thread that would keep the process from ending."""
+    return any(thread.is_alive() for thread in _threads)
 
 
 def reason(error: BaseException) -> str:

@@ -51,6 +51,13 @@ def test_the_list_of_built_ins_is_that_of_the_entry_points():
     assert {module.removeprefix("kit_").replace("_", "-") for module in declared.values()} == set(declared)
 
 
+def test_a_thread_that_a_plugin_left_does_not_keep_kit_from_ending(tmp_path):
+    code = "import threading, time\nthreading.Thread(target=time.sleep, args=(600,)).start()\n"
+    done = kit(distribution(tmp_path, "sleeper", "[kit]\nsleeper = stranger\n", code), "list", "--json")
+    assert done.returncode == 0
+    assert len(json.loads(done.stdout)["competitions"]) == 4
+
+
 @pytest.mark.parametrize("name", ["competition-kit", "Competition_Kit"])
 def test_a_package_that_calls_itself_like_kit_is_a_stranger(tmp_path, name):
     folder = distribution(tmp_path, name, "[kit]\ntimm = stranger\n", "print('I run')\n")
