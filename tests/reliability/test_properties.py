@@ -246,7 +246,7 @@ NUMBERS = {
     "label_smoothing": st.floats(0, 0.99),
     "focal_gamma": st.floats(0, 100),
     "rotate": st.floats(0, 180),
-    "mixup": st.floats(0, 100),
+    "mixup": st.just(0.0) | st.floats(0.001, 100),
     "mean": st.lists(st.floats(0, 1), min_size=3, max_size=3),
     "std": st.lists(st.floats(0.01, 1), min_size=3, max_size=3),
     "scales": st.lists(st.floats(1, 4), min_size=1, max_size=3),
