@@ -58,6 +58,7 @@ def atomic(path: Path) -> Iterator[Path]:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary.unlink(missing_ok=True)
+            clear_temporaries(path.parent, path.name)
             # A link that lies in wait under the temporary name is not written through.
             os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o666))
             yield temporary
@@ -167,15 +168,19 @@ def refuse_links(folder: Path) -> None:
                 raise not_plain(Path(entry.path))
 
 
-def clear_temporaries(folder: Path) -> None:
-    """Remove what killed processes left in a folder, at any depth: `.NAME.PID.tmp` of processes that are gone."""
+def clear_temporaries(folder: Path, name: str = "") -> None:
+    """Remove what killed processes left in a folder: `.NAME.PID.tmp` of processes that are gone.
+
+    With `name`, of this file alone (and what was to become it), and not in folders below.
+    """
+    own = re.compile(rf"{re.escape(name)}|\.{re.escape(name)}\.\d+\.tmp" if name else ".*")
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            found = re.fullmatch(r"\..+\.(\d{1,9})\.tmp", entry.name)
+            found = re.fullmatch(r"\.(.+)\.(\d{1,9})\.tmp", entry.name)
             is_folder = entry.is_dir(follow_symlinks=False)
-            if found is not None and not _alive(int(found[1])):
+            if found is not None and own.fullmatch(found[1]) and not _alive(int(found[2])):
                 shutil.rmtree(entry.path, ignore_errors=True) if is_folder else os.unlink(entry.path)
-            elif is_folder:
+            elif is_folder and not name:
                 clear_temporaries(Path(entry.path))
 
 
@@ -196,6 +201,7 @@ def need_writable(folder: Path, mend: str) -> Path:
     """
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
     probe = existing / f".writable.{os.getpid()}.tmp"
+    clear_temporaries(existing, "writable")
     try:
         os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
         probe.unlink()
