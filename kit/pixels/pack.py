@@ -57,6 +57,8 @@ def packed(store: Store, index: Index, split: Split, size: int, console: Console
     wanted = _Wanted.of(store, index, split, size)
     found = wanted.find()
     if found is not None:
+        with contextlib.suppress(OSError):  # a kill just after the pack got its name left it
+            found.path.with_suffix(".journal").unlink(missing_ok=True)
         return found
     with wanted.lock(console):
         return wanted.find(console.warn) or _make(wanted, console, workers)
@@ -257,7 +259,7 @@ def _make(wanted: _Wanted, console: Console, workers: int | None) -> Packed:
             return _write(plan, console, workers)
         except MixedSizesError:
             plan.file("part").unlink()
-            plan.file("journal").unlink()
+            plan.file("journal").unlink(missing_ok=True)
             console.say(f"pack {wanted.split}: not all images are {plan.size} px: resizing all to {requested.size}")
     return _write(requested, console, workers)
 
@@ -365,7 +367,7 @@ def _finish(plan: _Plan, checksums: list[int], rate: float, console: Console) ->
     }
     write_json(plan.file("json"), dict(manifest))
     os.replace(target, plan.file("pixels"))
-    plan.file("journal").unlink()
+    plan.file("journal").unlink(missing_ok=True)
     for path in plan.outdated():
         path.unlink()
         if path.suffix == ".pixels":

@@ -169,7 +169,7 @@ def test_two_hundred_random_kills(rounds: Rounds, part: int):
 @pytest.mark.parametrize("case", [case for case in CASES if case.name not in LONG], ids=lambda case: case.name)
 def test_a_kill_at_every_moment(rounds: Rounds, case: Case):
     moments, _ = rounds.undisturbed(case)
-    assert moments > 5
+    assert moments > 3
     failed = []
     for moment in range(1, moments + 1):
         try:
