@@ -174,14 +174,13 @@ def clear_temporaries(folder: Path, name: str = "") -> None:
     With `name`, of this file alone (and what was to become it), and not in folders below.
     """
     own = re.compile(rf"{re.escape(name)}|\.{re.escape(name)}\.\d+\.tmp" if name else ".*")
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            found = re.fullmatch(r"\.(.+)\.(\d{1,9})\.tmp", entry.name)
-            is_folder = entry.is_dir(follow_symlinks=False)
+    with contextlib.suppress(OSError):
+        for entry in os.listdir(folder):
+            found, path = re.fullmatch(r"\.(.+)\.(\d{1,9})\.tmp", entry), folder / entry
             if found is not None and own.fullmatch(found[1]) and not _alive(int(found[2])):
-                shutil.rmtree(entry.path, ignore_errors=True) if is_folder else os.unlink(entry.path)
-            elif is_folder and not name:
-                clear_temporaries(Path(entry.path))
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() and not path.is_symlink() else path.unlink()
+            elif not name and path.is_dir() and not path.is_symlink():
+                clear_temporaries(path)
 
 
 def _alive(process: int) -> bool:

@@ -57,8 +57,10 @@ def packed(store: Store, index: Index, split: Split, size: int, console: Console
     wanted = _Wanted.of(store, index, split, size)
     found = wanted.find()
     if found is not None:
-        with contextlib.suppress(OSError):  # a kill just after the pack got its name left it
-            found.path.with_suffix(".journal").unlink(missing_ok=True)
+        journal = found.path.with_suffix(".journal")
+        if journal.is_file():  # a kill just after the pack got its name left it
+            with contextlib.suppress(OSError):
+                journal.unlink()
         return found
     with wanted.lock(console):
         return wanted.find(console.warn) or _make(wanted, console, workers)
