@@ -59,7 +59,8 @@ def command(
         {"verified": whole, "ok": not faults, "faults": [vars(fault) for fault in faults]},
     )
     if faults:
-        raise KitError(f"{len(faults)} files are not as they were written, the first is {faults[0].file}: see above")
+        what = "1 file is" if len(faults) == 1 else f"{len(faults)} files are"
+        raise KitError(f"{what} not as written, the first is {faults[0].file}: see above")
     console.say(f"all files are as they were written: {', '.join(whole) or 'there is no data and no run yet'}")
 
 

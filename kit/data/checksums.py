@@ -11,9 +11,9 @@ import os
 import re
 import stat
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
 
 from kit.console import Console
 from kit.errors import KitError
@@ -23,6 +23,7 @@ from kit.paths import OWN
 if TYPE_CHECKING:
     from kit.data.store import Store
 
+T = TypeVar("T")
 FILES = "files.txt"
 CHUNK = 1 << 20
 LINE = re.compile(rb"([^\t\n]+)(?:\t(\d{1,18})\t([0-9a-f]{8}))?")
@@ -150,6 +151,27 @@ class Checksums:
 
 
 _opened: dict[Path, tuple[tuple[int, ...], Checksums]] = {}
+
+
+def read_unchanged(check: Callable[[], object], read: Callable[[], T]) -> T:
+    """Return what `read` returns; raise what `check` raises, unless `read` itself names what is wrong.
+
+    What is wrong with the content of a file helps more than that the file has changed.
+    """
+    changed: KitError | None = None
+    try:
+        check()
+    except KitError as error:
+        changed = error
+    try:
+        content = read()
+    except Exception as error:
+        if changed is None or isinstance(error, KitError):
+            raise
+        raise changed from None
+    if changed is not None:
+        raise changed
+    return content
 
 
 def _record(line: re.Match[bytes]) -> Record | None:

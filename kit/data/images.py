@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from kit.data.checksums import Checksums
+from kit.data.checksums import Checksums, read_unchanged
 from kit.data.verify import image_bytes, without_profile
 from kit.errors import KitError
 from kit.hooks.specs import DatasetSpec
@@ -78,20 +78,8 @@ def read_sample(dataset: DatasetSpec, root: Path, files: tuple[str, ...]) -> np.
     Raises:
         KitError: a file, which it names, can't be read, is read as something else, or has changed since it came.
     """
-    changed: KitError | None = None
-    try:
-        checked_paths(root, files)
-    except KitError as error:
-        changed = error
-    try:
-        image = dataset.read(tuple([root / name for name in files]))
-    except Exception as error:
-        # What is wrong with an image helps more than that it has changed.
-        if changed is None or isinstance(error, KitError):
-            raise
-        raise changed from None
-    if changed is not None:
-        raise changed
+    paths = tuple([root / name for name in files])
+    image = read_unchanged(lambda: checked_paths(root, files), lambda: dataset.read(paths))
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != dataset.channels:
         raise KitError(
             f"{root / files[0]}: read as {image.dtype} {image.shape}, dataset {dataset.name} promises "

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from kit.data.checksums import Checksums, recorded
+from kit.data.checksums import Checksums, read_unchanged, recorded
 from kit.errors import KitError
 from kit.files import cant_write, locked, need_writable, read_json, refuse_links, write_json
 from kit.hooks.registry import Registry
@@ -152,22 +152,13 @@ class Store:
                 f"no data for {name} in {self.root}: kit download {name} --from ARCHIVE.zip, "
                 f"or kit download {name} --miniature for the synthetic miniature"
             )
-        changed: KitError | None = None
-        try:
-            Checksums.of(self.root).check_tables()
-        except KitError as error:
-            changed = error
-        try:
+
+        def read() -> "Index":
             index = self.dataset.index(self.root)
             self._check(index)
-        except Exception as error:
-            # What a table says wrongly helps more than that it has changed.
-            if changed is None or isinstance(error, KitError):
-                raise
-            raise changed from None
-        if changed is not None:
-            raise changed
-        return index
+            return index
+
+        return read_unchanged(lambda: Checksums.of(self.root).check_tables(), read)
 
     def _check(self, index: "Index") -> None:
         """Check the index against the competition, whose facts are known without any data."""
