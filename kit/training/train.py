@@ -254,7 +254,8 @@ def _same_pixels(run: Run, train: Samples) -> None:
                 "images, or start a new run"
             )
     if distributed.is_main() and not now.items() <= then["pixels"].items():
-        run.update(lambda record: {"data": {**then, "pixels": {**then["pixels"], **now}}})
+        # Several processes may train folds at once; none may lose what another has noted.
+        run.update(lambda record: {"data": {**then, "pixels": {**record.get("data", then)["pixels"], **now}}})
 
 
 def _result(job: FoldJob, metric: MetricSpec, score: float, train_seconds: float, seconds: float) -> dict[str, Any]:
