@@ -8,6 +8,14 @@ from kit.errors import DISK, KitError
 OWN = ".kit"  # kit's own folder inside a competition's data folder
 
 
+LITTER = {".ds_store", "__macosx", "thumbs.db", "desktop.ini", ".ipynb_checkpoints"}
+
+
+def is_litter(path: str) -> bool:
+    """Return whether a path, with `/`, is something that a system leaves beside other files and that is never data."""
+    return any(part.startswith("._") or part.lower() in LITTER for part in path.split("/"))
+
+
 def data_root() -> Path:
     """Return `$KIT_DATA`, by default `./data`."""
     return _folder("KIT_DATA", "data")
