@@ -70,7 +70,15 @@ def packs_for(
     store: Store, index: Index, split: Split, config: TrainConfig, sizes: Iterable[int], console: Console
 ) -> dict[int, Packed]:
     """Return the packs that serve these sizes, making those that are missing; none if the configuration wants none."""
-    return {size: packed(store, index, split, size, console) for size in sorted(set(sizes))} if config.pack else {}
+    if not config.pack:
+        return {}
+    sides = {size: stored_side(size, config.crop) for size in sorted(set(sizes))}
+    return {size: packed(store, index, split, side, console) for size, side in sides.items()}
+
+
+def stored_side(size: int, crop: float) -> int:
+    """Return the side at which to store images of which the network sees `crop`, a share, at `size` pixels."""
+    return round(size / crop)
 
 
 def find_packed(store: Store, index: Index, split: Split, size: int) -> Packed | None:
