@@ -151,6 +151,9 @@ class RuntimeConfig(BaseModel):
         None, ge=0, le=256, description="processes that read files; none: chosen for the machine"
     )
     trackers: tuple[str, ...] = Field((), description="trackers that receive the numbers, e.g. tensorboard")
+    track_network: bool = Field(
+        False, description="trackers also receive the network at each validation: graph, weights, filters"
+    )
     note: str = Field("", description="a line for the experiment log")
 
 
