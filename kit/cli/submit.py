@@ -31,7 +31,9 @@ def command(
         Path | None, typer.Option("--file", metavar="FILE.csv", help="Send this csv instead of a run's predictions.")
     ] = None,
     postprocess: Postprocess = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Use the last submission of the day without asking.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Send without asking, as the last of the day or the same bytes again.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write and check the csv but send nothing.")] = False,
     json: Json = False,
 ) -> None:
@@ -123,16 +125,30 @@ def _competition(registry: "Registry", target: str) -> str | None:
 
 def _find(registry: "Registry", target: str | None) -> "Run":
     """Find the run by its name, or the newest of a competition, or the newest of all."""
-    from kit.runs import find_run
+    from kit.runs import all_runs, find_run, of_each
 
     competition = None if target is None else _competition(registry, target)
     if target is not None and competition is None:
         return find_run(target)
 
+    of = f" of {competition}" if competition else ""
+
     def suits(run: "Run") -> bool:
         return run.has("test.npz") and competition in (None, run.config.competition)
 
-    return find_run(None, suits, "with predictions" + (f" of {competition}" if competition else ""))
+    try:
+        return find_run(None, suits, f"with predictions{of}")
+    except KitError:
+        trained = [
+            run.id
+            for run, name in of_each(all_runs(), lambda run: run.config.competition)
+            if competition in (None, name)
+        ]
+        if not trained:
+            raise
+        raise KitError(
+            f"no run{of} has predictions: kit predict {trained[-1]} makes them, then run the same command again"
+        ) from None
 
 
 def _message(csv: "CheckedCsv", given: str | None) -> str:
@@ -146,11 +162,11 @@ def _message(csv: "CheckedCsv", given: str | None) -> str:
 
 
 def _agree(text: str, yes: bool) -> None:
-    """Ask before using the day's last submission; raise `KitError` on no, or where nobody can be asked."""
+    """Ask before sending all the same; raise `KitError` on no, or where nobody can be asked."""
     if yes:
         return
     if not sys.stdin.isatty():
-        raise KitError(f"nothing was sent: {text}; repeat the command with --yes to use it")
+        raise KitError(f"nothing was sent: {text}; repeat the command with --yes to send it all the same")
     if not typer.confirm(f"{text}: send it?", err=True):
         raise KitError("nothing was sent: repeat the command with --yes to send it")
 
