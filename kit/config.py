@@ -124,6 +124,9 @@ class RuntimeConfig(BaseModel):
     note: str = Field("", description="a line for the experiment log")
 
 
+# What a command may set otherwise for a run that exists: it changes nothing that the run learns or predicts.
+MACHINE = ("workers", "pack", "compile", "trackers")
+
 SECTIONS: dict[str, type[BaseModel]] = {
     "Data": DataConfig,
     "Model": ModelConfig,

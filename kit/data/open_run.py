@@ -5,6 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
+from kit.config import TrainConfig
 from kit.console import Console
 from kit.data.folds import Folds, folds_of_run
 from kit.data.index import Index
@@ -22,13 +23,14 @@ class OpenRun:
     Args:
         registry: where to find competition, dataset, metric and network.
         run: the run.
+        config: its configuration, with what this command sets otherwise (`kit.resolve.on_this_machine`).
 
     Raises:
         KitError: the origin or the classes of the data are not those the run was trained on.
     """
 
-    def __init__(self, registry: Registry, run: Run) -> None:
-        self.registry, self.run, self.config = registry, run, run.config
+    def __init__(self, registry: Registry, run: Run, config: TrainConfig | None = None) -> None:
+        self.registry, self.run, self.config = registry, run, config or run.config
         self.changed = ""  # what of the data is other than when the run started, once the index is read
         self.store = Store.of(registry, self.config.competition, self.config.dataset)
         if self.store.origin != run.record["origin"]:

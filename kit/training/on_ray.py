@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from kit import __version__
+from kit.config import TrainConfig
 from kit.console import Console, Waiting, duration, logged_text
 from kit.data.index import Index
 from kit.data.open_run import OpenRun
@@ -94,7 +95,7 @@ def train_on_ray(
     # Decode once, here, so that the workers only open the packs.
     splits: tuple[Split, ...] = ("train", "external") if len(index.external) else ("train",)
     for split in splits:
-        packs_for(store, index, split, run.config, (run.config.size, *run.config.sizes), console)
+        packs_for(store, index, split, opened.config, (opened.config.size, *opened.config.sizes), console)
     gpus = float(torch.cuda.is_available()) if gpus_per_fold is None else gpus_per_fold
     threads = _threads(gpus)
     with _connected(address or os.environ.get("RAY_ADDRESS") or "local", threads, gpus, console) as ray:
@@ -106,7 +107,7 @@ def train_on_ray(
         )
         logs = {fold: _Log(run.fold_dir(fold) / "log.txt", fold) for fold in missing}
         path, versions = str(run.path.resolve()), _versions()
-        tasks = {task.remote(path, fold, threads, gpus, versions, sys.argv): fold for fold in missing}
+        tasks = {task.remote(path, fold, threads, gpus, versions, sys.argv, opened.config): fold for fold in missing}
         try:
             with console.waiting("folds on Ray") as waiting:
                 while tasks:
@@ -153,8 +154,12 @@ def _connected(address: str, threads: int, gpus: float, console: Console) -> Ite
         _reach(address)
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **own)
     except Exception as error:
+        if "AF_UNIX path" in str(error):
+            variable = next((name for name in ("RAY_TMPDIR", "TMPDIR") if os.environ.get(name)), "RAY_TMPDIR")
+            where = f"{variable} names {os.environ.get(variable)}, too long a path for the sockets of Ray"
+            raise KitError(f"{where}: set RAY_TMPDIR to a short one, e.g. RAY_TMPDIR=/tmp") from None
         mend = (
-            "it needs a short RAY_TMPDIR (default /tmp) and some shared memory"
+            "it needs a folder for its files (RAY_TMPDIR, by default TMPDIR or /tmp) and some shared memory"
             if own
             else "give the HOST:PORT that `ray start --head` printed"
         )
@@ -253,10 +258,12 @@ def _stop(ray: Any, tasks: list[Any], console: Console) -> None:
 _SHARED = "KIT_DATA and KIT_RUNS must be on a file system that all nodes see at the same paths"
 
 
-def _task(path: str, fold: int, threads: int, gpus: float, versions: str, command: list[str]) -> dict[str, Any] | None:
+def _task(
+    path: str, fold: int, threads: int, gpus: float, versions: str, command: list[str], config: TrainConfig
+) -> dict[str, Any] | None:
     """Train a fold on a worker; return a `KitError` or `OSError` as a document and leave other errors to Ray."""
     try:
-        _train(Path(path), fold, threads, gpus, versions, command)
+        _train(Path(path), fold, threads, gpus, versions, command, config)
     except KitError as error:
         return {"text": str(error), "code": error.code, "ways": error.ways}
     except OSError as error:
@@ -264,7 +271,9 @@ def _task(path: str, fold: int, threads: int, gpus: float, versions: str, comman
     return None
 
 
-def _train(path: Path, fold: int, threads: int, gpus: float, versions: str, command: list[str]) -> None:
+def _train(
+    path: Path, fold: int, threads: int, gpus: float, versions: str, command: list[str], config: TrainConfig
+) -> None:
     """Do what a sequential run does for one fold."""
     node = platform.node()
     for folder in (path, data_root()):
@@ -292,6 +301,6 @@ def _train(path: Path, fold: int, threads: int, gpus: float, versions: str, comm
                 f"fold {fold} of {run.config.folds}: on {node}, process {os.getpid()}, threads: {threads}, {start}"
             )
             with Interrupt(f"kit train --resume {run.id}") as interrupt:
-                opened = OpenRun(registry, run)
+                opened = OpenRun(registry, run, config)
                 index = training_index(opened, console)
                 train_one(opened, index, fold, forecast_of(opened, index, [fold], console), interrupt, console)

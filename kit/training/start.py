@@ -58,6 +58,14 @@ def _check_batch(config: TrainConfig) -> None:
         raise KitError(f"{why}: --batch-size {2 * processes} or more")
 
 
+def check_trackers(config: TrainConfig, registry: Registry) -> None:
+    """Raise `KitError` if a tracker of the configuration is unknown, or can't work here."""
+    for name in config.trackers:
+        tracker = registry.trackers.get(name)
+        if tracker.check is not None:
+            tracker.check()
+
+
 def start_run(
     registry: Registry,
     store: Store,
@@ -78,10 +86,7 @@ def start_run(
     folds = folds_for(store, index, config.folds, console)
     config, index, external_out, planned = _settle(store, index, folds, config, only_fold, console)
     normalization = normalization_of(config, registry, store.dataset, index, console)
-    for name in config.trackers:
-        tracker = registry.trackers.get(name)
-        if tracker.check is not None:
-            tracker.check()
+    check_trackers(config, registry)
     epoch_metrics(registry, store.competition)
     # Find a wrong model, head or loss, and weights that are not available, before a directory exists.
     build_model(config, registry, store.dataset, index, normalization, config.pretrained)
