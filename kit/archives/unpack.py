@@ -76,10 +76,10 @@ def from_archives(
         archives = [opened.enter_context(open_archive(path)) for path in paths]
         opened.enter_context(lock(store))
         incoming = Incoming("archive", ", ".join(path.name for path in paths), digest_of(archives))
-        return _unpack(store, archives, _beside(store, incoming) if add else incoming, force, console)
+        return _unpack(store, archives, beside(store, incoming) if add else incoming, force, console)
 
 
-def _beside(store: Store, incoming: Incoming) -> Incoming:
+def beside(store: Store, incoming: Incoming) -> Incoming:
     """Merge what arrives into the note of the data already there, under its origin."""
     note = store.note
     digests = note.get("digest", "").split("+")
@@ -130,7 +130,7 @@ def _unpack(
         discard_stages(store)
         return None
     if not force and not incoming.adds:
-        _refuse_other(store, incoming.origin, incoming.digest)
+        refuse_other(store, incoming.origin, incoming.digest)
     with staged(store, incoming) as stage:
         if incoming.adds:
             take_over(root, stage, known)
@@ -139,14 +139,14 @@ def _unpack(
             files = {file.name: file.member for file in plan.files}
             if not force:
                 strange = (name for name in files if name not in known)
-                _refuse_overwriting(store, (name for name in strange if not matches(f"{root}/{name}", files[name])))
+                refuse_overwriting(store, (name for name in strange if not matches(f"{root}/{name}", files[name])))
             take_over(root, stage, {name: member for name, member in files.items() if name not in plain})
             records = {**known} if incoming.adds else {}
             records |= {name: Record(name, member.size, member.crc) for name, member in files.items()}
             refuse_in_the_way(root, records, known.keys() - records.keys())
             need_space(stage, [m.size for name, m in files.items() if length(f"{stage}/{name}") != m.size])
             written, kept = plan.write()
-        index = _index(store, incoming, stage)
+        index = read_arrived(store, incoming, stage)
     removed = begin(store, incoming, records, force, keep={stage.name, *keep})
     place(store, incoming, stage)
     return Arrival(incoming.source, written, kept, removed, index.train["id"].nunique(), index.test["id"].nunique())
@@ -181,8 +181,8 @@ def add_files(store: Store, files: dict[str, Path], force: bool, origin: Origin,
     known = recorded(store.root)
     if not force:
         if store.note.get("origin") == "miniature":
-            _refuse_other(store, origin, "")
-        _refuse_overwriting(store, files.keys() - {record.name for record in known})
+            refuse_other(store, origin, "")
+        refuse_overwriting(store, files.keys() - {record.name for record in known})
     measured = ((name, measure(path)) for name, path in files.items())
     records = {name: Record(name, *found) for name, found in measured if found is not None}
     refuse_in_the_way(store.root, records, set())
@@ -220,7 +220,7 @@ def from_miniature(store: Store, seed: int | None, force: bool) -> Arrival | Non
         if is_current and not force and all((store.root / name).is_file() for name in store.files()):
             return None
         if not force:
-            _refuse_other(store, "miniature", source)
+            refuse_other(store, "miniature", source)
         incoming = Incoming("miniature", source, source)
         with staged(store, incoming) as stage:
             shutil.rmtree(stage)
@@ -231,9 +231,9 @@ def from_miniature(store: Store, seed: int | None, force: bool) -> Arrival | Non
             records = {name: Record(name, *found) for name in names if (found := measure(stage / name))}
             known = set(store.files())
             if not force:
-                _refuse_overwriting(store, (name for name in names if name not in known))
+                refuse_overwriting(store, (name for name in names if name not in known))
             refuse_in_the_way(store.root, records, known - records.keys())
-            index = _index(store, incoming, stage)
+            index = read_arrived(store, incoming, stage)
         removed = begin(store, incoming, records, force, keep={stage.name})
         place(store, incoming, stage)
     return Arrival(source, len(names), 0, removed, index.train["id"].nunique(), index.test["id"].nunique())
@@ -246,7 +246,8 @@ def lock(store: Store) -> Iterator[None]:
         yield
 
 
-def _refuse_other(store: Store, origin: Origin, digest: str) -> None:
+def refuse_other(store: Store, origin: Origin, digest: str) -> None:
+    """Raise `KitError` for data of another origin or digest that is there, or is arriving."""
     note = store.note
     # Without a digest the store holds single files of that origin, which the rest may follow.
     resumes = note and note["origin"] == origin and not note["digest"] and not store.is_whole
@@ -257,14 +258,14 @@ def _refuse_other(store: Store, origin: Origin, digest: str) -> None:
         )
 
 
-def _refuse_overwriting(store: Store, names: Iterable[str]) -> None:
+def refuse_overwriting(store: Store, names: Iterable[str]) -> None:
     """Raise `KitError` for existing files that kit did not write: they are the user's own."""
     own = next((name for name in names if os.path.lexists(store.root / name)), None)
     if own is not None:
         raise KitError(f"{store.root / own} exists and is not kit's: move it away, or overwrite it with --force")
 
 
-def _index(store: Store, incoming: Incoming, stage: Path) -> "Index":
+def read_arrived(store: Store, incoming: Incoming, stage: Path) -> "Index":
     """Read the index of what has arrived; raise `KitError` if it can't be trained on."""
     name = store.competition.name
     try:

@@ -37,7 +37,7 @@ from kit.errors import DISK, INTERRUPTED, KitError
 from kit.files import locked, not_plain, write_bytes, write_json
 from kit.hooks.specs import DatasetSpec
 from kit.pixels.pack_workers import Job, Layout, MixedSizesError, Workers
-from kit.pixels.packed import FOLDER, FORMAT, Packed, PackManifest, Split, digest_of, read_manifest
+from kit.pixels.packed import FOLDER, FORMAT, Packed, PackManifest, Split, digest_of, read_manifest, verify_pack
 
 
 def frame_of(index: Index, split: Split) -> pd.DataFrame:
@@ -89,10 +89,14 @@ def mend_packed(
     with wanted.lock(console):
         plan = next((plan for plan in wanted.plans() if plan.file("pixels").is_file()), None)
         if plan is None:
-            raise KitError(
-                f"no complete pack of {split} at {size} px fits the data: "
-                f"kit pack {store.competition.name} --size {size} makes one"
-            )
+            kept = wanted.find(console.warn)
+            if kept is None:
+                raise KitError(
+                    f"no complete pack of {split} at {size} px fits the data: "
+                    f"kit pack {store.competition.name} --size {size} makes one"
+                )
+            # It lies beside read-only data: if it is damaged, another one takes its place.
+            return [range(_make(wanted, console, workers).count)] if verify_pack(kept.path, console) else []
         found = plan.find(console.warn)
         if found is None:
             return [range(_make(wanted, console, workers).count)]
@@ -123,7 +127,7 @@ class _Wanted:
         size: the requested side.
         root: the folder that file names are relative to.
         files: the files of each row.
-        folder: where packs lie.
+        folders: where packs may lie; they are made in the first.
         native: the side of the first image if that is square, otherwise 0.
         sources: digest of everything the pixels are made from.
     """
@@ -135,7 +139,7 @@ class _Wanted:
     size: int
     root: Path
     files: ExtensionArray
-    folder: Path
+    folders: tuple[Path, ...]
     native: int
     sources: str
 
@@ -153,11 +157,15 @@ class _Wanted:
         for probe in probes:
             digest.update(repr(probe.shape).encode() + probe.tobytes())
         _hash_states(digest, index.root, files)
-        folder, native = store.own / FOLDER, height if height == width else 0
+        folders, native = tuple([place / FOLDER for place in store.places]), height if height == width else 0
         slug, name = store.competition.slug, store.competition.name
         has_command = split in ("train", "test") and dataset.name == store.competition.dataset
         mend = f"kit pack {name} --split {split} --verify" if has_command else ""
-        return cls(slug, mend, dataset, split, size, index.root, files, folder, native, digest.hexdigest())
+        return cls(slug, mend, dataset, split, size, index.root, files, folders, native, digest.hexdigest())
+
+    @property
+    def folder(self) -> Path:
+        return self.folders[0]
 
     def plans(self) -> list["_Plan"]:
         """Return what may be made: a pack of the native size if that is smaller, and one of the requested size."""
@@ -179,8 +187,8 @@ class _Wanted:
             path.touch()
         except OSError as error:
             raise KitError(
-                f"{self.folder} can't be written ({error.strerror}): make it writable, put the data elsewhere "
-                "(KIT_DATA), or train with --set pack=false",
+                f"{self.folder} can't be written ({error.strerror}): make it writable, set KIT_CACHE to a "
+                "folder that is, or train with --set pack=false",
                 DISK,
             ) from None
         waiting = f"pack {self.split}: another process is making it: waiting for it"
@@ -218,8 +226,9 @@ class _Plan:
 
     def find(self, say: Callable[[str], None] = _nothing) -> Packed | None:
         """Return the complete pack, if any; a file of another length or without a whole manifest does not count."""
-        path, split = self.file("pixels"), self.wanted.split
-        if not path.is_file():
+        name, split = self.file("pixels").name, self.wanted.split
+        path = next((folder / name for folder in self.wanted.folders if (folder / name).is_file()), None)
+        if path is None:
             return None
         try:
             manifest, layout = read_manifest(path, "the pack is made anew")

@@ -27,7 +27,7 @@ from kit.errors import DISK, KitError
 from kit.files import locked
 from kit.hooks.registry import Registry
 from kit.model.checkpoint import Checkpoints
-from kit.paths import data_root
+from kit.paths import cache_dir, data_dir, data_root
 from kit.pixels.pack import Split, packs_for
 from kit.run import Run
 from kit.training.interrupt import Interrupt
@@ -131,7 +131,7 @@ def _threads(gpus: float) -> int:
 
 def _environment(threads: int, gpus: float) -> dict[str, str]:
     environment = {name: os.environ[name] for name in HANDED_OVER if name in os.environ}
-    environment |= {"KIT_DATA": str(data_root().resolve())}
+    environment |= {"KIT_DATA": str(data_root().resolve()), "KIT_CACHE": str(cache_dir().resolve())}
     environment |= {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
     return environment if gpus else environment | {"CUDA_VISIBLE_DEVICES": ""}
 
@@ -271,14 +271,19 @@ def _task(
     return None
 
 
+def _need_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise KitError(f"the worker on {platform.node()} does not see {folder}: {_SHARED}")
+
+
 def _train(
     path: Path, fold: int, threads: int, gpus: float, versions: str, command: list[str], config: TrainConfig
 ) -> None:
     """Do what a sequential run does for one fold."""
     node = platform.node()
-    for folder in (path, data_root()):
-        if not folder.is_dir():
-            raise KitError(f"the worker on {node} does not see {folder}: {_SHARED}")
+    _need_folder(path)
+    run = Run.open(path)
+    _need_folder(data_dir(run.record.get("slug", "")))
     if _versions() != versions:
         raise KitError(
             f"the worker on {node} has {_versions()}, this process {versions}: install the same versions everywhere"
@@ -289,7 +294,7 @@ def _train(
         )
     sys.argv = command
     torch.set_num_threads(threads)
-    registry, console, run = Registry(), Console(), Run.open(path)
+    registry, console = Registry(), Console()
     run.fold_dir(fold).mkdir(exist_ok=True)
     # A worker that Ray believes dead may still be writing, and so may the children of a killed one.
     busy = f"fold {fold} of run {run.id} is still being trained by another worker: wait for it or stop it"
