@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -20,6 +20,7 @@ from kit.errors import KitError
 from kit.files import cant_write, locked, need_writable, read_json, refuse_links, write_json
 from kit.hooks.registry import Registry
 from kit.hooks.specs import Competition, DatasetSpec
+from kit.images import levels
 from kit.paths import OWN, cache_dir, data_dir, holds_data, is_writable, own_data_dir, walk
 
 if TYPE_CHECKING:
@@ -258,7 +259,15 @@ class Store:
             self._check(index)
             return index
 
-        return read_unchanged(lambda: Checksums.of(self.root).check_tables(), read)
+        index = read_unchanged(lambda: Checksums.of(self.root).check_tables(), read)
+        levels.provide(self.root, lambda: self._levels(index))
+        return index
+
+    def _levels(self, index: "Index") -> Mapping[str, levels.Range]:
+        from kit.data.images import measured_levels
+
+        frame = index.train if len(index.train) else index.test
+        return measured_levels(index.root, frame, self.own / f"levels-{self.dataset.name}")
 
     def _check(self, index: "Index") -> None:
         """Check the index against the competition, whose facts are known without any data."""

@@ -2,9 +2,10 @@
 
 A pack lies in `<data>/.kit/packed/` as `<dataset>-<split>-<size>-<key>.pixels`, N x size x size x C bytes and nothing
 else, with a manifest `.json` beside it. Its key identifies its sources: competition, dataset, split, size, kit's
-format, the pixels that the dataset reads for three samples, and the name, length and modification time of every file.
-Files are identified by these and not by their content, because reading 7.8 GB takes minutes and asking 220,025 files
-for their length takes half a second; a changed file that keeps its length and time goes unnoticed.
+format, the version of its reader (`kit.images.decode`), the pixels that the dataset reads for three samples, and the
+name, length and modification time of every file. Files are identified by these and not by their content, because
+reading 7.8 GB takes minutes and asking 220,025 files for their length takes half a second; a changed file that keeps
+its length and time goes unnoticed.
 
 The file of an unfinished pack ends in `.part`, and a `.journal` names its finished chunks. After an interruption these
 are read back, compared with their checksums, and kept. Only a complete pack gets its final name.
@@ -36,6 +37,7 @@ from kit.data.store import Store
 from kit.errors import DISK, INTERRUPTED, KitError
 from kit.files import locked, not_plain, write_bytes, write_json
 from kit.hooks.specs import DatasetSpec
+from kit.images.decode import VERSION
 from kit.pixels.pack_workers import Job, Layout, MixedSizesError, Workers
 from kit.pixels.packed import FOLDER, FORMAT, Packed, PackManifest, Split, digest_of, read_manifest, verify_pack
 
@@ -210,7 +212,8 @@ class _Plan:
     @cached_property
     def key(self) -> str:
         wanted = self.wanted
-        facts = [FORMAT, wanted.competition, wanted.dataset.name, wanted.dataset.channels, wanted.split, self.size]
+        dataset = wanted.dataset
+        facts = [FORMAT, VERSION, wanted.competition, dataset.name, dataset.channels, wanted.split, self.size]
         return hashlib.sha256(json.dumps([*facts, wanted.sources]).encode()).hexdigest()
 
     @property
