@@ -157,10 +157,10 @@ def begin(store: Store, incoming: Incoming, records: dict[str, Record], force: b
     return removed
 
 
-def place(store: Store, incoming: Incoming, stage: Path) -> None:
-    """Move what has arrived to its place, and record that it has."""
+def place(store: Store, incoming: Incoming, stage: Path, top: str = "") -> None:
+    """Move what has arrived, or what the folder `top` of it holds, to its place, and record that it has."""
     with writing(store.root):
-        _move(str(stage), str(store.root))
+        _move(str(stage / top), str(store.root))
     store.set_origin(incoming.origin, incoming.source, incoming.digest)
     shutil.rmtree(stage, ignore_errors=True)
 

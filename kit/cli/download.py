@@ -198,6 +198,7 @@ def _linked(store: "Store", dest: Path | None) -> Iterator[None]:
         raise KitError(f"{root} already exists, so the data can't go to {dest}: move it there, or drop --dest")
     if dest.exists() and not dest.is_dir():
         raise KitError(f"{dest} is not a folder: give --dest a new or an empty one")
+    is_new = not dest.exists()
     try:
         dest.mkdir(parents=True, exist_ok=True)
         root.parent.mkdir(parents=True, exist_ok=True)
@@ -209,4 +210,7 @@ def _linked(store: "Store", dest: Path | None) -> Iterator[None]:
     except KitError:
         if data_state(root) == "absent":
             root.unlink()
+            if is_new:
+                with contextlib.suppress(OSError):
+                    dest.rmdir()
         raise

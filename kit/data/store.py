@@ -213,22 +213,25 @@ class Store:
         for folder in (self.root, own):
             if os.path.lexists(folder) and not folder.is_dir():
                 raise KitError(f"{folder} is not a folder: move it away")
+        made = [folder for folder in (own, *own.parents) if not folder.exists()]
         try:
             own.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cant_write(own, error) from None
         refuse_links(own)
-        with locked(own / "lock", f"another kit download is running in {self.root}: wait for it or stop it"):
+        lock, busy = own / "lock", f"another kit download is running in {self.root}: wait for it or stop it"
+        with locked(lock, busy):
+            if not lock.exists():
+                raise KitError(busy)  # it has just ended, and taken the lock with it
             try:
                 yield
-            except KitError:
-                if os.listdir(own) == ["lock"]:
-                    # What was refused leaves no trace.
+            finally:
+                # What was refused leaves nothing behind.
+                if own in made and os.listdir(own) == [lock.name]:
+                    lock.unlink()
                     with contextlib.suppress(OSError):
-                        (own / "lock").unlink()
-                        own.rmdir()
-                        self.root.rmdir()
-                raise
+                        for folder in made:
+                            folder.rmdir()
 
     def set_origin(self, origin: Origin, source: str, digest: str = "") -> None:
         """Record that the data is complete and where it came from; `digest` tells it from other data of that origin."""

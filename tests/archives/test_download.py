@@ -157,7 +157,7 @@ def test_what_was_unpacked_by_hand_is_taken_over(store, archive):
 def test_another_competitions_archive_is_one_line_and_no_origin(store, archive, tmp_path):
     wrong = make_zip(tmp_path / "cats.zip", {"cats/1.png": b"x"})
     with pytest.raises(
-        KitError, match=r"cats\.zip is not the data of leaves \(train\.csv is not there.*--from"
+        KitError, match=r"^cats\.zip is not the data of leaves: .*train\.csv is not there.*--from"
     ) as caught:
         unpack(store, wrong)
     assert "\n" not in str(caught.value)
