@@ -173,11 +173,12 @@ def _init_run(config: TrainConfig, folds: Folds, index: Index, planned: list[int
         )
     if untrained := sorted(set(planned) - set(start.trained_folds)):
         raise KitError(f"init = {start.id}: its fold {untrained[0]} is not trained: kit train --resume {start.id}")
-    if (start.config.model, start.config.head, start.config.metadata) != (config.model, config.head, config.metadata):
-        raise KitError(
-            f"init = {start.id} is {start.config.model} with head {start.config.head}: --model, head and "
-            "metadata must be the same"
-        )
+    for key in ("model", "head", "head_batch_norm", "two_units", "metadata"):
+        if (own := getattr(start.config, key)) != getattr(config, key):
+            raise KitError(
+                f"init = {start.id} has {key} = {own}: --model, head, head_batch_norm, two_units and metadata must be "
+                "the same"
+            )
     return start
 
 
