@@ -23,7 +23,14 @@ class ModelConfig(BaseModel):
     """Model: the network and its input."""
 
     model: str = Field("efficientnet_lite0", description="name of the network")
-    head: str = Field("linear", description="head of the network: linear or concat_pool")
+    head: str = Field("linear", description="head of the network: linear, concat_pool or vgg")
+    head_dropout: float | None = Field(
+        None, ge=0, lt=1, description="dropout before the last layer; none: the head's own (0, 0.5, 0.5)"
+    )
+    head_batch_norm: bool | None = Field(
+        None, description="batch norm of the head's features; none: the head's own (concat_pool has it)"
+    )
+    two_units: bool = Field(False, description="binary tasks: two softmax units in place of one sigmoid")
     pretrained: bool = Field(True, description="start from pretrained weights")
     init: str | None = Field(None, description="run whose networks training starts from, fold by fold")
     size: int = Field(96, ge=8, le=4096, description="side of the square input in pixels; 64,96 grows in equal stages")
@@ -123,6 +130,9 @@ class RuntimeConfig(BaseModel):
     trackers: tuple[str, ...] = Field((), description="trackers that receive the numbers, e.g. tensorboard")
     note: str = Field("", description="a line for the experiment log")
 
+
+# What a command may set otherwise for a run that exists: it changes nothing that the run learns or predicts.
+MACHINE = ("workers", "pack", "compile", "trackers")
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "Data": DataConfig,

@@ -36,7 +36,7 @@ def cant_write(path: Path | str, error: OSError) -> KitError:
     if error.errno in FULL:
         mend = "free some space there"
     elif error.errno == errno.EROFS:
-        mend = "it lies on a read-only disk: set KIT_DATA and KIT_RUNS to folders that can be written"
+        mend = "it lies on a read-only disk: set KIT_DATA, KIT_CACHE and KIT_RUNS to folders that can be written"
     else:
         mend = "make it writable"
     return KitError(f"{path} can't be written ({error.strerror or error}): {mend}", DISK)

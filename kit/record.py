@@ -44,10 +44,11 @@ class Normalization(TypedDict):
 
 
 class DataFacts(TypedDict):
-    """What a run learned from: digests of the archives, of the labels, and of the pixels of each pack."""
+    """What a run learned from: digests of archives, of labels with file names and without, of each pack's pixels."""
 
     arrived: str
     labels: str
+    targets: NotRequired[str]
     pixels: dict[str, str]
 
 

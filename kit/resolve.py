@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kit.config import TrainConfig, validate
+from kit.config import MACHINE, TrainConfig, validate
 from kit.errors import KitError, nearest
 from kit.hooks.specs import Competition
 from kit.run import Run
@@ -44,6 +44,22 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
         if key == "trackers" and isinstance(values[key], str):
             values[key] = tuple(values[key].split(","))
     return values
+
+
+def on_this_machine(run: Run, settings: list[str] | None) -> TrainConfig:
+    """Return a run's configuration with `--set` keys that change no result, for this command alone.
+
+    Raises:
+        KitError: a key would change what the run learns or predicts.
+    """
+    values = parse_settings(settings or [])
+    for key in values:
+        if key not in MACHINE:
+            raise KitError(
+                f"--set {key} would change run {run.id}; of a run that exists only {', '.join(MACHINE)} can be set: "
+                f"kit train {run.config.competition} --config {run.path} --set {key}=... starts a new run"
+            )
+    return validate({**run.record["config"], **values}, dict.fromkeys(values, "--set")) if values else run.config
 
 
 def resolve(

@@ -76,10 +76,10 @@ def from_archives(
         archives = [opened.enter_context(open_archive(path)) for path in paths]
         opened.enter_context(lock(store))
         incoming = Incoming("archive", ", ".join(path.name for path in paths), digest_of(archives))
-        return _unpack(store, archives, _beside(store, incoming) if add else incoming, force, console)
+        return _unpack(store, archives, beside(store, incoming) if add else incoming, force, console)
 
 
-def _beside(store: Store, incoming: Incoming) -> Incoming:
+def beside(store: Store, incoming: Incoming) -> Incoming:
     """Merge what arrives into the note of the data already there, under its origin."""
     note = store.note
     digests = note.get("digest", "").split("+")
@@ -133,7 +133,7 @@ def _unpack(
         discard_stages(store)
         return None
     if not force and not incoming.adds:
-        _refuse_other(store, incoming.origin, incoming.digest)
+        refuse_other(store, incoming.origin, incoming.digest)
     with staged(store, incoming) as stage:
         if incoming.adds:
             take_over(root, stage, known)
@@ -161,7 +161,7 @@ def _refuse_mixing(store: Store, known: Collection[str], files: dict[str, Member
     """Raise `KitError` for files that would take the place of others, unless those are kit's or the same."""
     if not force:
         strange = (name for name in files if name not in known)
-        _refuse_overwriting(store, (name for name in strange if not matches(f"{store.root}/{name}", files[name])))
+        refuse_overwriting(store, (name for name in strange if not matches(f"{store.root}/{name}", files[name])))
 
 
 def missing_files(store: Store) -> int:
@@ -193,8 +193,8 @@ def add_files(store: Store, files: dict[str, Path], force: bool, origin: Origin,
     known = recorded(store.root)
     if not force:
         if store.note.get("origin") == "miniature":
-            _refuse_other(store, origin, "")
-        _refuse_overwriting(store, files.keys() - {record.name for record in known})
+            refuse_other(store, origin, "")
+        refuse_overwriting(store, files.keys() - {record.name for record in known})
     measured = ((name, measure(path)) for name, path in files.items())
     records = {name: Record(name, *found) for name, found in measured if found is not None}
     refuse_in_the_way(store.root, records, set())
@@ -232,7 +232,7 @@ def from_miniature(store: Store, seed: int | None, force: bool) -> Arrival | Non
         if is_current and not force and all((store.root / name).is_file() for name in store.files()):
             return None
         if not force:
-            _refuse_other(store, "miniature", source)
+            refuse_other(store, "miniature", source)
         incoming = Incoming("miniature", source, source)
         with staged(store, incoming) as stage:
             shutil.rmtree(stage)
@@ -243,9 +243,9 @@ def from_miniature(store: Store, seed: int | None, force: bool) -> Arrival | Non
             records = {name: Record(name, *found) for name in names if (found := measure(stage / name))}
             known = set(store.files())
             if not force:
-                _refuse_overwriting(store, (name for name in names if name not in known))
+                refuse_overwriting(store, (name for name in names if name not in known))
             refuse_in_the_way(store.root, records, known - records.keys())
-            index = _index(store, incoming, stage)
+            index = read_arrived(store, incoming, stage)
         removed = begin(store, incoming, records, force, keep={stage.name})
         place(store, incoming, stage)
     return Arrival(source, len(names), 0, removed, index.train["id"].nunique(), index.test["id"].nunique())
@@ -258,7 +258,8 @@ def lock(store: Store) -> Iterator[None]:
         yield
 
 
-def _refuse_other(store: Store, origin: Origin, digest: str) -> None:
+def refuse_other(store: Store, origin: Origin, digest: str) -> None:
+    """Raise `KitError` for data of another origin or digest that is there, or is arriving."""
     note = store.note
     # Without a digest the store holds single files of that origin, which the rest may follow.
     resumes = note and note["origin"] == origin and not note["digest"] and not store.is_whole
@@ -269,7 +270,7 @@ def _refuse_other(store: Store, origin: Origin, digest: str) -> None:
         )
 
 
-def _refuse_overwriting(store: Store, names: Iterable[str]) -> None:
+def refuse_overwriting(store: Store, names: Iterable[str]) -> None:
     """Raise `KitError` for existing files that kit did not write: they are the user's own."""
     own = next((name for name in names if os.path.lexists(store.root / name)), None)
     if own is not None:
@@ -281,13 +282,13 @@ def _index_below(store: Store, incoming: Incoming, stage: Path, folders: Sequenc
     errors: list[KitError] = []
     for folder in folders:
         try:
-            return _index(store, incoming, stage / folder), folder
+            return read_arrived(store, incoming, stage / folder), folder
         except KitError as error:
             errors.append(error)
     raise errors[-1]
 
 
-def _index(store: Store, incoming: Incoming, folder: Path) -> "Index":
+def read_arrived(store: Store, incoming: Incoming, folder: Path) -> "Index":
     """Read the index of what has arrived; raise `KitError` if it can't be trained on."""
     name = store.competition.name
     try:

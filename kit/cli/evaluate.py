@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kit.cli.options import Json, Postprocess, RunName, Scales, Tta
+from kit.cli.options import Json, MachineSettings, Postprocess, RunName, Scales, Tta
 
 CONFUSED = 12  # pairs of labels in the table; --json has all of them
 
@@ -20,6 +20,7 @@ def command(
     postprocess: Postprocess = False,
     tta: Tta = None,
     scales: Scales = None,
+    settings: MachineSettings = None,
     json: Json = False,
 ) -> None:
     """Validate a run again from its saved weights.
@@ -37,12 +38,14 @@ def command(
     from kit.data.open_run import OpenRun
     from kit.inference.evaluate import evaluate
     from kit.inference.tta import views_of
+    from kit.resolve import on_this_machine
     from kit.runs import find_run
 
     console = Console(json)
     found = find_run(run, lambda each: bool(each.trained_folds), "with a trained fold")
     views = [] if tta is None and scales is None else views_of(found.config, tta, scales)
-    document = evaluate(OpenRun(current_registry(), found), fold, threshold, beta, console, postprocess, views)
+    opened = OpenRun(current_registry(), found, on_this_machine(found, settings))
+    document = evaluate(opened, fold, threshold, beta, console, postprocess, views)
     _print(document, console)
     console.result(document)
 

@@ -6,7 +6,7 @@ from kit.cli.options import CompetitionName, Json
 def command(competition: CompetitionName, json: Json = False) -> None:
     """Draw pictures of the training data.
 
-    They go to $KIT_DATA/<slug>/explore/.
+    They go to $KIT_DATA/<slug>/explore/, or to $KIT_CACHE where kit does not write into the data's folder.
 
     \b
     Example:
@@ -19,7 +19,7 @@ def command(competition: CompetitionName, json: Json = False) -> None:
 
     console = Console(json)
     store = Store.of(current_registry(), competition)
-    folder = store.writable(store.root / "explore")
+    folder = store.writable(store.pictures)
     written = write_pictures(store.dataset, store.index(), folder, console)
     for path, caption in written:
         console.say(f"{path}  {caption}")

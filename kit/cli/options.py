@@ -17,6 +17,10 @@ ConfigFile = Annotated[
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a key of kit config; repeatable.")
 ]
+MachineSettings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set workers, pack or compile for this command; repeatable."),
+]
 Tta = Annotated[int | None, typer.Option("--tta", help="Views to average: 1, 2, 4 or 8 flips and quarter turns.")]
 Scales = Annotated[
     str | None,

@@ -61,6 +61,7 @@ def command(
         kit train histo --fold 0 --set rotate=45 --set validate_every=200
         kit train protein --external hpav18/train.csv
         kit train --resume histopathology-20260101-120000
+        kit train --resume histopathology-20260101-120000 --set workers=0
         torchrun --nproc-per-node 2 -m kit train histo
         OMP_NUM_THREADS=4 kit train histo --folds 5 --on ray
         kit train histo --on ray --address 10.0.0.1:6379 --gpus-per-fold 1
@@ -83,7 +84,7 @@ def command(
     }
     if resume is not None:
         given = [name for name, value in flags.items() if value is not None]
-        if given or config or settings or competition:
+        if given or config or competition:
             what = f"--{given[0].replace('_', '-')}" if given else "the other arguments"
             raise KitError(f"--resume keeps the run's own configuration: drop {what}, or start a new run")
     elif competition is None:
@@ -92,7 +93,7 @@ def command(
     from kit.data.open_run import OpenRun
     from kit.data.store import Store
     from kit.model import distributed
-    from kit.resolve import resolve
+    from kit.resolve import on_this_machine, resolve
     from kit.run import Run
     from kit.runs import find_run
     from kit.training.start import start_run
@@ -113,7 +114,8 @@ def command(
         run = Run.open(distributed.on_main(start if resume is None else lambda: find_run(resume).path))
         if "blend" in run.record:
             run.need_network()
-        document = train(OpenRun(registry, run), fold, console, train_folds)
+        opened = OpenRun(registry, run, run.config if resume is None else on_this_machine(run, settings))
+        document = train(opened, fold, console, train_folds)
         console.say(f"run: {run.path}   next: kit predict {run.id}")
         console.result(document)
 

@@ -265,7 +265,7 @@ def saved_folds(store: Store, count: int) -> Folds | None:
     Raises:
         KitError: the file was damaged, or written or changed by hand.
     """
-    path = _path(store, count)
+    path = store.kept(f"{FOLDER}/{count}.csv")
     if not os.path.lexists(path):
         return None
     try:

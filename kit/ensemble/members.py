@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 
 from kit.console import Console, jsonable
-from kit.data.open_run import OpenRun
+from kit.data.open_run import OpenRun, same_labels
 from kit.decision.rule import nesting_folds
 from kit.decision.thresholds import nested
 from kit.decision.tune import has_rule
 from kit.errors import KitError
 from kit.files import sha256, write_json
+from kit.record import RunRecord
 from kit.run import Run, WriteFile
 from kit.scoring.interval import score_with_interval
 from kit.scoring.predictions import Predictions
@@ -79,7 +80,7 @@ def check_run(first: Run, run: Run) -> None:
         raise KitError(
             f"{pair} belong to {name} and {run.config.competition}: blend runs of one competition (kit runs)"
         )
-    if a["origin"] != b["origin"]:
+    if a["origin"] != b["origin"] and not _same_data(a, b):
         raise KitError(f"{pair} learned from data of origin {a['origin']} and {b['origin']}: train both on the same")
     if a.get("classes") != b.get("classes"):
         raise KitError(
@@ -94,6 +95,16 @@ def check_run(first: Run, run: Run) -> None:
         )
     if not run.has("test.npz"):
         raise KitError(f"run {run.id} has no test predictions: kit predict {run.id}")
+
+
+def _same_data(a: RunRecord, b: RunRecord) -> bool:
+    """Return whether two runs learned from the same labels of real data, which may have come by two ways."""
+    return (
+        "miniature" not in (a["origin"], b["origin"])
+        and "data" in a
+        and "data" in b
+        and same_labels(a["data"], b["data"])
+    )
 
 
 def of_run(run: Run, basis: BlendBasis) -> Member:

@@ -99,7 +99,7 @@ def raw_maps(
     number = torch.from_numpy(classes).to(found.device)
     if method == "cam":
         (layer,) = layers
-        classifier = _by_class(model, model.network.get_parameter("head.classifier.weight").T).T
+        classifier = _by_class(model, model.network.head.weights().T).T  # type: ignore[union-attr, operator]
         # The weights of the metadata follow those of the map.
         weights = classifier[number, : layer.channels, None, None]
         return probabilities, classes, {layer.name: _weighted(kept[layer.name], weights)}
@@ -125,9 +125,8 @@ def cam_layer(model: Model, layers: dict[str, Layer], names: Sequence[str] | Non
     network = model.network
     if not isinstance(network, Network) or not isinstance(network.head, LinearHead):
         raise KitError(f"cam needs the head linear, whose classifier weighs the pooled map itself: {instead}")
-    classifier = network.head.classifier
-    device = classifier.weight.device
-    output = Output(*(torch.zeros(1, width, device=device) for width in classifier.weight.shape))
+    weights = network.head.weights()
+    output = Output(*(torch.zeros(1, width, device=weights.device) for width in weights.shape))
     if predicting_logits(model.loss, output) is not output.logits:
         raise KitError(f"cam needs a classifier on the pooled map, but the loss of this run has its own: {instead}")
     if "body" not in layers or layers["body"].form != "channels first":

@@ -13,11 +13,11 @@ from kit.console import Console
 from kit.data.index import Index
 from kit.errors import KitError
 from kit.hooks.registry import Registry
-from kit.hooks.specs import DatasetSpec, LossRequest, ModelRequest
+from kit.hooks.specs import DatasetSpec, LossRequest, ModelRequest, ModelSpec
 from kit.model import distributed
 from kit.model.device import Runtime
 from kit.model.losses import build_loss, loss_terms, predicting_logits
-from kit.model.network import Output
+from kit.model.network import HeadName, HeadOptions, Output
 from kit.pixels.batches import Normalize
 from kit.pixels.statistics import channel_statistics
 from kit.record import Normalization
@@ -75,6 +75,24 @@ def normalization_of(
     return {"mean": mean, "std": std}
 
 
+def request_of(config: TrainConfig, channels: int, outputs: int, metadata: int, pretrained: bool) -> ModelRequest:
+    """Return the request for a configuration's network."""
+    options = HeadOptions(config.head_dropout, config.head_batch_norm, config.two_units)
+    return ModelRequest(config.model, channels, outputs, HeadName(config.head, options), metadata, pretrained)
+
+
+def build_network(spec: ModelSpec, request: ModelRequest) -> nn.Module:
+    """Build the network of a request; raise `KitError` if its plugin leaves the options of the head out."""
+    network = spec.build(request)
+    wanted = request.head.options if isinstance(request.head, HeadName) else HeadOptions()
+    if getattr(network, "head_options", HeadOptions()) != wanted:
+        raise KitError(
+            f"{request.name} has a head of its own: drop head_dropout, head_batch_norm and two_units, "
+            "or choose another --model"
+        )
+    return network
+
+
 def build_model(
     config: TrainConfig,
     registry: Registry,
@@ -85,9 +103,9 @@ def build_model(
 ) -> Model:
     """Build a new network and loss for one fold, on the chosen device."""
     terms = loss_terms(config.loss, registry, index.task.name)
-    request = ModelRequest(config.model, dataset.channels, index.outputs, config.head, len(index.metadata), pretrained)
+    request = request_of(config, dataset.channels, index.outputs, len(index.metadata), pretrained)
     runtime = Runtime.choose(config.amp)
-    network = registry.models.get(config.model).build(request)
+    network = build_network(registry.models.get(config.model), request)
     memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
     network = network.to(runtime.device, memory_format=memory_format)  # type: ignore[call-overload]
     *_, embedding = (_probe(network, side, request, runtime) for side in (*config.sizes, config.size))

@@ -165,6 +165,15 @@ def broadcast(tensors: Iterable[Tensor]) -> None:
             dist.broadcast(tensor, 0)
 
 
+@torch.no_grad()
+def average(tensors: Iterable[Tensor]) -> None:
+    """Replace values by their mean over all processes, in place."""
+    if world_size() > 1:
+        for tensor in tensors:
+            dist.all_reduce(tensor)
+            tensor /= world_size()
+
+
 def gone(advice: str, marker: Path) -> BaseException:
     """Return what to raise when another process is gone: one of those left reports it, the others end silently.
 

@@ -58,6 +58,14 @@ def _check_batch(config: TrainConfig) -> None:
         raise KitError(f"{why}: --batch-size {2 * processes} or more")
 
 
+def check_trackers(config: TrainConfig, registry: Registry) -> None:
+    """Raise `KitError` if a tracker of the configuration is unknown, or can't work here."""
+    for name in config.trackers:
+        tracker = registry.trackers.get(name)
+        if tracker.check is not None:
+            tracker.check()
+
+
 def start_run(
     registry: Registry,
     store: Store,
@@ -78,10 +86,7 @@ def start_run(
     folds = folds_for(store, index, config.folds, console)
     config, index, external_out, planned = _settle(store, index, folds, config, only_fold, console)
     normalization = normalization_of(config, registry, store.dataset, index, console)
-    for name in config.trackers:
-        tracker = registry.trackers.get(name)
-        if tracker.check is not None:
-            tracker.check()
+    check_trackers(config, registry)
     epoch_metrics(registry, store.competition)
     # Find a wrong model, head or loss, and weights that are not available, before a directory exists.
     build_model(config, registry, store.dataset, index, normalization, config.pretrained)
@@ -168,11 +173,12 @@ def _init_run(config: TrainConfig, folds: Folds, index: Index, planned: list[int
         )
     if untrained := sorted(set(planned) - set(start.trained_folds)):
         raise KitError(f"init = {start.id}: its fold {untrained[0]} is not trained: kit train --resume {start.id}")
-    if (start.config.model, start.config.head, start.config.metadata) != (config.model, config.head, config.metadata):
-        raise KitError(
-            f"init = {start.id} is {start.config.model} with head {start.config.head}: --model, head and "
-            "metadata must be the same"
-        )
+    for key in ("model", "head", "head_batch_norm", "two_units", "metadata"):
+        if (own := getattr(start.config, key)) != getattr(config, key):
+            raise KitError(
+                f"init = {start.id} has {key} = {own}: --model, head, head_batch_norm, two_units and metadata must be "
+                "the same"
+            )
     return start
 
 

@@ -33,7 +33,7 @@ from kit.training.forecast import Forecast
 from kit.training.interrupt import Interrupt, Interrupted, InUnison
 from kit.training.job import FoldJob
 from kit.training.loop import train_fold
-from kit.training.start import epoch_metrics, training_index, valid_fold
+from kit.training.start import check_trackers, epoch_metrics, training_index, valid_fold
 
 # (run with its data, index with external images, folds to train, interrupt, console): trains them in other processes.
 TrainFolds = Callable[[OpenRun, Index, list[int], Interrupt, Console], None]
@@ -50,6 +50,10 @@ def train(
         The document of `kit train --json`.
     """
     run = opened.run
+    try:
+        check_trackers(opened.config, opened.registry)
+    except KitError as error:
+        raise KitError(f"{error}; kit train --resume {run.id} --set trackers=[] goes on without") from None
     index = training_index(opened, console)
     main = distributed.is_main()
     with ExitStack() as held:

@@ -80,14 +80,14 @@ def timm_network(request: ModelRequest) -> nn.Module:
     """Build `timm/<name>` as a body: up to its feature map if it has one, otherwise with its own pooling.
 
     The head `linear` takes the feature map if timm's own pooling is a plain average, and otherwise what timm's
-    classifier would see. The head `concat_pool` takes the feature map, with the layers that timm puts after pooling
-    applied at each of its positions.
+    classifier would see. The other heads take the feature map, with the layers that timm puts after pooling applied at
+    each of its positions.
     """
     known = facts(request.name)
     network = _pretrained(request.name) if request.pretrained else _body(request.name)
     stems = known.first_conv
     widen_stem(network, request.channels, [stems] if isinstance(stems, str) else stems)
-    mapped = request.head == "concat_pool" or _averages(network)
+    mapped = request.head != "linear" or _averages(network)
     body = _FeatureMap(network, request.name) if mapped else network
     return Network(body, network.head_hidden_size, request.outputs, request.head, request.metadata)
 

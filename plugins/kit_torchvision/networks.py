@@ -16,13 +16,20 @@ _DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])")
 
 
 def build(request: ModelRequest) -> nn.Module:
-    """Build the named network up to its last feature map, with a new head."""
+    """Build the named network up to its last feature map, with a new head.
+
+    Of VGG's own head, the two hidden layers are pretrained too.
+    """
     network = models.get_model(request.name, weights=None)
     if request.pretrained:
         fill(network, weights(request.name), weights_file(request.name), right(request.name))
     body, features = body_of(network)
     widen_stem(body, request.channels)
-    return Network(body, features, request.outputs, request.head, request.metadata)
+    built = Network(body, features, request.outputs, request.head, request.metadata)
+    if request.pretrained and request.head == "vgg" and isinstance(network, models.VGG):
+        for layer, own in (("first", network.classifier[0]), ("second", network.classifier[3])):
+            built.get_submodule(f"head.{layer}").load_state_dict(own.state_dict())
+    return built
 
 
 def body_of(network: nn.Module) -> tuple[nn.Module, int]:

@@ -143,7 +143,7 @@ def test_files_that_kit_did_not_write_are_not_overwritten(store, archive):
         with pytest.raises(KitError, match=r"train\.csv exists and is not kit's"):
             bring(False)
     assert contents(store) == {"train.csv": b"my own work\n"}
-    assert data_state(store.root) == "absent"
+    assert data_state(store.root) == "folder"
     unpack(store, archive, force=True)
     assert contents(store) == ARCHIVE
 

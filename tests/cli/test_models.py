@@ -4,6 +4,7 @@ import pytest
 import torch
 from torchvision import models
 
+from kit.data.store import Store
 from kit.hooks.registry import Registry
 from kit.model.cost import cost
 
@@ -91,3 +92,80 @@ def test_parameters_and_multiply_adds_are_those_that_torchvision_publishes(name)
     biases = sum(layer.bias.numel() for layer in linear) - 1000
     assert counted.parameters + exchanged + biases == weights.meta["num_params"]
     assert (counted.multiply_adds + exchanged) / 1e9 == pytest.approx(weights.meta["_ops"], abs=0.0006)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "parameters", "shapes"),
+    [
+        # The published number of weights of ResNet18, and its maps (He et al. 2016, table 1).
+        ("resnet18", (), 11_689_512, {"body.0": [64, 112, 112], "body.4.1.bn2": [64, 56, 56], "body.7": None}),
+        ("resnet18", ("--channels", 6), 11_689_512 + 64 * 3 * 49, {"body.0": [64, 112, 112]}),
+        ("resnet18", ("--classes", 5, "--size", 64), 11_689_512 - 995 * 513, {"head.classifier": [5]}),
+        # VGG16's 138,357,544 weights (Simonyan and Zisserman 2015), two hidden layers among them.
+        ("vgg16", ("--set", "head=vgg"), 138_357_544, {"head.first": [4096], "head.second": [4096]}),
+        # A network with weights outside of its layers: class token and positions.
+        (
+            "timm/vit_tiny_patch16_224",
+            (),
+            5_717_416,
+            {"body.patch_embed.proj": [192, 14, 14], "head.classifier": [1000]},
+        ),
+        ("small_cnn", ("--set", "two_units=true", "--size", 32), 679_648 + 2 * 161, {"head.classifier": [1]}),
+    ],
+)
+def test_layers_are_those_of_the_network(kit, name, options, parameters, shapes):
+    document = kit("models", name, "--layers", *options, "--json").json
+    found = {layer["name"]: layer["shape"] for layer in document["layers"]}
+    assert {layer: found.get(layer) for layer in shapes} == shapes
+    assert document["parameters"] == sum(layer["parameters"] for layer in document["layers"]) == parameters
+    shown = kit("models", name, "--layers", *options).out
+    assert f"{parameters:,} parameters" in shown
+    assert all(layer in shown for layer in found)
+
+
+@pytest.mark.parametrize(
+    ("competition", "options", "channels", "outputs", "size"),
+    [
+        ("histo", (), 3, 1, 96),
+        ("protein", ("--model-of-its-own",), 4, 28, 512),
+        ("protein", ("--size", 64), 4, 28, 64),
+        ("ham10000", ("--classes", 9), 3, 9, 224),
+        ("recursion", ("--classes", 1108, "--set", "metadata=false"), 6, 1108, None),
+    ],
+)
+def test_layers_of_a_competition_need_no_data(kit, competition, options, channels, outputs, size):
+    name = () if "--model-of-its-own" in options else ("small_cnn",)
+    options = [option for option in options if option != "--model-of-its-own"]
+    document = kit("models", *name, "--layers", "--competition", competition, *options, "--json").json
+    assert (document["channels"], document["outputs"]) == (channels, outputs)
+    assert size in (None, document["size"])
+    assert document["name"] == (name[0] if name else "timm/densenet121")
+
+
+def test_layers_know_the_classes_and_metadata_of_the_data(kit):
+    kit("download", "ham10000", "--miniature")
+    document = kit("models", "--layers", "--competition", "ham10000", "--set", "metadata=true", "--json").json
+    index = Store.of(Registry(), "ham10000").index()
+    assert document["metadata"] == len(index.metadata) > 0
+    assert document["layers"][-1]["shape"] == [len(index.classes)]
+    assert document["layers"][-1]["parameters"] == len(index.classes) * (160 + document["metadata"] + 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--layers",), "which network"),
+        (("resnet18", "--size", 64), "add --layers"),
+        (("--competition", "histo"), "add --layers"),
+        (("resnet*", "--layers"), "no model is called"),
+        (("resnet18", "--layers", "--set", "head=nope"), "no head is called 'nope'"),
+        (("resnet18", "--layers", "--set", "hed=vgg"), "hed"),
+        (("timm/vit_tiny_patch16_224", "--layers", "--size", 97), "can't take 97 px"),
+        (("resnet18", "--layers", "--competition", "recursion"), "no data for recursion"),
+        (("resnet18", "--layers", "--channels", 0), "--channels"),
+    ],
+)
+def test_what_layers_can_not_show_is_one_line(kit, arguments, said):
+    err = kit("models", *arguments, code=2).err
+    assert said in err
+    assert err.count("\n") == 1

@@ -43,6 +43,9 @@ for _key, _values in {
     "keep": ("0",),
     "validate_every": ("0",),
     "flip": ("perhaps",),
+    "head_dropout": ("1", "-0.1", "nan", "much"),
+    "head_batch_norm": ("perhaps",),
+    "two_units": ("perhaps", "3"),
 }.items():
     for _value in _values:
         ROWS[f"--set {_key}={_value}"] = Row(
@@ -81,6 +84,7 @@ ROWS |= {
     "no such network": Row(nothing, "train histo --model nope", "nope"),
     "no such timm network": Row(nothing, "train histo --model timm/nope --no-pretrained", "nope"),
     "no such head": Row(nothing, "train histo --set head=nope", "nope"),
+    "two units for several outputs": Row(nothing, "train tiny --set two_units=true", "two_units is for binary tasks"),
     "no such tracker": Row(nothing, "train histo --set trackers=nope", "nope"),
     "no such dataset": Row(nothing, "train histo --set dataset=nope", "nope"),
     "no such column": Row(nothing, "train histo --set only=side=left", "no column 'side'"),
