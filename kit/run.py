@@ -5,6 +5,8 @@ folds.csv                id, fold
 fold-<k>/checkpoint.json names the fold's current weight files with their digests
 fold-<k>/*.safetensors   weights, optimiser state
 fold-<k>/history.csv     one row per validation
+fold-<k>/steps.csv       the training loss of every step
+fold-<k>/loss.png        its picture
 fold-<k>/result.json     the result of a finished fold
 fold-<k>/oof.npz         predictions of the fold's validation images
 fold-<k>/not-finite.json the rows of a batch whose loss was not finite
@@ -50,7 +52,7 @@ from kit.files import (
     write_json,
 )
 from kit.paths import runs_dir
-from kit.record import FORMAT, FoldResult, Grown, Manifest, RuleRecord, RunRecord, read_history
+from kit.record import FORMAT, LOSS_PICTURE, STEPS, FoldResult, Grown, Manifest, RuleRecord, RunRecord, read_history
 
 # Writes one file of a new run to the path that it is given.
 WriteFile = Callable[[Path], object]
@@ -292,7 +294,7 @@ class Run:
         # The result goes first and the weights last: whatever a kill leaves is an unfinished fold.
         for name in ("result.json", "checkpoint.json"):
             (folder / name).unlink(missing_ok=True)
-        for name in ("oof.npz", "history.csv"):
+        for name in ("oof.npz", "history.csv", STEPS, LOSS_PICTURE):
             self.remove(f"fold-{fold}/{name}")
         for path in folder.glob("*.safetensors"):
             path.unlink()

@@ -18,7 +18,7 @@ from kit.files import read_cache, read_json, refuse_links, sha256
 from kit.hooks.registry import Registry
 from kit.pixels.pack import mend_packed
 from kit.pixels.packed import FOLDER, read_manifest, verify_pack, verify_packs
-from kit.record import FORMAT, CheckpointRecord, FoldResult, Manifest, RuleRecord, RunRecord, read_history
+from kit.record import FORMAT, LOSS_PICTURE, CheckpointRecord, FoldResult, Manifest, RuleRecord, RunRecord, read_history
 from kit.run import Run
 
 # The JSON files of a run by the pattern of their names; each carries its own digest.
@@ -178,7 +178,7 @@ def _mend(path: Path, name: str) -> str:
     return "restore it from a copy, or train again"
 
 
-REMADE = ("checkpoint.json", "result.json", "oof.npz", "history.csv")
+REMADE = ("checkpoint.json", "result.json", "oof.npz", "history.csv", LOSS_PICTURE)
 
 
 def repair_data(registry: Registry, store: Store, faults: Sequence[Fault], console: Console) -> None:

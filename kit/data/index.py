@@ -113,6 +113,10 @@ class Index:
         counts = self.task.class_counts(self.targets(frame), len(self.classes))
         return {name: int(count) for name, count in zip(self.classes, counts, strict=True)}
 
+    def with_ids(self, ids: pd.Series) -> "Index":
+        """Return the index with these training ids alone."""
+        return replace(self, train=self.train[self.train["id"].isin(ids)])
+
     def with_metadata(self, wanted: bool) -> "Index":
         """Return the index, without metadata unless `wanted`."""
         return self if wanted else replace(self, metadata=())

@@ -63,7 +63,7 @@ class OpenRun:
 
     @cached_property
     def index(self) -> Index:
-        """The data's index, with the metadata that the configuration feeds to the network."""
+        """The data's index, with the metadata that the configuration feeds to the network, and the run's ids."""
         index = self.store.index().with_metadata(self.config.metadata)
         if list(index.classes) != self.run.record.get("classes"):
             raise KitError(f"the data's classes are not those of run {self.run.id}: train again on this data")
@@ -72,7 +72,8 @@ class OpenRun:
         self.changed = self._changed(index)
         if self.changed:
             Console().warn(f"{self.changed}: what is computed here may not fit it")
-        return index
+        # A run with a limit has the ids of its folds alone.
+        return index if self.config.limit is None else index.with_ids(self.folds.table["id"])
 
     def _changed(self, index: Index) -> str:
         """Say what of the training data is no longer what the run learned from; empty if nothing is known to be."""

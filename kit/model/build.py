@@ -2,7 +2,8 @@
 
 import functools
 import random
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -33,6 +34,11 @@ class Model:
     normalize: Normalize
     runtime: Runtime
     task: Task
+
+    def copy(self) -> "Model":
+        """Return a model with the same weights that does not learn."""
+        network, loss = deepcopy(self.network), deepcopy(self.loss)
+        return replace(self, network=network.requires_grad_(False), loss=loss.requires_grad_(False))
 
     def logits(self, output: Output) -> Tensor:
         """Return the logits to predict from: the loss's own classifier's if it has one, otherwise the network's."""

@@ -71,8 +71,13 @@ def packed(store: Store, index: Index, split: Split, size: int, console: Console
 def packs_for(
     store: Store, index: Index, split: Split, config: TrainConfig, sizes: Iterable[int], console: Console
 ) -> dict[int, Packed]:
-    """Return the packs that serve these sizes, making those that are missing; none if the configuration wants none."""
-    return {size: packed(store, index, split, size, console) for size in sorted(set(sizes))} if config.pack else {}
+    """Return the packs that serve these sizes, making those that are missing; none if the configuration wants none.
+
+    The few training images of a run with a limit are read from their files: a pack holds a whole split.
+    """
+    if not config.pack or (split == "train" and config.limit is not None):
+        return {}
+    return {size: packed(store, index, split, size, console) for size in sorted(set(sizes))}
 
 
 def find_packed(store: Store, index: Index, split: Split, size: int) -> Packed | None:

@@ -59,10 +59,9 @@ class Stepper:
             group["lr"] = rate * group["scale"]
         total = torch.zeros_like(self.loss_sum)
         for number in range(count):
-            batch = mix(self.config, next(batches), self.classes)
+            batch = next(batches)
             with self._accumulating(number + 1 < count):
-                with self.model.runtime.autocast():
-                    loss: Tensor = self._module(batch) * (len(batch.rows) / images)
+                loss = self.loss(batch) * (len(batch.rows) / images)
                 if number == 0:
                     self.optimizer.zero_grad(set_to_none=True)
                 # The gradients of several processes are averaged; their shares of the loss add up.
@@ -75,6 +74,13 @@ class Stepper:
         self.scaler.update()
         self.loss_sum += total
         return total
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the mean loss of a batch, mixed as configured; mixing and dropout draw from torch's generator."""
+        batch = mix(self.config, batch, self.classes)
+        with self.model.runtime.autocast():
+            loss: Tensor = self._module(batch)
+        return loss
 
     def _accumulating(self, more: bool) -> AbstractContextManager[object]:
         """Average gradients over the processes only at the last batch of a step."""

@@ -45,10 +45,7 @@ class Validator:
         need_finite_output(job, result)
         target, prediction = task.flat(result.targets), task.flat(result.probabilities)
         scores = {metric.label or metric.name: metric.compute(target, prediction) for metric in job.metrics}
-        decisive = next(iter(scores.values()))
-        sign = 1 if self.metric.higher_is_better else -1
-        if state.best_score is None or (math.isfinite(decisive) and sign * decisive > sign * state.best_score):
-            state.best_step, state.best_score = state.step, decisive if math.isfinite(decisive) else None
+        self._note_best(state, next(iter(scores.values())), result.loss)
         row = {
             "epoch": round(state.step / self.steps_per_epoch, 3),
             "train loss": train_loss,
@@ -70,6 +67,14 @@ class Validator:
         """Return the metric and the loss of the last validation."""
         row = state.history[-1]
         return row[self.metric.label or self.metric.name], row["valid loss"]
+
+    def _note_best(self, state: TrainState, metric: float, loss: float) -> None:
+        """Note the step if it is the best so far; while what decides is undefined, the newest is."""
+        by_loss = self.job.config.checkpoint == "best_loss"
+        decisive = loss if by_loss else metric
+        sign = 1 if self.metric.higher_is_better and not by_loss else -1
+        if state.best_score is None or (math.isfinite(decisive) and sign * decisive > sign * state.best_score):
+            state.best_step, state.best_score = state.step, decisive if math.isfinite(decisive) else None
 
     def _settle(self, state: TrainState, size: int) -> None:
         """Re-estimate the statistics of batch normalisation if an epoch has too few steps for their averages."""
