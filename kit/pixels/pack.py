@@ -77,7 +77,13 @@ def packs_for(
     """
     if not config.pack or (split == "train" and config.limit is not None):
         return {}
-    return {size: packed(store, index, split, size, console) for size in sorted(set(sizes))}
+    sides = {size: stored_side(size, config.crop) for size in sorted(set(sizes))}
+    return {size: packed(store, index, split, side, console) for size, side in sides.items()}
+
+
+def stored_side(size: int, crop: float) -> int:
+    """Return the side at which to store images of which the network sees `crop`, a share, at `size` pixels."""
+    return round(size / crop)
 
 
 def find_packed(store: Store, index: Index, split: Split, size: int) -> Packed | None:
