@@ -9,6 +9,7 @@ from kit.config import MACHINE, TrainConfig, validate
 from kit.errors import KitError, nearest
 from kit.hooks.specs import Competition
 from kit.run import Run
+from kit.task import TASKS
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
@@ -71,13 +72,14 @@ def resolve(
 ) -> tuple[TrainConfig, dict[str, str]]:
     """Merge all sources of configuration and validate the result.
 
-    Later sources win: kit's defaults, the competition's, its defaults for a miniature (when `miniature`), a file or
-    earlier run, `--set`, flags (None: not given).
+    Later sources win: kit's defaults (the loss by the task), the competition's, its defaults for a miniature (when
+    `miniature`), a file or earlier run, `--set`, flags (None: not given).
 
     Returns:
         The configuration, and for each of its fields the name of the source that set it.
     """
     layers: list[tuple[str, Mapping[str, Any]]] = [
+        ("default", {"loss": TASKS[competition.task].loss}),
         ("competition", {"competition": competition.name, "dataset": competition.dataset, **competition.defaults}),
     ]
     if miniature:

@@ -113,8 +113,15 @@ class Run:
     @cached_property
     def config(self) -> TrainConfig:
         """The resolved configuration; a `KitError` names the first value that is not one of this kit's."""
-        with _about(self.path / "run.json"):
-            return validate({**self.record["config"]})
+        given = {**self.record["config"]}
+        unknown = sorted(given.keys() - TrainConfig.model_fields.keys())
+        try:
+            if unknown:
+                raise KitError(f"its configuration has {', '.join(unknown)}, which this kit does not know")
+            return validate(given)
+        except KitError as error:
+            mend = f"use the kit that wrote it, {self.record['kit']} (this is {__version__})"
+            raise KitError(f"{self.path / 'run.json'}: {error}: {mend}", error.code) from None
 
     @property
     def state(self) -> str:
@@ -329,15 +336,6 @@ def _record(path: Path) -> RunRecord:
     if folds is not None and any(not 0 <= fold < folds for fold in record["planned"]):
         raise KitError(f"{file} plans folds that are not among its {folds}: {mend}")
     return record
-
-
-@contextlib.contextmanager
-def _about(path: Path) -> Iterator[None]:
-    """Name the file in what is raised about its content."""
-    try:
-        yield
-    except KitError as error:
-        raise KitError(f"{path}: {error}", error.code) from None
 
 
 def _renamed(draft: Path, path: Path) -> Path:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
 
 from kit.console import Console
-from kit.errors import KitError
+from kit.errors import KitError, PluginError
 from kit.files import open_plain, write_bytes
 from kit.paths import OWN
 
@@ -166,7 +166,7 @@ def read_unchanged(check: Callable[[], object], read: Callable[[], T]) -> T:
     try:
         content = read()
     except Exception as error:
-        if changed is None or isinstance(error, KitError):
+        if changed is None or (isinstance(error, KitError) and not isinstance(error, PluginError)):
             raise
         raise changed from None
     if changed is not None:

@@ -196,4 +196,11 @@ def valid_fold(fold: int, count: int) -> int:
 def epoch_metrics(registry: Registry, competition: Competition) -> tuple[MetricSpec, ...]:
     """Return the metrics of each validation: the competition's own, by which it is scored, comes first."""
     names = dict.fromkeys((competition.metric, *competition.epoch_metrics))
-    return tuple(registry.metrics.get(name) for name in names)
+    metrics = tuple(registry.metrics.get(name) for name in names)
+    for metric in metrics:
+        if competition.task not in metric.tasks:
+            raise KitError(
+                f"metric {metric.name} is for {' and '.join(metric.tasks)} tasks, {competition.name} is "
+                f"{competition.task}: name another metric in the plugin of {competition.name}"
+            )
+    return metrics

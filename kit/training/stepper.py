@@ -10,6 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 from kit.config import TrainConfig
 from kit.model import distributed
 from kit.model.build import Model
+from kit.model.losses import loss_of
 from kit.pixels.batches import Batch
 from kit.training.mix import mix
 from kit.training.optim import make_optimizer
@@ -98,5 +99,4 @@ class _Loss(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the mean loss of a batch."""
-        loss: Tensor = self.loss(self.network(batch.images, batch.metadata), batch)
-        return loss
+        return loss_of(self.loss, self.network(batch.images, batch.metadata), batch)
