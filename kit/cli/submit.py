@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    target: Annotated[
-        str | None, typer.Argument(metavar="RUN|COMPETITION", help="By default the newest run with predictions.")
-    ] = None,
+    target: Annotated[str | None, typer.Argument(metavar="RUN|COMPETITION", help="By default the newest run.")] = None,
     message: Annotated[
         str | None, typer.Option("-m", "--message", metavar="TEXT", help="Description; by default run and score.")
     ] = None,
@@ -129,10 +127,7 @@ def _find(registry: "Registry", target: str | None) -> "Run":
     if target is not None and competition is None:
         return find_run(target)
 
-    def suits(run: "Run") -> bool:
-        return run.has("test.npz") and competition in (None, run.config.competition)
-
-    return find_run(None, suits, "with predictions" + (f" of {competition}" if competition else ""))
+    return find_run(None, lambda run: run.has("test.npz"), "with predictions", "kit predict {}", competition)
 
 
 def _message(csv: "CheckedCsv", given: str | None) -> str:
