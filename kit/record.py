@@ -34,6 +34,7 @@ class Score(TypedDict):
     high: Number
     ids: int
     resampled: NotRequired[str]
+    ranked_by: NotRequired[str]
 
 
 class Normalization(TypedDict):

@@ -143,15 +143,41 @@ class Run:
 
     @property
     def score(self) -> dict[str, Any] | None:
-        """The run's expected score: the nested estimate of its decision rule if it has one, or else the
-        cross-validated score; None if it has neither. Keys: metric, value, low, high, ids."""
-        return self.decision or self.cross_validated
+        """The run's expected score: the nested estimate of its decision rule, if it has one and its metric judges
+        predicted classes, or else the cross-validated score; None if it has neither.
+
+        Keys: metric, value, low, high, ids, and `ranked_by`: whether the `pooled` value or the mean over `folds` ranks
+        runs (`MetricSpec.ranked_by`).
+        """
+        decision = self.decision
+        return decision if decision is not None and decision.get("counts", True) else self.cross_validated
 
     @property
     def cross_validated(self) -> dict[str, Any] | None:
         """The cross-validated score without a decision rule; None if the run has none."""
         score = self.record.get("score")
         return None if score is None else {**score}
+
+    @property
+    def fold_scores(self) -> dict[int, float | None]:
+        """The score of each finished fold by its own images, decided as for `score`; None where it is undefined."""
+        by_fold: dict[str, float | None] = (self.score or {}).get("folds", {})
+        return {fold: by_fold.get(str(fold), result["score"]) for fold, result in self.results.items()}
+
+    @property
+    def mean_over_folds(self) -> float | None:
+        """The mean of `fold_scores`; None if one is undefined or there are none."""
+        scores = list(self.fold_scores.values())
+        known = [score for score in scores if score is not None]
+        return sum(known) / len(known) if known and len(known) == len(scores) else None
+
+    @property
+    def ranking(self) -> float | None:
+        """The figure that ranks runs of one competition: the score's value, or the mean over folds."""
+        score = self.score or {}
+        by_folds = self.mean_over_folds if score.get("ranked_by") == "folds" else None
+        value: float | None = score.get("value") if by_folds is None else by_folds
+        return value
 
     def update(self, change: Callable[[RunRecord], Mapping[str, Any]] | None = None, **fields: Any) -> None:
         """Change fields of `run.json`, here and on disk, where other processes may have changed others meanwhile.

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kit.cli.options import Json, MachineSettings, RunName
+from kit.cli.options import Json, MachineSettings, RunName, words
 
 if TYPE_CHECKING:
     from kit.console import Console
@@ -75,7 +75,7 @@ def command(
     if len(given) > 1:
         raise KitError(f"--{given[0]} and --{given[1]} both choose images: give one of them")
     if images is not None:
-        ids = [id_ for words in images for id_ in words.split(",") if id_]
+        ids = words(images)
     else:
         order, count = next(((each, count) for each, count in orders.items() if count is not None), ("worst", WORST))
         ids = ranked_ids(found, opened.index, order, count, fold)

@@ -123,7 +123,7 @@ class Index:
 
     def with_ids(self, ids: pd.Series) -> "Index":
         """Return the index with these training ids alone."""
-        return replace(self, train=self.train[self.train["id"].isin(ids)])
+        return self._but(train=self.train[self.train["id"].isin(ids)])
 
     def with_metadata(self, wanted: bool) -> "Index":
         """Return the index, without metadata unless `wanted`."""

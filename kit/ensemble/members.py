@@ -58,7 +58,7 @@ class BlendBasis:
     @property
     def at_thresholds(self) -> bool:
         """Whether the metric judges classes at thresholds: at 0.5 it would say nothing of ranks, little of means."""
-        return self.metric.decision == "thresholds" and has_rule(self.task, self.metric)
+        return not self.task.single_label and has_rule(self.task, self.metric)
 
     def prediction(self, values: np.ndarray) -> np.ndarray:
         """Return values nxK as the metric takes them: unchanged, or at thresholds tuned on the other nesting folds."""
@@ -227,7 +227,7 @@ def write_run(basis: BlendBasis, facts: dict[str, Any], oof: np.ndarray, test: n
         "test.npz": Predictions(basis.test_ids, names, test).save,
     }
     for fold in np.unique(basis.fold):
-        own = basis.score(basis.task.flat(oof), basis.fold == fold)
+        own = basis.score(prediction, basis.fold == fold)
         result = jsonable({"metric": basis.metric.name, "score": own, "seconds": 0.0})
         files[f"fold-{fold}/result.json"] = partial(write_json, document=result)
     finished = {"planned": [], "blend": jsonable(facts), "state": "finished", "score": score}

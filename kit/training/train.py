@@ -28,6 +28,7 @@ from kit.pixels.samples import Samples, samples_of
 from kit.pixels.statistics import row_statistics
 from kit.record import STEPS, DataFacts
 from kit.run import Run
+from kit.scoring.apart import apart, mean_over_folds
 from kit.scoring.interval import score_with_interval
 from kit.scoring.predictions import Predictions, out_of_fold
 from kit.training.forecast import Forecast
@@ -89,7 +90,7 @@ def train(
         score = _close(opened, index, console)
         run.update(state="finished", score=score)
         results = run.results
-        _say_score(score, [results[fold]["score"] for fold in planned], console)
+        _say_score(opened.metric, score, [results[fold]["score"] for fold in planned], console)
     return {
         "run": run.id,
         "path": str(run.path),
@@ -154,11 +155,14 @@ def _unfinish_damaged(run: Run, which: str, fold: int, console: Console) -> None
         (folder / "result.json").unlink()
 
 
-def _say_score(score: dict[str, Any], by_fold: list[float | None], console: Console) -> None:
+def _say_score(metric: MetricSpec, score: dict[str, Any], by_fold: list[float | None], console: Console) -> None:
     interval = "" if score["low"] is None else f" [{score['low']:.4f}, {score['high']:.4f}]"
     value, *folds = ("undefined" if each is None else f"{each:.4f}" for each in (score["value"], *by_fold))
     console.say(f"out-of-fold {score['metric']}: {value}{interval} over {score['ids']} ids")
-    console.say(f"by fold: {', '.join(folds)}")
+    mean = mean_over_folds(by_fold)
+    console.say(f"by fold: {', '.join(folds)}" + ("" if mean is None else f"   mean {mean:.4f}"))
+    if text := apart(metric, score["value"], by_fold):
+        console.warn(text)
 
 
 def forecast_of(opened: OpenRun, index: Index, folds: list[int], console: Console) -> Forecast:
