@@ -15,6 +15,9 @@ class DataConfig(BaseModel):
     dataset: str = Field(description="name of the dataset")
     folds: int = Field(5, ge=2, le=100, description="number of folds")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, order and augmentation")
+    limit: int | None = Field(
+        None, ge=2, description="learn from and validate on so many training ids only, drawn evenly; none: all"
+    )
     only: str | None = Field(None, description="learn from and predict only these rows, e.g. cell_type=HUVEC")
     external: str | None = Field(None, description="csv or folder of further training images for every fold")
 
@@ -64,6 +67,7 @@ class OptimisationConfig(BaseModel):
     schedule: Literal["one_cycle", "constant", "step", "cosine", "plateau"] = Field(
         "one_cycle", description="schedule of the learning rate"
     )
+    decay: float = Field(0, ge=0, le=1, description="divides the rate by 1 + decay * step, as Keras does; 0: none")
     drops: int = Field(4, ge=1, le=100, description="step: how often the learning rate is divided by ten")
     warmup: float = Field(0.05, ge=0, lt=1, description="cosine: share of the steps spent warming up")
     freeze_epochs: int = Field(0, ge=0, le=10_000, description="first epochs, which train the head only")
@@ -129,8 +133,8 @@ class ValidationConfig(BaseModel):
     """Validation: when to validate and save, and which views to average."""
 
     validate_every: int | None = Field(None, ge=1, description="also validate every N steps; none: every epoch only")
-    checkpoint: Literal["last", "best"] = Field(
-        "last", description="weights that predict; `best` by validation metric is optimistic"
+    checkpoint: Literal["last", "best", "best_loss"] = Field(
+        "last", description="weights that predict; `best` by validation metric, `best_loss` by its loss are optimistic"
     )
     save_every: int | None = Field(None, ge=1, description="also save every N steps; none: every validation only")
     keep: int = Field(1, ge=1, le=10_000, description="number of newest checkpoints to keep")
@@ -156,6 +160,9 @@ class RuntimeConfig(BaseModel):
     )
     note: str = Field("", description="a line for the experiment log")
 
+
+# What a command may set otherwise for a run that exists: it changes nothing that the run learns or predicts.
+MACHINE = ("workers", "pack", "compile", "trackers")
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "Data": DataConfig,

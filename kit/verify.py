@@ -18,7 +18,7 @@ from kit.files import read_cache, read_json, refuse_links, sha256
 from kit.hooks.registry import Registry
 from kit.pixels.pack import mend_packed
 from kit.pixels.packed import FOLDER, read_manifest, verify_pack, verify_packs
-from kit.record import FORMAT, CheckpointRecord, FoldResult, Manifest, RuleRecord, RunRecord, read_history
+from kit.record import FORMAT, LOSS_PICTURE, CheckpointRecord, FoldResult, Manifest, RuleRecord, RunRecord, read_history
 from kit.run import Run
 
 # The JSON files of a run by the pattern of their names; each carries its own digest.
@@ -51,34 +51,36 @@ class Fault:
 def faults_of_data(store: Store, console: Console) -> list[Fault]:
     """Check every file of a competition's data, its folds and its packs."""
     name, found = store.competition.name, []
-    source = " --miniature" if store.is_miniature else "" if store.origin == "kaggle" else " --from ARCHIVE"
+    source = {"miniature": " --miniature", "kaggle": "", "folder": " --from FOLDER"}.get(
+        store.origin or "", " --from ARCHIVE"
+    )
     mend = f"kit download {name}{source} --force, or kit verify {name} --accept takes it as it is"
     try:
         found += [Fault(str(store.root / file), what, mend) for file, what in verify_data(store, console)]
     except KitError as error:
-        found.append(Fault(str(store.own), str(error), mend))
-    if store.is_whole and not (store.own / FILES).is_file():
-        found.append(Fault(str(store.own / FILES), "is gone: nothing is on record of the data", mend))
-    if not (store.own / ORIGIN).is_file() and ((store.own / FILES).is_file() or (store.own / UNFINISHED).is_file()):
-        found.append(Fault(str(store.own / ORIGIN), "is gone, or the data has not arrived completely", mend))
+        found.append(Fault(str(store.inside), str(error), mend))
+    if store.is_whole and not (store.inside / FILES).is_file():
+        found.append(Fault(str(store.inside / FILES), "is gone: nothing is on record of the data", mend))
+    if not (store.inside / ORIGIN).is_file() and any((store.inside / each).is_file() for each in (FILES, UNFINISHED)):
+        found.append(Fault(str(store.inside / ORIGIN), "is gone, or the data has not arrived completely", mend))
     for path in caches(store):
         if read_cache(path) is None:
             found.append(Fault(str(path), "its checksum differs", f"kit verify {name} --repair"))
-    for path in sorted((store.own / "folds").glob("[0-9]*")):
+    for path in sorted(path for place in store.places for path in (place / "folds").glob("[0-9]*")):
         count = path.name.split(".")[0]
         try:
             saved_folds(store, int(count) if count.isdigit() else 0)
         except KitError as error:
             found.append(Fault(str(path), str(error), f"kit folds {name} --folds {count}"))
     return found + [
-        Fault(str(store.own / FOLDER / file), what, f"kit verify {name} --repair")
-        for file, what in verify_packs(store, console)
+        Fault(str(path), what, f"kit verify {name} --repair") for path, what in verify_packs(store, console)
     ]
 
 
 def caches(store: Store) -> list[Path]:
     """Return the files of what was computed from the images, which is made again where it is damaged."""
-    return sorted(path for kind in ("likeness-*.npy", "statistics-*.npy") for path in store.own.glob(kind))
+    kinds = ("likeness-*.npy", "statistics-*.npy")
+    return sorted(path for place in store.places for kind in kinds for path in place.glob(kind))
 
 
 def faults_of_pack(path: Path, console: Console) -> list[Fault]:
@@ -176,20 +178,20 @@ def _mend(path: Path, name: str) -> str:
     return "restore it from a copy, or train again"
 
 
-REMADE = ("checkpoint.json", "result.json", "oof.npz", "history.csv")
+REMADE = ("checkpoint.json", "result.json", "oof.npz", "history.csv", LOSS_PICTURE)
 
 
 def repair_data(registry: Registry, store: Store, faults: Sequence[Fault], console: Console) -> None:
     """Draw a miniature again, and make damaged packs anew from the images."""
     from kit.archives.unpack import from_miniature
 
-    packs, own = store.own / FOLDER, str(store.own)
+    packs, own = {place / FOLDER for place in store.places}, tuple(map(str, store.places))
     if store.is_miniature and any(not fault.file.startswith(own) for fault in faults):
         from_miniature(store, None, force=True)
     for path in {Path(fault.file) for fault in faults} & set(caches(store)):
         path.unlink()
         console.say(f"removed {path}: the next command that needs it makes it again")
-    for path in {Path(fault.file).with_suffix(".pixels") for fault in faults if Path(fault.file).parent == packs}:
+    for path in {Path(fault.file).with_suffix(".pixels") for fault in faults if Path(fault.file).parent in packs}:
         try:
             manifest, layout = read_manifest(path, "")
             with_reader = Store.of(registry, store.competition.name, manifest["dataset"])
@@ -203,7 +205,7 @@ def repair_data(registry: Registry, store: Store, faults: Sequence[Fault], conso
 
 def repair_run(registry: Registry, path: Path, faults: Sequence[Fault], console: Console) -> None:
     """Make anew what a run's predictions give: rule, submission, report; remove Grad-CAM pictures that were damaged."""
-    from kit.decision.tune import tune_run
+    from kit.decision.tune import Wish, tune_run
     from kit.reports.page.report import write_report
     from kit.submission.write import write_submission
 
@@ -212,7 +214,7 @@ def repair_run(registry: Registry, path: Path, faults: Sequence[Fault], console:
         shutil.rmtree(path / "gradcam")
         console.say(f"removed {path / 'gradcam'}: kit gradcam {path.name} makes it again")
     remade: dict[str, Callable[[Run], object]] = {
-        "thresholds.json": lambda run: tune_run(OpenRun(registry, run), None, console),
+        "thresholds.json": lambda run: tune_run(OpenRun(registry, run), Wish(), console),
         "submission.csv": lambda run: write_submission(registry, run),
         "report.html": lambda run: write_report(registry, [run], run.path, console),
         "report.json": lambda run: write_report(registry, [run], run.path, console),

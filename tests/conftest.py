@@ -1,7 +1,7 @@
 """What all tests share.
 
-Every test runs in folders of its own: `KIT_DATA` and `KIT_RUNS` lie in `tmp_path`, third-party plugins are off and only
-this machine can be reached. The fixture `kit` runs the command line in this process:
+Every test runs in folders of its own: `KIT_DATA`, `KIT_CACHE` and `KIT_RUNS` lie in `tmp_path`, third-party plugins are
+off and only this machine can be reached. The fixture `kit` runs the command line in this process:
 
     def test_it(kit):
         done = kit("download", "histo", "--miniature", "--json")
@@ -49,6 +49,8 @@ class Done:
 def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KIT_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("KIT_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("KIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("kit.paths.KAGGLE", tmp_path / "kaggle")
     monkeypatch.setenv("KIT_PLUGINS", "")
     monkeypatch.setenv("PYTHONPATH", offline_path(os.environ.get("PYTHONPATH", "")))
     block(monkeypatch.setattr, is_here, refused_in_test)

@@ -79,7 +79,9 @@ def test_commands_before_their_time_say_what_comes_first(kit):
     assert document["code"] == 2
     kit("download", "histo", "--miniature")
     run = kit("train", "histo", "--folds", 2, "--epochs", 1, "--size", 32, "--fold", 0, "--json").json["run"]
-    assert f"kit predict {run}" in kit("submit", run, "--dry-run", code=2).err
+    for which in ((run,), ("histo",), ()):
+        assert f"kit predict {run}" in kit("submit", *which, "--dry-run", code=2).err
+    assert "kit train makes one" in kit("submit", "protein", "--dry-run", code=2).err
     assert f"--resume {run} --fold 1" in kit("evaluate", run, "--fold", 1, code=2).err
     assert "1 of 2 folds" in kit("predict", run, "--tta", 1).err
 

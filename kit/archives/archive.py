@@ -16,12 +16,13 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
 from kit.archives.expand import TooLarge, expanded
+from kit.archives.kinds import DamagedArchive, not_taken
 from kit.archives.part import Differs, Part, holds, make_folder, parts
 from kit.archives.workers import Stop, in_order
 from kit.console import size
 from kit.data.checksums import crc_of
 from kit.errors import DISK, KitError
-from kit.paths import OWN
+from kit.paths import OWN, is_litter
 
 CHUNK = 1 << 20
 BLOCK = 4096  # the least that a file takes on disk
@@ -37,13 +38,11 @@ DAMAGE = (
 # The largest data of a competition has some 800,000 files; a name of 65,000 bytes takes 1 GB to take apart.
 MOST_MEMBERS, LONGEST_NAME, DEEPEST = 900_000, 1000, 50
 LARGEST_DIRECTORY = 1 << 29  # bytes
+MOST_TOPS = 4  # folders around the data of an archive
+NOTES = ("", ".md", ".txt", ".json", ".pdf", ".html")  # what may lie beside the one folder
 ENTRY = b"PK\x01\x02"
 # Names that need no closer look.
 PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. +-]{0,254}(/[A-Za-z0-9_][A-Za-z0-9_. +-]{0,254}){0,9}")
-
-
-class DamagedArchive(KitError):
-    """The content is damaged, cut short or not an archive at all: fetching it again can help."""
 
 
 class Member(NamedTuple):
@@ -101,9 +100,7 @@ class Archive:
             _refuse_many(self.file, self.label)
             self.zip = zipfile.ZipFile(self.file)
         except (*DAMAGE, NotImplementedError):
-            self.file.seek(0)
-            what = "is cut short or damaged" if self.file.read(4) == b"PK\x03\x04" else "is not a zip archive"
-            raise DamagedArchive(f"{self.label} {what}: fetch it again in the browser") from None
+            raise not_taken(self.path, self.label) from None
         return map(_member, self.zip.infolist())
 
     def __enter__(self) -> "Archive":
@@ -114,8 +111,10 @@ class Archive:
 
     @property
     def digest(self) -> str:
-        """A digest over names, sizes and checksums of all members, which identifies the content."""
-        lines = sorted(f"{member.name} {member.size} {member.crc}\n" for member in self.members)
+        """A digest that identifies the content: over names, without a folder around all, sizes and checksums."""
+        top = tops(member.name for member in self.members)[-1]
+        found = (member for member in self.members if member.name.startswith(top))
+        lines = sorted(f"{member.name[len(top) :]} {member.size} {member.crc}\n" for member in found)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def write(self, targets: list[Target], root: Path, done: Callable[[int], None]) -> int:
@@ -219,10 +218,15 @@ def refuse_no_file(path: Path) -> None:
 
 
 def _refuse_many(file: IO[bytes], label: str) -> None:
-    """Raise `KitError` for a directory with too many entries, before zipfile takes seconds to read it."""
+    """Raise `KitError` for a directory with too many entries, before zipfile takes seconds to read it.
+
+    Raise `BadZipFile` for the last part of a split zip, whose offsets are those of other files.
+    """
     end = zipfile._EndRecData(file)  # type: ignore[attr-defined]
     if not end:
         return
+    if end[zipfile._ECD_DISK_NUMBER]:  # type: ignore[attr-defined]
+        raise zipfile.BadZipFile("it is split")
     length, at, count = end[zipfile._ECD_SIZE], end[zipfile._ECD_LOCATION], 0  # type: ignore[attr-defined]
     if length > LARGEST_DIRECTORY:
         raise too_many(label)
@@ -282,6 +286,18 @@ def too_long(name: str) -> bool:
     return len(name) > LONGEST_NAME or len(name.encode(errors="replace")) > LONGEST_NAME or name.count("/") > DEEPEST
 
 
+def tops(names: Iterable[str]) -> list[str]:
+    """Return where the data in an archive may begin: at its top, or in the one folder there (`a/`), or in the next."""
+    found, names = [""], list(names)
+    while len(found) <= MOST_TOPS:
+        below = [name[len(found[-1]) :] for name in names if name.startswith(found[-1])]
+        folders = {name.partition("/")[0] for name in below if "/" in name}
+        if len(folders) != 1 or any("/" not in name and PurePosixPath(name).suffix not in NOTES for name in below):
+            break
+        found.append(f"{found[-1]}{folders.pop()}/")
+    return found
+
+
 def free_space(root: Path) -> int:
     """Return the free bytes where `root` is or will be."""
     existing = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
@@ -313,7 +329,8 @@ def checked(label: str, packed: int, entries: Iterable[Member]) -> list[Member]:
     """
     members: list[Member] = []
     for entry in entries:
-        name = safe_name(entry.name)
+        plain = entry.name.replace("\\", "/")  # Windows' separator, which tools there write
+        name = safe_name(plain)
         if name is None and too_long(entry.name):
             raise refused(label, entry.name, f"its name is longer than {LONGEST_NAME:,} bytes or {DEEPEST} folders")
         if name is None:
@@ -321,8 +338,8 @@ def checked(label: str, packed: int, entries: Iterable[Member]) -> list[Member]:
         if entry.kind not in KINDS:
             raise refused(label, entry.name, "it is a link or a device, not a file")
         if entry.is_locked:
-            raise KitError(f"{label}: {name} is encrypted: kit takes archives without a password")
-        if not entry.is_folder:
+            raise encrypted(label, name)
+        if not (entry.is_folder or plain.endswith("/") or is_litter(name)):
             members.append(entry if entry.name == name else entry._replace(name=name))
         if len(members) > MOST_MEMBERS:
             raise too_many(label)
@@ -333,6 +350,12 @@ def checked(label: str, packed: int, entries: Iterable[Member]) -> list[Member]:
         raise KitError(f"{label} holds members that overlap, so it is damaged or a zip bomb: fetch it again")
     refuse_bomb(label, packed, sum(member.size for member in members))
     return members
+
+
+def encrypted(label: str, name: str = "") -> KitError:
+    """Return the error for an archive, or a member of it, that wants a password."""
+    what = f"{label}: {name} is encrypted" if name else f"{label} is encrypted"
+    return KitError(f"{what}, and kit knows no password: unpack it with yours and give its files as a zip without one")
 
 
 def refuse_doubled(label: str, names: Iterable[str]) -> None:

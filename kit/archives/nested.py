@@ -31,13 +31,15 @@ from kit.archives.archive import (
     safe_name,
     too_many,
 )
+from kit.archives.kinds import HEAD, SEVEN_ZIP, ZIP, refuse_strangers
 from kit.archives.part import length, make_folder
-from kit.archives.sevenzip import MAGIC, SevenZip
+from kit.archives.sevenzip import SevenZip
+from kit.archives.tar import Tar, is_tar
 from kit.console import Console
 from kit.errors import KitError
 from kit.paths import OWN
 
-INNER = re.compile(r"(.*[^/])\.(zip|7z)", re.IGNORECASE | re.DOTALL)
+INNER = re.compile(r"(.*[^/])\.(zip|7z|tar|tgz|tbz2?|txz|tar\.(gz|bz2|xz))", re.IGNORECASE | re.DOTALL)
 DEEP = 3
 MANY = 200  # all of them are open at once
 
@@ -56,14 +58,18 @@ def is_archive(name: str) -> bool:
 
 
 def open_archive(path: Path, label: str = "") -> Archive:
-    """Open an archive, 7z or else zip by its first bytes, or a csv as it is. Raises what `Archive` raises."""
+    """Open an archive, 7z, tar or else zip by its first bytes, or a csv as it is. Raises what `Archive` raises."""
     refuse_no_file(path)
-    if path.suffix.lower() == ".csv":
-        return PlainFile(path, label)
     with path.open("rb") as file:
-        if file.read(len(MAGIC)) == MAGIC:
-            return SevenZip(path, label)
-    return Archive(path, label)
+        head = file.read(HEAD)
+    refuse_strangers(path, label or str(path), head)
+    if head.startswith(SEVEN_ZIP):
+        return SevenZip(path, label)
+    if is_tar(path):
+        return Tar(path, label)
+    # Kaggle sends a large csv zipped, and browsers save it under the csv's name.
+    is_table = path.suffix.lower() == ".csv" and not head.startswith(ZIP)
+    return (PlainFile if is_table else Archive)(path, label)
 
 
 def digest_of(archives: Sequence[Archive]) -> str:

@@ -1,16 +1,16 @@
 """7z archives, through py7zr where it is installed: checked and written as a zip is."""
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from kit.archives.archive import Archive, DamagedArchive, Member, Target, damaged, matches, refused
+from kit.archives.archive import Archive, Member, Target, damaged, encrypted, matches, refused
 from kit.archives.expand import TooLarge, refuse_large
+from kit.archives.kinds import cut_short
 from kit.archives.part import Part, make_folder, parts
 from kit.errors import KitError
 
 LZMA, LZMA2, PPMD = b"\x03\x01\x01", b"\x21", b"\x03\x04\x01"
-MAGIC = b"7z\xbc\xaf\x27\x1c"
 
 
 class SevenZip(Archive):
@@ -33,7 +33,7 @@ class SevenZip(Archive):
             locked = self.seven.needs_password()
             members = [_member(info, locked) for info in self.seven.files]
         except py7zr.PasswordRequired:
-            raise KitError(f"{self.label} is encrypted: kit takes archives without a password") from None
+            raise encrypted(self.label) from None
         except py7zr.UnsupportedCompressionMethodError as error:
             raise _unsupported(self.label, error) from None
         except TooLarge as error:
@@ -41,13 +41,12 @@ class SevenZip(Archive):
         except KitError:
             raise
         except Exception as error:  # py7zr can raise anything on hostile input
-            what = f"is cut short or damaged ({str(error)[:200] or type(error).__name__})"
-            raise DamagedArchive(f"{self.label} {what}: fetch it again in the browser") from None
+            raise cut_short(self.label, str(error) or type(error).__name__) from None
         without = next((member.name for member in members if member.crc < 0), None)
         if without is not None:
             raise KitError(f"{self.label}: {without!r} has no checksum: pack the archive again")
         if sum(packed) > self.path.stat().st_size:
-            raise DamagedArchive(f"{self.label} is cut short or damaged: fetch it again in the browser")
+            raise cut_short(self.label)
         return members
 
     def write(self, targets: list[Target], root: Path, done: Callable[[int], None]) -> int:
@@ -66,7 +65,8 @@ class SevenZip(Archive):
 
     def _extract(self, targets: list[Target], folder: Path, done: Callable[[int], None]) -> None:
         py7zr = _py7zr(self.label)
-        by_name = {member.name: (member, path) for member, path in targets}
+        # As py7zr spells a path.
+        by_name = {PurePosixPath(member.key).as_posix(): (member, path) for member, path in targets}
         current: list[_Sink] = []
 
         class Sink(_Sink, py7zr.io.Py7zIO):  # type: ignore[name-defined]

@@ -38,31 +38,31 @@ def staged(store: Store, incoming: Incoming) -> Iterator[Path]:
 
     It is on the disk of the data, so that all of it takes its place by renames.
     """
-    stage = store.own / f"{STAGE}{zlib.crc32(f'{incoming.origin} {incoming.digest}'.encode()):08x}"
+    stage = store.inside / f"{STAGE}{zlib.crc32(f'{incoming.origin} {incoming.digest}'.encode()):08x}"
     discard_stages(store, keep=stage.name)
     try:
         with writing(stage):
             stage.mkdir(exist_ok=True)
-        if not store.is_whole and not (store.own / UNFINISHED).exists():
+        if not store.is_whole and not (store.inside / UNFINISHED).exists():
             _note(store, incoming, clears=False)
         yield stage
     except KitError:
         shutil.rmtree(stage, ignore_errors=True)
-        if not store.is_whole and not (store.own / FILES).exists():
-            (store.own / UNFINISHED).unlink(missing_ok=True)
+        if not store.is_whole and not (store.inside / FILES).exists():
+            (store.inside / UNFINISHED).unlink(missing_ok=True)
         raise
 
 
 def discard_stages(store: Store, keep: str = "") -> None:
     """Remove what killed calls left, also those of earlier kits."""
-    for path in store.own.iterdir():
+    for path in store.inside.iterdir():
         stale = path.name.startswith(STAGE) and path.name != keep
         if stale or path.name in ("draft", "nested", "parts"):
             shutil.rmtree(path, ignore_errors=True)
         elif LEFTOVER.fullmatch(path.name):
             path.unlink()
     if not keep and store.is_whole:
-        (store.own / UNFINISHED).unlink(missing_ok=True)
+        (store.inside / UNFINISHED).unlink(missing_ok=True)
 
 
 def take_over(root: Path, stage: Path, files: "dict[str, Member] | dict[str, Record]") -> None:
@@ -71,11 +71,17 @@ def take_over(root: Path, stage: Path, files: "dict[str, Member] | dict[str, Rec
     Args:
         root: the folder.
         stage: gets the files.
-        files: what each must be: a member that its file must match, or a record, whose file is taken as it is.
+        files: what each must be: a member that its file must match, or a record, whose file is taken as it is. A link
+            of kit's own (`kit.archives.folders`) is made again; what lies behind one is not taken.
     """
     made: set[str] = set()
+    links = {name for name in os.listdir(root) if os.path.islink(f"{root}/{name}")}
     for name, wanted in files.items():
         ours, staged = f"{root}/{name}", f"{stage}/{name}"
+        if name.partition("/")[0] in links:
+            if name in links and isinstance(wanted, Record) and not os.path.lexists(staged):
+                os.symlink(os.readlink(ours), staged)
+            continue
         count = length(ours)
         if count < 0 or (wanted.size is not None and count != wanted.size):
             continue
@@ -102,7 +108,7 @@ def refuse_in_the_way(root: Path, names: Collection[str], leaving: Collection[st
             folders.add(folder)
     for folder in sorted(folders):
         path = root / folder
-        if path.is_symlink():
+        if path.is_symlink() and folder not in leaving:
             raise KitError(f"{path} is a link, and kit writes into real folders only: link {root} as a whole instead")
         if os.path.lexists(path) and not path.is_dir() and folder not in leaving:
             raise KitError(f"{path} is a file where a folder must be: move it away")
@@ -124,7 +130,7 @@ def known_note(store: Store, force: bool) -> dict[str, str]:
 
 def _note(store: Store, incoming: Incoming, clears: bool) -> None:
     note = {"origin": incoming.origin, "source": incoming.source, "digest": incoming.digest, "clears": clears}
-    write_json(store.own / UNFINISHED, note)
+    write_json(store.inside / UNFINISHED, note)
 
 
 def begin(store: Store, incoming: Incoming, records: dict[str, Record], force: bool, keep: set[str]) -> int:
@@ -134,7 +140,7 @@ def begin(store: Store, incoming: Incoming, records: dict[str, Record], force: b
 
     `keep` names entries of `.kit` that the arrival itself still needs.
     """
-    own, note = store.own, known_note(store, force)
+    own, note = store.inside, known_note(store, force)
     earlier = {record.name: record for record in recorded(store.root)}
     # A damaged note says nothing, but the same files are the same data.
     is_other = note["digest"] != incoming.digest if note else store.is_whole and earlier != records
@@ -151,10 +157,10 @@ def begin(store: Store, incoming: Incoming, records: dict[str, Record], force: b
     return removed
 
 
-def place(store: Store, incoming: Incoming, stage: Path) -> None:
-    """Move what has arrived to its place, and record that it has."""
+def place(store: Store, incoming: Incoming, stage: Path, top: str = "") -> None:
+    """Move what has arrived, or what the folder `top` of it holds, to its place, and record that it has."""
     with writing(store.root):
-        _move(str(stage), str(store.root))
+        _move(str(stage / top), str(store.root))
     store.set_origin(incoming.origin, incoming.source, incoming.digest)
     shutil.rmtree(stage, ignore_errors=True)
 
@@ -176,7 +182,7 @@ def _move(source: str, target: str) -> None:
 
 def own_entry(store: Store, path: Path) -> set[str]:
     """Return the entry of `.kit` that contains a path, if one does."""
-    own, path = store.own.resolve(), path.resolve()
+    own, path = store.inside.resolve(), path.resolve()
     return {path.relative_to(own).parts[0]} if path.is_relative_to(own) else set()
 
 

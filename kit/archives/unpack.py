@@ -15,13 +15,13 @@ A kill leaves the old or, after it, what the same command completes; a failure l
 import contextlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from kit.archives.archive import Archive, matches, need_space, refuse_doubled, refused, safe_name
+from kit.archives.archive import Archive, Member, matches, need_space, refuse_doubled, refused, safe_name, tops
 from kit.archives.nested import Plan, digest_of, is_archive, open_archive, own_folder
 from kit.archives.part import length, make_folder, writing
 from kit.archives.stage import (
@@ -76,10 +76,10 @@ def from_archives(
         archives = [opened.enter_context(open_archive(path)) for path in paths]
         opened.enter_context(lock(store))
         incoming = Incoming("archive", ", ".join(path.name for path in paths), digest_of(archives))
-        return _unpack(store, archives, _beside(store, incoming) if add else incoming, force, console)
+        return _unpack(store, archives, beside(store, incoming) if add else incoming, force, console)
 
 
-def _beside(store: Store, incoming: Incoming) -> Incoming:
+def beside(store: Store, incoming: Incoming) -> Incoming:
     """Merge what arrives into the note of the data already there, under its origin."""
     note = store.note
     digests = note.get("digest", "").split("+")
@@ -125,31 +125,43 @@ def _unpack(
     plain = {name: member for name, member in plain.items() if not is_archive(name)}
     keep = set().union(*(own_entry(store, archive.path) for archive in archives))
     is_current = not force and store.is_whole and store.note["digest"] == incoming.digest and missing_files(store) == 0
-    is_current = is_current and all(length(f"{root}/{name}") == member.size for name, member in plain.items())
+    is_current = is_current and any(
+        all(length(f"{root}/{name[len(top) :]}") == m.size for name, m in plain.items() if name.startswith(top))
+        for top in tops(plain)
+    )
     if is_current and tables_are_right(root):
         discard_stages(store)
         return None
     if not force and not incoming.adds:
-        _refuse_other(store, incoming.origin, incoming.digest)
+        refuse_other(store, incoming.origin, incoming.digest)
     with staged(store, incoming) as stage:
         if incoming.adds:
             take_over(root, stage, known)
         take_over(root, stage, plain)
         with Plan(archives, stage, console) as plan:
             files = {file.name: file.member for file in plan.files}
-            if not force:
-                strange = (name for name in files if name not in known)
-                _refuse_overwriting(store, (name for name in strange if not matches(f"{root}/{name}", files[name])))
+            _refuse_mixing(store, known, files, force)
             take_over(root, stage, {name: member for name, member in files.items() if name not in plain})
-            records = {**known} if incoming.adds else {}
-            records |= {name: Record(name, member.size, member.crc) for name, member in files.items()}
-            refuse_in_the_way(root, records, known.keys() - records.keys())
             need_space(stage, [m.size for name, m in files.items() if length(f"{stage}/{name}") != m.size])
             written, kept = plan.write()
-        index = _index(store, incoming, stage)
+        index, top = _index_below(store, incoming, stage, [""] if incoming.adds else tops(files))
+        if top:
+            files = {name.removeprefix(top): member for name, member in files.items() if name.startswith(top)}
+            _refuse_mixing(store, known, files, force)
+            console.say(f"the data is in the folder {top} of {incoming.source}")
+        records = {**known} if incoming.adds else {}
+        records |= {name: Record(name, member.size, member.crc) for name, member in files.items()}
+        refuse_in_the_way(root, records, known.keys() - records.keys())
     removed = begin(store, incoming, records, force, keep={stage.name, *keep})
-    place(store, incoming, stage)
+    place(store, incoming, stage, top)
     return Arrival(incoming.source, written, kept, removed, index.train["id"].nunique(), index.test["id"].nunique())
+
+
+def _refuse_mixing(store: Store, known: Collection[str], files: dict[str, Member], force: bool) -> None:
+    """Raise `KitError` for files that would take the place of others, unless those are kit's or the same."""
+    if not force:
+        strange = (name for name in files if name not in known)
+        refuse_overwriting(store, (name for name in strange if not matches(f"{store.root}/{name}", files[name])))
 
 
 def missing_files(store: Store) -> int:
@@ -181,8 +193,8 @@ def add_files(store: Store, files: dict[str, Path], force: bool, origin: Origin,
     known = recorded(store.root)
     if not force:
         if store.note.get("origin") == "miniature":
-            _refuse_other(store, origin, "")
-        _refuse_overwriting(store, files.keys() - {record.name for record in known})
+            refuse_other(store, origin, "")
+        refuse_overwriting(store, files.keys() - {record.name for record in known})
     measured = ((name, measure(path)) for name, path in files.items())
     records = {name: Record(name, *found) for name, found in measured if found is not None}
     refuse_in_the_way(store.root, records, set())
@@ -220,7 +232,7 @@ def from_miniature(store: Store, seed: int | None, force: bool) -> Arrival | Non
         if is_current and not force and all((store.root / name).is_file() for name in store.files()):
             return None
         if not force:
-            _refuse_other(store, "miniature", source)
+            refuse_other(store, "miniature", source)
         incoming = Incoming("miniature", source, source)
         with staged(store, incoming) as stage:
             shutil.rmtree(stage)
@@ -231,9 +243,9 @@ def from_miniature(store: Store, seed: int | None, force: bool) -> Arrival | Non
             records = {name: Record(name, *found) for name in names if (found := measure(stage / name))}
             known = set(store.files())
             if not force:
-                _refuse_overwriting(store, (name for name in names if name not in known))
+                refuse_overwriting(store, (name for name in names if name not in known))
             refuse_in_the_way(store.root, records, known - records.keys())
-            index = _index(store, incoming, stage)
+            index = read_arrived(store, incoming, stage)
         removed = begin(store, incoming, records, force, keep={stage.name})
         place(store, incoming, stage)
     return Arrival(source, len(names), 0, removed, index.train["id"].nunique(), index.test["id"].nunique())
@@ -246,7 +258,8 @@ def lock(store: Store) -> Iterator[None]:
         yield
 
 
-def _refuse_other(store: Store, origin: Origin, digest: str) -> None:
+def refuse_other(store: Store, origin: Origin, digest: str) -> None:
+    """Raise `KitError` for data of another origin or digest that is there, or is arriving."""
     note = store.note
     # Without a digest the store holds single files of that origin, which the rest may follow.
     resumes = note and note["origin"] == origin and not note["digest"] and not store.is_whole
@@ -257,24 +270,37 @@ def _refuse_other(store: Store, origin: Origin, digest: str) -> None:
         )
 
 
-def _refuse_overwriting(store: Store, names: Iterable[str]) -> None:
+def refuse_overwriting(store: Store, names: Iterable[str]) -> None:
     """Raise `KitError` for existing files that kit did not write: they are the user's own."""
     own = next((name for name in names if os.path.lexists(store.root / name)), None)
     if own is not None:
         raise KitError(f"{store.root / own} exists and is not kit's: move it away, or overwrite it with --force")
 
 
-def _index(store: Store, incoming: Incoming, stage: Path) -> "Index":
+def _index_below(store: Store, incoming: Incoming, stage: Path, folders: Sequence[str]) -> "tuple[Index, str]":
+    """Read the index of what has arrived in the first of these folders that holds one; return that folder too."""
+    errors: list[KitError] = []
+    for folder in folders:
+        try:
+            return read_arrived(store, incoming, stage / folder), folder
+        except KitError as error:
+            errors.append(error)
+    raise errors[-1]
+
+
+def read_arrived(store: Store, incoming: Incoming, folder: Path) -> "Index":
     """Read the index of what has arrived; raise `KitError` if it can't be trained on."""
     name = store.competition.name
     try:
-        index = store.dataset.index(stage)
+        index = store.dataset.index(folder)
         if index.train.empty and index.controls.empty:
             raise KitError("it has no training images")
     except Exception as error:
-        why = str(error).replace(f"{stage}/", "") or type(error).__name__
+        why = str(error).replace(f"{folder}/", "") or type(error).__name__
+        # A dataset's own error ends with the same advice.
+        why = why.partition(f": kit download {name} --from ")[0]
         raise KitError(
-            f"{incoming.source} is not the data of {name} ({why}): {store.root} is as it was; "
+            f"{incoming.source} is not the data of {name}: {why}; {store.root} is as it was: "
             f"give the right archive: kit download {name} --from ARCHIVE.zip"
         ) from error
     return index

@@ -1,6 +1,7 @@
 """`kit download`: get the data of a competition from Kaggle, from an archive, or as a synthetic miniature."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +21,11 @@ def command(
     competition: CompetitionName,
     archive: Annotated[
         list[Path] | None,
-        typer.Option("--from", metavar="ARCHIVE", help="Unpack an archive (or csv) from your browser; repeatable."),
+        typer.Option(
+            "--from",
+            metavar="ARCHIVE|FOLDER",
+            help="Unpack an archive (or csv) from your browser, or link what lies in a folder; repeatable.",
+        ),
     ] = None,
     add: Annotated[bool, typer.Option("--add", help="Add what --from unpacks to the data already there.")] = False,
     miniature: Annotated[bool, typer.Option("--miniature", help="Write a small synthetic miniature instead.")] = False,
@@ -42,7 +47,8 @@ def command(
     """Download a competition's data, or write a miniature of it.
 
     The data comes from Kaggle by default and goes to $KIT_DATA/<slug>/ (by default ./data/<slug>/). After an
-    interruption, the same command resumes where it stopped.
+    interruption, the same command resumes where it stopped. Data in folders is linked, and nothing is written there;
+    what lies in $KIT_DATA/<slug>/ or Kaggle's /kaggle/input/<slug>/ is used as it is.
 
     \b
     Example:
@@ -50,6 +56,7 @@ def command(
         kit download histo --dest /mnt/large --keep
         kit download histo --only '*.csv'
         kit download histo --from histopathologic-cancer-detection.zip
+        kit download ham10000 --from HAM10000/ --from ISIC2018_Task3_Test_Input/
         kit download ham10000 --add --from ISIC2018_Task3_Test_Input.zip
         kit download histo --miniature
     """
@@ -66,14 +73,19 @@ def command(
         raise KitError("--seed is the seed of the miniature: give --miniature too")
     if keep and (archive or miniature or only):
         raise KitError("--keep is for the archive downloaded from Kaggle: drop --from, --miniature or --only")
-    store = Store.of(current_registry(), competition)
-    console = Console(json)
+    found, console = Store.of(current_registry(), competition), Console(json)
+    store = found.to_fill()
     try:
+        in_place = {os.path.realpath(path) for path in archive or [found.root]} == {os.path.realpath(found.root)}
+        if in_place and not (miniature or only or force or dest) and _lies_there(found, bool(archive), console):
+            return
         with _linked(store, dest):
             if only:
                 _some(store, only, force, console)
-            else:
-                _all(store, archive or [], add, miniature, seed, keep, force, console)
+                return
+            if add and found.root != store.root:
+                _from(store, [found.root], False, force, console)
+            _all(store, archive or [], add, miniature, seed, keep, force, console)
     except KeyboardInterrupt:
         raise KitError("interrupted: the same command resumes where it stopped", INTERRUPTED) from None
 
@@ -88,11 +100,11 @@ def _all(
     force: bool,
     console: "Console",
 ) -> None:
-    from kit.archives.unpack import from_archives, from_miniature
+    from kit.archives.unpack import from_miniature
 
     kept = None
     if archives:
-        arrival = from_archives(store, archives, force, console, add)
+        arrival = _from(store, archives, add, force, console)
     elif miniature:
         with console.waiting("drawing the miniature"):
             arrival = from_miniature(store, seed, force)
@@ -116,6 +128,36 @@ def _all(
         console.say(f"archive kept: {kept}")
     console.say(f"next: kit check {name}")
     console.result({**document, **vars(arrival), "archive": kept})
+
+
+def _lies_there(store: "Store", is_named: bool, console: "Console") -> bool:
+    """Say that data which others made is used as it lies; return False if there is none.
+
+    What can't be used is an error where the person has named it; otherwise the download goes on.
+    """
+    if not store.is_foreign:
+        return False
+    try:
+        store.index()
+    except KitError:
+        if is_named:
+            raise
+        return False
+    name = store.competition.name
+    console.say(f"{store.root} holds the data of {name}, which is used as it lies: nothing to do")
+    console.say(f"next: kit check {name}")
+    console.result({"competition": name, "folder": store.root, "origin": store.origin, "changed": False})
+    return True
+
+
+def _from(store: "Store", paths: list[Path], add: bool, force: bool, console: "Console") -> "Arrival | None":
+    """Unpack archives, or link folders."""
+    from kit.archives.folders import from_folders
+    from kit.archives.unpack import from_archives
+
+    if any(os.path.isdir(path) for path in paths):
+        return from_folders(store, paths, force, add)
+    return from_archives(store, paths, force, console, add)
 
 
 def _tell(store: "Store", arrival: "Arrival", console: "Console") -> None:
@@ -156,6 +198,7 @@ def _linked(store: "Store", dest: Path | None) -> Iterator[None]:
         raise KitError(f"{root} already exists, so the data can't go to {dest}: move it there, or drop --dest")
     if dest.exists() and not dest.is_dir():
         raise KitError(f"{dest} is not a folder: give --dest a new or an empty one")
+    is_new = not dest.exists()
     try:
         dest.mkdir(parents=True, exist_ok=True)
         root.parent.mkdir(parents=True, exist_ok=True)
@@ -167,4 +210,7 @@ def _linked(store: "Store", dest: Path | None) -> Iterator[None]:
     except KitError:
         if data_state(root) == "absent":
             root.unlink()
+            if is_new:
+                with contextlib.suppress(OSError):
+                    dest.rmdir()
         raise

@@ -19,8 +19,9 @@ def command(
 ) -> None:
     """Draw pictures of the training data.
 
-    They go to $KIT_DATA/<slug>/explore/. --augmented draws one, augmented.png: what training makes of some images, with
-    the numbers drawn for each; --set and --config change the steps.
+    They go to $KIT_DATA/<slug>/explore/, or to $KIT_CACHE where kit does not write into the data's folder. --augmented
+    draws one, augmented.png: what training makes of some images, with the numbers drawn for each; --set and --config
+    change the steps.
 
     \b
     Example:
@@ -37,7 +38,7 @@ def command(
         raise KitError("--config and --set say how --augmented augments: give it too, or drop them")
     store = Store.of(current_registry(), competition)
     more = {}
-    folder = store.writable(store.root / "explore")
+    folder = store.writable(store.pictures)
     if augmented:
         from kit.reports.augmented import write_augmented
         from kit.resolve import resolve

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kit.cli.options import Json, RunName
+from kit.cli.options import Json, MachineSettings, RunName, words
 
 if TYPE_CHECKING:
     from kit.console import Console
@@ -38,6 +38,7 @@ def command(
     fold: Annotated[
         int | None, typer.Option("--fold", help="Use this fold's network, even on images it learned from.")
     ] = None,
+    settings: MachineSettings = None,
     json: Json = False,
 ) -> None:
     """Show where the network looks: Grad-CAM on images of a run.
@@ -56,12 +57,13 @@ def command(
     from kit.errors import KitError
     from kit.explain.explain import explain_run
     from kit.explain.write import write_explained
+    from kit.resolve import on_this_machine
     from kit.runs import find_run
     from kit.scoring.ranking import Order, ranked_ids
 
     console, registry = Console(json), current_registry()
     found = find_run(run, lambda each: bool(each.trained_folds), "with a trained fold")
-    opened = OpenRun(registry, found)
+    opened = OpenRun(registry, found, on_this_machine(found, settings))
     if layers != "list":
         found.need_writable()
     if layers == "list":
@@ -73,7 +75,7 @@ def command(
     if len(given) > 1:
         raise KitError(f"--{given[0]} and --{given[1]} both choose images: give one of them")
     if images is not None:
-        ids = [id_ for words in images for id_ in words.split(",") if id_]
+        ids = words(images)
     else:
         order, count = next(((each, count) for each, count in orders.items() if count is not None), ("worst", WORST))
         ids = ranked_ids(found, opened.index, order, count, fold)

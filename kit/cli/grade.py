@@ -84,10 +84,9 @@ def _run(name: str | None, competition: str) -> "Run":
     from kit.errors import KitError
     from kit.runs import find_run
 
-    def suits(each: "Run") -> bool:
-        return each.has("submission.csv") and each.config.competition == competition
-
-    found = find_run(name, suits, f"of {competition} with a submission")
-    if not suits(found):
+    found = find_run(
+        name, lambda each: each.has("submission.csv"), "with a submission", "kit submit {} --dry-run", competition
+    )
+    if found.config.competition != competition or not found.has("submission.csv"):
         raise KitError(f"run {found.id} has no submission of {competition}: kit submit {found.id} --dry-run")
     return found

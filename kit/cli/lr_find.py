@@ -35,8 +35,9 @@ def command(
     index = store.index()
     resolved, _ = resolve(store.competition, store.is_miniature, config, {"model": model}, settings)
     store = Store.of(registry, competition, resolved.dataset)
+    folder = store.writable(store.pictures)
     found = find_rate(registry, store, resolved, folds_for(store, index, resolved.folds, console), console)
-    path = store.root / "explore" / f"lr-find-{resolved.model.replace('/', '-')}.png"
+    path = folder / f"lr-find-{resolved.model.replace('/', '-')}.png"
     title = f"Range test of {resolved.model} at {resolved.size} px, batch {resolved.batch_size}"
     save(curve(found.rates, found.losses, found.suggestion, title, ("learning rate", "smoothed loss")), path)
     console.say(f"the loss falls fastest at {found.suggestion:.1e}: --lr {found.suggestion:.0e}   picture: {path}")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from kit.cli.options import Json, RunName, Scales, Tta
+from kit.cli.options import Json, MachineSettings, RunName, Scales, Tta
 
 
 def command(
@@ -15,6 +15,7 @@ def command(
     nearest: Annotated[
         bool, typer.Option("--nearest", help="Predict the class of the nearest mean embedding, not by logits.")
     ] = False,
+    settings: MachineSettings = None,
     json: Json = False,
 ) -> None:
     """Predict the test images with the networks of a run.
@@ -32,13 +33,13 @@ def command(
     from kit.data.open_run import OpenRun
     from kit.inference.predict import predict_test
     from kit.inference.tta import views_of
+    from kit.resolve import on_this_machine
     from kit.runs import find_run
 
     console = Console(json)
     found = find_run(run, lambda each: bool(each.trained_folds), "with a trained fold")
-    document = predict_test(
-        OpenRun(current_registry(), found), views_of(found.config, tta, scales), console, nearest, fold
-    )
+    opened = OpenRun(current_registry(), found, on_this_machine(found, settings))
+    document = predict_test(opened, views_of(found.config, tta, scales), console, nearest, fold)
     console.say(
         f"{document['ids']} ids predicted by folds {', '.join(map(str, document['folds']))}, "
         f"{document['tta']} views each: {document['path']}   next: kit submit {found.id} --dry-run"

@@ -1,6 +1,7 @@
 """What surrounds a command: streams that may be closed, full or ASCII, and the signals that end it."""
 
 import contextlib
+import logging
 import os
 import select
 import signal
@@ -31,6 +32,8 @@ def ready_streams() -> None:
         with contextlib.suppress(AttributeError, OSError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     warnings.formatwarning = _clean_warning
+    # It says where it keeps its fonts when the home folder is read-only, as in a notebook's container.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 _format_warning = warnings.formatwarning

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    target: Annotated[
-        str | None, typer.Argument(metavar="RUN|COMPETITION", help="By default the newest run with predictions.")
-    ] = None,
+    target: Annotated[str | None, typer.Argument(metavar="RUN|COMPETITION", help="By default the newest run.")] = None,
     message: Annotated[
         str | None, typer.Option("-m", "--message", metavar="TEXT", help="Description; by default run and score.")
     ] = None,
@@ -31,7 +29,9 @@ def command(
         Path | None, typer.Option("--file", metavar="FILE.csv", help="Send this csv instead of a run's predictions.")
     ] = None,
     postprocess: Postprocess = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Use the last submission of the day without asking.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Send without asking, as the last of the day or the same bytes again.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write and check the csv but send nothing.")] = False,
     json: Json = False,
 ) -> None:
@@ -129,10 +129,7 @@ def _find(registry: "Registry", target: str | None) -> "Run":
     if target is not None and competition is None:
         return find_run(target)
 
-    def suits(run: "Run") -> bool:
-        return run.has("test.npz") and competition in (None, run.config.competition)
-
-    return find_run(None, suits, "with predictions" + (f" of {competition}" if competition else ""))
+    return find_run(None, lambda run: run.has("test.npz"), "with predictions", "kit predict {}", competition)
 
 
 def _message(csv: "CheckedCsv", given: str | None) -> str:
@@ -146,11 +143,11 @@ def _message(csv: "CheckedCsv", given: str | None) -> str:
 
 
 def _agree(text: str, yes: bool) -> None:
-    """Ask before using the day's last submission; raise `KitError` on no, or where nobody can be asked."""
+    """Ask before sending all the same; raise `KitError` on no, or where nobody can be asked."""
     if yes:
         return
     if not sys.stdin.isatty():
-        raise KitError(f"nothing was sent: {text}; repeat the command with --yes to use it")
+        raise KitError(f"nothing was sent: {text}; repeat the command with --yes to send it all the same")
     if not typer.confirm(f"{text}: send it?", err=True):
         raise KitError("nothing was sent: repeat the command with --yes to send it")
 

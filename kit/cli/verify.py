@@ -119,7 +119,8 @@ def _repair(
     from kit.verify import repair_data, repair_run
 
     for store in stores:
-        own = [fault for fault in faults if fault.file.startswith(f"{store.root}/")]
+        folders = (f"{store.root}/", f"{store.own}/")
+        own = [fault for fault in faults if fault.file.startswith(folders)]
         if own:
             repair_data(registry, store, own, console)
     for run in runs:

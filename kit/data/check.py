@@ -1,9 +1,11 @@
 """Check that the data on disk is complete and consistent: decode every image, compare everything with everything."""
 
+import contextlib
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,12 @@ import pandas as pd
 
 from kit.console import Console, Progress
 from kit.data.folds import group_codes, make_folds
+from kit.data.images import read_sample
 from kit.data.index import Index
-from kit.data.verify import decode_all
+from kit.data.verify import Decoded, decode_all
 from kit.errors import KitError
 from kit.hooks.specs import DatasetSpec
+from kit.images.levels import Range, known_ranges, reading
 
 FOLDS = 5  # of the random split that is checked for leaks
 
@@ -68,12 +72,14 @@ class Samples:
         digests: 16 bytes per row, over its pixels; empty where a file failed.
         kinds: one per row, `96x96 RGB` (`96x96 RGB + 48x48 L` where its files differ); empty where a file failed.
         errors: row -> the file that failed and why.
+        second: what Pillow had to read -> number of rows.
     """
 
     frame: pd.DataFrame
     digests: np.ndarray
     kinds: list[str]
     errors: dict[int, str]
+    second: Counter[str]
 
     def file(self, row: int) -> str:
         """Return the first file of a row, which names the sample in messages."""
@@ -85,13 +91,19 @@ def check_data(dataset: DatasetSpec, index: Index, console: Console) -> Report:
 
     Time grows linearly with the number of images; memory by some 30 bytes per image, besides the index.
     """
+    ranges = _ranges(dataset, index)
+    files = chain(index.train["files"], index.test["files"])
+    # Processes are forked here, before a progress bar starts its thread.
+    decoded = decode_all(str(index.root), files, read=dataset.read)
     with console.progress("decoding", len(index.train) + len(index.test)) as bar:
-        train = _decode(index.root, index.train, bar)
-        test = _decode(index.root, index.test, bar)
+        train = _decode(index.train, decoded, bar)
+        test = _decode(index.test, decoded, bar)
     checks = (
         *_random_split(index),
         *(Check(name, str(len(ids)) if ids else "none", ids) for name, ids in index.missing.items()),
         _decoding(train, test),
+        *_second_reader(train, test),
+        *_levels(ranges),
         _sizes(dataset, train, test),
         _channels(dataset, index.root, train, test),
         _duplicates(train),
@@ -101,18 +113,30 @@ def check_data(dataset: DatasetSpec, index: Index, console: Console) -> Report:
     return Report({"train": len(index.train), "test": len(index.test)}, checks, index.class_counts())
 
 
-def _decode(root: Path, frame: pd.DataFrame, bar: Progress) -> Samples:
+def _ranges(dataset: DatasetSpec, index: Index) -> Mapping[str, Range]:
+    """Return the range of levels of each type of more than eight bits, once, for all processes."""
+    for frame in (index.train, index.test):
+        for row in (0, len(frame) // 2, -1) if len(frame) else ():
+            with contextlib.suppress(Exception):  # of foreign code; what can't be read is named with all others
+                read_sample(dataset, index.root, frame["files"].iat[row])
+    return known_ranges(index.root)
+
+
+def _decode(frame: pd.DataFrame, every: Iterator[Decoded], bar: Progress) -> Samples:
     digests = np.zeros(len(frame), "S16")
     kinds: list[str] = []
     errors: dict[int, str] = {}
-    for row, decoded in enumerate(decode_all(str(root), frame["files"])):
+    second: Counter[str] = Counter()
+    for row, decoded in enumerate(islice(every, len(frame))):
         digests[row] = decoded.digest
         # Interned: there are few kinds, and one string per row would take most of the memory.
         kinds.append("" if decoded.error else sys.intern(" + ".join(dict.fromkeys(decoded.kinds))))
         if decoded.error:
             errors[row] = decoded.error
+        second[decoded.second] += 1
         bar.advance()
-    return Samples(frame, digests, kinds, errors)
+    del second[""]
+    return Samples(frame, digests, kinds, errors, second)
 
 
 def _decoding(*splits: Samples) -> Check:
@@ -120,6 +144,21 @@ def _decoding(*splits: Samples) -> Check:
     total = sum(len(samples.frame) for samples in splits)
     result = f"{len(offenders)} of {total} can't be decoded" if offenders else f"all {total} decode"
     return Check("images decode", result, offenders)
+
+
+def _second_reader(*splits: Samples) -> Iterator[Check]:
+    """Say what OpenCV can't read: no fault, but it takes several times as long."""
+    kinds = sum((samples.second for samples in splits), Counter[str]())
+    if kinds:
+        total = sum(len(samples.frame) for samples in splits)
+        yield Check("read by Pillow, slower", f"{kinds.total():,} of {total:,}: {', '.join(sorted(kinds))}")
+
+
+def _levels(ranges: Mapping[str, Range]) -> Iterator[Check]:
+    """Say what becomes black and white in images of more than eight bits: the same for all of them."""
+    texts = [f"{dtype}: {low:,.6g} to {high:,.6g} become 0 to 255" for dtype, (low, high) in sorted(ranges.items())]
+    if texts:
+        yield Check("levels of more than 8 bits", "; ".join(texts))
 
 
 def _random_split(index: Index) -> Iterator[Check]:
@@ -168,15 +207,16 @@ def _channels(dataset: DatasetSpec, root: Path, *splits: Samples) -> Check:
         for row, kind in enumerate(samples.kinds):
             if kind and kind not in first:
                 first[kind] = samples.frame["files"].iat[row]
-    wrong = {files[0]: _misread(dataset, tuple(root / name for name in files)) for files in first.values()}
+    wrong = {files[0]: _misread(dataset, root, tuple(root / name for name in files)) for files in first.values()}
     offenders = tuple(f"{name}: {text}" for name, text in wrong.items() if text)
     result = f"{len(offenders)} kinds of image are read differently" if offenders else "as the dataset says"
     return Check(f"read as {dataset.channels} channels", result, offenders)
 
 
-def _misread(dataset: DatasetSpec, files: tuple[Path, ...]) -> str:
+def _misread(dataset: DatasetSpec, root: Path, files: tuple[Path, ...]) -> str:
     try:
-        array = dataset.read(files)
+        with reading(root):
+            array = dataset.read(files)
     except KitError as error:
         return str(error)
     right = array.ndim == 3 and array.shape[2] == dataset.channels and array.dtype == np.uint8

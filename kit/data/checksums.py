@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
 
 from kit.console import Console
-from kit.errors import KitError
+from kit.errors import KitError, PluginError
 from kit.files import open_plain, write_bytes
 from kit.paths import OWN
 
@@ -166,7 +166,7 @@ def read_unchanged(check: Callable[[], object], read: Callable[[], T]) -> T:
     try:
         content = read()
     except Exception as error:
-        if changed is None or isinstance(error, KitError):
+        if changed is None or (isinstance(error, KitError) and not isinstance(error, PluginError)):
             raise
         raise changed from None
     if changed is not None:
@@ -240,6 +240,8 @@ def crc_of(file: BinaryIO) -> tuple[int, int]:
 
 def _wrong(root: Path, record: Record) -> str:
     """Return what is wrong with a file; empty if nothing is, or nothing is on record."""
+    if record.crc is None and (root / record.name).is_symlink():
+        return "" if (root / record.name).exists() else f"it leads to {os.readlink(root / record.name)}, which is gone"
     try:
         found = measure(root / record.name)
     except OSError as error:
@@ -272,7 +274,7 @@ def verify_data(store: "Store", console: Console) -> list[tuple[str, str]]:
             if why:
                 wrong.append((record.name, why))
             progress.advance(record.size or 0)
-    unknown = sum(record.crc is None for record in records)
+    unknown = sum(record.crc is None and not (store.root / record.name).is_symlink() for record in records)
     if unknown:
         console.warn(
             f"{unknown:,} files have no checksum on record (an earlier kit wrote them): "
@@ -286,6 +288,8 @@ def accept_data(store: "Store", names: Iterable[str]) -> None:
     with store.locked():
         known = {record.name: record for record in recorded(store.root)}
         for name in names:
+            if (store.root / name).is_symlink():
+                continue
             found = measure(store.root / name)
             if found is None:
                 known.pop(name, None)

@@ -8,10 +8,10 @@ import pandas as pd
 
 from kit.console import Console
 from kit.data.folds import Folds
-from kit.data.index import Index, check_values, read_table
+from kit.data.index import Index, read_table
 from kit.data.near_duplicates import clusters, hashes, near_pairs, training_hashes
 from kit.data.store import Store
-from kit.errors import KitError
+from kit.errors import KitError, MisuseError
 from kit.run import Run
 
 FILE = "external.csv"
@@ -37,9 +37,10 @@ def with_external(store: Store, index: Index, path: Path, console: Console) -> I
     given = frame[~known].assign(given=True)
     own = index.external.assign(given=False)
     rows = pd.concat([own, given], ignore_index=True) if len(own) else given.reset_index(drop=True)
-    whole = replace(index, external=rows)
-    check_values(whole)
-    return whole
+    try:
+        return replace(index, external=rows)
+    except MisuseError as error:
+        raise KitError(f"{error}: correct {path}, or external of dataset {store.dataset.name}") from None
 
 
 def table_of(path: Path, columns: str) -> Path:

@@ -265,15 +265,17 @@ def saved_folds(store: Store, count: int) -> Folds | None:
     Raises:
         KitError: the file was damaged, or written or changed by hand.
     """
-    path = _path(store, count)
+    path = store.kept(f"{FOLDER}/{count}.csv")
     if not os.path.lexists(path):
         return None
     try:
         with open_plain(path, "r") as file:
             content: bytes = file.buffer.read()  # type: ignore[attr-defined]
-        folds = _unsealed(content) or _of_a_pair(path, content)
+        folds = _unsealed(path, content) or _of_a_pair(path, content)
         if folds.count != count:
             raise KitError(f"it holds {folds.count} folds")
+    except _NewerError:
+        raise
     except (KitError, OSError) as error:
         again = f"kit folds {store.competition.name} --folds {count} makes it again"
         raise KitError(f"{path} was damaged or changed by hand ({error}): {again}") from None
@@ -325,7 +327,11 @@ def _save(store: Store, folds: Folds) -> Path:
     return path
 
 
-def _unsealed(content: bytes) -> Folds | None:
+class _NewerError(KitError):
+    """Folds that a later kit wrote: they are whole, and must not be made again in its place."""
+
+
+def _unsealed(path: Path, content: bytes) -> Folds | None:
     """Read what `_save` wrote; None if there is no seal."""
     head, _, rows = content.partition(b"\n")
     names, found, cell = head.partition(b',"{')
@@ -337,7 +343,12 @@ def _unsealed(content: bytes) -> Folds | None:
     whole = b"\n".join([names, unsealed.encode(), rows])
     if seal is None or hashlib.sha256(whole).hexdigest() != seal[1] or not head.endswith(b'}"'):
         raise KitError("its checksum differs")
-    return _parsed(names + b"\n" + rows, json.loads(facts))
+    known = json.loads(facts)
+    if "format" in known:  # this kit's have none
+        raise _NewerError(
+            f"{path} has format {known['format']}, which this kit does not know: use the kit that wrote it"
+        )
+    return _parsed(names + b"\n" + rows, known)
 
 
 def _of_a_pair(path: Path, content: bytes) -> Folds:

@@ -5,14 +5,16 @@ import csv
 import io
 import re
 import reprlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from copy import copy
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from kit.errors import KitError
+from kit.data.file_names import FileNames
+from kit.errors import KitError, MisuseError
 from kit.task import Task, task_of
 
 MOST_NAMED = 12  # columns in an error
@@ -59,15 +61,21 @@ class Index:
     controlled_by: str = ""
 
     def __post_init__(self) -> None:
+        """Check all that an index promises: whoever makes one wrongly learns so here, whatever the command.
+
+        Raises:
+            MisuseError: names the first row or field that is wrong.
+        """
+        object.__setattr__(self, "root", Path(self.root))
         object.__setattr__(self, "task", task_of(self.task))
-        for name, frame, needed in (
-            ("train", self.train, ("id", "files", "target", *self.metadata)),
-            ("test", self.test, ("id", "files", *self.metadata)),
-            ("external", self.external, ("id", "files", "target", *self.metadata) if len(self.external) else ()),
-        ):
-            absent = [column for column in needed if column not in frame.columns]
-            if absent:
-                raise ValueError(f"the index's {name} frame lacks the column {absent[0]!r}")
+        check_index(self)
+
+    def _but(self, **changes: object) -> "Index":
+        """Return the index with other fields, known to be right: checking 220,000 rows again takes a while."""
+        made = copy(self)
+        for name, value in changes.items():
+            object.__setattr__(made, name, value)
+        return made
 
     @property
     def outputs(self) -> int:
@@ -113,9 +121,13 @@ class Index:
         counts = self.task.class_counts(self.targets(frame), len(self.classes))
         return {name: int(count) for name, count in zip(self.classes, counts, strict=True)}
 
+    def with_ids(self, ids: pd.Series) -> "Index":
+        """Return the index with these training ids alone."""
+        return self._but(train=self.train[self.train["id"].isin(ids)])
+
     def with_metadata(self, wanted: bool) -> "Index":
         """Return the index, without metadata unless `wanted`."""
-        return self if wanted else replace(self, metadata=())
+        return self if wanted else self._but(metadata=())
 
     def with_groups(self, groups: Mapping[str, str], grouped_by: str) -> "Index":
         """Return the index with other groups; ids that the mapping lacks, or whose group is blank, have none."""
@@ -125,7 +137,7 @@ class Index:
             raise KitError(
                 f"none of the {len(self.train)} training ids has a group in {grouped_by}: is it the right file?"
             )
-        return replace(self, train=self.train.assign(group=known), grouped_by=grouped_by)
+        return self._but(train=self.train.assign(group=known), grouped_by=grouped_by)
 
 
 def rows_of(frame: pd.DataFrame, only: str | None) -> pd.DataFrame:
@@ -140,32 +152,97 @@ def rows_of(frame: pd.DataFrame, only: str | None) -> pd.DataFrame:
     return frame[frame[column].astype(str).isin(value.split(","))]
 
 
-def check_values(index: Index) -> None:
-    """Raise `KitError` for the first row that no network can learn from: without an id, a class or a finite number.
+def check_index(index: Index) -> None:
+    """Raise `MisuseError` for the first thing in an index that no command can work with.
 
-    Datasets name file and value of what they read; this is for what one of them lets pass.
+    Datasets name file and value of what they read; this is for what one of them lets pass, or makes of it.
     """
-    for split, frame in (("training", index.train), ("test", index.test), ("external", index.external)):
+    _check_fields(index)
+    both = ("id", "files", *index.metadata)
+    frames = (
+        ("train", "training", index.train),
+        ("test", "test", index.test),
+        ("external", "external", index.external),
+    )
+    for name, split, frame in frames:
+        if not isinstance(frame, pd.DataFrame):
+            raise MisuseError(f"the index's {name} is {type(frame).__name__}, not a pandas.DataFrame")
+        needed = both if name == "test" else (*both, "target")
+        absent = [column for column in needed if column not in frame.columns]
+        if absent and (name != "external" or len(frame)):
+            known = ", ".join(map(str, frame.columns))
+            raise MisuseError(f"the index's {name} frame lacks the column {absent[0]!r} (it has {known})")
         if not len(frame):
             continue
-        _refuse(index, split, frame, frame["id"].map(_is_blank).to_numpy(bool), "id", "a text")
+        if not isinstance(frame["files"].array, FileNames):
+            good = "a tuple of paths, each a text"
+            _refuse(index, split, frame, ~_each(frame["files"], _are_files), "files", good)
+        _refuse(index, split, frame, _each(frame["id"], _is_blank), "id", "a text")
         for column in index.metadata:
             values = pd.to_numeric(frame[column], errors="coerce").to_numpy(np.float64)
             _refuse(index, split, frame, ~np.isfinite(values), column, "a finite number")
-        if split != "test":
-            good = f"made of numbers below {len(index.classes)}, those of the classes"
+        if name != "test":
+            one = "a class number" if index.task.single_label else "a tuple of class numbers"
+            good = f"{one} from 0 to {len(index.classes) - 1}"
             _refuse(index, split, frame, ~_classes_known(index, frame["target"]), "target", good)
+    if len(index.train):
+        _check_ids(index)
+    _check_groups(index)
+
+
+def _check_fields(index: Index) -> None:
+    for name in ("classes", "metadata"):
+        value = getattr(index, name)
+        if not isinstance(value, (tuple, list)) or not all(isinstance(each, str) for each in value):
+            raise MisuseError(f"the index's {name} is {reprlib.repr(value)}, not a tuple of texts")
+        object.__setattr__(index, name, tuple(value))
+    doubled = [name for number, name in enumerate(index.classes) if name in index.classes[:number]]
+    if doubled:
+        raise MisuseError(f"the index has two classes with the name {reprlib.repr(doubled[0])}")
+    if len(index.train) and not index.task.fits(len(index.classes)):
+        raise MisuseError(f"the index has {len(index.classes)} classes, which is not what a {index.task} task has")
+
+
+def _check_ids(index: Index) -> None:
+    """Check that rows with the same id (samples of one) have the same target: otherwise the last one would win."""
+    ids, targets = index.train["id"], index.train["target"]
+    first: dict[str, object] = {}
+    other = [first.setdefault(id_, target) != target for id_, target in zip(ids, targets, strict=True)]
+    good = "that of one image or of images with one target: give each an id of its own"
+    _refuse(index, "training", index.train, np.array(other, bool), "id", good)
+
+
+def _check_groups(index: Index) -> None:
+    if index.grouped_by and len(index.train) and "group" not in index.train:
+        raise MisuseError(f"the index is grouped by {index.grouped_by}, but its train frame has no column 'group'")
+    if "group" in index.train:
+        wrong = _each(index.train["group"], lambda group: not _is_group(group))
+        _refuse(index, "training", index.train, wrong, "group", "a text, or None where it is unknown")
+
+
+def _each(column: pd.Series, holds: Callable[[object], bool]) -> np.ndarray:
+    return np.fromiter((holds(value) for value in column), bool, len(column))
+
+
+def _is_group(value: object) -> bool:
+    """Return whether a value is the name or number of a group, or missing."""
+    return bool(value.strip()) if isinstance(value, str) else bool(pd.api.types.is_scalar(value))
 
 
 def _is_blank(value: object) -> bool:
     return not isinstance(value, str) or not value.strip()
 
 
+def _are_files(value: object) -> bool:
+    return isinstance(value, (tuple, list)) and bool(value) and not any(map(_is_blank, value))
+
+
 def _classes_known(index: Index, target: pd.Series) -> np.ndarray:
     count = len(index.classes)
     if index.task.single_label:
         values = pd.to_numeric(target, errors="coerce").to_numpy(np.float64)
-        return (values >= 0) & (values < count) & (values == np.floor(values))
+        text = False if pd.api.types.is_numeric_dtype(target) else _each(target, lambda value: isinstance(value, str))
+        return (values >= 0) & (values < count) & (values == np.floor(values)) & ~np.asarray(text)
     known = set(range(count))
     return np.fromiter((isinstance(row, tuple) and known.issuperset(row) for row in target), bool, len(target))
 
@@ -173,9 +250,11 @@ def _classes_known(index: Index, target: pd.Series) -> np.ndarray:
 def _refuse(index: Index, split: str, frame: pd.DataFrame, bad: np.ndarray, column: str, good: str) -> None:
     if bad.any():
         row = frame[bad].iloc[0]
-        raise KitError(
-            f"{index.root}: the {column} of the {split} image {row['files'][0]} is {reprlib.repr(row[column])}, not "
-            f"{good} ({int(bad.sum())} such rows): correct the csv that it comes from"
+        name = row["files"][0] if _are_files(row["files"]) else row["id"]
+        value = row[column].item() if isinstance(row[column], np.generic) else row[column]
+        raise MisuseError(
+            f"{index.root}: the {column} of the {split} image {name} is {reprlib.repr(value)}, not "
+            f"{good} ({int(bad.sum())} such rows)"
         )
 
 

@@ -28,6 +28,8 @@ from kit.data.store import Store
 from kit.data.verify import cores
 from kit.files import read_cache, replace_cache
 from kit.hooks.specs import DatasetSpec
+from kit.images.decode import VERSION
+from kit.images.levels import reading
 
 SIDE, LOW = 64, 16
 BITS = LOW * LOW
@@ -62,7 +64,8 @@ def hashes(dataset: DatasetSpec, root: Path, files: ExtensionArray, cache: Path,
     result = np.empty((len(files), BITS // 8), np.uint8)
 
     def work(row: int) -> None:
-        result[row] = perceptual_hash(_grey(dataset, checked_paths(root, files[row])))
+        with reading(root):
+            result[row] = perceptual_hash(_grey(dataset, checked_paths(root, files[row])))
 
     with ThreadPoolExecutor(cores()) as pool, console.progress("looking for near-duplicates", len(files)) as bar:
         rows = iter(range(len(files)))
@@ -83,7 +86,7 @@ def _grey(dataset: DatasetSpec, files: tuple[Path, ...]) -> np.ndarray:
 
 def _state(dataset: DatasetSpec, root: Path, files: ExtensionArray) -> str:
     """Return a key for a set of files: of the dataset, and of each file's name, size and modification time."""
-    digest = hashlib.sha256(f"{FORMAT} {dataset.name}".encode())
+    digest = hashlib.sha256(f"{FORMAT} {VERSION} {dataset.name}".encode())
     for row in files:
         for name in row:
             state = os.stat(root / name)

@@ -1,25 +1,37 @@
-"""A competition's data on disk: its folder, its origin, its index."""
+"""A competition's data on disk: its folder, its origin, its index, and where kit keeps what it makes of it.
+
+Kit brings data to `$KIT_DATA/<slug>/` and notes in its `.kit` what has arrived. Data without that note was made by
+others: it is used as it lies, and nothing is written into its folder.
+"""
 
 import contextlib
+import hashlib
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from kit.data.checksums import Checksums, read_unchanged, recorded
+from kit.data.checksums import FILES, Checksums, read_unchanged, recorded
 from kit.errors import KitError
 from kit.files import cant_write, locked, need_writable, read_json, refuse_links, write_json
 from kit.hooks.registry import Registry
 from kit.hooks.specs import Competition, DatasetSpec
-from kit.paths import OWN, data_dir
+from kit.images import levels
+from kit.paths import OWN, cache_dir, data_dir, holds_data, is_writable, own_data_dir, walk
 
 if TYPE_CHECKING:
     from kit.data.index import Index
 
 ORIGIN, UNFINISHED = "origin.json", "unfinished.json"
-Origin = Literal["miniature", "archive", "kaggle"]
+PICTURES = "explore"
+IMAGE = re.compile(r"\.(tiff?|png|jpe?g|webp|bmp|gif)$", re.IGNORECASE)
+MOST_TABLES, LARGE = 100, 1 << 26  # files of a folder, bytes
+# `folder`: others made it, and it is used as it lies.
+Origin = Literal["miniature", "archive", "kaggle", "folder"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +48,7 @@ class Note:
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
-    origin: Literal["miniature", "archive", "kaggle", "sample"]
+    origin: Literal["miniature", "archive", "kaggle", "folder", "sample"]
     source: str
     digest: str = ""
     at: str = ""
@@ -50,13 +62,52 @@ def data_state(root: Path) -> str:
     except KitError:
         return "damaged"
     if note is None:
-        return "absent"
+        return "folder" if is_foreign(root) else "absent"
     return note.origin if _origin_file(root).is_file() else "incomplete"
+
+
+def is_foreign(root: Path) -> bool:
+    """Return whether data lies in a folder to which kit did not bring it: nothing is written into that."""
+    brought = any(os.path.lexists(root / OWN / name) for name in (ORIGIN, UNFINISHED, FILES))
+    return not brought and holds_data(root, {OWN, PICTURES})
+
+
+def identity(root: Path) -> str:
+    """Return what tells data from other data, wherever it lies: a digest of its tables and of the names of all files.
+
+    No image is read: 220,025 names take some tenths of a second.
+    """
+    digest = hashlib.sha256()
+    for folder, folders, names in walk(root):
+        if folder == str(root):
+            folders[:] = [name for name in folders if name not in (OWN, PICTURES)]
+        listed = [os.path.relpath(folder, root), *names, ""]
+        digest.update("\0".join(listed).encode(errors="surrogateescape"))
+        others = [name for name in names if not IMAGE.search(name)]
+        for name in others:
+            _add_content(digest, Path(folder, name), whole=len(others) <= MOST_TABLES)
+    return digest.hexdigest()[:16]
+
+
+def _add_content(digest: "hashlib._Hash", path: Path, whole: bool) -> None:
+    """Add the content of what may be a table; where that is large, or one of many files, its size and time."""
+    with contextlib.suppress(OSError):
+        state = path.stat()
+        if whole and path.is_file() and state.st_size <= LARGE:
+            digest.update(path.read_bytes())
+        else:
+            digest.update(f"{state.st_size} {state.st_mtime_ns}".encode())
 
 
 @dataclass(frozen=True)
 class Store:
-    """The data of one competition. `own` in its folder is kit's; the rest is laid out as Kaggle does it."""
+    """The data of one competition.
+
+    Args:
+        competition: its facts.
+        dataset: reads the data.
+        root: the folder in which the data lies, laid out as Kaggle does it. What kit brought has `inside` in it.
+    """
 
     competition: Competition
     dataset: DatasetSpec
@@ -69,10 +120,45 @@ class Store:
         spec = registry.datasets.get(dataset or competition.dataset)
         return cls(competition, spec, data_dir(competition.slug))
 
+    def to_fill(self) -> "Store":
+        """Return the store of the same competition in `$KIT_DATA`, to which kit brings data."""
+        return replace(self, root=own_data_dir(self.competition.slug))
+
+    @property
+    def inside(self) -> Path:
+        """Kit's folder in that of the data: the record of what has arrived."""
+        return self.root / OWN
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the data lies in a folder to which kit did not bring it."""
+        return is_foreign(self.root)
+
     @property
     def own(self) -> Path:
-        """The folder for what kit itself keeps beside the data."""
-        return self.root / OWN
+        """The folder for what kit makes of the data: `inside`, or in `$KIT_CACHE` where that is not to be written."""
+        if not self.is_foreign and is_writable(self.inside):
+            return self.inside
+        return cache_dir() / self._cache
+
+    @cached_property
+    def _cache(self) -> str:
+        return f"{self.root.name}-{identity(self.root)}"
+
+    @property
+    def pictures(self) -> Path:
+        """The folder for pictures of the data."""
+        return (self.root if self.own == self.inside else self.own) / PICTURES
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """Where to look for what kit has made: `own`, and `inside` of data that kit brought and that is read-only."""
+        own = self.own
+        return (own,) if own == self.inside or self.is_foreign else (own, self.inside)
+
+    def kept(self, name: str) -> Path:
+        """Return the path of a file that kit may have made, in the first of `places` that has it, or else in `own`."""
+        return next((place / name for place in self.places if (place / name).exists()), self.own / name)
 
     @property
     def note(self) -> dict[str, str]:
@@ -95,7 +181,9 @@ class Store:
     def origin(self) -> Origin | None:
         """Where the data came from; None unless it has arrived completely."""
         note = _read_note(self.root) if self.is_whole else None
-        return note.origin if note else None  # type: ignore[return-value]
+        if note is None:
+            return "folder" if self.is_foreign else None
+        return note.origin  # type: ignore[return-value]
 
     @property
     def is_miniature(self) -> bool:
@@ -103,8 +191,8 @@ class Store:
         return self.origin == "miniature"
 
     def writable(self, folder: Path) -> Path:
-        """Return a folder in the data's, made if need be; raise `KitError` if nothing can be written into it."""
-        need_writable(folder, f"copy {self.root} into a folder that is, and set KIT_DATA to that folder")
+        """Return a folder of kit's own, made if need be; raise `KitError` if nothing can be written into it."""
+        need_writable(folder, "set KIT_CACHE to a folder that is")
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -119,26 +207,38 @@ class Store:
         Raises:
             KitError: another process changes it, or something in `.kit` would lead kit's writing elsewhere.
         """
-        own = self.own
+        own = self.inside
         if own.is_symlink():
             raise KitError(f"{own} is a link, and kit writes into real folders only: link {self.root} as a whole")
         for folder in (self.root, own):
             if os.path.lexists(folder) and not folder.is_dir():
                 raise KitError(f"{folder} is not a folder: move it away")
+        made = [folder for folder in (own, *own.parents) if not folder.exists()]
         try:
             own.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cant_write(own, error) from None
         refuse_links(own)
-        with locked(own / "lock", f"another kit download is running in {self.root}: wait for it or stop it"):
-            yield
+        lock, busy = own / "lock", f"another kit download is running in {self.root}: wait for it or stop it"
+        with locked(lock, busy):
+            if not lock.exists():
+                raise KitError(busy)  # it has just ended, and taken the lock with it
+            try:
+                yield
+            finally:
+                # What was refused leaves nothing behind.
+                if own in made and os.listdir(own) == [lock.name]:
+                    lock.unlink()
+                    with contextlib.suppress(OSError):
+                        for folder in made:
+                            folder.rmdir()
 
     def set_origin(self, origin: Origin, source: str, digest: str = "") -> None:
         """Record that the data is complete and where it came from; `digest` tells it from other data of that origin."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         note = {"origin": origin, "source": source, "digest": digest, "at": now}
         write_json(_origin_file(self.root), note)
-        (self.own / UNFINISHED).unlink(missing_ok=True)
+        (self.inside / UNFINISHED).unlink(missing_ok=True)
 
     def index(self) -> "Index":
         """Read the index.
@@ -149,16 +249,28 @@ class Store:
         if self.origin is None:
             name = self.competition.name
             raise KitError(
-                f"no data for {name} in {self.root}: kit download {name} --from ARCHIVE.zip, "
+                f"no data for {name} in {self.root}: kit download {name} --from ARCHIVE.zip (or --from FOLDER), "
                 f"or kit download {name} --miniature for the synthetic miniature"
             )
 
         def read() -> "Index":
             index = self.dataset.index(self.root)
+            if self.origin == "folder" and index.train.empty and index.controls.empty:
+                raise KitError(
+                    f"{self.root} holds no training images of {self.competition.name}: give the right folder"
+                )
             self._check(index)
             return index
 
-        return read_unchanged(lambda: Checksums.of(self.root).check_tables(), read)
+        index = read_unchanged(lambda: Checksums.of(self.root).check_tables(), read)
+        levels.provide(self.root, lambda: self._levels(index))
+        return index
+
+    def _levels(self, index: "Index") -> Mapping[str, levels.Range]:
+        from kit.data.images import measured_levels
+
+        frame = index.train if len(index.train) else index.test
+        return measured_levels(index.root, frame, self.own / f"levels-{self.dataset.name}")
 
     def _check(self, index: "Index") -> None:
         """Check the index against the competition, whose facts are known without any data."""
@@ -167,14 +279,11 @@ class Store:
             raise KitError(
                 f"dataset {name} has a {index.task} index, competition {facts.name} is {facts.task}: tell its author"
             )
-        if facts.classes and name == facts.dataset and index.classes != facts.classes:
+        if facts.classes and name == facts.dataset and index.classes != tuple(facts.classes):
             raise KitError(
                 f"dataset {name} has the classes {', '.join(index.classes[:5])} ..., competition {facts.name} says "
                 f"{', '.join(facts.classes[:5])} ...: tell its author"
             )
-        from kit.data.index import check_values
-
-        check_values(index)
 
 
 def _origin_file(root: Path) -> Path:

@@ -1,227 +1,150 @@
-"""Which files are images, and decoding them in full, in processes that import nothing heavy.
-
-This module is separate from `kit.data.check` because worker processes import it: Pillow alone, no pandas, no torch.
-Every reader of images takes a file's bytes from `image_bytes`, so no decoder sees anything but the formats below:
-Pillow alone knows some forty, among them PostScript, for which it starts Ghostscript.
-"""
+"""Decoding every image in full, in processes that import nothing heavy before they have one."""
 
 import hashlib
-import io
 import multiprocessing
 import os
-import re
 import signal
-import stat
-import struct
 import threading
 import time
-import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from kit.data.checksums import Checksums
 from kit.errors import DISK, KitError
+from kit.images.header import UnknownFormatError, opened
+
+if TYPE_CHECKING:
+    import numpy as np
 
 LOCK_BYTES = 1 << 16  # of shared memory per worker process, more than its locks take
 CHUNK = 64  # samples per task: some 10 ms of work against 0.2 ms of overhead
-FORMATS = ("TIFF", "PNG", "JPEG", "WEBP", "BMP", "GIF")
-KNOWN = re.compile(rb"II[*+]\0|MM\0[*+]|\x89PNG\r\n\x1a\n|\xff\xd8\xff|RIFF....WEBP|BM|GIF8[79]a", re.DOTALL)
-MOST_BYTES, MOST_PIXELS = 1 << 30, 1 << 26  # of one file; a png of 300 kB can hold 100,000 x 100,000 pixels
+Read = Callable[[tuple[Path, ...]], "np.ndarray"]
 
 
 class Decoded(NamedTuple):
-    """The outcome of decoding one sample's files.
+    """The outcome of reading one sample.
 
     Args:
-        digest: of the decoded pixels of all its files; empty if one failed.
-        kinds: `width x height mode` of each file, e.g. `96x96 RGB`; empty where it failed.
+        digest: of its pixels; empty if a file failed.
+        kinds: `width x height mode` of each file, e.g. `96x96 RGB`; empty if one failed.
         error: the first file that failed and why; empty if none did.
+        second: what Pillow had to read, since OpenCV can't; empty for nothing.
     """
 
     digest: bytes
     kinds: tuple[str, ...]
     error: str
+    second: str = ""
 
 
-def image_bytes(path: str | os.PathLike[str]) -> bytes:
-    """Return the content of a file that is an image of `FORMATS` by its first bytes, of at most `MOST_PIXELS`.
+def decode(root: str, files: tuple[str, ...], read: Read | None = None) -> Decoded:
+    """Read every pixel of a sample as training does.
 
-    Raises:
-        OSError: it can't be opened.
-        ValueError: it is something else, which the message says.
+    Args:
+        root: the data folder.
+        files: of the sample, relative to it.
+        read: the dataset's reader; None: kit's own, file by file.
     """
-    # A pipe without a writer would block.
-    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        state = os.fstat(number)
-        if not stat.S_ISREG(state.st_mode):
-            raise ValueError("not a file but a folder, pipe or device")
-        if state.st_size > MOST_BYTES:
-            raise ValueError(f"{state.st_size:,} bytes are too many for an image")
-        content = os.read(number, state.st_size)
-        while len(content) < state.st_size and (more := os.read(number, state.st_size - len(content))):
-            content += more
-    finally:
-        os.close(number)
-    if KNOWN.match(content) is None:
-        raise ValueError(f"not an image: neither {', '.join(FORMATS[:-1])} nor {FORMATS[-1]} by its first bytes")
-    try:
-        width, height = _sides(content)
-    except (struct.error, IndexError, KeyError):
-        raise ValueError("not an image, or its header is damaged") from None
-    if width * height > MOST_PIXELS:
-        raise ValueError(f"{width:,} x {height:,} pixels are too many for an image")
-    end = {b"\x89": b"IEND\xaeB`\x82", b"G": b";"}.get(content[:1])
-    if end is not None and end not in content[-4096:]:
-        raise ValueError("image file is truncated: its end is missing")
-    return content
-
-
-def without_profile(content: bytes) -> bytes:
-    """Return a png without its colour profile (`iCCP`), which no reader applies; any other image as it is.
-
-    What libpng has to say about a profile goes to the terminal as it is, with the name that a stranger gave it.
-    """
-    if content[:2] != b"\x89P" or b"iCCP" not in content:
-        return content
-    kept, place = [content[:8]], 8
-    while place + 8 <= len(content):
-        length, kind = struct.unpack_from(">I4s", content, place)
-        if kind == b"IDAT":
-            break
-        if kind != b"iCCP":
-            kept.append(content[place : place + 12 + length])
-        place += 12 + length
-    return b"".join([*kept, content[place:]])
-
-
-def _sides(content: bytes) -> tuple[int, int]:
-    """Read width and height from the header of an image: some microseconds, where decoders take memory first."""
-    kind = content[:2]
-    if kind == b"\x89P":
-        return struct.unpack_from(">II", content, 16)
-    if kind == b"GI":
-        return struct.unpack_from("<HH", content, 6)
-    if kind == b"BM":
-        (header,) = struct.unpack_from("<I", content, 14)
-        width, height = struct.unpack_from("<HH" if header == 12 else "<ii", content, 18)
-        return abs(width), abs(height)
-    if kind == b"RI":
-        return _webp_sides(content)
-    return _jpeg_sides(content) if kind == b"\xff\xd8" else _tiff_sides(content, "<" if kind == b"II" else ">")
-
-
-def _webp_sides(content: bytes) -> tuple[int, int]:
-    if content[12:16] == b"VP8X":
-        return 1 + int.from_bytes(content[24:27], "little"), 1 + int.from_bytes(content[27:30], "little")
-    if content[12:16] == b"VP8L":
-        (bits,) = struct.unpack_from("<I", content, 21)
-        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    width, height = struct.unpack_from("<HH", content, 26)
-    return width & 0x3FFF, height & 0x3FFF
-
-
-def _jpeg_sides(content: bytes) -> tuple[int, int]:
-    """Walk along the segments to the frame's header, which has one of the markers C0 to CF but C4, C8 and CC."""
-    place = 2
-    while True:
-        while content[place] == 0xFF:
-            place += 1
-        marker = content[place]
-        if marker in range(0xC0, 0xD0) and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", content, place + 4)
-            return width, height
-        place += 1 if marker in range(0xD0, 0xD9) else 1 + struct.unpack_from(">H", content, place + 1)[0]
-
-
-def _tiff_sides(content: bytes, order: str) -> tuple[int, int]:
-    """Look for the tags of width (256) and height (257) in the first directory.
-
-    Where a tag stands twice, decoders disagree on which one counts: the larger one must do no harm.
-    """
-    if content[2 if order == "<" else 3] == 43:  # BigTIFF: everything is 64 bits wide
-        place, number, length, value = 8, "Q", 20, 12
-    else:
-        place, number, length, value = 4, "I", 12, 8
-    (start,) = struct.unpack_from(order + number, content, place)
-    (count,) = struct.unpack_from(order + ("Q" if length == 20 else "H"), content, start)
-    first = start + (8 if length == 20 else 2)
-    sides = {256: 0, 257: 0}
-    for place in range(first, min(first + length * count, len(content)), length):
-        tag, kind = struct.unpack_from(order + "HH", content, place)
-        if tag in sides:
-            form = {3: "H", 16: "Q"}.get(kind, "I")
-            sides[tag] = max(sides[tag], *struct.unpack_from(order + form, content, place + value))
-    if not all(sides.values()):
-        raise KeyError("it has no sides")
-    return sides[256], sides[257]
-
-
-def decode(root: str, files: tuple[str, ...]) -> Decoded:
-    """Decode every pixel of a sample's files (names relative to `root`) with Pillow."""
-    from PIL import Image, UnidentifiedImageError
-
-    digest = hashlib.blake2b(digest_size=16)
-    kinds: list[str] = []
-    errors: list[str] = []
-    known = Checksums.of(Path(root))
+    folder = Path(root)
+    kinds, changed = [], ""
     for name in files:
         try:
-            # From memory, because Pillow maps a plain file and would not notice a missing end.
-            content = image_bytes(os.path.join(root, name))
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                image.load()
-                kinds.append(f"{image.width}x{image.height} {image.mode}")
-                digest.update(kinds[-1].encode() + image.tobytes())
-            if not known.fits(name, content):
-                errors.append(f"{name}: its checksum differs, it is not what was downloaded")
-        except UnidentifiedImageError:
-            kinds.append("")
-            errors.append(f"{name}: not an image, or its header is damaged")
-        except Exception as error:  # a damaged file can raise anything in Pillow's parsers
-            kinds.append("")
-            errors.append(f"{name}: {' '.join(str(error).split()) or type(error).__name__}")
-    return Decoded(b"" if errors else digest.digest(), tuple(kinds), errors[0] if errors else "")
+            content, header = opened(folder / name)
+        except UnknownFormatError as error:
+            if read is None:
+                return _failed(name, str(error))
+            kinds.append("")  # a dataset may have formats of its own
+            continue
+        except OSError as error:
+            return _failed(name, error.strerror or str(error))
+        except ValueError as error:
+            return _failed(name, str(error))
+        kinds.append(header.text)
+        if not changed and not Checksums.of(folder).fits(name, content):
+            changed = name
+    digest, wrong, second = _pixels(folder, files, read)
+    if wrong:
+        return Decoded(b"", (), wrong)
+    # What is wrong with the content of a file helps more than that it has changed.
+    if changed:
+        return _failed(changed, "its checksum differs, it is not what was downloaded")
+    return Decoded(digest, tuple(kinds), "", second)
 
 
-def decode_all(root: str, samples: Iterable[tuple[str, ...]], processes: int | None = None) -> Iterator[Decoded]:
+def _failed(name: str, why: str) -> Decoded:
+    return Decoded(b"", (), f"{name}: {why}")
+
+
+def _pixels(folder: Path, files: tuple[str, ...], read: Read | None) -> tuple[bytes, str, str]:
+    """Return the digest of a sample's pixels, what is wrong with a file, and what Pillow had to read."""
+    # Not before there is something to decode: this takes a fifth of a second.
+    from kit.data.images import UnreadableError, read_pixels
+    from kit.images.decode import second_reader
+    from kit.images.levels import reading
+
+    digest = hashlib.blake2b(digest_size=16)
+    second_reader()  # what was read before is no matter of this sample
+    try:
+        with reading(folder):
+            paths = tuple([folder / name for name in files])
+            for image in [read(paths)] if read is not None else map(read_pixels, paths):
+                digest.update(f"{image.dtype} {image.shape}".encode() + image.tobytes())
+    except UnreadableError as error:
+        return b"", f"{os.path.relpath(error.path, folder)}: {error.why}", ""
+    except Exception as error:  # a dataset's reader is foreign code
+        return b"", f"{files[0]}: {' '.join(str(error).split()) or type(error).__name__}", ""
+    return digest.digest(), "", second_reader()
+
+
+def decode_all(
+    root: str, samples: Iterable[tuple[str, ...]], processes: int | None = None, read: Read | None = None
+) -> Iterator[Decoded]:
     """Decode many samples, in their order, on all cores (or `processes` of them).
 
-    Memory is bounded: only a few chunks per process are in flight at a time. A process that dies raises a `KitError`.
+    Worker processes are forked in this call, so `read` may be any callable. Memory is bounded: only a few chunks per
+    process are in flight at a time. A process that dies raises a `KitError`.
     """
-    processes = processes or cores()
+    count = processes or cores()
     samples = iter(samples)
     chunks = iter(lambda: list(islice(samples, CHUNK)), [])
     first = list(islice(chunks, 2))
-    if len(first) < 2 or processes == 1 or not room_for_workers(processes):
+    if len(first) < 2 or count == 1 or not room_for_workers(count):
         # For few images, starting processes would take longer.
-        for chunk in chain(first, chunks):
-            yield from _decode_chunk(root, chunk)
-        return
-    context = multiprocessing.get_context("spawn")
+        return (decoded for chunk in chain(first, chunks) for decoded in _decode_chunk(root, chunk, read))
+    context = multiprocessing.get_context("fork")
     stop = context.Event()
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start, initargs=(os.getpid(), stop))
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start, initargs=(os.getpid(), stop, read))
 
     def submit(chunk: list[tuple[str, ...]]) -> Future[list[Decoded]]:
-        # A submission may start a process, which inherits this mask: Ctrl-C is the parent's, which stops its workers.
+        # The first one starts the processes, which inherit this mask: Ctrl-C is the parent's, which stops its workers.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            return pool.submit(_decode_chunk, root, chunk)
+            return pool.submit(_decode_in_worker, root, chunk)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
+    source = chain(first, chunks)
+    waiting = deque(submit(chunk) for chunk in islice(source, 4 * count))
+    return _collected(pool, stop, waiting, (submit(chunk) for chunk in source))
+
+
+def _collected(
+    pool: ProcessPoolExecutor,
+    stop: Event,
+    waiting: deque[Future[list[Decoded]]],
+    further: Iterator[Future[list[Decoded]]],
+) -> Iterator[Decoded]:
+    """Yield what has been decoded, and submit the rest."""
     try:
-        source = chain(first, chunks)
-        waiting = deque(submit(chunk) for chunk in islice(source, 4 * processes))
         while waiting:
             yield from waiting.popleft().result()
-            waiting.extend(submit(chunk) for chunk in islice(source, 1))
+            waiting.extend(islice(further, 1))
     except BrokenProcessPool:
         raise KitError("a decoding process was killed (out of memory?): free some and run again", DISK) from None
     finally:
@@ -254,21 +177,24 @@ def end_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-_stops: list[Event] = []
+_workers: list[tuple[Event, Read | None]] = []
 
 
-def _start(parent: int, stop: Event) -> None:
+def _start(parent: int, stop: Event, read: Read | None) -> None:
     """Turn a process into a worker."""
-    _stops[:] = [stop]
+    import cv2
+
+    cv2.setNumThreads(0)
+    _workers[:] = [(stop, read)]
     end_with(parent)
 
 
-def _decode_chunk(root: str, chunk: list[tuple[str, ...]]) -> list[Decoded]:
-    decoded = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they concern metadata; pixel errors raise
-        for files in chunk:
-            if any(stop.is_set() for stop in _stops):
-                raise CancelledError
-            decoded.append(decode(root, files))
-    return decoded
+def _decode_in_worker(root: str, chunk: list[tuple[str, ...]]) -> list[Decoded]:
+    return list(_decode_chunk(root, chunk, _workers[0][1]))
+
+
+def _decode_chunk(root: str, chunk: list[tuple[str, ...]], read: Read | None) -> Iterator[Decoded]:
+    for files in chunk:
+        if any(stop.is_set() for stop, _ in _workers):
+            raise CancelledError
+        yield decode(root, files, read)

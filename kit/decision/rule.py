@@ -33,6 +33,9 @@ class DecisionRule(Protocol):
     def thresholds_for(self, values: np.ndarray) -> np.ndarray | None:
         """Return the threshold of each class, K; None if the largest probability decides."""
 
+    def fixed(self, values: np.ndarray) -> "DecisionRule":
+        """Return the rule with the thresholds that it has on these probabilities, nxK, for single rows of them."""
+
     def document(self) -> dict[str, Any]:
         """Return the rule as JSON."""
 

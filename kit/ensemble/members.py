@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 
 from kit.console import Console, jsonable
-from kit.data.open_run import OpenRun
+from kit.data.open_run import OpenRun, same_labels
 from kit.decision.rule import nesting_folds
 from kit.decision.thresholds import nested
 from kit.decision.tune import has_rule
 from kit.errors import KitError
 from kit.files import sha256, write_json
+from kit.record import RunRecord
 from kit.run import Run, WriteFile
 from kit.scoring.interval import score_with_interval
 from kit.scoring.predictions import Predictions
@@ -57,7 +58,7 @@ class BlendBasis:
     @property
     def at_thresholds(self) -> bool:
         """Whether the metric judges classes at thresholds: at 0.5 it would say nothing of ranks, little of means."""
-        return self.metric.decision == "thresholds" and has_rule(self.task, self.metric)
+        return not self.task.single_label and has_rule(self.task, self.metric)
 
     def prediction(self, values: np.ndarray) -> np.ndarray:
         """Return values nxK as the metric takes them: unchanged, or at thresholds tuned on the other nesting folds."""
@@ -79,7 +80,7 @@ def check_run(first: Run, run: Run) -> None:
         raise KitError(
             f"{pair} belong to {name} and {run.config.competition}: blend runs of one competition (kit runs)"
         )
-    if a["origin"] != b["origin"]:
+    if a["origin"] != b["origin"] and not _same_data(a, b):
         raise KitError(f"{pair} learned from data of origin {a['origin']} and {b['origin']}: train both on the same")
     if a.get("classes") != b.get("classes"):
         raise KitError(
@@ -94,6 +95,16 @@ def check_run(first: Run, run: Run) -> None:
         )
     if not run.has("test.npz"):
         raise KitError(f"run {run.id} has no test predictions: kit predict {run.id}")
+
+
+def _same_data(a: RunRecord, b: RunRecord) -> bool:
+    """Return whether two runs learned from the same labels of real data, which may have come by two ways."""
+    return (
+        "miniature" not in (a["origin"], b["origin"])
+        and "data" in a
+        and "data" in b
+        and same_labels(a["data"], b["data"])
+    )
 
 
 def of_run(run: Run, basis: BlendBasis) -> Member:
@@ -216,7 +227,7 @@ def write_run(basis: BlendBasis, facts: dict[str, Any], oof: np.ndarray, test: n
         "test.npz": Predictions(basis.test_ids, names, test).save,
     }
     for fold in np.unique(basis.fold):
-        own = basis.score(basis.task.flat(oof), basis.fold == fold)
+        own = basis.score(prediction, basis.fold == fold)
         result = jsonable({"metric": basis.metric.name, "score": own, "seconds": 0.0})
         files[f"fold-{fold}/result.json"] = partial(write_json, document=result)
     finished = {"planned": [], "blend": jsonable(facts), "state": "finished", "score": score}

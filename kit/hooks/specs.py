@@ -294,6 +294,13 @@ class MetricSpec:
             `thresholds` (multi-label: the probability from which a class is predicted) or `weights` (multiclass: the
             factor on each class's probability). None: it scores probabilities as they are.
         beta: weight of recall in the F-beta by which thresholds are searched, class by class.
+        of_classes: whether it depends on the predicted classes alone (accuracy, F1), so that a run's decision rule
+            counts; a metric with a `decision` does. Default: it judges probabilities or ranks.
+        ranked_by: which figure of several folds ranks runs: the metric of all out-of-fold predictions `pooled`, or the
+            mean over `folds`. A metric that compares the probabilities of different images with each other (AUC) is
+            lowered when pooled wherever the networks of the folds are calibrated apart, which says nothing about the
+            networks; one that counts errors by class is pooled, because few images of a class are in each fold
+            (Forman and Scholz 2010).
     """
 
     name: str
@@ -303,6 +310,13 @@ class MetricSpec:
     label: str = ""
     decision: Literal["thresholds", "weights"] | None = None
     beta: float = 1.0
+    of_classes: bool = False
+    ranked_by: Literal["pooled", "folds"] = "pooled"
+
+    @property
+    def judges_classes(self) -> bool:
+        """Whether it depends on the predicted classes alone."""
+        return self.of_classes or self.decision is not None
 
 
 class Tracker(Protocol):

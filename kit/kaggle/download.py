@@ -172,6 +172,6 @@ def _unzipped(store: Store, path: Path, name: str) -> Path:
 
 
 def _folder(store: Store) -> Path:
-    folder = store.own / "download"
+    folder = store.inside / "download"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

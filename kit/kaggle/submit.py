@@ -108,7 +108,8 @@ def send(kaggle: Kaggle, csv: CheckedCsv, message: str, agree: Callable[[str], N
         kaggle: the competition's.
         csv: without errors.
         message: for the description.
-        agree: called with a sentence if this would use the last submission of the day; raises to stop.
+        agree: called with what speaks against it, if anything does: the same bytes were sent before, or this would use
+            the last submission of the day; raises to stop.
         console: says what is allowed, what was sent before, and the progress.
 
     Raises:
@@ -118,11 +119,14 @@ def send(kaggle: Kaggle, csv: CheckedCsv, message: str, agree: Callable[[str], N
     before = listing(kaggle, EARLIER_PAGES)
     quota = Quota.ask(kaggle, console)
     quota.say(console)
-    for each in _same_bytes(csv.competition.name, digest, before):
+    same = _same_bytes(csv.competition.name, digest, before)
+    for each in same:
         score = "" if each.public is None else f", public score {each.public:g}"
         console.warn(f"the same bytes were sent before: {each.ref}, {each.date[:16]}, {each.status}{score}")
-    if quota.left == 1:
-        agree("this uses the last submission of today")
+    doubts = [f"the same bytes were sent before as {same[-1].ref}"] if same else []
+    doubts += ["this uses the last submission of today"] if quota.left == 1 else []
+    if doubts:
+        agree(" and ".join(doubts))
     token = _upload(kaggle, csv.path, console)
     ref = _create(kaggle, token, describe(message, digest), {each.ref for each in before}, console)
     console.say(f"sent as {ref}")

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -198,6 +199,8 @@ class _Reader(Dataset["np.ndarray | KitError"]):
         try:
             images = [self.samples.whole(row) for row in rows]
         except KitError as error:
+            # A process hands on an error without its cause, which --debug shows.
+            error.add_note("".join(traceback.format_exception(error)))
             return error
         if self.pipeline is not None:
             images = [self.pipeline(image, int(seed)) for image, seed in zip(images, seeds, strict=True)]

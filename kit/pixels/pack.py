@@ -2,9 +2,10 @@
 
 A pack lies in `<data>/.kit/packed/` as `<dataset>-<split>-<size>-<key>.pixels`, N x size x size x C bytes and nothing
 else, with a manifest `.json` beside it. Its key identifies its sources: competition, dataset, split, size, kit's
-format, the pixels that the dataset reads for three samples, and the name, length and modification time of every file.
-Files are identified by these and not by their content, because reading 7.8 GB takes minutes and asking 220,025 files
-for their length takes half a second; a changed file that keeps its length and time goes unnoticed.
+format, the version of its reader (`kit.images.decode`), the pixels that the dataset reads for three samples, and the
+name, length and modification time of every file. Files are identified by these and not by their content, because
+reading 7.8 GB takes minutes and asking 220,025 files for their length takes half a second; a changed file that keeps
+its length and time goes unnoticed.
 
 The file of an unfinished pack ends in `.part`, and a `.journal` names its finished chunks. After an interruption these
 are read back, compared with their checksums, and kept. Only a complete pack gets its final name.
@@ -36,8 +37,9 @@ from kit.data.store import Store
 from kit.errors import DISK, INTERRUPTED, KitError
 from kit.files import locked, not_plain, write_bytes, write_json
 from kit.hooks.specs import DatasetSpec
+from kit.images.decode import VERSION
 from kit.pixels.pack_workers import Job, Layout, MixedSizesError, Workers
-from kit.pixels.packed import FOLDER, FORMAT, Packed, PackManifest, Split, digest_of, read_manifest
+from kit.pixels.packed import FOLDER, FORMAT, Packed, PackManifest, Split, digest_of, read_manifest, verify_pack
 
 
 def frame_of(index: Index, split: Split) -> pd.DataFrame:
@@ -69,8 +71,11 @@ def packed(store: Store, index: Index, split: Split, size: int, console: Console
 def packs_for(
     store: Store, index: Index, split: Split, config: TrainConfig, sizes: Iterable[int], console: Console
 ) -> dict[int, Packed]:
-    """Return the packs that serve these sizes, making those that are missing; none if the configuration wants none."""
-    if not config.pack:
+    """Return the packs that serve these sizes, making those that are missing; none if the configuration wants none.
+
+    The few training images of a run with a limit are read from their files: a pack holds a whole split.
+    """
+    if not config.pack or (split == "train" and config.limit is not None):
         return {}
     sides = {size: stored_side(size, config.crop) for size in sorted(set(sizes))}
     return {size: packed(store, index, split, side, console) for size, side in sides.items()}
@@ -97,10 +102,14 @@ def mend_packed(
     with wanted.lock(console):
         plan = next((plan for plan in wanted.plans() if plan.file("pixels").is_file()), None)
         if plan is None:
-            raise KitError(
-                f"no complete pack of {split} at {size} px fits the data: "
-                f"kit pack {store.competition.name} --size {size} makes one"
-            )
+            kept = wanted.find(console.warn)
+            if kept is None:
+                raise KitError(
+                    f"no complete pack of {split} at {size} px fits the data: "
+                    f"kit pack {store.competition.name} --size {size} makes one"
+                )
+            # It lies beside read-only data: if it is damaged, another one takes its place.
+            return [range(_make(wanted, console, workers).count)] if verify_pack(kept.path, console) else []
         found = plan.find(console.warn)
         if found is None:
             return [range(_make(wanted, console, workers).count)]
@@ -131,7 +140,7 @@ class _Wanted:
         size: the requested side.
         root: the folder that file names are relative to.
         files: the files of each row.
-        folder: where packs lie.
+        folders: where packs may lie; they are made in the first.
         native: the side of the first image if that is square, otherwise 0.
         sources: digest of everything the pixels are made from.
     """
@@ -143,7 +152,7 @@ class _Wanted:
     size: int
     root: Path
     files: ExtensionArray
-    folder: Path
+    folders: tuple[Path, ...]
     native: int
     sources: str
 
@@ -161,11 +170,15 @@ class _Wanted:
         for probe in probes:
             digest.update(repr(probe.shape).encode() + probe.tobytes())
         _hash_states(digest, index.root, files)
-        folder, native = store.own / FOLDER, height if height == width else 0
+        folders, native = tuple([place / FOLDER for place in store.places]), height if height == width else 0
         slug, name = store.competition.slug, store.competition.name
         has_command = split in ("train", "test") and dataset.name == store.competition.dataset
         mend = f"kit pack {name} --split {split} --verify" if has_command else ""
-        return cls(slug, mend, dataset, split, size, index.root, files, folder, native, digest.hexdigest())
+        return cls(slug, mend, dataset, split, size, index.root, files, folders, native, digest.hexdigest())
+
+    @property
+    def folder(self) -> Path:
+        return self.folders[0]
 
     def plans(self) -> list["_Plan"]:
         """Return what may be made: a pack of the native size if that is smaller, and one of the requested size."""
@@ -187,8 +200,8 @@ class _Wanted:
             path.touch()
         except OSError as error:
             raise KitError(
-                f"{self.folder} can't be written ({error.strerror}): make it writable, put the data elsewhere "
-                "(KIT_DATA), or train with --set pack=false",
+                f"{self.folder} can't be written ({error.strerror}): make it writable, set KIT_CACHE to a "
+                "folder that is, or train with --set pack=false",
                 DISK,
             ) from None
         waiting = f"pack {self.split}: another process is making it: waiting for it"
@@ -210,7 +223,8 @@ class _Plan:
     @cached_property
     def key(self) -> str:
         wanted = self.wanted
-        facts = [FORMAT, wanted.competition, wanted.dataset.name, wanted.dataset.channels, wanted.split, self.size]
+        dataset = wanted.dataset
+        facts = [FORMAT, VERSION, wanted.competition, dataset.name, dataset.channels, wanted.split, self.size]
         return hashlib.sha256(json.dumps([*facts, wanted.sources]).encode()).hexdigest()
 
     @property
@@ -226,8 +240,9 @@ class _Plan:
 
     def find(self, say: Callable[[str], None] = _nothing) -> Packed | None:
         """Return the complete pack, if any; a file of another length or without a whole manifest does not count."""
-        path, split = self.file("pixels"), self.wanted.split
-        if not path.is_file():
+        name, split = self.file("pixels").name, self.wanted.split
+        path = next((folder / name for folder in self.wanted.folders if (folder / name).is_file()), None)
+        if path is None:
             return None
         try:
             manifest, layout = read_manifest(path, "the pack is made anew")

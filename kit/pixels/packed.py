@@ -147,15 +147,16 @@ class Packed:
         return self.layout.size
 
 
-def verify_packs(store: Store, console: Console) -> list[tuple[str, str]]:
+def verify_packs(store: Store, console: Console) -> list[tuple[Path, str]]:
     """Compare every complete pack of a competition with its manifest; return the bad files, and what is wrong."""
-    folder = store.own / FOLDER
-    gone = [
-        (note.name, "its pixels are gone: kit pack makes them again")
-        for note in sorted(folder.glob("*.json"))
-        if not note.with_suffix(".pixels").is_file() and not note.with_suffix(".part").is_file()
-    ]
-    return gone + [wrong for path in sorted(folder.glob("*.pixels")) for wrong in verify_pack(path, console)]
+    bad = []
+    for folder in (place / FOLDER for place in store.places):
+        for note in sorted(folder.glob("*.json")):
+            if not note.with_suffix(".pixels").is_file() and not note.with_suffix(".part").is_file():
+                bad.append((note, "its pixels are gone: kit pack makes them again"))
+        for path in sorted(folder.glob("*.pixels")):
+            bad += [(path.with_name(name), what) for name, what in verify_pack(path, console)]
+    return bad
 
 
 def verify_pack(path: Path, console: Console) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from kit.console import Console
 from kit.data.images import read_sample, resize
 from kit.data.index import Index
 from kit.hooks.specs import DatasetSpec, Picture
+from kit.images.levels import reading
 from kit.reports import figures
 
 SAMPLE = 2000  # images read for means and histograms
@@ -60,7 +61,7 @@ def _pictures(dataset: DatasetSpec, index: Index, console: Console) -> Iterator[
         yield from _general(dataset, index, console)
     # Controls alone may have pictures of the competition's own, never general ones.
     if dataset.figures is not None and (len(index.train) or len(index.controls)):
-        yield from _own(dataset.figures(index), console)
+        yield from _own(dataset.figures(index), index.root, console)
 
 
 def _general(dataset: DatasetSpec, index: Index, console: Console) -> Iterator[Picture]:
@@ -74,11 +75,11 @@ def _general(dataset: DatasetSpec, index: Index, console: Console) -> Iterator[P
     yield from _by_class(dataset, index, console)
 
 
-def _own(pictures: Iterable[Picture], console: Console) -> Iterator[Picture]:
+def _own(pictures: Iterable[Picture], root: Path, console: Console) -> Iterator[Picture]:
     """Yield the competition's own pictures, with a spinner while each is made."""
     iterator = iter(pictures)
     while True:
-        with console.waiting("reading"):
+        with console.waiting("reading"), reading(root):
             picture = next(iterator, None)
         if picture is None:
             return

@@ -295,6 +295,30 @@ def curve(x: Sequence[float], y: Sequence[float], mark: float, title: str, label
     return figure
 
 
+def losses(
+    steps: Sequence[int],
+    train: Sequence[float],
+    mean: Sequence[float],
+    valid: tuple[Sequence[float], Sequence[float]],
+    title: str,
+) -> Figure:
+    """Draw the training loss of each step, its running mean, and the validation losses at (steps, losses)."""
+    figure = Figure(figsize=(8, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(steps, train, color=COLOURS[5], linewidth=0.7, alpha=0.7, label="training, each step")
+    axes.plot(steps, mean, color=COLOURS[0], label="training, running mean")
+    if len(valid[0]):
+        axes.plot(*valid, "o-", color=COLOURS[1], markersize=4, label="validation")
+    # A few first steps far above the rest would flatten it.
+    axes.set_ylim(0, 1.1 * max(float(np.quantile(train, 0.99)), *valid[1], 1e-9))
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss per image")
+    axes.legend(frameon=False, fontsize=9)
+    _plain(axes)
+    _title(figure, title)
+    return figure
+
+
 def _tight(width: float, height: float, title: str) -> Figure:
     """Create a figure for closely packed pictures, `height` inches high below its title."""
     layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)

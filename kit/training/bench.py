@@ -20,7 +20,7 @@ import torch
 from kit.config import TrainConfig
 from kit.console import Console
 from kit.data.images import read_rgb, read_sample
-from kit.data.index import Index
+from kit.data.index import Index, rows_of
 from kit.data.store import Store
 from kit.data.verify import cores
 from kit.hooks.registry import Registry
@@ -113,7 +113,7 @@ def measure(registry: Registry, store: Store, config: TrainConfig, seconds: floa
         torch.get_num_threads(),
         cores(),
         config.augment is not None,
-        len(index.train) if known else EXAMPLE,
+        _images(index, config) if known else EXAMPLE,
         known and find_packed(store, index, "train", side) is not None,
         layout.bytes,
         os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
@@ -130,6 +130,13 @@ class _BenchLayout(Layout):
     def chunk_rows(self) -> int:
         """Images per chunk."""
         return min(super().chunk_rows, self.max_chunk_rows)
+
+
+def _images(index: Index, config: TrainConfig) -> int:
+    """Return how many training images a run of this configuration has."""
+    rows = rows_of(index.train, config.only)
+    ids = rows["id"].nunique()
+    return len(rows) if config.limit is None or config.limit >= ids else round(config.limit * len(rows) / ids)
 
 
 def _pack(dataset: DatasetSpec, root: Path, rows: pd.DataFrame, size: int, images: float, folder: Path) -> Packed:

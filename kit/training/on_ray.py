@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from kit import __version__
+from kit.config import TrainConfig
 from kit.console import Console, Waiting, duration, logged_text
 from kit.data.index import Index
 from kit.data.open_run import OpenRun
@@ -26,7 +27,7 @@ from kit.errors import DISK, KitError
 from kit.files import locked
 from kit.hooks.registry import Registry
 from kit.model.checkpoint import Checkpoints
-from kit.paths import data_root
+from kit.paths import cache_dir, data_dir, data_root
 from kit.pixels.pack import Split, packs_for
 from kit.run import Run
 from kit.training.interrupt import Interrupt
@@ -94,7 +95,7 @@ def train_on_ray(
     # Decode once, here, so that the workers only open the packs.
     splits: tuple[Split, ...] = ("train", "external") if len(index.external) else ("train",)
     for split in splits:
-        packs_for(store, index, split, run.config, (run.config.size, *run.config.sizes), console)
+        packs_for(store, index, split, opened.config, (opened.config.size, *opened.config.sizes), console)
     gpus = float(torch.cuda.is_available()) if gpus_per_fold is None else gpus_per_fold
     threads = _threads(gpus)
     with _connected(address or os.environ.get("RAY_ADDRESS") or "local", threads, gpus, console) as ray:
@@ -106,7 +107,7 @@ def train_on_ray(
         )
         logs = {fold: _Log(run.fold_dir(fold) / "log.txt", fold) for fold in missing}
         path, versions = str(run.path.resolve()), _versions()
-        tasks = {task.remote(path, fold, threads, gpus, versions, sys.argv): fold for fold in missing}
+        tasks = {task.remote(path, fold, threads, gpus, versions, sys.argv, opened.config): fold for fold in missing}
         try:
             with console.waiting("folds on Ray") as waiting:
                 while tasks:
@@ -130,7 +131,7 @@ def _threads(gpus: float) -> int:
 
 def _environment(threads: int, gpus: float) -> dict[str, str]:
     environment = {name: os.environ[name] for name in HANDED_OVER if name in os.environ}
-    environment |= {"KIT_DATA": str(data_root().resolve())}
+    environment |= {"KIT_DATA": str(data_root().resolve()), "KIT_CACHE": str(cache_dir().resolve())}
     environment |= {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
     return environment if gpus else environment | {"CUDA_VISIBLE_DEVICES": ""}
 
@@ -153,8 +154,12 @@ def _connected(address: str, threads: int, gpus: float, console: Console) -> Ite
         _reach(address)
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **own)
     except Exception as error:
+        if "AF_UNIX path" in str(error):
+            variable = next((name for name in ("RAY_TMPDIR", "TMPDIR") if os.environ.get(name)), "RAY_TMPDIR")
+            where = f"{variable} names {os.environ.get(variable)}, too long a path for the sockets of Ray"
+            raise KitError(f"{where}: set RAY_TMPDIR to a short one, e.g. RAY_TMPDIR=/tmp") from None
         mend = (
-            "it needs a short RAY_TMPDIR (default /tmp) and some shared memory"
+            "it needs a folder for its files (RAY_TMPDIR, by default TMPDIR or /tmp) and some shared memory"
             if own
             else "give the HOST:PORT that `ray start --head` printed"
         )
@@ -253,10 +258,12 @@ def _stop(ray: Any, tasks: list[Any], console: Console) -> None:
 _SHARED = "KIT_DATA and KIT_RUNS must be on a file system that all nodes see at the same paths"
 
 
-def _task(path: str, fold: int, threads: int, gpus: float, versions: str, command: list[str]) -> dict[str, Any] | None:
+def _task(
+    path: str, fold: int, threads: int, gpus: float, versions: str, command: list[str], config: TrainConfig
+) -> dict[str, Any] | None:
     """Train a fold on a worker; return a `KitError` or `OSError` as a document and leave other errors to Ray."""
     try:
-        _train(Path(path), fold, threads, gpus, versions, command)
+        _train(Path(path), fold, threads, gpus, versions, command, config)
     except KitError as error:
         return {"text": str(error), "code": error.code, "ways": error.ways}
     except OSError as error:
@@ -264,12 +271,19 @@ def _task(path: str, fold: int, threads: int, gpus: float, versions: str, comman
     return None
 
 
-def _train(path: Path, fold: int, threads: int, gpus: float, versions: str, command: list[str]) -> None:
+def _need_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise KitError(f"the worker on {platform.node()} does not see {folder}: {_SHARED}")
+
+
+def _train(
+    path: Path, fold: int, threads: int, gpus: float, versions: str, command: list[str], config: TrainConfig
+) -> None:
     """Do what a sequential run does for one fold."""
     node = platform.node()
-    for folder in (path, data_root()):
-        if not folder.is_dir():
-            raise KitError(f"the worker on {node} does not see {folder}: {_SHARED}")
+    _need_folder(path)
+    run = Run.open(path)
+    _need_folder(data_dir(run.record.get("slug", "")))
     if _versions() != versions:
         raise KitError(
             f"the worker on {node} has {_versions()}, this process {versions}: install the same versions everywhere"
@@ -280,7 +294,7 @@ def _train(path: Path, fold: int, threads: int, gpus: float, versions: str, comm
         )
     sys.argv = command
     torch.set_num_threads(threads)
-    registry, console, run = Registry(), Console(), Run.open(path)
+    registry, console = Registry(), Console()
     run.fold_dir(fold).mkdir(exist_ok=True)
     # A worker that Ray believes dead may still be writing, and so may the children of a killed one.
     busy = f"fold {fold} of run {run.id} is still being trained by another worker: wait for it or stop it"
@@ -292,6 +306,6 @@ def _train(path: Path, fold: int, threads: int, gpus: float, versions: str, comm
                 f"fold {fold} of {run.config.folds}: on {node}, process {os.getpid()}, threads: {threads}, {start}"
             )
             with Interrupt(f"kit train --resume {run.id}") as interrupt:
-                opened = OpenRun(registry, run)
+                opened = OpenRun(registry, run, config)
                 index = training_index(opened, console)
                 train_one(opened, index, fold, forecast_of(opened, index, [fold], console), interrupt, console)

@@ -28,6 +28,7 @@ from kit.pixels.augment import load_pipeline
 from kit.pixels.statistics import check_normalize
 from kit.run import Run, WriteFile
 from kit.runs import find_run
+from kit.training.rows import check_rows, limited
 
 PIPELINE = "augment.json"
 
@@ -46,7 +47,7 @@ def folds_for(store: Store, index: Index, count: int, console: Console) -> Folds
     return folds
 
 
-def _check_batch(config: TrainConfig) -> None:
+def check_batch(config: TrainConfig) -> None:
     """Raise `KitError` if a batch is too small for each process to have two images of it, which batch norm needs."""
     processes = distributed.world_size()
     if config.batch_size < 2 * processes:
@@ -58,6 +59,14 @@ def _check_batch(config: TrainConfig) -> None:
         raise KitError(f"{why}: --batch-size {2 * processes} or more")
 
 
+def check_trackers(config: TrainConfig, registry: Registry) -> None:
+    """Raise `KitError` if a tracker of the configuration is unknown, or can't work here."""
+    for name in config.trackers:
+        tracker = registry.trackers.get(name)
+        if tracker.check is not None:
+            tracker.check()
+
+
 def start_run(
     registry: Registry,
     store: Store,
@@ -67,7 +76,7 @@ def start_run(
     console: Console,
 ) -> Run:
     """Check everything that can be checked before training, then write a new run's directory."""
-    _check_batch(config)
+    check_batch(config)
     need_writable(runs_dir(), "set KIT_RUNS to a folder where runs can be written")
     index = store.index().with_metadata(config.metadata)
     check_normalize(index, config.normalize)
@@ -77,11 +86,11 @@ def start_run(
     learned_from = data_facts(store, index)
     folds = folds_for(store, index, config.folds, console)
     config, index, external_out, planned = _settle(store, index, folds, config, only_fold, console)
+    index, folds = limited(index, folds, config, console)
+    own_external = [len(index.external) - int(left) for left in external_out.sum(0)]
+    check_rows(index, folds, planned, own_external, config, registry.metrics.get(store.competition.metric), console)
     normalization = normalization_of(config, registry, store.dataset, index, console)
-    for name in config.trackers:
-        tracker = registry.trackers.get(name)
-        if tracker.check is not None:
-            tracker.check()
+    check_trackers(config, registry)
     epoch_metrics(registry, store.competition)
     # Find a wrong model, head or loss, and weights that are not available, before a directory exists.
     build_model(config, registry, store.dataset, index, normalization, config.pretrained)
@@ -187,4 +196,11 @@ def valid_fold(fold: int, count: int) -> int:
 def epoch_metrics(registry: Registry, competition: Competition) -> tuple[MetricSpec, ...]:
     """Return the metrics of each validation: the competition's own, by which it is scored, comes first."""
     names = dict.fromkeys((competition.metric, *competition.epoch_metrics))
-    return tuple(registry.metrics.get(name) for name in names)
+    metrics = tuple(registry.metrics.get(name) for name in names)
+    for metric in metrics:
+        if competition.task not in metric.tasks:
+            raise KitError(
+                f"metric {metric.name} is for {' and '.join(metric.tasks)} tasks, {competition.name} is "
+                f"{competition.task}: name another metric in the plugin of {competition.name}"
+            )
+    return metrics

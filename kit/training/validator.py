@@ -11,6 +11,7 @@ from kit.inference.forward import Forward, forward
 from kit.model import distributed
 from kit.model.build import Model
 from kit.pixels.batches import Loader
+from kit.training.batch_norm import is_unsettled, settle, settling_plan
 from kit.training.finite import need_finite_output
 from kit.training.history import History
 from kit.training.interrupt import Interrupt
@@ -29,6 +30,8 @@ class Validator:
         self.interrupt, self.console = interrupt, console
         self.history = History(job.history, console)
         self.metric = job.metrics[0]
+        self.unsettled = is_unsettled(predictor.network, steps_per_epoch)
+        self._settling: Loader | None = None  # of the training images, at the size validated last
 
     def validate(self, loader: Loader, state: TrainState, train_loss: float, rate: float) -> Forward:
         """Predict the validation images and score them.
@@ -40,14 +43,12 @@ class Validator:
             rate: learning rate of the last step.
         """
         job, task = self.job, self.predictor.task
+        self._settle(state, loader.samples.size)
         result = self._forward(loader)
         need_finite_output(job, result)
         target, prediction = task.flat(result.targets), task.flat(result.probabilities)
         scores = {metric.label or metric.name: metric.compute(target, prediction) for metric in job.metrics}
-        decisive = next(iter(scores.values()))
-        sign = 1 if self.metric.higher_is_better else -1
-        if state.best_score is None or (math.isfinite(decisive) and sign * decisive > sign * state.best_score):
-            state.best_step, state.best_score = state.step, decisive if math.isfinite(decisive) else None
+        self._note_best(state, next(iter(scores.values())), result.loss)
         row = {
             "epoch": round(state.step / self.steps_per_epoch, 3),
             "train loss": train_loss,
@@ -78,15 +79,35 @@ class Validator:
         images = torch.zeros(1, valid.dataset.channels, size, size, device=device)
         return images, torch.zeros(1, valid.metadata.shape[1], device=device)
 
+    def _note_best(self, state: TrainState, metric: float, loss: float) -> None:
+        """Note the step if it is the best so far; while what decides is undefined, the newest is."""
+        by_loss = self.job.config.checkpoint == "best_loss"
+        decisive = loss if by_loss else metric
+        sign = 1 if self.metric.higher_is_better and not by_loss else -1
+        if state.best_score is None or (math.isfinite(decisive) and sign * decisive > sign * state.best_score):
+            state.best_step, state.best_score = state.step, decisive if math.isfinite(decisive) else None
+
+    def _settle(self, state: TrainState, size: int) -> None:
+        """Re-estimate the statistics of batch normalisation if an epoch has too few steps for their averages."""
+        if not self.unsettled:
+            return
+        # A loader of its own: that of training may be in the middle of an epoch.
+        if self._settling is None or self._settling.samples.size != size:
+            self._settling = self.job.train_loader(size)
+        plan = settling_plan(self.job.plan((self.job.config.seed, self.job.fold, state.epoch)))
+        settle(self.predictor, self._settling, plan, lambda images: self._check())
+
+    def _check(self) -> None:
+        if distributed.world_size() == 1:  # other processes may have more or fewer batches
+            self.interrupt.check()
+
     def _forward(self, loader: Loader) -> Forward:
         # Batch normalisation has seen different images in each process.
         distributed.broadcast(self.predictor.network.buffers())
-        alone = distributed.world_size() == 1
         with self.console.progress(f"fold {self.job.fold} validation", len(self.job.valid)) as bar:
 
             def after_batch(images: int) -> None:
                 bar.advance(images * distributed.world_size())
-                if alone:  # other processes may have more or fewer batches
-                    self.interrupt.check()
+                self._check()
 
             return forward(self.predictor, loader, self.job.config.batch_size * 2, after_batch=after_batch)

@@ -124,7 +124,7 @@ HOSTILE = [
     ({"train.zip": packed({"zeros": bytes(101_000_000)})}, "zip bomb"),
     ({f"{n}.zip": packed({"zeros": bytes(40_000_000)}) for n in range(3)}, "zip bomb"),
     ({f"{n}.zip": packed({"a": b"1"}) for n in range(201)}, "more than 200"),
-    ({"train.zip": b"<html>"}, "not a zip"),
+    ({"train.zip": b"<html>"}, "train.zip is a web page"),
     ({"train.zip": packed({})}, "no files"),
 ]
 

@@ -44,6 +44,11 @@ def shell(line, **variables):
     )
 
 
+def test_a_home_that_can_not_be_written_is_no_news():
+    done = shell("explore nothing", MPLCONFIGDIR="/dev/null/x")
+    assert done.stderr.startswith("error: no competition")
+
+
 @pytest.mark.parametrize(
     ("line", "code", "err"),
     [

@@ -46,6 +46,9 @@ def test_the_line_with_json_everywhere(kit, tmp_path):
     assert evaluated["balanced_accuracy"] == pytest.approx(tuned["estimate"]["value"], abs=1e-9)
     assert evaluated["recall"] == pytest.approx(tuned["estimate"]["value"], abs=1e-9)
     assert {"macro_f1", "roc_auc", "top_2_accuracy", "log_loss"} <= set(evaluated)
+    assert evaluated["macro_f1"] == pytest.approx(evaluated["f1"], abs=1e-9), (
+        "both of the classes that the rule decides"
+    )
     assert "recall nested" in kit("thresholds", "--method", "prior").out
     submitted = kit("submit", "ham10000", "--json").json
     assert (submitted["sent"], submitted["valid"], submitted["findings"]) == (False, True, [])

@@ -212,8 +212,7 @@ def test_a_folder_that_cant_be_written_is_named_before_anything_is_computed(kit,
     monkeypatch.setattr(os, "open", refuse)
     monkeypatch.setattr("kit.data.folds.new_folds", lambda *_: pytest.fail("computed in vain"))
     done = kit("folds", "histo", "--folds", 3, code=DISK)
-    assert "folds can't be written (Read-only file system): make it writable, or copy " in done.err
-    assert "set KIT_DATA to that folder" in done.err
+    assert "folds can't be written (Read-only file system): make it writable, or set KIT_CACHE to a " in done.err
     assert len(done.err.splitlines()) == 1
     assert "explore can't be written (Read-only file system): make it" in kit("explore", "histo", code=DISK).err
     assert saved_folds(store, 2) is not None

@@ -16,8 +16,9 @@ import pytest
 from PIL import Image
 
 from kit.data.images import read_grey, read_rgb
-from kit.data.verify import FORMATS, decode
+from kit.data.verify import decode
 from kit.errors import KitError
+from kit.images.header import FORMATS
 
 PICTURE = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8), (5, 5), 0)
 

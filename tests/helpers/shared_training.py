@@ -1,6 +1,7 @@
 """Trains one fold in memory, alone or under torchrun, and saves what it has learned: shared_training.py OUT {...}
 
-The network has no batch normalisation, whose statistics are those of each process's own images.
+The network has no batch normalisation, whose statistics are those of each process's own images; with "norm" it has one
+before its first layer, which sees the same images whatever the network learns.
 """
 
 import contextlib
@@ -41,15 +42,16 @@ COUNT, SIZE = 45, 12
 
 
 class Plain(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, norm: bool) -> None:
         super().__init__()
+        self.norm = nn.BatchNorm2d(3) if norm else nn.Identity()
         convolution = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.Flatten())
         self.body = nn.Sequential(convolution, nn.Linear(200, 6), nn.ReLU())
         self.head = nn.Module()
         self.head.classifier = nn.Linear(6, 1)
 
     def forward(self, images: torch.Tensor, metadata: torch.Tensor | None) -> Output:
-        embedding = self.body(images)
+        embedding = self.body(self.norm(images))
         return Output(self.head.classifier(embedding), embedding)
 
 
@@ -72,6 +74,7 @@ def main(out: Path, settings: dict) -> None:
     samples = Samples.of(index, frame, spec, SIZE)
     seed_everything(0)
     values = {"loss": "bce", **settings}
+    network = Plain(values.pop("norm", False))
     config = TrainConfig(
         competition="c",
         dataset="memory",
@@ -87,7 +90,7 @@ def main(out: Path, settings: dict) -> None:
     )
     registry = Registry()
     loss = build_loss(loss_terms(config.loss, registry, "binary"), LossRequest(config, index, 6))
-    model = Model(Plain(), loss, Normalize([0.5] * 3, [0.5] * 3), Runtime.choose("off"), BINARY)
+    model = Model(network, loss, Normalize([0.5] * 3, [0.5] * 3), Runtime.choose("off"), BINARY)
     console, rows = Console(silent=True), Rows()
     with tempfile.TemporaryDirectory() as folder, Interrupt("") as interrupt, contextlib.ExitStack() as stack:
         stack.enter_context(distributed.joined())

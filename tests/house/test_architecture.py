@@ -20,7 +20,7 @@ ROOMS = (
     ("errors",),
     ("files", "paths"),
     ("console",),
-    ("task", "hooks", "config", "record"),
+    ("task", "hooks", "config", "record", "images"),
     ("run",),
     ("runs",),
     ("resolve", "data"),

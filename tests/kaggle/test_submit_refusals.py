@@ -67,21 +67,42 @@ def test_the_total_of_a_competition_is_another_limit(kit, server, run, monkeypat
     assert "total of submissions is used up" in kit("submit", code=3).err
 
 
-def test_the_same_bytes_again_are_a_warning(kit, server, run):
+def test_the_same_bytes_again_need_a_word(kit, server, run):
     server.next_submission(["COMPLETE"], public="0.91")
     kit("submit", "--wait")
-    done = kit("submit")
-    assert "the same bytes were sent before: 1000, " in done.err
-    assert "COMPLETE, public score 0.91" in done.err
+    for options in ((), ("--json",), ("--wait",)):
+        done = kit("submit", *options, code=2)
+        assert "the same bytes were sent before: 1000, " in done.err
+        assert "COMPLETE, public score 0.91" in done.err
+        said = done.json["error"] if options == ("--json",) else done.err
+        assert "nothing was sent: the same bytes were sent before as 1000; repeat the command with --yes" in said
+    assert len(on_board(server)) == 1
+    assert asked(server).count("StartSubmissionUpload") == 1
+    assert "the same bytes were sent before: 1000, " in kit("submit", "--yes").err
     assert len(on_board(server)) == 2
     assert [entry["ref"] for entry in record(run)["submissions"]] == [1000, 1001]
     (run.path / "run.json").rename(run.path / "run.json.away")  # as on another machine
     other = make_run()
-    assert kit("submit", other.id).err.count("the same bytes were sent before") == 2
+    assert kit("submit", other.id, code=2).err.count("the same bytes were sent before:") == 2
     (other.path / "run.json").unlink()
     (run.path / "run.json.away").rename(run.path / "run.json")
     on_board(server).clear()  # what Kaggle doesn't list any more, the records know
-    assert kit("submit").err.count("the same bytes were sent before") == 2
+    assert kit("submit", "--yes").err.count("the same bytes were sent before:") == 2
+
+
+def test_both_doubts_are_one_question(kit, server, run, monkeypatch):
+    kit("submit")
+    fill(server, 3)
+    questions = []
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr(typer, "confirm", lambda text, err: questions.append(text) or len(questions) > 1)
+    assert "nothing was sent" in kit("submit", code=2).err
+    assert len(on_board(server)) == 4
+    kit("submit")
+    assert len(on_board(server)) == 5
+    assert questions[0] == (
+        "the same bytes were sent before as 1000 and this uses the last submission of today: send it?"
+    )
 
 
 def test_other_bytes_are_no_warning(kit, server, run):
@@ -134,7 +155,7 @@ def test_a_file_of_any_origin(kit, server, run, tmp_path):
     assert on_board(server)[0].description == f"blend.csv [kit {digest(blend)[:12]}]"
     assert "submissions" not in record(run)
     assert kit("submissions", "histo", "--json").json["submissions"][0]["run"] is None
-    assert "the same bytes were sent before: 1000" in kit("submit", "histo", "--file", blend).err
+    assert "the same bytes were sent before: 1000" in kit("submit", "histo", "--file", blend, code=2).err
 
 
 def test_a_file_with_the_bytes_of_a_run_belongs_to_it(kit, server, run, tmp_path):

@@ -97,6 +97,18 @@ def test_two_processes_learn_what_one_learns(tmp_path, name):
             torch.testing.assert_close(found[key], value, rtol=1e-5, atol=1e-5)
 
 
+def test_processes_settle_batch_norm_together(tmp_path):
+    """Each sees half of every batch; all end with the mean of both halves' statistics."""
+    (tmp_path / "alone").mkdir()
+    settings = json.dumps({"norm": True})
+    subprocess.run([sys.executable, SCRIPT, tmp_path / "alone", settings], check=True)
+    finish(torchrun(SCRIPT, tmp_path, settings))
+    first, second, alone = (load_file(tmp_path / f"{name}.safetensors") for name in ("0", "1", "alone/0"))
+    for name in ("norm.running_mean", "norm.running_var"):
+        assert torch.equal(first[name], second[name])
+        torch.testing.assert_close(first[name], alone[name], rtol=0.02, atol=0.02)
+
+
 @pytest.fixture
 def sample(kit, tmp_path) -> dict[str, str]:
     kit("download", "histo", "--miniature")

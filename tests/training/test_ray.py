@@ -86,6 +86,19 @@ def course(run: Run, fold: int) -> list[list]:
 
 @needs_ray
 @pytest.mark.slow
+@pytest.mark.parametrize("variable", ["RAY_TMPDIR", "TMPDIR"])
+def test_too_long_a_path_for_the_sockets_of_ray_is_named(store, on_ray, monkeypatch, tmp_path, variable):
+    folder = tmp_path / ("long" * 25)
+    folder.mkdir()
+    monkeypatch.delenv("RAY_TMPDIR")
+    monkeypatch.setenv(variable, str(folder))
+    said = end(on_ray(begin(store)), 2)
+    assert f"{variable} names {folder}" in said
+    assert "RAY_TMPDIR=/tmp" in said
+
+
+@needs_ray
+@pytest.mark.slow
 def test_the_bytes_are_those_of_a_run_in_turn(store, on_ray):
     in_turn, spread = begin(store, "folds=3"), begin(store, "folds=3")
     go(store, in_turn)

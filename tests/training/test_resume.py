@@ -33,8 +33,8 @@ def stop_after(monkeypatch):
     return arm
 
 
-# 120 images a fold: 8 batches of training, 4 of validation an epoch.
-@pytest.mark.parametrize("looks", [1, 5, 8, 10, 12, 13, 24, 30], ids=lambda n: f"after-{n}-batches")
+# 120 images a fold: 8 batches of training an epoch; a validation has 8 to settle batch norm and 4 to predict.
+@pytest.mark.parametrize("looks", [1, 5, 8, 10, 12, 13, 16, 20, 24, 30, 33, 40, 52], ids=lambda n: f"after-{n}-batches")
 def test_resume_equals_uninterrupted(store, stop_after, monkeypatch, looks):
     whole = begin(store, "validate_every=5")
     go(store, whole)

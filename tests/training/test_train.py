@@ -96,20 +96,22 @@ def test_stages_of_growing_size_end_at_the_size_that_predicts(store, kit):
 
 
 def test_the_network_trains_in_train_mode_in_every_fold_and_validates_in_eval_mode(store, monkeypatch):
-    modes: list[tuple[bool, bool]] = []
+    modes: list[tuple[bool, bool, bool]] = []
     forward = torch.nn.BatchNorm2d.forward
 
     def noting(self, images):
-        modes.append((self.training, torch.is_inference_mode_enabled()))
+        modes.append((self.training, torch.is_inference_mode_enabled(), torch.is_grad_enabled()))
         return forward(self, images)
 
     run = begin(store, "epochs=1")
     monkeypatch.setattr(torch.nn.BatchNorm2d, "forward", noting)
     go(store, run)
-    # Inference mode is validation; without it the probe of a new network is in eval mode too, everything else trains.
-    assert not any(training for training, inference in modes if inference)
+    # Inference mode is validation; without it the probe of a new network is in eval mode too, everything else trains,
+    # or settles the statistics of batch norm before the validation, without gradients.
+    assert not any(training for training, inference, _ in modes if inference)
     layers, batches, folds = 8, 8, 2
-    assert sum(training for training, _ in modes) == layers * batches * folds
+    assert sum(training and learns for training, _, learns in modes) == layers * batches * folds
+    assert sum(training and not learns for training, _, learns in modes) == layers * batches * folds
 
 
 def test_out_of_fold_predictions_cover_every_id_once_and_make_the_score(store):
