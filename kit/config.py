@@ -162,7 +162,7 @@ class RuntimeConfig(BaseModel):
 
 
 # What a command may set otherwise for a run that exists: it changes nothing that the run learns or predicts.
-MACHINE = ("workers", "pack", "compile", "trackers")
+MACHINE = ("workers", "pack", "compile", "trackers", "track_network")
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "Data": DataConfig,
