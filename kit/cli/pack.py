@@ -39,8 +39,9 @@ def command(
     from kit.cli.context import current_registry
     from kit.console import Console
     from kit.console import size as in_bytes
+    from kit.data.images import stored_side
     from kit.data.store import Store
-    from kit.pixels.pack import mend_packed, packed, stored_side
+    from kit.pixels.pack import mend_packed, packed
     from kit.resolve import resolve
 
     console = Console(json)

@@ -135,6 +135,11 @@ def _extent(path: Path) -> tuple[str, float, float] | None:
     return None if image.dtype == np.uint8 else (image.dtype.name, float(image.min()), float(image.max()))
 
 
+def stored_side(size: int, crop: float) -> int:
+    """Return the side at which to store images of which the network sees `crop`, a share, at `size` pixels."""
+    return round(size / crop)
+
+
 def resize(image: np.ndarray, size: int) -> np.ndarray:
     """Resize HxWxC to size x size x C, any C: by area averaging when it shrinks, bilinearly when it grows."""
     height, width = image.shape[:2]

@@ -31,7 +31,7 @@ from kit import __version__
 from kit.config import TrainConfig
 from kit.console import Console
 from kit.console import size as in_bytes
-from kit.data.images import read_sample
+from kit.data.images import read_sample, stored_side
 from kit.data.index import Index
 from kit.data.store import Store
 from kit.errors import DISK, INTERRUPTED, KitError
@@ -79,11 +79,6 @@ def packs_for(
         return {}
     sides = {size: stored_side(size, config.crop) for size in sorted(set(sizes))}
     return {size: packed(store, index, split, side, console) for size, side in sides.items()}
-
-
-def stored_side(size: int, crop: float) -> int:
-    """Return the side at which to store images of which the network sees `crop`, a share, at `size` pixels."""
-    return round(size / crop)
 
 
 def find_packed(store: Store, index: Index, split: Split, size: int) -> Packed | None:

@@ -10,11 +10,11 @@ from pandas.api.extensions import ExtensionArray
 
 from kit.config import TrainConfig
 from kit.console import Console
-from kit.data.images import read_sample, resize
+from kit.data.images import read_sample, resize, stored_side
 from kit.data.index import Index
 from kit.data.store import Store
 from kit.hooks.specs import DatasetSpec
-from kit.pixels.pack import Packed, Split, packs_for, stored_side
+from kit.pixels.pack import Packed, Split, packs_for
 from kit.pixels.statistics import ChannelStatistics, row_statistics
 from kit.pixels.warp import cropped, gather, warp_batch
 

@@ -7,13 +7,12 @@ import numpy as np
 
 from kit.config import TrainConfig
 from kit.console import Console
-from kit.data.images import read_sample, resize
+from kit.data.images import read_sample, resize, stored_side
 from kit.data.index import Index
 from kit.errors import KitError
 from kit.hooks.specs import DatasetSpec
 from kit.pixels.augment import make_augment
 from kit.pixels.draw import draw_steps
-from kit.pixels.pack import stored_side
 from kit.pixels.warp import cropped, parameters_of, warp_batch
 from kit.reports import figures
 

@@ -19,7 +19,7 @@ import torch
 
 from kit.config import TrainConfig
 from kit.console import Console
-from kit.data.images import read_rgb, read_sample
+from kit.data.images import read_rgb, read_sample, stored_side
 from kit.data.index import Index, rows_of
 from kit.data.store import Store
 from kit.data.verify import cores
@@ -28,7 +28,7 @@ from kit.hooks.specs import Competition, DatasetSpec
 from kit.model.build import Model, build_model, normalization_of, seed_everything
 from kit.pixels.augment import make_augment
 from kit.pixels.batches import Augment, Batch, Loader
-from kit.pixels.pack import Packed, find_packed, stored_side
+from kit.pixels.pack import Packed, find_packed
 from kit.pixels.pack_workers import Job, Layout, Workers
 from kit.pixels.sampler import Plan, training_plan
 from kit.pixels.samples import Samples
