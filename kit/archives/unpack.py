@@ -266,11 +266,13 @@ def _refuse_overwriting(store: Store, names: Iterable[str]) -> None:
 
 def _index(store: Store, incoming: Incoming, stage: Path) -> "Index":
     """Read the index of what has arrived; raise `KitError` if it can't be trained on."""
+    from kit.data.index import no_images
+
     name = store.competition.name
     try:
         index = store.dataset.index(stage)
         if index.train.empty and index.controls.empty:
-            raise KitError("it has no training images")
+            raise KitError(f"it has {no_images(index, 'training')}")
     except Exception as error:
         why = str(error).replace(f"{stage}/", "") or type(error).__name__
         raise KitError(

@@ -11,7 +11,7 @@ import pandas as pd
 
 from kit.console import Console, Progress
 from kit.data.folds import group_codes, make_folds
-from kit.data.index import Index
+from kit.data.index import Index, odd_labels
 from kit.data.verify import decode_all
 from kit.errors import KitError
 from kit.hooks.specs import DatasetSpec
@@ -91,6 +91,7 @@ def check_data(dataset: DatasetSpec, index: Index, console: Console) -> Report:
     checks = (
         *_random_split(index),
         *(Check(name, str(len(ids)) if ids else "none", ids) for name, ids in index.missing.items()),
+        _labels(index),
         _decoding(train, test),
         _sizes(dataset, train, test),
         _channels(dataset, index.root, train, test),
@@ -120,6 +121,14 @@ def _decoding(*splits: Samples) -> Check:
     total = sum(len(samples.frame) for samples in splits)
     result = f"{len(offenders)} of {total} can't be decoded" if offenders else f"all {total} decode"
     return Check("images decode", result, offenders)
+
+
+def _labels(index: Index) -> Check:
+    """Count the classes that occur, and say what is odd about the labels; data of one class can't be learned from."""
+    counts = index.class_counts()
+    present, odd = sum(count > 0 for count in counts.values()), odd_labels(index)
+    result = f"{present} of {len(counts)} classes have training images"
+    return Check("labels", "; ".join([result, *odd]), tuple(odd[:1]) if present == 1 else ())
 
 
 def _random_split(index: Index) -> Iterator[Check]:

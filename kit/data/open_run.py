@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from kit.console import Console
+from kit.data.checksums import ChangedData
 from kit.data.folds import Folds, folds_of_run
 from kit.data.index import Index
 from kit.data.store import Store
@@ -45,7 +46,13 @@ class OpenRun:
     @cached_property
     def index(self) -> Index:
         """The data's index, with the metadata that the configuration feeds to the network."""
-        index = self.store.index().with_metadata(self.config.metadata)
+        try:
+            index = self.store.index().with_metadata(self.config.metadata)
+        except ChangedData as error:
+            # Which id is new or gone says more.
+            if isinstance(error.content, Index):
+                self.folds.of(error.content.train)
+            raise
         if list(index.classes) != self.run.record.get("classes"):
             raise KitError(f"the data's classes are not those of run {self.run.id}: train again on this data")
         self.changed = self._changed(index)
