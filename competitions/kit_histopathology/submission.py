@@ -7,10 +7,11 @@ import pandas as pd
 
 from kit.errors import KitError
 from kit.plugin import Finding
-from kit.plugin.data import Index, numbers_of, read_table
+from kit.plugin.data import Index, base_of, numbers_of, refuse_repeated
 from kit.plugin.files import atomic
 from kit.plugin.predictions import Predictions
 from kit.plugin.submission import check_table
+from kit_histopathology.dataset import SAMPLE, read_labels
 
 
 def write(predictions: Predictions, index: Index, path: Path) -> None:
@@ -26,7 +27,7 @@ def write(predictions: Predictions, index: Index, path: Path) -> None:
 
 def check(path: Path, root: Path) -> list[Finding]:
     """Check the csv at `path` against the sample submission in `root`."""
-    return check_table(path, root / "sample_submission.csv", ("label",))
+    return check_table(path, base_of(root, SAMPLE) / SAMPLE, ("label",), without_endings=True)
 
 
 def grade(path: Path, truth: Path) -> Mapping[str, float]:
@@ -53,8 +54,6 @@ def grade(path: Path, truth: Path) -> Mapping[str, float]:
 
 def _labels(path: Path, mend: str) -> pd.Series:
     """Return the labels of a csv by id, finite numbers; raise `KitError` if an id appears twice."""
-    table = read_table(path, ("id", "label"), mend)
-    twice = table["id"].duplicated()
-    if twice.any():
-        raise KitError(f"{path}: the id {table['id'][twice].iloc[0]} appears twice: {mend}")
+    table = read_labels(path, mend)
+    refuse_repeated(table["id"], path, mend)
     return pd.Series(numbers_of(table, "label", path, mend), index=table["id"])

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 
 from kit.plugin import Finding
-from kit.plugin.data import Index
+from kit.plugin.data import Index, base_of
 from kit.plugin.files import atomic
 from kit.plugin.predictions import Predictions
 from kit.plugin.submission import bad_rows, check_rows
-from kit_protein.dataset import CLASSES
+from kit_protein.dataset import CLASSES, SAMPLE
 
 VOCABULARY = frozenset(str(number) for number in range(len(CLASSES)))
 COLUMN = "Predicted"
@@ -27,7 +27,7 @@ def write(predictions: Predictions, index: Index, path: Path) -> None:
 
 def check(path: Path, root: Path) -> list[Finding]:
     """Check the csv at `path` against the sample submission in `root` and the 28 class numbers."""
-    table, findings = check_rows(path, root / "sample_submission.csv")
+    table, findings = check_rows(path, base_of(root, SAMPLE) / SAMPLE, without_endings=True)
     return findings if table is None else [*findings, *_check_labels(table)]
 
 

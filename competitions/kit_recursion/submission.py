@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 from kit.plugin import Finding
-from kit.plugin.data import Index, read_table
+from kit.plugin.data import Index, base_of, read_table
 from kit.plugin.files import atomic
 from kit.plugin.predictions import Predictions
 from kit.plugin.submission import bad_rows, check_rows
-from kit_recursion.dataset import MEND
+from kit_recursion.dataset import LABELS, MEND, SAMPLE
 from kit_recursion.plates import assign, learn_groups
 
 COLUMN = "sirna"
@@ -45,7 +45,7 @@ def plates(predictions: Predictions, index: Index) -> Predictions:
 def write(predictions: Predictions, index: Index, path: Path) -> None:
     """Write the most probable siRNA of each test well, in the order of the sample submission."""
     wells = treatments(predictions, index)
-    order = read_table(index.root / "sample_submission.csv", ("id_code",), MEND)["id_code"]
+    order = read_table(base_of(index.root, LABELS) / SAMPLE, ("id_code",), MEND)["id_code"]
     ordered = wells.reorder(order[order.isin(set(index.test["id"]))].to_numpy(object))
     chosen = np.asarray(ordered.classes, dtype=object)[ordered.values.argmax(1)]
     with atomic(path) as temporary:
@@ -54,10 +54,11 @@ def write(predictions: Predictions, index: Index, path: Path) -> None:
 
 def check(path: Path, root: Path) -> list[Finding]:
     """Check the csv at `path` against the sample submission in `root` and the siRNAs of `train.csv`."""
-    table, findings = check_rows(path, root / "sample_submission.csv")
+    base = base_of(root, LABELS)
+    table, findings = check_rows(path, base / SAMPLE)
     if table is None:
         return findings
-    known = set(read_table(root / "train.csv", (COLUMN,), MEND)[COLUMN])
+    known = set(read_table(base / LABELS, (COLUMN,), MEND)[COLUMN])
     findings += bad_rows(table, ~table[COLUMN].isin(known).to_numpy(), f"{COLUMN} is not in train.csv", COLUMN)
     if not findings and len(table) > 1 and table[COLUMN].nunique() == 1:
         first = table[COLUMN].iloc[0]

@@ -284,6 +284,9 @@ class Store:
                 f"dataset {name} has the classes {', '.join(index.classes[:5])} ..., competition {facts.name} says "
                 f"{', '.join(facts.classes[:5])} ...: tell its author"
             )
+        from kit.data.index import check_samples
+
+        check_samples(index)
 
 
 def _origin_file(root: Path) -> Path:
