@@ -139,8 +139,11 @@ def with_near_duplicates(store: Store, index: Index, console: Console) -> Index:
     """Return the index with near-duplicates in one group, merged with the groups it has."""
     frame = index.train
     columns = [frame[name] for name in ("id", "group") if name in frame]
-    pairs = [near_pairs(training_hashes(store, index, console), console), *(_alike(column) for column in columns)]
-    cluster = clusters(len(frame), *pairs)
+    near = near_pairs(training_hashes(store, index, console), console)
+    console.say(
+        f"near-duplicates: {f'{len(near):,} pairs' if len(near) else 'none'} among {len(frame):,} training images"
+    )
+    cluster = clusters(len(frame), near, *(_alike(column) for column in columns))
     _, first, size = np.unique(cluster, return_index=True, return_counts=True)
     grouped = size[cluster] > 1
     if "group" in frame:
