@@ -140,9 +140,8 @@ def with_near_duplicates(store: Store, index: Index, console: Console) -> Index:
     frame = index.train
     columns = [frame[name] for name in ("id", "group") if name in frame]
     near = near_pairs(training_hashes(store, index, console), console)
-    console.say(
-        f"near-duplicates: {f'{len(near):,} pairs' if len(near) else 'none'} among {len(frame):,} training images"
-    )
+    found = f"{len(near):,} pair{'s' * (len(near) > 1)}" if len(near) else "none"
+    console.say(f"near-duplicates: {found} among {len(frame):,} training images")
     cluster = clusters(len(frame), near, *(_alike(column) for column in columns))
     _, first, size = np.unique(cluster, return_index=True, return_counts=True)
     grouped = size[cluster] > 1

@@ -36,6 +36,7 @@ NAMES = {34887: "LERC", 34925: "LZMA", 50000: "Zstandard", 50001: "WebP", 32809:
 WHITE_IS_ZERO, GREY, RGB, PALETTE, CMYK, YCBCR, LAB, ICC_LAB = 0, 1, 2, 3, 5, 6, 8, 9
 PLAIN = {(1, WHITE_IS_ZERO), (1, GREY), (1, PALETTE), (3, RGB), (3, YCBCR)}  # bands and colours that all read alike
 PREMULTIPLIED = 1
+MOST_BANDS = 32
 # CIE XYZ with the white of D50, in which tifs keep Lab, to linear sRGB, by Bradford's adaptation (Lindbloom 2017).
 D50 = np.array([0.96422, 1, 0.82521])
 TO_SRGB = np.array(
@@ -189,6 +190,8 @@ def _is_plain(page: Page) -> bool:
 
 def _samples(content: bytes, page: Page) -> np.ndarray:
     """Read the samples of a tif as they are stored, HxWxC, whatever they mean."""
+    if page.bands > MOST_BANDS:
+        raise ValueError(f"its {page.bands} bands are no colours: give the dataset a reader that says what they are")
     try:
         planes = [_plain(grey, largest_page(grey)) for grey in as_grey(content, page)]
     except (KeyError, struct.error):

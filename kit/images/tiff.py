@@ -61,7 +61,7 @@ class Page(NamedTuple):
     @property
     def bands(self) -> int:
         """Samples per pixel, alpha among them."""
-        return self.get(BANDS, 1)
+        return self.get(BANDS, 1) or 1
 
     @property
     def bits(self) -> int:
@@ -76,7 +76,7 @@ class Page(NamedTuple):
     @property
     def colours(self) -> int:
         """Samples per pixel without alpha and further bands."""
-        return min(self.bands, COLOURS.get(MODES.get(self.get(PHOTOMETRIC), "L"), 1))
+        return COLOURS.get(MODES.get(self.get(PHOTOMETRIC), "L"), 1)
 
     @property
     def mode(self) -> str:
@@ -87,7 +87,7 @@ class Page(NamedTuple):
         alpha = self.tags.get(EXTRA, ())[:1] in ((1,), (2,)) or (base == "RGB" and self.bands == 4)
         base += "A" if alpha else ""
         more = self.bands - self.colours - alpha
-        base += f"+{more}" if more else ""
+        base += f"+{more}" if more > 0 else ""
         short = {"uint8": "", "uint16": ";16"}.get(self.dtype, f";{self.dtype}")
         return {"L;16": "I;16", "L;int32": "I", "L;float32": "F"}.get(base + short, base + short)
 
