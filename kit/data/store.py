@@ -263,7 +263,7 @@ class Store:
             return index
 
         index = read_unchanged(lambda: Checksums.of(self.root).check_tables(), read)
-        levels.provide(self.root, lambda: self._levels(index))
+        levels.provide(index.root, lambda: self._levels(index))
         return index
 
     def _levels(self, index: "Index") -> Mapping[str, levels.Range]:

@@ -128,6 +128,9 @@ def _nothing(text: str) -> None:
     """Say nothing."""
 
 
+BY_PILLOW = "OpenCV can't read some of the images, Pillow does, several times slower: kit check names their kinds"
+
+
 @dataclass(frozen=True)
 class _Wanted:
     """A request for a pack, and what the files on the disk say about it.
@@ -316,6 +319,8 @@ def _write(plan: _Plan, console: Console, workers: int | None) -> Packed:
                     done[chunk] = crc
                     bar.advance(len(layout.rows(chunk)))
                 rate = bar.rate()
+            if pool.read_by_pillow:
+                console.say(f"pack {split}: {BY_PILLOW}")
     except KeyboardInterrupt:
         raise KitError(f"packing {split} was interrupted: the same command resumes it", INTERRUPTED) from None
     except OSError as error:
