@@ -114,8 +114,8 @@ def steepest(rates: Sequence[float], losses: Sequence[float]) -> float:
     level, _, _ = smoothed(losses)
     first, bottom = min(SKIPPED, len(level) // 4), int(np.argmin(level)) if len(level) else 0
     # Without the wall at which training diverges: it would show through the smoothing.
-    diverged = bottom + np.flatnonzero(_medians(losses[bottom:]) > level[: first + 1].mean()) if bottom else []
-    _, slope, error = smoothed(losses[: diverged[0]] if len(diverged) else losses)
+    beyond = np.flatnonzero(_medians(losses[bottom:]) > level[: first + 1].mean()) if bottom else np.empty(0, np.int64)
+    _, slope, error = smoothed(losses[: bottom + int(beyond[0])] if len(beyond) else losses)
     falls, errors = -slope[first:bottom], error[first:bottom]
     if not (falls > CERTAIN * errors + ROUNDING * np.abs(level[first:bottom])).any():
         raise KitError(
