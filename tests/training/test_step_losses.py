@@ -57,7 +57,7 @@ def test_a_damaged_file_of_steps_stops_no_training(tmp_path, content):
 
 def test_a_damaged_file_is_named(tmp_path):
     (tmp_path / "steps.csv").write_text("step,loss,lr\n1,x,1\n")
-    with pytest.raises(KitError, match="steps.csv can't be read"):
+    with pytest.raises(KitError, match=r"steps\.csv can't be read"):
         read_steps(tmp_path / "steps.csv")
 
 
