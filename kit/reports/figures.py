@@ -281,12 +281,15 @@ def histograms(values: dict[str, np.ndarray], title: str, label: str, limits: tu
 
 
 def curve(x: Sequence[float], y: Sequence[float], mark: float, title: str, labels: tuple[str, str]) -> Figure:
-    """Draw a line over a logarithmic axis, with one value of x marked."""
+    """Draw a line over a logarithmic axis, with one value of x marked; what rises far above its start is cut off."""
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.subplots()
     axes.plot(x, y, color=COLOURS[0])
     axes.axvline(mark, color=COLOURS[1], linestyle="--", label=f"{mark:.1e}")
     axes.set_xscale("log")
+    fall = y[0] - min(y)
+    if fall > 0:
+        axes.set_ylim(min(y) - 0.2 * fall, y[0] + fall)
     axes.set_xlabel(labels[0])
     axes.set_ylabel(labels[1])
     axes.legend(frameon=False)
