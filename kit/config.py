@@ -155,11 +155,14 @@ class RuntimeConfig(BaseModel):
         None, ge=0, le=256, description="processes that read files; none: chosen for the machine"
     )
     trackers: tuple[str, ...] = Field((), description="trackers that receive the numbers, e.g. tensorboard")
+    track_network: bool = Field(
+        False, description="trackers also receive the network at each validation: graph, weights, filters"
+    )
     note: str = Field("", description="a line for the experiment log")
 
 
 # What a command may set otherwise for a run that exists: it changes nothing that the run learns or predicts.
-MACHINE = ("workers", "pack", "compile", "trackers")
+MACHINE = ("workers", "pack", "compile", "trackers", "track_network")
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "Data": DataConfig,

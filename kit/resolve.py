@@ -47,8 +47,11 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
     return values
 
 
-def on_this_machine(run: Run, settings: list[str] | None) -> TrainConfig:
+def on_this_machine(run: Run, settings: list[str] | None, predicting: bool = True) -> TrainConfig:
     """Return a run's configuration with `--set` keys that change no result, for this command alone.
+
+    A command that predicts compiles only if these settings say so, however the run was trained: compiling takes longer
+    than most predictions, and a compiler on this machine.
 
     Raises:
         KitError: a key would change what the run learns or predicts.
@@ -60,6 +63,8 @@ def on_this_machine(run: Run, settings: list[str] | None) -> TrainConfig:
                 f"--set {key} would change run {run.id}; of a run that exists only {', '.join(MACHINE)} can be set: "
                 f"kit train {run.config.competition} --config {run.path} --set {key}=... starts a new run"
             )
+    if predicting:
+        values = {"compile": False, **values}
     return validate({**run.record["config"], **values}, dict.fromkeys(values, "--set")) if values else run.config
 
 

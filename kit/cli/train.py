@@ -120,7 +120,9 @@ def command(
         run = Run.open(distributed.on_main(start if resume is None else lambda: find_run(resume).path))
         if "blend" in run.record:
             run.need_network()
-        opened = OpenRun(registry, run, run.config if resume is None else on_this_machine(run, settings))
+        opened = OpenRun(
+            registry, run, run.config if resume is None else on_this_machine(run, settings, predicting=False)
+        )
         document = train(opened, fold, console, train_folds)
         if distributed.is_main():
             draw_losses(run, map(int, document["folds"]))

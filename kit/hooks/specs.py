@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from matplotlib.figure import Figure
-    from torch import nn
+    from torch import Tensor, nn
 
     from kit.config import TrainConfig
     from kit.data.index import Index
@@ -357,6 +357,17 @@ class ImageTracker(Tracker, Protocol):
 
     def images(self, step: int, previews: Sequence[Preview]) -> None:
         """Receive up to 16 validation images, the same ones each time, after `log` of the same step."""
+
+
+@runtime_checkable
+class NetworkTracker(Tracker, Protocol):
+    """A tracker that also receives the network, where the run asks for that (`--set track_network=true`)."""
+
+    def network(self, step: int, network: "nn.Module", images: "Tensor", metadata: "Tensor") -> None:
+        """Receive the network that predicts, which must stay as it is, after `log` of the same step.
+
+        `images` (1xCxHxW) and `metadata` (1xE) are zeros that it takes, on its device.
+        """
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,8 @@ from kit.model.checkpoint import Checkpoints, unpack_modules
 
 
 def load_fold(opened: OpenRun, fold: int) -> Model:
-    """Build the network of one fold with the weights that the configuration selects (`last` or `best`).
-
-    It is not compiled, however it was trained: compiling takes longer than most predictions,
-    and needs a compiler on this machine.
-    """
-    config, run = opened.config.model_copy(update={"compile": False}), opened.run
+    """Build the network of one fold with the weights that the configuration selects (`last` or `best`)."""
+    config, run = opened.config, opened.run
     model = build_model(
         config, opened.registry, opened.store.dataset, opened.index, run.record["normalization"], pretrained=False
     )

@@ -94,7 +94,7 @@ class Loader:
                 yield rows, seeds, images, np.arange(len(rows))
 
     def _normalized(self, rows: np.ndarray, pixels: np.ndarray, places: np.ndarray, seeds: np.ndarray) -> Tensor:
-        size, steps = self.samples.size, self._steps(seeds, pixels)
+        size, steps = self.samples.size, self._steps(seeds, pixels, len(places))
         shape = (len(places), size, size, pixels.shape[3])
         if self._out.shape[1:] != shape[1:] or len(self._out) < len(places):
             self._out = torch.empty(shape)
@@ -103,12 +103,12 @@ class Loader:
         mean, std = self._own if statistics is None else (statistics.mean[rows], statistics.std[rows])
         return warp_normalized(pixels, places, steps, size, mean, std, out)
 
-    def _steps(self, seeds: np.ndarray, pixels: np.ndarray) -> Parameters | None:
-        """Return what to do to the images of a batch; None: only enlarge them."""
+    def _steps(self, seeds: np.ndarray, pixels: np.ndarray, count: int) -> Parameters | None:
+        """Return what to do to a batch of `count` images (without steps it has no seeds); None: only enlarge them."""
         source, (size, crop) = (pixels.shape[1], pixels.shape[2]), (self.samples.size, self.samples.crop)
         if self.config is not None:
             return draw(self.config, seeds, source, size)
-        return None if crop == 1 else cropped(len(seeds), crop, source, size)
+        return None if crop == 1 else cropped(count, crop, source, size)
 
     def _copy(
         self, rows: np.ndarray, seeds: np.ndarray, pixels: np.ndarray, places: np.ndarray
@@ -117,7 +117,7 @@ class Loader:
         pinned = self.device.type == "cuda"
         images = torch.empty((len(places), *pixels.shape[1:]), dtype=torch.uint8, pin_memory=pinned)
         gather(pixels, places, images.numpy())
-        steps, parameters = None, self._steps(seeds, pixels)
+        steps, parameters = None, self._steps(seeds, pixels, len(places))
         if parameters is not None:
             steps = torch.from_numpy(parameters.packed())
             steps = steps.pin_memory() if pinned else steps

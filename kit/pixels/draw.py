@@ -10,6 +10,17 @@ import numpy as np
 
 from kit.config import Step, TrainConfig
 
+# What the elements of `kit.pixels.warp.GROUP` do.
+ELEMENTS = (
+    "",
+    "turned 90°",
+    "turned 180°",
+    "turned 270°",
+    "mirrored up-down",
+    "mirrored along /",
+    "mirrored left-right",
+    "mirrored along \\",
+)
 STEPS: tuple[Step, ...] = get_args(Step)
 
 
@@ -32,6 +43,21 @@ class Drawn:
     factor: np.ndarray
     light: np.ndarray
     contrast: np.ndarray
+
+    def text(self, place: int) -> str:
+        """Say for people what was drawn for one image; only what changes it."""
+        (x, y), (right, down), (across, along) = (each[place] for each in (self.scale, self.shift + 0.0, self.shear))
+        told = (
+            (self.element[place] != 0, ELEMENTS[self.element[place]]),
+            (self.degrees[place] != 0, f"turned {self.degrees[place]:.0f}°"),
+            ((x, y) != (1, 1), f"zoom {x:.2f} {y:.2f}"),
+            ((right, down) != (0, 0), f"shift {right:+.0f} {down:+.0f} px"),
+            ((across, along) != (0, 0), f"shear {across:.0f}° {along:.0f}°"),
+            (self.factor[place] != 1, f"brightness x {self.factor[place]:.2f}"),
+            (self.light[place] != 0, f"brightness {self.light[place]:+.2f}"),
+            (self.contrast[place] != 1, f"contrast x {self.contrast[place]:.2f}"),
+        )
+        return ", ".join(text for applies, text in told if applies) or "unchanged"
 
 
 def varies(config: TrainConfig) -> bool:

@@ -2,8 +2,11 @@
 
 import math
 
+import torch
+from torch import Tensor
+
 from kit.console import Console
-from kit.hooks.specs import ImageTracker
+from kit.hooks.specs import ImageTracker, NetworkTracker
 from kit.inference.forward import Forward, forward
 from kit.model import distributed
 from kit.model.build import Model
@@ -61,12 +64,20 @@ class Validator:
             tracker.log(state.step, row)
             if isinstance(tracker, ImageTracker):
                 tracker.images(state.step, previews(job.valid, result, task, job.classes))
+            if job.config.track_network and isinstance(tracker, NetworkTracker):
+                tracker.network(state.step, self.predictor.network, *self._example())
         return result
 
     def last(self, state: TrainState) -> tuple[float | None, float | None]:
         """Return the metric and the loss of the last validation."""
         row = state.history[-1]
         return row[self.metric.label or self.metric.name], row["valid loss"]
+
+    def _example(self) -> tuple[Tensor, Tensor]:
+        """Return a black image, and metadata of 0, as the network takes them."""
+        valid, size, device = self.job.valid, self.job.config.size, self.predictor.runtime.device
+        images = torch.zeros(1, valid.dataset.channels, size, size, device=device)
+        return images, torch.zeros(1, valid.metadata.shape[1], device=device)
 
     def _note_best(self, state: TrainState, metric: float, loss: float) -> None:
         """Note the step if it is the best so far; while what decides is undefined, the newest is."""

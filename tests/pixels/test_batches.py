@@ -170,6 +170,11 @@ def test_a_crop_is_the_centre_of_the_file_in_training_validation_and_pictures(ma
                 grey = ((batch.images * 0.25 + 0.5) * 255).round().permute(0, 2, 3, 1).numpy()
                 assert all((grey[place] == centres[row]).all() for place, row in enumerate(batch.rows.tolist()))
         assert all((batch.images == -2).all() for batch in batches(samples, black, on_device=on_device))
+        loader = Loader(samples, None, 0, torch.device("cpu"), Normalize([0.0] * 3, [1.0] * 3))
+        loader.on_device = on_device
+        for batch in loader.batches(ordered_plan(np.arange(6), 4)):  # of validation: no seeds
+            grey = (batch.images * 255).round().permute(0, 2, 3, 1).numpy()
+            assert all((grey[place] == centres[row]).all() for place, row in enumerate(batch.rows.tolist()))
 
 
 @pytest.mark.parametrize("steps", [{}, STEPS | {"brightness_range": (0.2, 1.2), "probabilities": {"rotate": 0.5}}])
