@@ -272,6 +272,8 @@ def _index(store: Store, incoming: Incoming, stage: Path) -> "Index":
         if index.train.empty and index.controls.empty:
             raise KitError("it has no training images")
     except Exception as error:
+        if incoming.origin == "miniature":
+            raise  # it is the dataset's own
         why = str(error).replace(f"{stage}/", "") or type(error).__name__
         raise KitError(
             f"{incoming.source} is not the data of {name} ({why}): {store.root} is as it was; "

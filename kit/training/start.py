@@ -83,6 +83,7 @@ def start_run(
         if tracker.check is not None:
             tracker.check()
     epoch_metrics(registry, store.competition)
+    registry.submissions.get(store.competition.submission)
     # Find a wrong model, head or loss, and weights that are not available, before a directory exists.
     build_model(config, registry, store.dataset, index, normalization, config.pretrained)
     files: dict[str, WriteFile] = {"folds.csv": lambda path: path.write_bytes(folds.csv())}
