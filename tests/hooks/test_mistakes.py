@@ -361,7 +361,7 @@ def test_a_read_that_fails_is_named_in_every_process_with_its_traceback(kit, tmp
 
 
 def test_a_miniature_that_its_own_index_refuses_is_no_wrong_archive(kit, tmp_path, monkeypatch):
-    use(monkeypatch, tmp_path / "plugin", leaves((TARGET_OF, "1 / 0")))
+    use(monkeypatch, tmp_path / "plugin", leaves((TARGET_OF, "(1 / 0)")))
     said = kit("download", "leaves", "--miniature", code=2).err
     assert "error: index of dataset leaves (plugin leaves of kit-leaves)" in said
     assert "archive" not in said
@@ -375,7 +375,7 @@ def test_what_a_command_raises_is_its_plugins_and_the_cause_is_kept(kit, tmp_pat
     use(monkeypatch, tmp_path / "plugin", code)
     said = f"the plugin leaves of kit-leaves failed at {tmp_path}/plugin/kit_leaves.py:{line_of(code, '{}[')} (KeyError"
     assert said in kit("boom", code=2).err
-    use(monkeypatch, tmp_path / "plugin", leaves((TARGET_OF, "1 / 0")))
+    use(monkeypatch, tmp_path / "plugin", leaves((TARGET_OF, "(1 / 0)")))
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     with pytest.raises(PluginError) as found:
         kit("download", "leaves", "--miniature", "--debug")
