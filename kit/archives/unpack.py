@@ -298,6 +298,8 @@ def read_arrived(store: Store, incoming: Incoming, folder: Path) -> "Index":
         if index.train.empty and index.controls.empty:
             raise KitError(f"it has {no_images(index, 'training')}")
     except Exception as error:
+        if incoming.origin == "miniature":
+            raise  # it is the dataset's own
         why = str(error).replace(f"{folder}/", "") or type(error).__name__
         # A dataset's own error ends with the same advice.
         why = why.partition(f": kit download {name} --from ")[0]

@@ -94,6 +94,7 @@ def start_run(
     normalization = normalization_of(config, registry, store.dataset, index, console)
     check_trackers(config, registry)
     epoch_metrics(registry, store.competition)
+    registry.submissions.get(store.competition.submission)
     # Find a wrong model, head or loss, and weights that are not available, before a directory exists.
     build_model(config, registry, store.dataset, index, normalization, config.pretrained)
     files: dict[str, WriteFile] = {"folds.csv": lambda path: path.write_bytes(folds.csv())}
