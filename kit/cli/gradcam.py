@@ -31,7 +31,9 @@ def command(
         str | None,
         typer.Option("--layers", metavar="L1,L2,...|list", help="Layers to explain; list shows their names."),
     ] = None,
-    method: Annotated[str, typer.Option("--method", help="gradcam, gradcam++, cam or layercam.")] = "gradcam",
+    method: Annotated[
+        str, typer.Option("--method", help="gradcam, gradcam++, cam, layercam, guided-backprop or guided-gradcam.")
+    ] = "gradcam",
     of: Annotated[
         str, typer.Option("--class", metavar="NAME", help="Class to explain: predicted, true or a name.")
     ] = "predicted",
@@ -49,6 +51,7 @@ def command(
     Example:
         kit gradcam --best 16 --method layercam
         kit gradcam --layers list
+        kit gradcam --method guided-gradcam
         kit gradcam histopathology-20260101-120000 --per-class 4 --class true
     """
     from kit.cli.context import current_registry

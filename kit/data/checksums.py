@@ -153,10 +153,21 @@ class Checksums:
 _opened: dict[Path, tuple[tuple[int, ...], Checksums]] = {}
 
 
+class ChangedData(KitError):
+    """What `kit.data` read from files that are not what was downloaded: `content`, for who can say more about it."""
+
+    def __init__(self, error: KitError, content: object) -> None:
+        super().__init__(str(error), error.code, error.ways)
+        self.content = content
+
+
 def read_unchanged(check: Callable[[], object], read: Callable[[], T]) -> T:
     """Return what `read` returns; raise what `check` raises, unless `read` itself names what is wrong.
 
     What is wrong with the content of a file helps more than that the file has changed.
+
+    Raises:
+        ChangedData: `check` raised an error, though the content could be read.
     """
     changed: KitError | None = None
     try:
@@ -170,7 +181,7 @@ def read_unchanged(check: Callable[[], object], read: Callable[[], T]) -> T:
             raise
         raise changed from None
     if changed is not None:
-        raise changed
+        raise ChangedData(changed, content) from None
     return content
 
 

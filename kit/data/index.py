@@ -1,13 +1,11 @@
 """The index: one row per sample, from which everything else starts."""
 
-import codecs
-import csv
-import io
 import re
 import reprlib
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +13,11 @@ import pandas as pd
 
 from kit.data.file_names import FileNames
 from kit.errors import KitError, MisuseError
+from kit.image_files import ENDING, bare, files_there, without_ending
+from kit.tables import read_table
 from kit.task import Task, task_of
 
-MOST_NAMED = 12  # columns in an error
+MOST_SAID = 3  # kinds of what does not match, in an error
 
 
 def _empty_frame() -> pd.DataFrame:
@@ -131,11 +131,16 @@ class Index:
 
     def with_groups(self, groups: Mapping[str, str], grouped_by: str) -> "Index":
         """Return the index with other groups; ids that the mapping lacks, or whose group is blank, have none."""
-        found = [(groups.get(id_) or "").strip() or None for id_ in self.train["id"]]
+        found = [(group or "").strip() or None for group in _looked_up(groups, self.train["id"])]
         known = pd.Series(found, self.train.index, dtype=object)
-        if known.notna().sum() == 0:
+        if len(known) and known.notna().sum() == 0:
+            ids = (
+                f"whose ids are such as {next(iter(groups))!r}, not {self.train['id'].iat[0]!r}"
+                if groups
+                else "which has none"
+            )
             raise KitError(
-                f"none of the {len(self.train)} training ids has a group in {grouped_by}: is it the right file?"
+                f"none of the {len(self.train)} training ids has a group in {grouped_by}, {ids}: is it the right file?"
             )
         return self._but(train=self.train.assign(group=known), grouped_by=grouped_by)
 
@@ -150,6 +155,61 @@ def rows_of(frame: pd.DataFrame, only: str | None) -> pd.DataFrame:
         mend = f"give --set only=COLUMN=VALUE, COLUMN one of {', '.join(known)}" if known else "it has none, drop only"
         raise KitError(f"only = {only!r}: the data has no column {column!r}: {mend}")
     return frame[frame[column].astype(str).isin(value.split(","))]
+
+
+def _looked_up(groups: Mapping[str, str], ids: pd.Series) -> list[str | None]:
+    """Return the group of each id; where either side has endings of files, ids without them count too."""
+    if not any(map(ENDING.search, chain(groups, ids))):
+        return [groups.get(id_) for id_ in ids]
+    keys = pd.Series(list(groups), dtype=object)
+    by_bare = groups_of(
+        without_ending(keys), pd.Series(list(groups.values()), dtype=object), Path("the file of groups")
+    )
+    return [groups.get(id_) or by_bare.get(bare(id_)) for id_ in ids]
+
+
+def no_images(index: Index, split: str) -> str:
+    """Say that there are no `training` or `test` images: what was sought, what is there and how they differ."""
+    sought = [(what, str(ids[0]), len(ids)) for what, ids in index.missing.items() if ids]
+    said = [f"{count:,} {what}, such as {reprlib.repr(first)}" for what, first, count in sought[:MOST_SAID]]
+    example = re.split(r": | \(", sought[0][1])[0] if sought else ""
+    return f"no {split} images ({'; '.join([*said, files_there(index.root, example)])})"
+
+
+def odd_labels(index: Index) -> list[str]:
+    """Say what of the training labels may be meant but seldom is: a single class, ids without any label."""
+    present = [name for name, count in index.class_counts().items() if count]
+    odd = [f"every training id is {present[0]}: there is nothing to tell apart"] if len(present) == 1 else []
+    if not index.task.single_label:
+        frame = index.train.drop_duplicates("id")
+        empty = frame["id"][frame["target"].map(len) == 0]
+        if len(empty):
+            count = f"{len(empty):,} of {len(frame):,} training ids have no label"
+            odd.append(f"{count}, such as {empty.iloc[0]}: right where an image may show none, else correct the csv")
+    return odd
+
+
+def check_samples(index: Index) -> None:
+    """Raise `KitError` if there is nothing to learn from, or samples of one id differ in target or group."""
+    if index.train.empty and index.controls.empty:
+        raise KitError(f"{index.root} has {no_images(index, 'training')}")
+    for column in ("target", "group"):
+        _refuse_two(index, column)
+
+
+def _refuse_two(index: Index, column: str) -> None:
+    """Raise `KitError` if samples of one id have different targets or groups: the first would win unseen."""
+    ids = index.train["id"]
+    again = ids.duplicated(keep=False)
+    if column not in index.train or not again.any():
+        return
+    values = index.train.loc[again, column].map(lambda value: "" if value is None or value != value else value)
+    two = values.groupby(ids[again]).nunique() > 1
+    if two.any():
+        raise KitError(
+            f"{index.root}: the id {two.idxmax()} has two different values of {column} ({int(two.sum())} such ids): "
+            "correct the csv that they come from"
+        )
 
 
 def check_index(index: Index) -> None:
@@ -185,8 +245,6 @@ def check_index(index: Index) -> None:
             one = "a class number" if index.task.single_label else "a tuple of class numbers"
             good = f"{one} from 0 to {len(index.classes) - 1}"
             _refuse(index, split, frame, ~_classes_known(index, frame["target"]), "target", good)
-    if len(index.train):
-        _check_ids(index)
     _check_groups(index)
 
 
@@ -201,15 +259,6 @@ def _check_fields(index: Index) -> None:
         raise MisuseError(f"the index has two classes with the name {reprlib.repr(doubled[0])}")
     if len(index.train) and not index.task.fits(len(index.classes)):
         raise MisuseError(f"the index has {len(index.classes)} classes, which is not what a {index.task} task has")
-
-
-def _check_ids(index: Index) -> None:
-    """Check that rows with the same id (samples of one) have the same target: otherwise the last one would win."""
-    ids, targets = index.train["id"], index.train["target"]
-    first: dict[str, object] = {}
-    other = [first.setdefault(id_, target) != target for id_, target in zip(ids, targets, strict=True)]
-    good = "that of one image or of images with one target: give each an id of its own"
-    _refuse(index, "training", index.train, np.array(other, bool), "id", good)
 
 
 def _check_groups(index: Index) -> None:
@@ -258,112 +307,18 @@ def _refuse(index: Index, split: str, frame: pd.DataFrame, bad: np.ndarray, colu
         )
 
 
-def read_table(path: Path, columns: tuple[str, ...], mend: str, numbers: tuple[str, ...] = ()) -> pd.DataFrame:
-    """Read a csv of the raw data with every column as text.
-
-    Blanks around the names of columns, and before values, are left out.
-
-    Args:
-        path: the csv.
-        columns: those that it must have.
-        mend: the end of an error: what to do.
-        numbers: those of `columns` to read as float64; then no other columns are kept, since such tables are large.
-
-    Raises:
-        KitError: the file is not there or no csv in UTF-8, a column is missing, or a number is none or not finite.
-    """
-    if not path.is_file():
-        raise KitError(f"{path} is {'no file' if path.exists() else 'not there'}: {mend}")
-    try:
-        content = path.read_bytes().lstrip(b"\r\n")
-        names = _names(content)
-        frame = pd.read_csv(
-            io.BytesIO(content),
-            header=0,
-            names=names,
-            dtype={
-                name: "category" if numbers and name not in columns else str for name in names if name not in numbers
-            },
-            keep_default_na=False,
-            skipinitialspace=True,
-        )
-    except (ValueError, OSError, csv.Error) as error:
-        raise KitError(f"{path} can't be read ({error}): {mend}") from None
-    if not isinstance(frame.index, pd.RangeIndex):
-        more = frame.index[0] if isinstance(frame.index, pd.MultiIndex) else frame.index[:1]
-        first = ",".join(map(str, (*more, *frame.iloc[0])))
-        raise KitError(
-            f"{path}: its rows have more fields than its header, the first is {reprlib.repr(first)}: is there a comma "
-            "too many at the end?"
-        )
-    absent = [column for column in columns if column not in frame.columns]
-    if absent:
-        more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
-        known = ", ".join(map(reprlib.repr, names[:MOST_NAMED])) + more
-        raise KitError(f"{path} has no column {absent[0]!r} (it has {known}): {mend}")
-    found = frame[list(columns)] if numbers else frame
-    return found.assign(**{name: numbers_of(found, name, path, mend) for name in numbers})
-
-
-def _names(content: bytes) -> list[str]:
-    """Return the names of a csv's columns; raise `ValueError` for what is no text in UTF-8 or names a column twice."""
-    if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        raise ValueError("it is UTF-16: save it as UTF-8")
-    if b"\0" in content:
-        raise ValueError(f"line {1 + content[: content.index(0)].count(10)} holds a NUL byte, so it is no text")
-    if not content.isascii():
-        try:
-            content.decode()
-        except UnicodeDecodeError as error:
-            raise ValueError(f"line {1 + content[: error.start].count(10)} is not UTF-8") from None
-    first = re.split(rb"\r\n|\r|\n", content, maxsplit=1)[0].decode("utf-8-sig")
-    if not first.strip():
-        raise ValueError("it is empty")
-    names = [name.strip() for name in next(csv.reader([first], skipinitialspace=True))]
-    doubled = [name for number, name in enumerate(names) if name and name in names[:number]]
-    if doubled:
-        raise ValueError(f"two columns have the name {reprlib.repr(doubled[0])}")
-    return [name or f"Unnamed: {number}" for number, name in enumerate(names)]
-
-
-def numbers_of(
-    table: pd.DataFrame,
-    column: str,
-    path: Path,
-    mend: str,
-    low: float = -np.inf,
-    high: float = np.inf,
-    unknown: tuple[str, ...] = (),
-) -> np.ndarray:
-    """Return a column of a table as float64, NaN for the texts in `unknown`.
-
-    Raises:
-        KitError: a value is no finite number, or outside `low` to `high`; it names file, row and value.
-    """
-    given = table[column]
-    missing = given.isin(unknown).to_numpy(bool)
-    values = pd.to_numeric(given, errors="coerce").to_numpy(np.float64)
-    bad = ~missing & ~(np.isfinite(values) & (values >= low) & (values <= high))
-    if bad.any():
-        row = np.flatnonzero(bad)[0]
-        limits = f" from {low:g} to {high:g}" if np.isfinite([low, high]).all() else f" of at least {low:g}"
-        raise KitError(
-            f"{path}: the {column} of {reprlib.repr(table.iloc[row, 0])} is {reprlib.repr(given.iloc[row])}, not a "
-            f"finite number{limits if np.isfinite(low) else ''} ({int(bad.sum())} such rows): {mend}"
-        )
-    return np.where(missing, np.nan, values)
-
-
 def read_groups(path: Path) -> dict[str, str]:
     """Read the groups from a csv whose first column is the id and whose last is the group; a blank one is none."""
     frame = read_table(path, (), "give a csv with an id and a group per row")
-    if len(frame.columns) < 2:
+    named = frame[[name for name in frame if not name.startswith("Unnamed: ")]]  # what numbers the rows has no name
+    if len(named.columns) < 2:
         raise KitError(f"{path} has only one column: give a csv with an id and a group per row")
-    return groups_of(frame.iloc[:, 0], frame.iloc[:, -1].str.strip(), path)
+    return groups_of(named.iloc[:, 0], named.iloc[:, -1].str.strip(), path)
 
 
 def groups_of(ids: pd.Series, groups: pd.Series, path: Path) -> dict[str, str]:
-    """Return the group of each id; raise `KitError`, which names the csv at `path`, for an id with two."""
+    """Return the group of each id, blank ones left out; raise `KitError`, which names the csv, for an id with two."""
+    ids, groups = ids[groups != ""], groups[groups != ""]
     found = dict(zip(ids, groups, strict=True))
     twice = groups != ids.map(found)
     if twice.any():

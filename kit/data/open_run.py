@@ -7,6 +7,7 @@ import numpy as np
 
 from kit.config import TrainConfig
 from kit.console import Console
+from kit.data.checksums import ChangedData
 from kit.data.folds import Folds, folds_of_run
 from kit.data.index import Index
 from kit.data.store import Store
@@ -64,7 +65,13 @@ class OpenRun:
     @cached_property
     def index(self) -> Index:
         """The data's index, with the metadata that the configuration feeds to the network, and the run's ids."""
-        index = self.store.index().with_metadata(self.config.metadata)
+        try:
+            index = self.store.index().with_metadata(self.config.metadata)
+        except ChangedData as error:
+            # Which id is new or gone says more.
+            if isinstance(error.content, Index):
+                self.folds.of(error.content.train)
+            raise
         if list(index.classes) != self.run.record.get("classes"):
             raise KitError(f"the data's classes are not those of run {self.run.id}: train again on this data")
         if "data" in self.run.record:

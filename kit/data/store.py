@@ -263,7 +263,7 @@ class Store:
             return index
 
         index = read_unchanged(lambda: Checksums.of(self.root).check_tables(), read)
-        levels.provide(self.root, lambda: self._levels(index))
+        levels.provide(index.root, lambda: self._levels(index))
         return index
 
     def _levels(self, index: "Index") -> Mapping[str, levels.Range]:
@@ -284,6 +284,9 @@ class Store:
                 f"dataset {name} has the classes {', '.join(index.classes[:5])} ..., competition {facts.name} says "
                 f"{', '.join(facts.classes[:5])} ...: tell its author"
             )
+        from kit.data.index import check_samples
+
+        check_samples(index)
 
 
 def _origin_file(root: Path) -> Path:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from kit.scoring.metrics import best_of
 from kit.scoring.predictions import Predictions
 
 # Predicted classes of all rows -> the competition's metric.
@@ -91,5 +92,4 @@ def nesting_folds(folds: np.ndarray, groups: np.ndarray, seed: int = 0) -> np.nd
 
 def best_method(tuned: Mapping[str, TunedRule], higher_is_better: bool = True) -> str:
     """Return the method with the best nested estimate, the first (simplest) of equals."""
-    sign = 1 if higher_is_better else -1
-    return max(tuned, key=lambda method: sign * tuned[method].estimate)
+    return best_of(tuned, lambda method: tuned[method].estimate, higher_is_better)

@@ -12,15 +12,20 @@ from kit.data.index import Index
 from kit.data.open_run import OpenRun
 from kit.decision.answers import Answers
 from kit.errors import KitError, nearest
-from kit.explain.cam import METHODS, at_size, cam_layer, raw_maps
+from kit.explain import guided
+from kit.explain.cam import METHODS as CAM_METHODS
+from kit.explain.cam import Choose, at_size, cam_layer, raw_maps
 from kit.explain.layers import Layer, chosen_layers, find_layers
 from kit.inference.load import load_fold
-from kit.pixels.batches import Loader
+from kit.model.build import Model
+from kit.pixels.batches import Batch, Loader
 from kit.pixels.pack import Split, frame_of
 from kit.pixels.sampler import ordered_plan
 from kit.pixels.samples import samples_of
 
 SPLITS: tuple[Split, ...] = ("train", "test")
+METHODS = (*CAM_METHODS, *guided.METHODS)
+PIXELS = "pixels"  # what the map of a method without layers is called
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ def explain_run(
         opened: a run with a trained fold.
         ids: training or test ids.
         layers: names; None: the last two sizes of map (`kit.explain.layers`).
-        method: a name of `kit.explain.cam.METHODS`.
+        method: a name of `METHODS`.
         of: the class to explain: `predicted` (the run's answer), `true` or a class name. Of several labels the most
             probable counts.
         fold: explain all ids by this fold.
@@ -130,7 +135,7 @@ def _explain(
         for fold, split, frame in splits:
             model = load_fold(opened, fold)
             found = find_layers(model, store.dataset.channels, len(index.metadata), config.size)
-            layers = [cam_layer(model, found, names)] if method == "cam" else chosen_layers(found, names)
+            layers = _layers(model, found, method, names)
             for module in (model.network, model.loss):
                 module.eval().requires_grad_(False)
             samples = of_split[split](frame)
@@ -140,9 +145,8 @@ def _explain(
                 targets = samples.targets[rows] if split == "train" else None
                 answer = partial(answers.of, frame["id"].iloc[rows].tolist(), fold)
                 choose = partial(_classes, index, of, targets, answer)
-                probabilities, classes, raw = raw_maps(model, layers, method, batch, choose)
+                probabilities, classes, maps = _maps(model, layers, method, batch, choose, config.size)
                 answered = answer(probabilities)
-                maps = {name: at_size(values, config.size).cpu().numpy() for name, values in raw.items()}
                 for place, row in enumerate(rows.tolist()):
                     yield Explained(
                         id=frame["id"].iat[row],
@@ -155,6 +159,30 @@ def _explain(
                         fold=fold,
                     )
                 bar.advance(len(rows))
+
+
+def _layers(model: Model, found: dict[str, Layer], method: str, names: Sequence[str] | None) -> list[Layer]:
+    if method == guided.BACKPROP:
+        if names is not None:
+            raise KitError(f"{method} goes back to the pixels: drop --layers, or give --method {guided.GRADCAM}")
+        return []
+    return [cam_layer(model, found, names)] if method == "cam" else chosen_layers(found, names)
+
+
+def _maps(
+    model: Model, layers: list[Layer], method: str, batch: Batch, choose: Choose, size: int
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Return probabilities BxC, the explained classes B, and the maps by name, BxSxS in 0..1."""
+    if method == guided.BACKPROP:
+        probabilities, classes, gradient = guided.guided_gradient(model, batch, choose)
+        return probabilities, classes, {PIXELS: at_size(guided.strength(gradient), size).cpu().numpy()}
+    inner = "gradcam" if method == guided.GRADCAM else method
+    probabilities, classes, raw = raw_maps(model, layers, inner, batch, choose)
+    maps = {name: at_size(values, size) for name, values in raw.items()}
+    if method == guided.GRADCAM:
+        fine = guided.strength(guided.guided_gradient(model, batch, lambda _: classes)[2])
+        maps = {name: at_size(values * fine, size) for name, values in maps.items()}
+    return probabilities, classes, {name: values.cpu().numpy() for name, values in maps.items()}
 
 
 def _classes(

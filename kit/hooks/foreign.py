@@ -1,20 +1,22 @@
 """The one boundary for plugins' code: what a function of a spec raises, or returns by mistake, becomes one line.
 
 The line names the plugin, the file and the line; `--debug` shows the traceback. A `KitError` passes unchanged, and so
-does what the machine raises (a full disk, too little memory). Objects that a plugin builds (networks, losses, trackers)
-are called by many hands; `Plugins.behind` finds the plugin in what they raise.
+does what the machine raises (a full disk, too little memory). Networks, losses and commands of plugins are called by
+many hands; `Plugins.behind` finds the plugin in what they raise.
 """
 
 import copy
 import errno
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from types import SimpleNamespace
+from typing import Any, NoReturn, cast
 
 from kit.errors import KitError, MisuseError, PluginError
 from kit.hooks.leash import place_of, reason
 from kit.hooks.returns import WrongReturn, taken
+from kit.hooks.specs import Tracker, TrackerSpec
 
 # What the system says of a name that a plugin made up; its other errors are the machine's.
 MADE_UP = (errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL, errno.ENAMETOOLONG)
@@ -50,7 +52,9 @@ class Foreign:
             value = taken(self.spec, self.field, self.function(*arguments, **options))
         except (Exception, SystemExit) as error:
             self._raise(error, arguments)
-        return self._guarded(value, arguments) if isinstance(value, Iterator) else value
+        if isinstance(value, Iterator):
+            return self._guarded(value, arguments)
+        return self._tracker(value) if isinstance(self.spec, TrackerSpec) and self.field == "open" else value
 
     def _guarded(self, values: Iterator[Any], arguments: tuple[Any, ...]) -> Iterator[Any]:
         """Yield what a generator yields: its code runs only now."""
@@ -58,6 +62,12 @@ class Foreign:
             yield from values
         except (Exception, SystemExit) as error:
             self._raise(error, arguments)
+
+    def _tracker(self, own: Tracker) -> Tracker:
+        """Return a tracker with the methods that this one has, called through the boundary too."""
+        names = [name for name in ("log", "images", "network", "close") if hasattr(own, name)]
+        safe: Any = SimpleNamespace(**{name: replace(self, function=getattr(own, name), field=name) for name in names})
+        return cast(Tracker, safe)
 
     def _raise(self, error: BaseException, arguments: tuple[Any, ...]) -> NoReturn:
         """Raise what an error in the function is to people."""

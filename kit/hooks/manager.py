@@ -41,6 +41,8 @@ BUILT_IN_MODULES = (
     "kit_timm",
     "kit_torchvision",
 )
+HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("kit_"))
+MARK = f"{hookspecs.NAME}_impl"  # what @hookimpl sets
 HOME = Path(kit.__file__).resolve().parents[1]
 
 
@@ -93,6 +95,9 @@ class Plugins:
             module = find()
             self.manager.register(module, key)
             self.manager.check_pending()
+            unmarked = [name for name in HOOKS if hasattr(module, name) and not hasattr(getattr(module, name), MARK)]
+            if unmarked:
+                raise TypeError(f"{unmarked[0]} has no @hookimpl above it")
             return tuple(sorted(caller.name for caller in self.manager.get_hookcallers(module) or ()))
 
         try:

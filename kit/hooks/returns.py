@@ -48,7 +48,9 @@ def _array(wanted: str, fits: Callable[[Any, tuple[int, ...]], bool]) -> Take:
 
     def take(spec: Any, value: Any) -> Any:
         shape = getattr(value, "shape", None)
-        if str(getattr(value, "dtype", "")) != "uint8" or not isinstance(shape, tuple) or not fits(spec, shape):
+        # Asked for every image: a dtype's letter is known at once, its name is made anew each time.
+        is_uint8 = getattr(getattr(value, "dtype", None), "char", "") == "B"
+        if not is_uint8 or not isinstance(shape, tuple) or not fits(spec, shape):
             raise WrongReturn(value, wanted.format(channels=getattr(spec, "channels", "")))
         return value
 

@@ -267,8 +267,8 @@ class SubmissionSpec:
             comparison, the sample submission; must not decode images.
         postprocess: (predictions of test or training ids, index) -> predictions. Applied before `write`, and scored
             by `kit evaluate`, on request (`--postprocess`). Default: the competition has no post-processing.
-        grade: (path of the csv, path of the published truth) -> scores by name, the official score first, for
-            `kit grade`; `KitError` if the ids of the two differ. Default: no truth has been published.
+        grade: (path of the csv, path of the truth) -> scores by name, the official score first, for `kit grade`;
+            `KitError` if the ids of the two differ. Default: `kit grade` is refused.
     """
 
     name: str

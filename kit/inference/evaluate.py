@@ -49,11 +49,11 @@ def evaluate(
         figures also stand at the top, where a name that both have is the metric's.
     """
     run, index, metric = opened.run, opened.index, opened.metric
+    folds = run.need_network() if only_fold is None else [run.trained_fold(only_fold)]
     chosen = metrics_of(opened, further)
-    ids, values, difference = _predict_again(opened, only_fold, scales, console)
+    ids, values, difference = _predict_again(opened, folds, scales, console)
     target, fold_of = index.targets_of(ids), opened.folds.of_ids(ids)
-    decided = held_out(opened, ids, values, threshold)
-    if not decided.unseen:
+    if not (decided := held_out(opened, ids, values, threshold)).unseen:
         console.warn(f"{SEEN}: kit thresholds {run.id} tunes it again")
     metrics = {spec.name: figure_of(opened, spec, target, values, decided) for spec in chosen}
     by_fold = {
@@ -83,13 +83,13 @@ def evaluate(
 
 
 def _predict_again(
-    opened: OpenRun, only_fold: int | None, scales: Sequence[Scale], console: Console
+    opened: OpenRun, folds: Sequence[int], scales: Sequence[Scale], console: Console
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Return ids, probabilities nxK, and the largest distance from those that training saved."""
-    run, oofs, difference = opened.run, [], 0.0
-    for fold in run.need_network() if only_fold is None else [run.trained_fold(only_fold)]:
+    oofs, difference = [], 0.0
+    for fold in folds:
         oofs.append(_validate(opened, fold, scales, console))
-        saved = Predictions.load(run.reading(f"fold-{fold}/oof.npz")).reorder(oofs[-1].ids)
+        saved = Predictions.load(opened.run.reading(f"fold-{fold}/oof.npz")).reorder(oofs[-1].ids)
         difference = max(difference, float(np.abs(saved.values - oofs[-1].values).max()))
     ids, values = (np.concatenate([getattr(oof, name) for oof in oofs]) for name in ("ids", "values"))
     return ids, values, difference

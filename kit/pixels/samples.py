@@ -14,7 +14,8 @@ from kit.data.images import read_sample, resize, stored_side
 from kit.data.index import Index
 from kit.data.store import Store
 from kit.hooks.specs import DatasetSpec
-from kit.pixels.pack import Packed, Split, packs_for
+from kit.images.decode import second_reader
+from kit.pixels.pack import BY_PILLOW, Packed, Split, frame_of, packs_for
 from kit.pixels.statistics import ChannelStatistics, row_statistics
 from kit.pixels.warp import cropped, gather, warp_batch
 
@@ -145,5 +146,10 @@ def samples_of(
         sizes: further sides that will be needed.
     """
     packs = packs_for(store, index, split, config, (config.size, *sizes), console)
+    if not packs and len(frame := frame_of(index, split)):
+        # Once here, before there are worker processes: how levels are read, and how slowly.
+        read_sample(store.dataset, index.root, frame["files"].iat[0])
+        if second_reader():
+            console.say(BY_PILLOW)
     statistics = row_statistics(store, index, split, config, console)
     return lambda frame: Samples.of(index, frame, store.dataset, config.size, packs, statistics, config.crop)

@@ -109,7 +109,7 @@ def table(
 
 
 def heat_map(values: np.ndarray, names: Sequence[str], title: str, label: str) -> Figure:
-    """Draw a symmetric KxK matrix of numbers from -1 to 1, red above and blue below 0; NaN is grey.
+    """Draw a symmetric KxK matrix of numbers from -1 to 1, blue above and red below 0; NaN is grey.
 
     Cells show their number if its magnitude is 0.05 or more.
     """
@@ -119,7 +119,7 @@ def heat_map(values: np.ndarray, names: Sequence[str], title: str, label: str) -
     figure = Figure(figsize=(side + label_room + 1.5, side + 0.75 * label_room + 0.9), layout="compressed")
     _title(figure, title)
     axes = figure.subplots()
-    colours = colormaps["RdBu_r"].with_extremes(bad="#B0B0B0")
+    colours = colormaps["RdBu"].with_extremes(bad="#B0B0B0")
     known = np.ma.masked_invalid(values)
     mesh = axes.pcolormesh(known, cmap=colours, vmin=-1, vmax=1, edgecolors="white", linewidth=0.5)
     for row, column in np.argwhere(np.abs(values) >= 0.05):
@@ -281,12 +281,15 @@ def histograms(values: dict[str, np.ndarray], title: str, label: str, limits: tu
 
 
 def curve(x: Sequence[float], y: Sequence[float], mark: float, title: str, labels: tuple[str, str]) -> Figure:
-    """Draw a line over a logarithmic axis, with one value of x marked."""
+    """Draw a line over a logarithmic axis, with one value of x marked; what rises far above its start is cut off."""
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.subplots()
     axes.plot(x, y, color=COLOURS[0])
     axes.axvline(mark, color=COLOURS[1], linestyle="--", label=f"{mark:.1e}")
     axes.set_xscale("log")
+    fall = y[0] - min(y)
+    if fall > 0:
+        axes.set_ylim(min(y) - 0.2 * fall, y[0] + fall)
     axes.set_xlabel(labels[0])
     axes.set_ylabel(labels[1])
     axes.legend(frameon=False)

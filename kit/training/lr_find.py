@@ -31,7 +31,8 @@ SMOOTHING = 0.95
 DIVERGED = 4.0
 SKIPPED = 10  # steps at the start: a fall there comes of the images drawn, at rates that change nothing
 WIDTH = 12  # steps to either side that a smoothed point sees
-CERTAIN = 3.5  # standard errors by which the fall must exceed none
+CERTAIN = 4.0  # standard errors by which the fall must exceed none
+ROUNDING = 1e-9  # a share of the loss
 
 
 @dataclass(frozen=True)
@@ -110,10 +111,13 @@ def steepest(rates: Sequence[float], losses: Sequence[float]) -> float:
     Raises:
         KitError: no fall stands out of the noise.
     """
-    level, slope, error = smoothed(losses)
+    level, _, _ = smoothed(losses)
     first, bottom = min(SKIPPED, len(level) // 4), int(np.argmin(level)) if len(level) else 0
+    # Without the wall at which training diverges: it would show through the smoothing.
+    beyond = np.flatnonzero(_medians(losses[bottom:]) > level[: first + 1].mean()) if bottom else np.empty(0, np.int64)
+    _, slope, error = smoothed(losses[: bottom + int(beyond[0])] if len(beyond) else losses)
     falls, errors = -slope[first:bottom], error[first:bottom]
-    if not (falls > CERTAIN * errors).any():
+    if not (falls > CERTAIN * errors + ROUNDING * np.abs(level[first:bottom])).any():
         raise KitError(
             "the loss never fell by more than its noise in the range test: try larger batches (--set batch_size=64), "
             "check the data (kit check) or choose another --model"
@@ -122,11 +126,19 @@ def steepest(rates: Sequence[float], losses: Sequence[float]) -> float:
     return rates[first + int(np.argmax(falls - errors))]
 
 
+def _medians(values: Sequence[float]) -> np.ndarray:
+    """Return the median of each value with two neighbours to either side."""
+    padded = np.pad(np.asarray(values, float), 2, mode="edge")
+    medians: np.ndarray = np.median(np.lib.stride_tricks.sliding_window_view(padded, 5), 1)
+    return medians
+
+
 def smoothed(losses: Sequence[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Fit a line around each point; return its height, its slope per step, and the slope's standard error.
 
-    Lines are weighted by (1 - |d/w|^3)^3 at the distance d (LOESS, Cleveland 1979); the error comes from the residuals
-    where they are (White 1980), since the noise grows with the rate.
+    Lines are weighted by (1 - |d/w|^3)^3 at the distance d (LOESS, Cleveland 1979). The error comes from the noise
+    where it is (White 1980), since it grows with the rate: from the distance of each point to the middle of its
+    neighbours (Gasser, Sroka & Jennen-Steinmetz 1986), in which a bend of the curve hardly counts.
     """
     values = np.asarray(losses, float)
     steps = np.arange(len(values))
@@ -135,5 +147,8 @@ def smoothed(losses: Sequence[float]) -> tuple[np.ndarray, np.ndarray, np.ndarra
     s0, s1, s2 = (np.sum(weight * distance**power, 1, keepdims=True) for power in (0, 1, 2))
     spread = np.maximum(s0 * s2 - s1**2, 1e-12)
     of_level, of_slope = weight * (s2 - s1 * distance) / spread, weight * (s0 * distance - s1) / spread
-    level = of_level @ values
-    return level, of_slope @ values, np.sqrt(of_slope**2 @ (values - level) ** 2)
+    noise = np.zeros(len(values))
+    if len(values) > 2:
+        noise[1:-1] = values[1:-1] - (values[:-2] + values[2:]) / 2
+        noise[[0, -1]] = noise[[1, -2]]
+    return of_level @ values, of_slope @ values, np.sqrt(of_slope**2 @ (2 / 3 * noise**2))

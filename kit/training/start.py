@@ -14,7 +14,7 @@ from kit.console import Console
 from kit.data.external import FILE as EXTERNAL
 from kit.data.external import left_out, with_external, write_left_out
 from kit.data.folds import Folds, groups_spanning_folds, made_folds
-from kit.data.index import Index, rows_of
+from kit.data.index import Index, odd_labels, rows_of
 from kit.data.open_run import OpenRun, data_facts
 from kit.data.store import Store
 from kit.errors import KitError, nearest
@@ -83,6 +83,8 @@ def start_run(
     for what, names in index.missing.items():
         if names:
             console.warn(f"{len(names)} {what}, e.g. {names[0]}: left out (kit check {store.competition.name})")
+    for odd in odd_labels(index):
+        console.warn(odd)
     learned_from = data_facts(store, index)
     folds = folds_for(store, index, config.folds, console)
     config, index, external_out, planned = _settle(store, index, folds, config, only_fold, console)
@@ -92,6 +94,7 @@ def start_run(
     normalization = normalization_of(config, registry, store.dataset, index, console)
     check_trackers(config, registry)
     epoch_metrics(registry, store.competition)
+    registry.submissions.get(store.competition.submission)
     # Find a wrong model, head or loss, and weights that are not available, before a directory exists.
     build_model(config, registry, store.dataset, index, normalization, config.pretrained)
     files: dict[str, WriteFile] = {"folds.csv": lambda path: path.write_bytes(folds.csv())}

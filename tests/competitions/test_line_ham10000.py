@@ -74,7 +74,7 @@ def test_grade_needs_a_csv_and_a_competition_that_has_a_truth(kit, tmp_path):
     assert (
         "no ground truth at" in kit("grade", "ham10000", "--truth", truth, "--file", tmp_path / "some.csv", code=2).err
     )
-    assert "no published ground truth" in kit("grade", "recursion", "--truth", truth, code=2).err
+    assert "give it with --truth" in kit("grade", "ham10000", "--file", tmp_path / "some.csv", code=2).err
     assert "exclude each other" in kit("grade", "ham10000", "--truth", truth, "--file", truth, "--run", "x", code=2).err
 
 

@@ -266,10 +266,12 @@ def write(predictions, index, path):
 
 
 def check(path, root):
-    from kit.plugin.submission import check_rows, read_submission
+    from kit.plugin.submission import bad_rows, check_rows
 
-    table, findings = read_submission(path, ("id_code", "diagnosis"))
-    return findings
+    table, findings = check_rows(path, root / "sample_submission.csv")
+    if table is None:
+        return findings
+    return findings + bad_rows(table, ~table["diagnosis"].isin(list("01234")).to_numpy(), "no grade", "diagnosis")
 '''
 
 CODES = {"cactus": CACTUS, "animals": ANIMALS, "forest": FOREST, "retina": RETINA}
@@ -325,4 +327,6 @@ def _retina(root: Path, random: np.random.Generator) -> None:
         _image(root / "test_images" / f"b{number:04d}.png", random, 25 * (number % 5))
     train = [f"a{number:04d}" for number in range(TRAIN)]
     pd.DataFrame({"id_code": train, "diagnosis": grades}).to_csv(root / "train.csv", index=False)
-    pd.DataFrame({"id_code": [f"b{number:04d}" for number in range(TEST)]}).to_csv(root / "test.csv", index=False)
+    test = pd.DataFrame({"id_code": [f"b{number:04d}" for number in range(TEST)]})
+    test.to_csv(root / "test.csv", index=False)
+    test.assign(diagnosis=0).to_csv(root / "sample_submission.csv", index=False)

@@ -23,6 +23,7 @@ from kit.hooks.specs import (
     Competition,
     DatasetSpec,
     Finding,
+    ImageTracker,
     LossSpec,
     MetricSpec,
     ModelSpec,
@@ -32,6 +33,7 @@ from kit.hooks.specs import (
 )
 from kit.resolve import resolve
 
+TARGET_OF = 'frames[0].assign(target=frames[0]["tree"].map(TREES.index))'
 QUICK = ("--folds", 2, "--fold", 0, "--epochs", 1)
 
 
@@ -203,6 +205,42 @@ def test_pictures_are_judged_as_they_are_made(second, said):
         next(pictures)
 
 
+class Prints:
+    """A tracker that has every right method, or one that does not fit."""
+
+    def log(self, step, values):
+        assert values
+
+    def close(self):
+        pass
+
+
+class Shows(Prints):
+    def images(self, step, previews):
+        raise KeyError("no such board")
+
+
+class Takes(Prints):
+    def log(self, step):
+        pass
+
+
+def test_the_methods_of_a_tracker_are_behind_the_boundary_too():
+    plain, shows, takes = (
+        made("TrackerSpec", "open", lambda *_, kind=kind: kind())(Path(), 0) for kind in (Prints, Shows, Takes)
+    )
+    plain.log(1, {"loss": 0.5})
+    plain.close()
+    assert isinstance(shows, ImageTracker)
+    assert not isinstance(plain, ImageTracker)
+    with pytest.raises(PluginError, match=r"log of tracker x \(plugin odd of kit-odd\) failed at .*AssertionError"):
+        plain.log(1, {})
+    with pytest.raises(PluginError, match=r"images of tracker x .*KeyError"):
+        shows.images(1, [])
+    with pytest.raises(PluginError, match=r"log of tracker x .*takes 2 positional arguments"):
+        takes.log(1, {"loss": 0.5})
+
+
 def test_specs_still_travel_to_other_processes_and_cost_little():
     spec = guarded(SPECS["DatasetSpec"](read=np.asarray), "plugin odd of kit-odd", "odd")
     pipe = multiprocessing.get_context("spawn").SimpleQueue()
@@ -288,6 +326,7 @@ COMMANDS = {
         ),
         r"leaf_net failed on 2 images .*kit_leaves.py:\d+ \(AttributeError",
     ),
+    "submission": (('submission="leaves"', 'submission="leavs"'), "no submission is called 'leavs'"),
     "another task's metric": (('metric="accuracy"', 'metric="roc_auc_x"'), "no metric is called 'roc_auc_x'"),
 }
 
@@ -319,6 +358,28 @@ def test_a_read_that_fails_is_named_in_every_process_with_its_traceback(kit, tmp
     assert re.search(said, kit("train", "leaves", *QUICK, *options, "--json", code=2).json["error"])
     checked = kit("check", "leaves", "--json", code=2).json["checks"]
     assert re.search(said, next(each["offenders"][0] for each in checked if each["name"] == "read as 3 channels"))
+
+
+def test_a_miniature_that_its_own_index_refuses_is_no_wrong_archive(kit, tmp_path, monkeypatch):
+    use(monkeypatch, tmp_path / "plugin", leaves((TARGET_OF, "(1 / 0)")))
+    said = kit("download", "leaves", "--miniature", code=2).err
+    assert "error: index of dataset leaves (plugin leaves of kit-leaves)" in said
+    assert "archive" not in said
+
+
+def test_what_a_command_raises_is_its_plugins_and_the_cause_is_kept(kit, tmp_path, monkeypatch):
+    code = (
+        leaves()
+        + '\n\n@hookimpl\ndef kit_commands(app):\n    app.command("boom")(boom)\n\n\ndef boom():\n    {}["x"]\n'
+    )
+    use(monkeypatch, tmp_path / "plugin", code)
+    said = f"the plugin leaves of kit-leaves failed at {tmp_path}/plugin/kit_leaves.py:{line_of(code, '{}[')} (KeyError"
+    assert said in kit("boom", code=2).err
+    use(monkeypatch, tmp_path / "plugin", leaves((TARGET_OF, "(1 / 0)")))
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    with pytest.raises(PluginError) as found:
+        kit("download", "leaves", "--miniature", "--debug")
+    assert isinstance(found.value.__cause__, ZeroDivisionError), "--debug shows where"
 
 
 def test_pixels_of_a_wrong_type_name_the_plugin(tmp_path, data):

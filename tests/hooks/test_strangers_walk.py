@@ -1,6 +1,7 @@
 """Four strangers' competitions, from the check of the data to the checked csv: the score is the competition's own."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from sklearn.metrics import cohen_kappa_score, fbeta_score, log_loss, roc_auc_score
 
 from helpers.stranger_competitions import CODES, GRADES, TAGS, TEST, TRAIN, draw
-from helpers.strangers import use
+from helpers.strangers import leaves, loaded, use
 from kit.run import Run
 from kit.scoring.predictions import Predictions
 
@@ -90,3 +91,17 @@ def test_each_is_explored_and_says_what_of_its_classes_is_known(kit, tmp_path, m
     kit("download", "animals", "--from", tmp_path / "a.zip")
     assert kit("info", "animals", "--json").json["data"]["class_counts"] == {"cat": 16, "dog": 16, "yak": 16}
     assert kit("folds", "animals", "--folds", "3", "--json").json["groups_spanning_folds"] == 0
+
+
+def test_a_worker_of_ray_names_the_plugin_too(monkeypatch, tmp_path):
+    from kit.training import on_ray
+
+    plugins = loaded(tmp_path, leaves() + "\n\ndef forward():\n    raise KeyError('x')\n")
+    monkeypatch.setattr(on_ray, "load_plugins", lambda: plugins)
+    monkeypatch.setattr(on_ray, "_train", lambda *arguments: sys.modules["kit_leaves"].forward())
+    failure = on_ray._task(str(tmp_path), 0, 1, 0, "", [])
+    assert "the plugin leaves of kit-leaves failed at" in failure["text"]
+    assert failure["code"] == 2
+    monkeypatch.setattr(on_ray, "_train", lambda *arguments: {}["a fault of kit's own"])
+    with pytest.raises(KeyError):
+        on_ray._task(str(tmp_path), 0, 1, 0, "", [])

@@ -18,8 +18,8 @@ from kit.hooks import hookspecs
 ROOMS = (
     ("__init__",),
     ("errors",),
-    ("files", "paths"),
-    ("console",),
+    ("files", "paths", "tables"),
+    ("console", "image_files"),
     ("task", "hooks", "config", "record", "images"),
     ("run",),
     ("runs",),
