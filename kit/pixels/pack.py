@@ -71,7 +71,7 @@ def packed(store: Store, index: Index, split: Split, size: int, console: Console
 def packs_for(
     store: Store, index: Index, split: Split, config: TrainConfig, sizes: Iterable[int], console: Console
 ) -> dict[int, Packed]:
-    """Return the packs that serve these sizes, made if missing; none if none are wanted, or for few images (`limit`)."""
+    """Return the packs that serve these sizes, made if missing; none if none are wanted, or of few images (`limit`)."""
     if not config.pack or (split == "train" and config.limit is not None):
         return {}
     return {size: packed(store, index, split, stored_side(size, config.crop), console) for size in sorted(set(sizes))}
