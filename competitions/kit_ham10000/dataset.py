@@ -4,7 +4,6 @@ A lesion may have several rows. Images in a folder with `test` in its name are t
 3; all others belong to the metadata: in two folders as published, in one folder, beside the csv, full-size or resized.
 """
 
-import os
 import re
 import reprlib
 from pathlib import Path
@@ -14,6 +13,7 @@ import pandas as pd
 
 from kit.errors import KitError, nearest
 from kit.plugin.data import MULTICLASS, Index, numbers_of, read_table, table_of
+from kit.plugin.files import walk
 from kit.plugin.images import read_rgb
 
 # In the order of the columns of the challenge's csv, which have these names in capitals.
@@ -102,12 +102,12 @@ def _found(root: Path) -> tuple[Images, Images, list[str]]:
     images: Images = {}
     tests: Images = {}
     tables = []
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "explore")
+    for folder, folders, names in walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".") and name != "explore"]
         below = Path(folder).relative_to(root).as_posix()
         into = tests if "test" in below.lower() else images
         prefix = "" if below == "." else f"{below}/"
-        for name in sorted(names):
+        for name in names:
             if image := IMAGE.fullmatch(name):
                 into.setdefault(image[1], prefix + name)
             elif name.endswith(".csv") or name in METADATA:
