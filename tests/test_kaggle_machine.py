@@ -1,4 +1,4 @@
-"""From the check of the data to submission.csv on a machine like Kaggle's: input read-only, one writable folder, no network.
+"""From the check of the data to submission.csv on a machine like Kaggle's: one writable folder, no network.
 
 The walk of one competition is made once; the other tests look at what it left. The slow test walks all four.
 """

@@ -34,9 +34,7 @@ def histo(root: Path) -> Path:
 def ham(root: Path) -> dict[str, Path]:
     """The parts of HAM10000, each in a folder of its own."""
     table = "lesion_id,image_id,dx,dx_type,age,sex,localization\n"
-    rows = [
-        f"L{number},ISIC_{number},{dx},histo,50,male,back\n" for number, dx in enumerate(("nv", "mel", "nv", "mel"))
-    ]
+    rows = [f"L{number},ISIC_{number},{dx},histo,50,male,back\n" for number, dx in enumerate(("nv", "mel") * 2)]
     return {
         "one": write(root / "part_1", "ISIC_0.jpg", "ISIC_1.jpg"),
         "two": write(root / "part_2", "ISIC_2.jpg", "ISIC_3.jpg"),

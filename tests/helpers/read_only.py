@@ -22,7 +22,8 @@ mount --bind "$writable" "$writable"
 while [ "$1" != -- ]; do mount --bind "$1" "$1"; mount -o remount,bind,ro "$1"; shift; done; shift
 if [ "$everything" = all ]; then
     for place in $(awk '{print $2}' /proc/self/mounts); do
-        case "$place" in /proc*|/sys*|/dev*|"$writable") ;; *) mount -o remount,bind,ro "$place" 2>/dev/null || true ;; esac
+        case "$place" in /proc*|/sys*|/dev*|"$writable") continue ;; esac
+        mount -o remount,bind,ro "$place" 2>/dev/null || true
     done
 fi
 cd "$writable"
