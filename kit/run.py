@@ -268,9 +268,12 @@ class Run:
         with locked(self.path / ".lock", busy):
             yield
 
-    def need_writable(self) -> None:
-        """Raise `KitError` (code 5) if nothing can be written into the run; call it before computing."""
-        need_writable(self.path, f"copy it (cp -r {self.path} FOLDER) and give the copy, FOLDER/{self.id}")
+    def need_writable(self, mend: str = "") -> None:
+        """Raise `KitError` (code 5) if nothing can be written into the run; call it before computing.
+
+        `mend` is another way than to copy the run, for the error.
+        """
+        need_writable(self.path, mend or f"copy it (cp -r {self.path} FOLDER) and give the copy, FOLDER/{self.id}")
 
     @contextlib.contextmanager
     def writing(self, name: str) -> Iterator[Path]:

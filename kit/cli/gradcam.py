@@ -1,5 +1,6 @@
 """`kit gradcam`: show where the network looks."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -40,6 +41,9 @@ def command(
     fold: Annotated[
         int | None, typer.Option("--fold", help="Use this fold's network, even on images it learned from.")
     ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FOLDER", help="A new folder to write to; by default in the run.")
+    ] = None,
     settings: MachineSettings = None,
     json: Json = False,
 ) -> None:
@@ -59,7 +63,7 @@ def command(
     from kit.data.open_run import OpenRun
     from kit.errors import KitError
     from kit.explain.explain import explain_run
-    from kit.explain.write import write_explained
+    from kit.explain.write import need_folder, write_explained
     from kit.resolve import on_this_machine
     from kit.runs import find_run
     from kit.scoring.ranking import Order, ranked_ids
@@ -67,11 +71,10 @@ def command(
     console, registry = Console(json), current_registry()
     found = find_run(run, lambda each: bool(each.trained_folds), "with a trained fold")
     opened = OpenRun(registry, found, on_this_machine(found, settings))
-    if layers != "list":
-        found.need_writable()
     if layers == "list":
         _list(opened, console)
         return
+    folder = need_folder(found, out)
     orders: dict[Order, int | None] = {"worst": worst, "best": best, "uncertain": uncertain, "per-class": per_class}
     given: list[str] = [name for name, count in orders.items() if count is not None]
     given += ["images"] if images is not None else []
@@ -85,7 +88,7 @@ def command(
     names = None if layers is None else layers.split(",")
     explained = explain_run(opened, ids, names, method, of, fold, console=console)
     facts = {"run": found.id, "method": method, "class": of, "choice": [*given, "worst"][0]}
-    document = write_explained(explained, ids, found.path / "gradcam", facts)
+    document = write_explained(explained, ids, folder, facts)
     console.say(
         f"{len(document['images'])} images explained by {method} at {', '.join(document['layers'])}: "
         f"{document['folder']}/grid.png, one file per image beside it, maps in maps.npz"

@@ -1,5 +1,6 @@
 """`kit predict`: predict the test images."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +16,9 @@ def command(
     nearest: Annotated[
         bool, typer.Option("--nearest", help="Predict the class of the nearest mean embedding, not by logits.")
     ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write the predictions there, not into the run.")
+    ] = None,
     settings: MachineSettings = None,
     json: Json = False,
 ) -> None:
@@ -27,6 +31,7 @@ def command(
         kit predict --tta 8
         kit predict --tta 2 --scales 1,1.25,1.5
         kit predict recursion-20260101-120000 --nearest
+        kit predict /kaggle/input/my-runs/histopathology-20260101-120000 --out test.npz
     """
     from kit.cli.context import current_registry
     from kit.console import Console
@@ -39,10 +44,11 @@ def command(
     console = Console(json)
     found = find_run(run, lambda each: bool(each.trained_folds), "with a trained fold")
     opened = OpenRun(current_registry(), found, on_this_machine(found, settings))
-    document = predict_test(opened, views_of(found.config, tta, scales), console, nearest, fold)
+    document = predict_test(opened, views_of(found.config, tta, scales), console, nearest, fold, out)
+    written = "--dry-run" if out is None else f"--predictions {out} --out submission.csv"
     console.say(
         f"{document['ids']} ids predicted by folds {', '.join(map(str, document['folds']))}, "
-        f"{document['tta']} views each: {document['path']}   next: kit submit {found.id} --dry-run"
+        f"{document['tta']} views each: {document['path']}   next: kit submit {run or found.id} {written}"
     )
     if nearest:
         own = found.cross_validated or {}

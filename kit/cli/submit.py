@@ -28,6 +28,13 @@ def command(
     file: Annotated[
         Path | None, typer.Option("--file", metavar="FILE.csv", help="Send this csv instead of a run's predictions.")
     ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option("--predictions", metavar="FILE", help="Use what kit predict --out wrote, not what is in the run."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write the csv there, not into the run; send nothing.")
+    ] = None,
     postprocess: Postprocess = False,
     yes: Annotated[
         bool, typer.Option("--yes", help="Send without asking, as the last of the day or the same bytes again.")
@@ -46,12 +53,21 @@ def command(
         kit submit histo --wait -m "larger images"
         kit submit histo --file blend.csv
         kit submit recursion --postprocess --dry-run
+        kit submit --out submission.csv
     """
     from kit.cli.context import current_registry
     from kit.console import Console
 
     console, registry = Console(json), current_registry()
-    csv = _checked(registry, target, file, dry_run, postprocess)
+    if file is not None and (out or predictions):
+        raise KitError("--file is a csv that is ready: drop it, or drop --out and --predictions")
+    if out is not None and (wait or message):
+        raise KitError("--out sends nothing: drop --wait and --message, or drop --out")
+    dry_run = dry_run or out is not None
+    if file is not None:
+        csv = _given(registry, target, file, dry_run)
+    else:
+        csv = _written(registry, target, dry_run, postprocess, out, predictions)
     document: dict[str, Any] = {
         "run": csv.run.id if csv.run else None,
         "path": csv.path,
@@ -89,27 +105,39 @@ def command(
         raise typer.Exit(2)
 
 
-def _checked(
-    registry: "Registry", target: str | None, file: Path | None, dry_run: bool, postprocess: bool
-) -> "CheckedCsv":
-    """Return the chosen csv, checked; refuse to send one made from a miniature."""
-    from kit.submission.write import check_file, write_submission
+def _given(registry: "Registry", target: str | None, file: Path, dry_run: bool) -> "CheckedCsv":
+    """Return the person's csv, checked; refuse to send one that was checked against a miniature."""
+    from kit.submission.write import check_file
 
-    if file is not None:
-        if target is None:
-            raise KitError(f"--file needs the competition: kit submit COMPETITION --file {file} (kit list names them)")
-        csv = check_file(registry, _competition(registry, target) or _find(registry, target).config.competition, file)
-        if csv.origin == "miniature" and not dry_run and csv.competition.kaggle == "competition":
-            raise KitError(
-                f"{file} could only be checked against a miniature, so it is not sent: "
-                f"kit download {csv.competition.name} --force downloads the real data"
-            )
-        return csv
+    if target is None:
+        raise KitError(f"--file needs the competition: kit submit COMPETITION --file {file} (kit list names them)")
+    csv = check_file(registry, _competition(registry, target) or _find(registry, target).config.competition, file)
+    if csv.origin == "miniature" and not dry_run and csv.competition.kaggle == "competition":
+        raise KitError(
+            f"{file} could only be checked against a miniature, so it is not sent: "
+            f"kit download {csv.competition.name} --force downloads the real data"
+        )
+    return csv
+
+
+def _written(
+    registry: "Registry",
+    target: str | None,
+    dry_run: bool,
+    postprocess: bool,
+    out: Path | None,
+    predictions: Path | None,
+) -> "CheckedCsv":
+    """Return the csv of a run's predictions, checked; refuse to send one made from a miniature."""
+    from kit.submission.write import write_submission
+
+    if predictions is not None and not predictions.is_file():
+        raise KitError(f"no predictions at {predictions}: kit predict RUN --out {predictions} writes them")
     run = _find(registry, target)
     on_kaggle = registry.competitions.get(run.config.competition).kaggle == "competition"
     if not dry_run and run.record["origin"] == "miniature" and on_kaggle:
         raise KitError(f"run {run.id} was trained on a miniature, which is never sent: kit submit {run.id} --dry-run")
-    return write_submission(registry, run, postprocess)
+    return write_submission(registry, run, postprocess, out, predictions)
 
 
 def _competition(registry: "Registry", target: str) -> str | None:

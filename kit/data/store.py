@@ -254,6 +254,7 @@ class Store:
             )
 
         def read() -> "Index":
+            self._check_links()
             index = self.dataset.index(self.root)
             if self.origin == "folder" and index.train.empty and index.controls.empty:
                 raise KitError(
@@ -271,6 +272,17 @@ class Store:
 
         frame = index.train if len(index.train) else index.test
         return measured_levels(index.root, frame, self.own / f"levels-{self.dataset.name}")
+
+    def _check_links(self) -> None:
+        """Raise `KitError` if a link to the person's own folder leads nowhere by now."""
+        for name in self.files() if self.origin == "folder" else ():
+            link = self.root / name
+            if link.is_symlink() and not link.exists():
+                name = self.competition.name
+                raise KitError(
+                    f"{link} leads to {os.readlink(link)}, which is gone: bring it back, or "
+                    f"kit download {name} --force --from FOLDER links it anew"
+                )
 
     def _check(self, index: "Index") -> None:
         """Check the index against the competition, whose facts are known without any data."""

@@ -20,9 +20,25 @@ import numpy as np
 from kit.errors import KitError
 from kit.explain.explain import Explained
 from kit.explain.picture import SIDE, grid, tile
-from kit.files import sha256, write_json
+from kit.files import need_writable, sha256, write_json
+from kit.run import Run
 
+RECORD = "gradcam.json"
 GRID = 64  # maximum of images in the grid
+
+
+def need_folder(run: Run, out: Path | None) -> Path:
+    """Return the folder to write, that of the run or the person's own; call it before computing.
+
+    Raises:
+        KitError: it can't be written, or holds anything but such pictures.
+    """
+    if out is None:
+        run.need_writable("give --out FOLDER to write elsewhere")
+        return run.path / "gradcam"
+    if os.path.lexists(out) and not (out / RECORD).is_file() and not (out.is_dir() and not os.listdir(out)):
+        raise KitError(f"{out} holds something else: give --out a new or an empty folder")
+    return need_writable(out.absolute(), "give another --out FOLDER")
 
 
 def write_explained(
@@ -46,7 +62,7 @@ def write_explained(
         images, layers = _write_all(explained, ids, temporary)
         document = {**facts, "layers": layers, "folder": str(folder), "images": images}
         files = {path.name: sha256(path) for path in sorted(temporary.iterdir())}
-        write_json(temporary / "gradcam.json", {**document, "files": files})
+        write_json(temporary / RECORD, {**document, "files": files})
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(temporary, folder)
     finally:

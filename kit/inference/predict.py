@@ -1,6 +1,7 @@
 """Predict the competition's test images: the mean over a run's folds and over views of each image."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from kit.console import Console
 from kit.data.index import Index, no_images, rows_of
 from kit.data.open_run import OpenRun
 from kit.errors import KitError
+from kit.files import atomic, need_writable
 from kit.inference.forward import forward_views
 from kit.inference.load import load_fold
 from kit.inference.nearest import Centres
@@ -26,8 +28,9 @@ def predict_test(
     console: Console,
     nearest: bool = False,
     only_fold: int | None = None,
+    out: Path | None = None,
 ) -> dict[str, Any]:
-    """Predict every test id and save `test.npz` into the run.
+    """Predict every test id and save `test.npz` into the run, or to `out`.
 
     Args:
         opened: a run with at least one trained fold.
@@ -35,12 +38,13 @@ def predict_test(
         console: for progress.
         nearest: predict the class of the nearest mean embedding (`kit.inference.nearest`), not by the network's logits.
         only_fold: use only the network of this fold.
+        out: the file to write instead; the run stays as it is.
 
     Returns:
         The document of `kit predict --json`.
     """
     run, config, store, index = opened.run, opened.config, opened.store, opened.index
-    run.need_writable()
+    _need_writable(run, out)
     folds, rows = _folds(run, only_fold, console), _rows(opened, nearest)
     _warn_of_same_metadata(index, console)
 
@@ -64,7 +68,7 @@ def predict_test(
     values = (total / len(folds)).astype(np.float32)
     need_sound(run, values, rows["id"].to_numpy())
     predictions = Predictions(rows["id"].to_numpy(), index.output_names, values).mean_by_id()
-    with run.writing("test.npz") as path:
+    with run.writing("test.npz") if out is None else atomic(out) as path:
         predictions.save(path)
     facts: dict[str, Any] = {
         "ids": len(predictions.ids),
@@ -74,8 +78,16 @@ def predict_test(
     }
     if nearest:
         facts["nearest"] = _score(opened, held_out)
-    run.update(predictions=facts)
-    return {"run": run.id, "path": str(run.path / "test.npz"), **facts}
+    if out is None:
+        run.update(predictions=facts)
+    return {"run": run.id, "path": str(out or run.path / "test.npz"), **facts}
+
+
+def _need_writable(run: Run, out: Path | None) -> None:
+    if out is None:
+        run.need_writable("give --out FILE to write elsewhere")
+    else:
+        need_writable(out.parent, "give another --out FILE")
 
 
 def _folds(run: Run, only_fold: int | None, console: Console) -> list[int]:
@@ -91,7 +103,10 @@ def _rows(opened: OpenRun, nearest: bool) -> pd.DataFrame:
     """Return the test rows that a run predicts; none, or `nearest` without a softmax task, is a `KitError`."""
     run, index, name = opened.run, opened.index, opened.competition.name
     if not len(index.test):
-        raise KitError(f"{opened.store.root} has {no_images(index, 'test')}: kit check {name}")
+        add = f"kit download {name} --add --from ARCHIVE (or FOLDER) adds some"
+        raise KitError(
+            f"{opened.store.root} has {no_images(index, 'test')}: kit check {name} shows what there is, {add}"
+        )
     if nearest and not index.task.softmax:
         raise KitError(f"{name} is a {index.task} task, which has no nearest class: drop --nearest")
     rows = rows_of(index.test, run.config.only)

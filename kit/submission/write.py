@@ -9,7 +9,7 @@ from kit.data.store import Store
 from kit.decision.apply import with_rule
 from kit.decision.tune import has_rule
 from kit.errors import KitError, PluginError
-from kit.files import sha256
+from kit.files import atomic, need_writable, sha256
 from kit.hooks.registry import Registry
 from kit.hooks.specs import Competition, Finding
 from kit.run import Run
@@ -49,24 +49,31 @@ def postprocessed(opened: OpenRun, predictions: Predictions) -> Predictions:
     return step(predictions, opened.index)
 
 
-def write_submission(registry: Registry, run: Run, postprocess: bool = False) -> CheckedCsv:
-    """Write `submission.csv` into a run and check it against the sample submission alone.
+def write_submission(
+    registry: Registry, run: Run, postprocess: bool = False, out: Path | None = None, made: Path | None = None
+) -> CheckedCsv:
+    """Write `submission.csv` into a run, or to `out`, and check it against the sample submission alone.
 
     With `postprocess`, apply the competition's post-processing first. A csv that is not fit to be sent does not replace
-    an earlier one.
+    an earlier one. The predictions are those in the run, or in the file `made` that `kit predict --out` wrote.
     """
-    if not run.has("test.npz"):
+    if made is None and not run.has("test.npz"):
         raise KitError(f"run {run.id} has no predictions: kit predict {run.id}")
-    run.need_writable()
+    if out is None:
+        run.need_writable("give --out FILE to write the csv elsewhere and send nothing")
+    else:
+        need_writable(out.parent, "give another --out FILE")
     opened = OpenRun(registry, run)
-    found = Predictions.load(run.reading("test.npz"))
+    found = Predictions.load(made or run.reading("test.npz"))
+    if found.classes != opened.index.output_names:
+        raise KitError(f"{made or run.path} has predictions of other classes: kit predict {run.id} --out FILE")
     need_sound(run, found.values, found.ids)
     predictions = with_rule(run, found)
     if postprocess:
         predictions = postprocessed(opened, predictions)
     findings: list[Finding] = []
-    path = run.path / "submission.csv"
-    with contextlib.suppress(_Unfit), run.writing(path.name) as temporary:
+    path = out or run.path / "submission.csv"
+    with contextlib.suppress(_Unfit), run.writing(path.name) if out is None else atomic(path) as temporary:
         opened.submission.write(predictions, opened.index, temporary)
         if not temporary.stat().st_size:
             raise PluginError(
@@ -93,7 +100,7 @@ def check_file(registry: Registry, competition: str, path: Path) -> CheckedCsv:
         Run.open(path.parent).reading(path.name)
     findings = registry.submissions.get(known.submission).check(path, store.root)
     run = _run_with(path, known.name) if path.is_file() else None
-    origin = run.record["origin"] if run else store.note.get("origin")
+    origin = run.record["origin"] if run else store.origin or store.note.get("origin")
     return CheckedCsv(known, path, findings, run, origin)
 
 

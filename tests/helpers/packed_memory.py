@@ -49,6 +49,7 @@ def main(folder: Path, count: int) -> None:
     index = Index(folder, "binary", ("no", "yes"), frame, frame.iloc[:0])
     dataset = DatasetSpec("many", 3, lambda root: index, read)
     store = Store(Competition("many", "Many", "many", "binary", "roc_auc", "many", "many"), dataset, folder)
+    store.set_origin("archive", "made here")
     threading.Thread(target=watch, daemon=True).start()
     packed(store, index, "train", 16, Console(json=True), 2)
     print(*peaks)

@@ -39,6 +39,7 @@ class Made:
         dataset = DatasetSpec("grey", channels, lambda root: self.index, self.read)
         competition = Competition("made", "Made", "made", "binary", "roc_auc", "grey", "made")
         self.store = Store(competition, dataset, folder)
+        self.store.set_origin("archive", "made here")
 
     def read(self, files: tuple[Path, ...]) -> np.ndarray:
         descriptor = os.open(self.log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)

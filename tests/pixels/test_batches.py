@@ -79,6 +79,7 @@ class Made:
         spec = DatasetSpec("d", 3, index=lambda root: self.index, read=lambda files: read_rgb(files[0]))
         facts = Competition("leaves", "Leaves", "leaves", "binary", "roc_auc", "d", "s")
         self.store = Store(facts, spec, root / "leaves")
+        self.store.set_origin("archive", "made here")
 
     def samples(self, size: int, pack: bool, crop: float = 1.0) -> Samples:
         settings = config(size=size, pack=pack, crop=crop)

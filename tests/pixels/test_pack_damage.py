@@ -99,8 +99,8 @@ def test_every_byte_of_a_manifest_counts(made, byte, capsys):
     content = made.pack().path.read_bytes()
     note = made.path("json")
     flip(note, byte % note.stat().st_size, 1)
-    [(name, what)] = verify_packs(made.store, CONSOLE)
-    assert name == note.name
+    [(path, what)] = verify_packs(made.store, CONSOLE)
+    assert path == note
     assert "\n" not in what
     assert made.find() is None
     capsys.readouterr()
@@ -146,8 +146,8 @@ def test_every_byte_of_the_pixels_counts(made, place):
     pack = made.pack()
     made.pack(6)
     flip(pack.path, place, 1)
-    [(name, what)] = verify_packs(made.store, CONSOLE)
-    assert name == pack.path.name
+    [(path, what)] = verify_packs(made.store, CONSOLE)
+    assert path == pack.path
     first = place // 192 // 4 * 4
     assert what == f"rows {first} to {min(first + 3, 29)} are damaged"
     with pytest.raises(KitError, match=f"rows {first} to"):
@@ -157,10 +157,10 @@ def test_every_byte_of_the_pixels_counts(made, place):
 def test_pixels_that_are_cut_or_gone_are_named(made):
     pack = made.pack()
     pack.path.write_bytes(pack.path.read_bytes()[:-1])
-    [(name, what)] = verify_packs(made.store, CONSOLE)
+    [(path, what)] = verify_packs(made.store, CONSOLE)
     assert "has 5,759 bytes, not 5,760" in what
     pack.path.unlink()
-    assert verify_packs(made.store, CONSOLE) == [(name, "its pixels are gone: kit pack makes them again")]
+    assert verify_packs(made.store, CONSOLE) == [(path, "its pixels are gone: kit pack makes them again")]
     made.pack()
     assert verify_packs(made.store, CONSOLE) == []
 
