@@ -17,6 +17,8 @@ EXTRA, FORMAT = 338, 339
 KEPT = (HEIGHT, COMPRESSION, 266, ROWS, PREDICTOR, TILE_HEIGHT)
 FORMS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 16: "Q"}
 SIZES = {1: 1, 3: 2, 4: 4, 6: 1, 8: 2, 9: 4, 16: 8}
+# Of what fits into a directory's entry, whose rest is padding.
+ONE = {(order, kind): struct.Struct(order + FORMS[kind]).unpack_from for order in "<>" for kind in (1, 3, 4)}
 MODES = {0: "L", 1: "L", 2: "RGB", 3: "P", 5: "CMYK", 6: "YCbCr", 8: "LAB", 9: "LAB"}
 COLOURS = {"RGB": 3, "CMYK": 4, "YCbCr": 3, "LAB": 3}
 # By what a sample is and its bits; other bits are packed, and read into the next larger unsigned type.
@@ -35,6 +37,7 @@ class Page(NamedTuple):
         big: whether it is a BigTIFF.
         tags: the whole numbers of each tag.
         turned_at: where the orientation's value lies; 0 where there is none.
+        is_first: whether it is the file's first one.
     """
 
     place: int
@@ -42,6 +45,7 @@ class Page(NamedTuple):
     big: bool
     tags: dict[int, tuple[int, ...]]
     turned_at: int
+    is_first: bool = True
 
     def get(self, tag: int, default: int = 0) -> int:
         """Return the first number of a tag."""
@@ -116,7 +120,7 @@ def largest_page(content: bytes) -> Page:
         except (KeyError, struct.error):
             break  # what is damaged behind the first page doesn't concern it
         if not page.get(SUBFILE) & MASK and page.width * page.height > best.width * best.height:
-            best = page
+            best = page._replace(is_first=False)
     return best
 
 
@@ -152,6 +156,9 @@ def _tags(content: bytes, place: int, order: str, big: bool) -> tuple[dict[int, 
     entries = content[first : min(end, len(content) - (len(content) - first) % length)]
     layout = f"{order}HH{'Q8s' if big else 'I4s'}"
     for number, (tag, kind, many, value) in enumerate(struct.iter_unpack(layout, entries)):
+        if many == 1 and (one := ONE.get((order, kind))) is not None and tag not in (WIDTH, HEIGHT, ORIENTATION):
+            tags[tag] = one(value)  # most of them, quickly
+            continue
         form = FORMS.get(kind)
         if form is None:
             continue
@@ -174,10 +181,10 @@ def _tags(content: bytes, place: int, order: str, big: bool) -> tuple[dict[int, 
 
 def upright(content: bytes, page: Page) -> bytes:
     """Return the tif with this page as its first, marked as not turned: what turns it is `kit.images.decode` alone."""
-    first = 8 if page.big else 4
-    start = struct.pack(page.order + ("Q" if page.big else "I"), page.place)
-    if page.orientation == 1 and content[first : first + len(start)] == start:
+    if page.is_first and page.orientation == 1:
         return content
+    start = struct.pack(page.order + ("Q" if page.big else "I"), page.place)
+    first = 8 if page.big else 4
     changed = bytearray(content)
     changed[first : first + len(start)] = start
     if page.turned_at:
