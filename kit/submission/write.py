@@ -68,7 +68,7 @@ def write_submission(registry: Registry, run: Run, postprocess: bool = False) ->
     path = run.path / "submission.csv"
     with contextlib.suppress(_Unfit), run.writing(path.name) as temporary:
         opened.submission.write(predictions, opened.index, temporary)
-        findings += opened.submission.check(temporary, opened.store.root)
+        findings += opened.submission.check(temporary, opened.index.root)
         if any(finding.level == "error" for finding in findings):
             raise _Unfit
     if has_rule(opened.competition.task, opened.metric) and run.decision is None:

@@ -19,6 +19,7 @@ ROOMS = (
     ("__init__",),
     ("errors",),
     ("files", "paths"),
+    ("splits",),
     ("console",),
     ("task", "hooks", "config", "record", "images"),
     ("run",),
