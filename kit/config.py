@@ -15,6 +15,9 @@ class DataConfig(BaseModel):
     dataset: str = Field(description="name of the dataset")
     folds: int = Field(5, ge=2, le=100, description="number of folds")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, order and augmentation")
+    limit: int | None = Field(
+        None, ge=2, description="learn from and validate on so many training ids only, drawn evenly; none: all"
+    )
     only: str | None = Field(None, description="learn from and predict only these rows, e.g. cell_type=HUVEC")
     external: str | None = Field(None, description="csv or folder of further training images for every fold")
 
@@ -35,6 +38,7 @@ class ModelConfig(BaseModel):
     init: str | None = Field(None, description="run whose networks training starts from, fold by fold")
     size: int = Field(96, ge=8, le=4096, description="side of the square input in pixels; 64,96 grows in equal stages")
     sizes: tuple[int, ...] = Field((), description="side per stage of progressive resizing; the last is size")
+    crop: float = Field(1, gt=0, le=1, description="share of each side, about the centre, that the network sees")
     metadata: bool = Field(False, description="feed metadata (cell type; age, sex, site) to the network")
     normalize: str = Field(
         "channels", description="channels: by mean and std; image, control or a column of the index: by its own"
@@ -63,6 +67,7 @@ class OptimisationConfig(BaseModel):
     schedule: Literal["one_cycle", "constant", "step", "cosine", "plateau"] = Field(
         "one_cycle", description="schedule of the learning rate"
     )
+    decay: float = Field(0, ge=0, le=1, description="divides the rate by 1 + decay * step, as Keras does; 0: none")
     drops: int = Field(4, ge=1, le=100, description="step: how often the learning rate is divided by ten")
     warmup: float = Field(0.05, ge=0, lt=1, description="cosine: share of the steps spent warming up")
     freeze_epochs: int = Field(0, ge=0, le=10_000, description="first epochs, which train the head only")
@@ -86,10 +91,26 @@ class LossConfig(BaseModel):
     margin_scale: float = Field(30, gt=0, description="arcface, cosface: factor on the cosine")
 
 
+# The steps of the augmentation, each a key of the configuration.
+Step = Literal[
+    "flip",
+    "flip_vertical",
+    "rot90",
+    "rotate",
+    "zoom",
+    "shift",
+    "shear",
+    "brightness",
+    "brightness_range",
+    "contrast",
+]
+
+
 class AugmentationConfig(BaseModel):
     """Augmentation: how training images vary."""
 
     flip: bool = Field(True, description="mirror left-right at random")
+    flip_vertical: bool = Field(False, description="mirror up-down at random")
     rot90: bool = Field(False, description="turn by 0, 90, 180 or 270 degrees at random")
     rotate: float = Field(0, ge=0, le=180, description="turn by up to this many degrees")
     zoom: float = Field(0, ge=0, lt=1, description="scale by 1 - zoom to 1 + zoom")
@@ -97,6 +118,12 @@ class AugmentationConfig(BaseModel):
     shear: float = Field(0, ge=0, lt=90, description="shear by up to this many degrees")
     brightness: float = Field(0, ge=0, lt=1, description="brighten or darken by up to this share of white")
     contrast: float = Field(0, ge=0, lt=1, description="scale contrast by 1 - contrast to 1 + contrast")
+    brightness_range: tuple[Annotated[float, Field(ge=0, le=10)], Annotated[float, Field(ge=0, le=10)]] | None = Field(
+        None, description="multiply the grey levels by a factor from this range, e.g. 0.2..1.2"
+    )
+    probabilities: dict[Step, Annotated[float, Field(ge=0, le=1)]] = Field(
+        {}, description="how often a step is applied, e.g. rotate=0.5,zoom=0.3; else flips 0.5, all others 1"
+    )
     augment: str | None = Field(None, description="saved albumentations pipeline that replaces the above")
     mixup: float = Field(0, ge=0, le=100, description="alpha of mixup; 0: none")
     cutmix: float = Field(0, ge=0, le=100, description="alpha of CutMix; 0: none")
@@ -106,8 +133,8 @@ class ValidationConfig(BaseModel):
     """Validation: when to validate and save, and which views to average."""
 
     validate_every: int | None = Field(None, ge=1, description="also validate every N steps; none: every epoch only")
-    checkpoint: Literal["last", "best"] = Field(
-        "last", description="weights that predict; `best` by validation metric is optimistic"
+    checkpoint: Literal["last", "best", "best_loss"] = Field(
+        "last", description="weights that predict; `best` by validation metric, `best_loss` by its loss are optimistic"
     )
     save_every: int | None = Field(None, ge=1, description="also save every N steps; none: every validation only")
     keep: int = Field(1, ge=1, le=10_000, description="number of newest checkpoints to keep")
@@ -128,11 +155,14 @@ class RuntimeConfig(BaseModel):
         None, ge=0, le=256, description="processes that read files; none: chosen for the machine"
     )
     trackers: tuple[str, ...] = Field((), description="trackers that receive the numbers, e.g. tensorboard")
+    track_network: bool = Field(
+        False, description="trackers also receive the network at each validation: graph, weights, filters"
+    )
     note: str = Field("", description="a line for the experiment log")
 
 
 # What a command may set otherwise for a run that exists: it changes nothing that the run learns or predicts.
-MACHINE = ("workers", "pack", "compile", "trackers")
+MACHINE = ("workers", "pack", "compile", "trackers", "track_network")
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "Data": DataConfig,
@@ -155,7 +185,7 @@ class TrainConfig(
     @model_validator(mode="before")
     @classmethod
     def _ranges(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Split the text forms: `lr = "1e-5..1e-3"`, `size = "64,96"` and `scales = "1,1.5"`."""
+        """Split the text forms: `lr = "1e-5..1e-3"`, `size = "64,96"`, `scales = "1,1.5"` and those of augmentation."""
         lr, size = values.get("lr"), values.get("size")
         if isinstance(lr, str) and ".." in lr:
             values["lr_low"], values["lr"] = lr.split("..", 1)
@@ -165,6 +195,10 @@ class TrainConfig(
             values["sizes"], values["size"] = tuple(size), size[-1]
         if isinstance(values.get("scales"), str):
             values["scales"] = values["scales"].split(",")
+        if isinstance(bounds := values.get("brightness_range"), str):
+            values["brightness_range"] = bounds.split(".." if ".." in bounds else ",")
+        if isinstance(chances := values.get("probabilities"), str):
+            values["probabilities"] = dict([step.partition("=")[::2] for step in chances.split(",")])
         return values
 
     @model_validator(mode="after")
@@ -174,6 +208,9 @@ class TrainConfig(
             raise ValueError(f"lr_low = {self.lr_low:g} is above lr = {self.lr:g}: give --lr LOW..HIGH")
         if not self.scales or min(self.scales) < 1 or max(self.scales) > 4:
             raise ValueError(f"scales = {','.join(f'{scale:g}' for scale in self.scales)}: each must be 1 to 4")
+        if self.brightness_range is not None and self.brightness_range[0] > self.brightness_range[1]:
+            low, high = self.brightness_range
+            raise ValueError(f"brightness_range = {low:g}..{high:g} falls: give LOW..HIGH")
         for name in ("mixup", "cutmix"):
             if 0 < getattr(self, name) < 1e-3:
                 raise ValueError(f"{name} = {getattr(self, name):g}: give 0 (none), or 0.001 or more")

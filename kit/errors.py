@@ -23,6 +23,14 @@ class KitError(Exception):
         self.code, self.ways = code, ways
 
 
+class MisuseError(KitError):
+    """What is wrong with an object of kit's that a plugin made; the boundary of plugins adds where (`kit.hooks`)."""
+
+
+class PluginError(KitError):
+    """A plugin's code raised, or returned what its spec does not allow: the plugin, its file and line, and what."""
+
+
 class Ended(KeyboardInterrupt):
     """A signal asks this process to end: Ctrl-C, SIGTERM or SIGHUP.
 

@@ -19,6 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
+from kit import __version__
 from kit.errors import DISK, KitError
 
 if TYPE_CHECKING:
@@ -258,16 +259,13 @@ def read_json(
 
     text, document = _parsed(path, refuse)
     given = document.pop("sha256", None)
-    if version is not None and document.get("format") != version:
-        older = isinstance(document.get("format"), int) and document["format"] < version
-        how = f"has format {document.get('format')!r}, this kit reads format {version}"
-        again = "make it again, or " if older else ""
-        raise KitError(f"{path} {how}: {again}use the kit that wrote it")
+    if document.get("format") != version and schema != dict[str, Any]:
+        raise KitError(f"{path} {_another_format(document, version)}")
     try:
         content = _adapter(schema).validate_python(document)
     except ValidationError as error:
         first = error.errors()[0]
-        refuse(f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg'].lower()}")
+        refuse(f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg'].lower()}{_by_another(document)}")
     if given is None and sealed:
         refuse("it was changed by hand or damaged: its own checksum is missing")
     if given is not None:
@@ -275,6 +273,24 @@ def read_json(
         if not re.fullmatch(r'[0-9a-f]{64}"\n}\n', after) or _seal(before, after[64:]) != after[:64]:
             refuse("it was changed by hand or damaged: its own checksum differs")
     return content
+
+
+def _another_format(document: dict[str, Any], version: int | None) -> str:
+    """Say which format a document has, which this kit does not read, and what mends it."""
+    found = document.get("format")
+    reads = "no format" if version is None else f"format {version}"
+    older = isinstance(found, int) and version is not None and found < version
+    newer = isinstance(found, int) and not older
+    mend = f"{'make it again, or ' if older else ''}use the kit that wrote it"
+    return (
+        f"has format {found!r}, this kit reads {reads}: {mend}{', a newer one' if newer else ''}{_by_another(document)}"
+    )
+
+
+def _by_another(document: dict[str, Any]) -> str:
+    """Say which kit wrote a document, if it says so and it was another one."""
+    by = document.get("kit")
+    return "" if by in (None, __version__) else f" (it was written by kit {by}, this is kit {__version__})"
 
 
 @cache

@@ -34,6 +34,7 @@ class Score(TypedDict):
     high: Number
     ids: int
     resampled: NotRequired[str]
+    ranked_by: NotRequired[str]
 
 
 class Normalization(TypedDict):
@@ -201,3 +202,24 @@ def read_history(path: Path) -> list[dict[str, float | None]]:
     except (ValueError, TypeError, csv.Error, OSError) as error:
         raise KitError(f"{path} can't be read ({error}): restore it or train again") from None
     return found
+
+
+class StepRow(TypedDict):
+    """One row of a fold's `steps.csv`."""
+
+    step: int
+    loss: float
+    lr: float
+
+
+STEPS, LOSS_PICTURE = "steps.csv", "loss.png"
+
+
+def read_steps(path: Path) -> list[StepRow]:
+    """Read a fold's `steps.csv`: the training loss and the rate of each step; raise `KitError` if it is damaged."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, strict=True))
+        return [{"step": int(row["step"]), "loss": float(row["loss"]), "lr": float(row["lr"])} for row in rows]
+    except (ValueError, TypeError, KeyError, csv.Error, OSError) as error:
+        raise KitError(f"{path} can't be read ({error}): restore it or train again") from None

@@ -9,6 +9,7 @@ from kit.config import MACHINE, TrainConfig, validate
 from kit.errors import KitError, nearest
 from kit.hooks.specs import Competition
 from kit.run import Run
+from kit.task import TASKS
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
@@ -46,8 +47,11 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
     return values
 
 
-def on_this_machine(run: Run, settings: list[str] | None) -> TrainConfig:
+def on_this_machine(run: Run, settings: list[str] | None, predicting: bool = True) -> TrainConfig:
     """Return a run's configuration with `--set` keys that change no result, for this command alone.
+
+    A command that predicts compiles only if these settings say so, however the run was trained: compiling takes longer
+    than most predictions, and a compiler on this machine.
 
     Raises:
         KitError: a key would change what the run learns or predicts.
@@ -59,6 +63,8 @@ def on_this_machine(run: Run, settings: list[str] | None) -> TrainConfig:
                 f"--set {key} would change run {run.id}; of a run that exists only {', '.join(MACHINE)} can be set: "
                 f"kit train {run.config.competition} --config {run.path} --set {key}=... starts a new run"
             )
+    if predicting:
+        values = {"compile": False, **values}
     return validate({**run.record["config"], **values}, dict.fromkeys(values, "--set")) if values else run.config
 
 
@@ -71,13 +77,14 @@ def resolve(
 ) -> tuple[TrainConfig, dict[str, str]]:
     """Merge all sources of configuration and validate the result.
 
-    Later sources win: kit's defaults, the competition's, its defaults for a miniature (when `miniature`), a file or
-    earlier run, `--set`, flags (None: not given).
+    Later sources win: kit's defaults (the loss by the task), the competition's, its defaults for a miniature (when
+    `miniature`), a file or earlier run, `--set`, flags (None: not given).
 
     Returns:
         The configuration, and for each of its fields the name of the source that set it.
     """
     layers: list[tuple[str, Mapping[str, Any]]] = [
+        ("default", {"loss": TASKS[competition.task].loss}),
         ("competition", {"competition": competition.name, "dataset": competition.dataset, **competition.defaults}),
     ]
     if miniature:

@@ -5,6 +5,8 @@ folds.csv                id, fold
 fold-<k>/checkpoint.json names the fold's current weight files with their digests
 fold-<k>/*.safetensors   weights, optimiser state
 fold-<k>/history.csv     one row per validation
+fold-<k>/steps.csv       the training loss of every step
+fold-<k>/loss.png        its picture
 fold-<k>/result.json     the result of a finished fold
 fold-<k>/oof.npz         predictions of the fold's validation images
 fold-<k>/not-finite.json the rows of a batch whose loss was not finite
@@ -50,7 +52,7 @@ from kit.files import (
     write_json,
 )
 from kit.paths import runs_dir
-from kit.record import FORMAT, FoldResult, Grown, Manifest, RuleRecord, RunRecord, read_history
+from kit.record import FORMAT, LOSS_PICTURE, STEPS, FoldResult, Grown, Manifest, RuleRecord, RunRecord, read_history
 
 # Writes one file of a new run to the path that it is given.
 WriteFile = Callable[[Path], object]
@@ -111,8 +113,15 @@ class Run:
     @cached_property
     def config(self) -> TrainConfig:
         """The resolved configuration; a `KitError` names the first value that is not one of this kit's."""
-        with _about(self.path / "run.json"):
-            return validate({**self.record["config"]})
+        given = {**self.record["config"]}
+        unknown = sorted(given.keys() - TrainConfig.model_fields.keys())
+        try:
+            if unknown:
+                raise KitError(f"its configuration has {', '.join(unknown)}, which this kit does not know")
+            return validate(given)
+        except KitError as error:
+            mend = f"use the kit that wrote it, {self.record['kit']} (this is {__version__})"
+            raise KitError(f"{self.path / 'run.json'}: {error}: {mend}", error.code) from None
 
     @property
     def state(self) -> str:
@@ -134,15 +143,41 @@ class Run:
 
     @property
     def score(self) -> dict[str, Any] | None:
-        """The run's expected score: the nested estimate of its decision rule if it has one, or else the
-        cross-validated score; None if it has neither. Keys: metric, value, low, high, ids."""
-        return self.decision or self.cross_validated
+        """The run's expected score: the nested estimate of its decision rule, if it has one and its metric judges
+        predicted classes, or else the cross-validated score; None if it has neither.
+
+        Keys: metric, value, low, high, ids, and `ranked_by`: whether the `pooled` value or the mean over `folds` ranks
+        runs (`MetricSpec.ranked_by`).
+        """
+        decision = self.decision
+        return decision if decision is not None and decision.get("counts", True) else self.cross_validated
 
     @property
     def cross_validated(self) -> dict[str, Any] | None:
         """The cross-validated score without a decision rule; None if the run has none."""
         score = self.record.get("score")
         return None if score is None else {**score}
+
+    @property
+    def fold_scores(self) -> dict[int, float | None]:
+        """The score of each finished fold by its own images, decided as for `score`; None where it is undefined."""
+        by_fold: dict[str, float | None] = (self.score or {}).get("folds", {})
+        return {fold: by_fold.get(str(fold), result["score"]) for fold, result in self.results.items()}
+
+    @property
+    def mean_over_folds(self) -> float | None:
+        """The mean of `fold_scores`; None if one is undefined or there are none."""
+        scores = list(self.fold_scores.values())
+        known = [score for score in scores if score is not None]
+        return sum(known) / len(known) if known and len(known) == len(scores) else None
+
+    @property
+    def ranking(self) -> float | None:
+        """The figure that ranks runs of one competition: the score's value, or the mean over folds."""
+        score = self.score or {}
+        by_folds = self.mean_over_folds if score.get("ranked_by") == "folds" else None
+        value: float | None = score.get("value") if by_folds is None else by_folds
+        return value
 
     def update(self, change: Callable[[RunRecord], Mapping[str, Any]] | None = None, **fields: Any) -> None:
         """Change fields of `run.json`, here and on disk, where other processes may have changed others meanwhile.
@@ -292,7 +327,7 @@ class Run:
         # The result goes first and the weights last: whatever a kill leaves is an unfinished fold.
         for name in ("result.json", "checkpoint.json"):
             (folder / name).unlink(missing_ok=True)
-        for name in ("oof.npz", "history.csv"):
+        for name in ("oof.npz", "history.csv", STEPS, LOSS_PICTURE):
             self.remove(f"fold-{fold}/{name}")
         for path in folder.glob("*.safetensors"):
             path.unlink()
@@ -327,15 +362,6 @@ def _record(path: Path) -> RunRecord:
     if folds is not None and any(not 0 <= fold < folds for fold in record["planned"]):
         raise KitError(f"{file} plans folds that are not among its {folds}: {mend}")
     return record
-
-
-@contextlib.contextmanager
-def _about(path: Path) -> Iterator[None]:
-    """Name the file in what is raised about its content."""
-    try:
-        yield
-    except KitError as error:
-        raise KitError(f"{path}: {error}", error.code) from None
 
 
 def _renamed(draft: Path, path: Path) -> Path:

@@ -25,23 +25,46 @@ def all_runs() -> list[Run]:
     return sorted(runs, key=lambda run: (run.record["created"], run.id))
 
 
-def find_run(reference: str | None, suits: Callable[[Run], bool] = lambda run: True, wanted: str = "") -> Run:
-    """Find a run by its folder or name; without a reference, the newest one that `suits`.
+def find_run(
+    reference: str | None,
+    suits: Callable[[Run], bool] = lambda run: True,
+    wanted: str = "",
+    mend: str = "kit train --resume {}",
+    competition: str | None = None,
+    older: bool = False,
+) -> Run:
+    """Find a run by its folder or name; without a reference, the newest one, which must be one that `suits`.
+
+    An older run never stands in for the newest without a word: nobody would see that what is printed is of another
+    training, or even of another competition.
 
     Args:
         reference: a path, a name under `$KIT_RUNS`, or None.
-        suits: which runs qualify when none is named.
-        wanted: how the error describes such a run, e.g. "with predictions (kit predict)".
+        suits: whether a run that nobody has named will do.
+        wanted: how the error describes such a run, e.g. "with predictions".
+        mend: the command that makes the newest run, {}, such a run.
+        competition: without a reference, look only at runs of this one.
+        older: whether an older run of the newest run's competition will do, with a warning.
     """
-    if reference is None:
-        suiting = [run for run, suiting in of_each(all_runs(), suits) if suiting]
-        if not suiting:
-            raise KitError(f"no run {wanted} in {runs_dir()}: kit train makes one".replace("  ", " "))
-        return suiting[-1]
-    path = find_run_path(reference)
-    if path is None:
-        raise KitError(f"no run {reference!r} in {runs_dir()}: {nearest_run(reference)}")
-    return Run.open(path)
+    if reference is not None:
+        path = find_run_path(reference)
+        if path is None:
+            raise KitError(f"no run {reference!r} in {runs_dir()}: {nearest_run(reference)}")
+        return Run.open(path)
+    runs = [run for run in all_runs() if competition in (None, run.record["config"]["competition"])]
+    of = f"of {competition} " if competition else ""
+    if not runs:
+        raise KitError(f"no run {of}{wanted} in {runs_dir()}: kit train makes one".replace("  ", " "))
+    newest = runs[-1]
+    if suits(newest):
+        return newest
+    found = [run for run, suiting in of_each(reversed(runs[:-1]), suits) if suiting]
+    own = [run for run in found if run.record["config"]["competition"] == newest.record["config"]["competition"]]
+    if older and own:
+        Console().warn(f"the newest run, {newest.id}, is no run {wanted}: {own[0].id} is taken")
+        return own[0]
+    another = f", or name another, e.g. {found[0].id}" if found else ""
+    raise KitError(f"the newest run {of}is {newest.id}, which is no run {wanted}: {mend.format(newest.id)}{another}")
 
 
 def find_run_path(reference: str) -> Path | None:

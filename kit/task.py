@@ -40,9 +40,15 @@ class Task(ABC):
     """Whether the largest probability decides; otherwise each output decides by itself, by a threshold."""
     average: ClassVar[Literal["binary", "macro"]]
     """How scikit-learn averages figures over classes."""
+    loss: ClassVar[str] = "bce"
+    """What training minimises where neither the competition nor the person says so."""
 
     def __str__(self) -> str:
         return self.name
+
+    def fits(self, classes: int) -> bool:
+        """Return whether the task can have this number of classes."""
+        return classes > 0
 
     def outputs(self, classes: Sequence[str]) -> tuple[str, ...]:
         """Return the classes that have an output (a logit) of their own."""
@@ -147,6 +153,9 @@ class Binary(_Sigmoids):
     single_label = True
     average = "binary"
 
+    def fits(self, classes: int) -> bool:
+        return classes == 2
+
     def outputs(self, classes: Sequence[str]) -> tuple[str, ...]:
         return tuple(classes[1:2])
 
@@ -213,6 +222,7 @@ class Multiclass(Task):
     single_label = True
     softmax = True
     average = "macro"
+    loss = "cross_entropy"
 
     def targets(self, column: pd.Series, classes: int) -> np.ndarray:
         return column.to_numpy(np.int64)

@@ -18,7 +18,7 @@ from kit.files import read_cache, read_json, refuse_links, sha256
 from kit.hooks.registry import Registry
 from kit.pixels.pack import mend_packed
 from kit.pixels.packed import FOLDER, read_manifest, verify_pack, verify_packs
-from kit.record import FORMAT, CheckpointRecord, FoldResult, Manifest, RuleRecord, RunRecord, read_history
+from kit.record import FORMAT, LOSS_PICTURE, CheckpointRecord, FoldResult, Manifest, RuleRecord, RunRecord, read_history
 from kit.run import Run
 
 # The JSON files of a run by the pattern of their names; each carries its own digest.
@@ -178,7 +178,7 @@ def _mend(path: Path, name: str) -> str:
     return "restore it from a copy, or train again"
 
 
-REMADE = ("checkpoint.json", "result.json", "oof.npz", "history.csv")
+REMADE = ("checkpoint.json", "result.json", "oof.npz", "history.csv", LOSS_PICTURE)
 
 
 def repair_data(registry: Registry, store: Store, faults: Sequence[Fault], console: Console) -> None:
@@ -205,7 +205,7 @@ def repair_data(registry: Registry, store: Store, faults: Sequence[Fault], conso
 
 def repair_run(registry: Registry, path: Path, faults: Sequence[Fault], console: Console) -> None:
     """Make anew what a run's predictions give: rule, submission, report; remove Grad-CAM pictures that were damaged."""
-    from kit.decision.tune import tune_run
+    from kit.decision.tune import Wish, tune_run
     from kit.reports.page.report import write_report
     from kit.submission.write import write_submission
 
@@ -214,7 +214,7 @@ def repair_run(registry: Registry, path: Path, faults: Sequence[Fault], console:
         shutil.rmtree(path / "gradcam")
         console.say(f"removed {path / 'gradcam'}: kit gradcam {path.name} makes it again")
     remade: dict[str, Callable[[Run], object]] = {
-        "thresholds.json": lambda run: tune_run(OpenRun(registry, run), None, console),
+        "thresholds.json": lambda run: tune_run(OpenRun(registry, run), Wish(), console),
         "submission.csv": lambda run: write_submission(registry, run),
         "report.html": lambda run: write_report(registry, [run], run.path, console),
         "report.json": lambda run: write_report(registry, [run], run.path, console),

@@ -12,7 +12,7 @@ import pandas as pd
 
 from kit.errors import KitError
 from kit.plugin import Finding
-from kit.plugin.data import Index, numbers_of, read_table
+from kit.plugin.data import Index, numbers_of, read_table, refuse_repeated
 from kit.plugin.files import atomic
 from kit.plugin.predictions import Predictions
 from kit.plugin.submission import bad_rows, read_submission
@@ -126,8 +126,7 @@ def grade(path: Path, truth: Path) -> Mapping[str, float]:
         raise KitError(f"{path}: {broken[0].text}: kit submit ham10000 --dry-run --file {path} lists every fault")
     known = read_table(truth, (), "give --truth the ground truth of the test set")
     labels = labels_of(known, truth)
-    if labels.index.has_duplicates:
-        raise KitError(f"{truth}: {labels.index[labels.index.duplicated()][0]} appears twice: remove one")
+    refuse_repeated(pd.Series(labels.index), truth)
     if set(COLUMNS) <= set(known) and not known[list(COLUMNS)].apply(pd.to_numeric).isin((0, 1)).all(axis=None):
         raise KitError(
             f"{truth} holds confidences between 0 and 1, so it is a submission, not the ground truth: give "

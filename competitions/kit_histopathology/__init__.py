@@ -23,6 +23,7 @@ def kit_datasets() -> list[DatasetSpec]:
             groups=lazy("kit_histopathology.dataset:groups"),
             figures=lazy("kit_histopathology.figures:figures"),
             miniature=lazy("kit_histopathology.miniature:write_miniature"),
+            external=lazy("kit_histopathology.dataset:external"),
         )
     ]
 

@@ -3,14 +3,16 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from kit.errors import KitError
 from kit.plugin import Finding
-from kit.plugin.data import Index, numbers_of, read_table
+from kit.plugin.data import Index, base_of, numbers_of
 from kit.plugin.files import atomic
 from kit.plugin.predictions import Predictions
-from kit.plugin.submission import check_table
+from kit.plugin.submission import beside_truth, check_table
+from kit_histopathology.dataset import SAMPLE
 
 
 def write(predictions: Predictions, index: Index, path: Path) -> None:
@@ -26,7 +28,7 @@ def write(predictions: Predictions, index: Index, path: Path) -> None:
 
 def check(path: Path, root: Path) -> list[Finding]:
     """Check the csv at `path` against the sample submission in `root`."""
-    return check_table(path, root / "sample_submission.csv", ("label",))
+    return check_table(path, base_of(root, SAMPLE) / SAMPLE, ("label",), without_endings=True)
 
 
 def grade(path: Path, truth: Path) -> Mapping[str, float]:
@@ -37,24 +39,14 @@ def grade(path: Path, truth: Path) -> Mapping[str, float]:
     """
     from sklearn.metrics import accuracy_score, roc_auc_score
 
-    mend = "correct it, or give another csv with id and label"
-    ours, known = (_labels(csv, mend) for csv in (path, truth))
-    if set(ours.index) != set(known.index):
-        raise KitError(
-            f"{path} ({len(ours)} rows) and {truth} ({len(known)}) do not list the same ids: "
-            "give the truth of these test images"
-        )
-    target, values = known, ours.loc[known.index]
-    if set(target) != {0, 1}:
+    texts = beside_truth(path, truth, "label", ("label",))
+    given, known = _numbers(texts[0], path), _numbers(texts[1], truth)
+    if set(known) != {0, 1}:
         raise KitError(f"{truth}: its labels must be 0 and 1, both of them: give the published truth")
-    area, accuracy = roc_auc_score(target, values), accuracy_score(target, values >= 0.5)
-    return {"roc_auc": float(area), "accuracy": float(accuracy), "images": float(len(target))}
+    area, accuracy = roc_auc_score(known, given), accuracy_score(known, given >= 0.5)
+    return {"roc_auc": float(area), "accuracy": float(accuracy), "images": float(len(known))}
 
 
-def _labels(path: Path, mend: str) -> pd.Series:
-    """Return the labels of a csv by id, finite numbers; raise `KitError` if an id appears twice."""
-    table = read_table(path, ("id", "label"), mend)
-    twice = table["id"].duplicated()
-    if twice.any():
-        raise KitError(f"{path}: the id {table['id'][twice].iloc[0]} appears twice: {mend}")
-    return pd.Series(numbers_of(table, "label", path, mend), index=table["id"])
+def _numbers(labels: pd.Series, path: Path) -> np.ndarray:
+    """Return labels as finite numbers."""
+    return numbers_of(labels.to_frame("label"), "label", path, "correct it, or give another csv with id and label")

@@ -51,5 +51,6 @@ def kit_submissions() -> list[SubmissionSpec]:
             "protein",
             write=lazy("kit_protein.submission:write"),
             check=lazy("kit_protein.submission:check"),
+            grade=lazy("kit_protein.submission:grade"),
         )
     ]

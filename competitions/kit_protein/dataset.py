@@ -1,8 +1,6 @@
 """Read the raw folder: four grey files per id; csv files with class numbers separated by spaces."""
 
-import os
 import reprlib
-from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -11,18 +9,28 @@ import pandas as pd
 
 from kit.errors import KitError
 from kit.plugin import Competition
-from kit.plugin.data import MULTILABEL, FileNames, Index, read_table, table_of
+from kit.plugin.data import (
+    MULTILABEL,
+    Index,
+    base_of,
+    external_files,
+    find_images,
+    read_table,
+    refuse_repeated,
+    repeated,
+    table_of,
+    without_ending,
+)
 from kit.plugin.images import read_grey
 
 CLASSES = Competition.from_toml(Path(__file__).parent / "competition.toml").classes
 # Also with one zero before them: what else begins with zeros is no class number.
 NUMBERS = {text: number for number in range(len(CLASSES)) for text in (str(number), f"{number:02}")}
 COLOURS = ("red", "green", "blue", "yellow")
-ENDINGS = ("png", "tif", "tiff", "jpg", "jpeg")  # the first one found is read
+SUFFIXES = tuple(f"_{colour}" for colour in COLOURS)
 GREEN = COLOURS.index("green")
+LABELS, SAMPLE = "train.csv", "sample_submission.csv"
 MEND = "kit download protein --from ARCHIVE.zip provides it"
-# The endings of the red, green, blue and yellow file by id; None for a missing file.
-Found = dict[str, list[str | None]]
 
 
 def index(root: Path, train: str = "train", test: str = "test") -> Index:
@@ -38,19 +46,22 @@ def index(root: Path, train: str = "train", test: str = "test") -> Index:
     Raises:
         KitError: `train.csv` or the folder of training images is missing, or a label is not in 0..27.
     """
-    labels = read_table(root / "train.csv", ("Id", "Target"), MEND)
-    rows, missing = _match(labels["Id"], root, train, "train.csv")
-    targets = parse_labels(labels["Target"], labels["Id"], "train.csv").loc[rows.index]
+    base = base_of(root, LABELS)
+    labels = read_table(base / LABELS, ("Id", "Target"), MEND)
+    rows, missing = _match(without_ending(labels["Id"]), labels["Target"], root, base / train, LABELS)
+    targets = parse_labels(labels["Target"], labels["Id"], LABELS).loc[rows.index]
     test_rows = rows.iloc[:0].reset_index(drop=True)
-    sample = root / "sample_submission.csv"
+    sample = base / SAMPLE
     if sample.is_file():
-        test_rows, test_missing = _match(read_table(sample, ("Id",), MEND)["Id"], root, test, sample.name)
+        ids = without_ending(read_table(sample, ("Id",), MEND)["Id"])
+        test_rows, test_missing = _match(ids, ids, root, base / test, sample.name)
         missing.update(test_missing)
     else:
         missing["missing files"] = (sample.name,)
-        if (root / test).is_dir():
-            ids = pd.Series(sorted(_channels(root / test)), dtype=object, name="Id")
-            test_rows, _ = _match(ids, root, test, "")
+        if (base / test).is_dir():
+            there = find_images(labels["Id"].iloc[:0], root, (base / test).relative_to(root).as_posix(), SUFFIXES)
+            ids = pd.Series(there.unlisted, dtype=object, name="Id")
+            test_rows, _ = _match(ids, ids, root, base / test, "")
     return Index(
         root=root,
         task=MULTILABEL,
@@ -86,59 +97,20 @@ def parse_labels(texts: pd.Series, ids: pd.Series, name: str) -> pd.Series:
     return pd.Series(parsed[codes] if len(known) else [], index=texts.index, dtype=object)
 
 
-def _match(ids: pd.Series, root: Path, folder: str, name: str) -> tuple[pd.DataFrame, dict[str, tuple[str, ...]]]:
+def _match(
+    ids: pd.Series, labels: pd.Series, root: Path, folder: Path, name: str
+) -> tuple[pd.DataFrame, dict[str, tuple[str, ...]]]:
     """Return `id` and `files` of the complete ids, indexed by the table's rows; and what does not match."""
-    if not (root / folder).is_dir():
-        raise KitError(f"the folder {root / folder} is not there: {MEND}")
-    found = _channels(root / folder)
-    doubled = ids.duplicated()
-    complete = ids.map(lambda id_: None not in found.get(id_, (None,))).astype(bool)
-    kept = ids[complete & ~doubled]
-    partial = [f"{id_}: {', '.join(absent(found[id_]))}" for id_ in ids[~complete] if id_ in found]
-    listed = set(ids)
-    return pd.DataFrame({"id": kept, "files": _files(folder, kept, found)}, index=kept.index), {
-        f"ids of {name} without an image": tuple(id_ for id_ in ids[~complete] if id_ not in found),
-        f"missing channels in {folder}/": tuple(partial),
-        f"images in {folder}/ that {name} lacks": tuple(sorted(id_ for id_ in found if id_ not in listed)),
-        f"duplicate ids in {name}": tuple(ids[doubled]),
+    found = find_images(ids, root, folder.relative_to(root).as_posix(), SUFFIXES, MEND)
+    chosen = found.there & ~ids.duplicated().to_numpy()
+    kept = ids[chosen]
+    partial = [f"{ids.iat[row]}: {', '.join(each[1:] for each in lacks)}" for row, lacks in found.lacks.items()]
+    return pd.DataFrame({"id": kept, "files": found.files[chosen]}, index=kept.index), {
+        f"ids of {name} without an image": tuple(ids[found.absent]),
+        f"missing channels in {folder.name}/": tuple(partial),
+        f"images in {folder.name}/ that {name} lacks": found.unlisted,
+        f"duplicate ids in {name}": repeated(ids, labels),
     }
-
-
-def absent(endings: list[str | None]) -> list[str]:
-    """Return the colours without a file."""
-    return [colour for colour, ending in zip(COLOURS, endings, strict=True) if ending is None]
-
-
-def _channels(folder: Path) -> Found:
-    """Find the files `<id>_<colour>.<ending>` of a folder; other files are skipped."""
-    found: Found = {}
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            stem, _, ending = entry.name.rpartition(".")
-            id_, _, colour = stem.rpartition("_")
-            if not id_ or colour not in COLOURS or ending not in ENDINGS:
-                continue
-            endings, place = found.setdefault(id_, [None] * len(COLOURS)), COLOURS.index(colour)
-            # Store the constant, not the slice of the name, which would be one more string per image.
-            known = ENDINGS.index(ending)
-            before = endings[place]
-            if before is None or known < ENDINGS.index(before):
-                endings[place] = ENDINGS[known]
-    return found
-
-
-def _files(folder: str, ids: Iterable[str], found: Found) -> "FileNames | np.ndarray":
-    """Return the files of each id in the order of COLOURS; in little memory if all ids have the same endings."""
-    ids = list(ids)
-    kinds = {tuple(found[id_]) for id_ in ids}
-    if len(kinds) <= 1:
-        endings = kinds.pop() if kinds else ("png",) * len(COLOURS)
-        patterns = [f"{folder}/{{}}_{colour}.{ending}" for colour, ending in zip(COLOURS, endings, strict=True)]
-        return FileNames(patterns, ids)
-    files = np.empty(len(ids), dtype=object)
-    for row, id_ in enumerate(ids):
-        files[row] = tuple(f"{folder}/{id_}_{colour}.{end}" for colour, end in zip(COLOURS, found[id_], strict=True))
-    return files
 
 
 def read(files: tuple[Path, ...]) -> np.ndarray:
@@ -183,23 +155,8 @@ def external(path: Path, index: Index) -> pd.DataFrame:
     if "Target" not in table:
         table = read_table(table_path, ("Id", "Predicted"), "give --external a csv with the columns Id and Target")
         table = table.rename(columns={"Predicted": "Target"})
-    if doubled := int(table["Id"].duplicated().sum()):
-        raise KitError(f"{table_path}: {doubled} ids appear more than once: remove all but one of each")
-    targets = parse_labels(table["Target"], table["Id"], str(table_path))
-    known: dict[str, tuple[str, ...]] = {}
-    for frame in (index.train, index.test):
-        known.update(zip(frame["id"], frame["files"], strict=True))
-    folder = table_path.parent.absolute()
-    for place in (folder, *sorted(entry for entry in folder.iterdir() if entry.is_dir())):
-        found = _channels(place)
-        complete = [id_ for id_, endings in found.items() if None not in endings]
-        known.update(zip(complete, _files(str(place), complete, found), strict=True))
-    without = table["Id"][~table["Id"].isin(known)]
-    if len(without):
-        raise KitError(
-            f"{table_path}: {len(without)} of {len(table)} ids have no four images beside it or in the "
-            f"competition, the first is {without.iloc[0]}: put them there as ID_red.png, ID_green.png, ..."
-        )
-    files = np.empty(len(table), dtype=object)
-    files[:] = [known[id_] for id_ in table["Id"]]
-    return pd.DataFrame({"id": table["Id"].to_numpy(object), "files": files, "target": targets.to_numpy(object)})
+    ids = without_ending(table["Id"])
+    refuse_repeated(ids, table_path)
+    targets = parse_labels(table["Target"], ids, str(table_path))
+    files = external_files(table_path, ids, index, SUFFIXES)
+    return pd.DataFrame({"id": ids.to_numpy(object), "files": files, "target": targets.to_numpy(object)})

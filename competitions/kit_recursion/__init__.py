@@ -49,6 +49,7 @@ def kit_submissions() -> list[SubmissionSpec]:
             "recursion",
             write=lazy("kit_recursion.submission:write"),
             check=lazy("kit_recursion.submission:check"),
+            grade=lazy("kit_recursion.submission:grade"),
             postprocess=lazy("kit_recursion.submission:plates"),
         )
     ]

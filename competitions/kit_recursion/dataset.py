@@ -4,7 +4,6 @@ A sample is a site of a well; an id is a well (`HEPG2-01_1_B03`: experiment, pla
 column `sirna` of `train.csv`, in whichever of the two published encodings it has (`513` or `sirna_250`).
 """
 
-import os
 import re
 import reprlib
 from pathlib import Path
@@ -13,11 +12,14 @@ import numpy as np
 import pandas as pd
 
 from kit.errors import KitError
-from kit.plugin.data import MULTICLASS, FileNames, Index, numbers_of, read_table
+from kit.plugin.data import MULTICLASS, Index, base_of, find_images, numbers_of, read_table, refuse_repeated
 from kit.plugin.images import read_grey
 
 CHANNELS = ("nuclei", "endoplasmic reticulum", "actin", "nucleoli", "mitochondria", "Golgi apparatus")
+SUFFIXES = tuple(f"_w{channel + 1}" for channel in range(len(CHANNELS)))
 SITES = (1, 2)
+STEM = re.compile(r"([^/]+)/Plate([^/]+)/([A-Z]\d+)_s[12]")
+LABELS, SAMPLE = "train.csv", "sample_submission.csv"
 CELL_TYPES = ("HEPG2", "HUVEC", "RPE", "U2OS")
 LONGEST = 100  # letters of a siRNA's name
 NEGATIVE = "negative_control"
@@ -43,26 +45,24 @@ def index(root: Path, with_controls: bool = False) -> Index:
     Raises:
         KitError: a csv is missing or malformed.
     """
-    labels = _wells(root, "train.csv", "sirna")
-    tests = _wells(root, "test.csv")
-    controls = {split: _wells(root, f"{split}_controls.csv", "sirna", "well_type") for split in ("train", "test")}
+    base = base_of(root, LABELS)
+    labels, tests = _wells(base, LABELS, "sirna"), _wells(base, "test.csv")
     classes = _natural(labels["sirna"])
-    found = {split: _found(root / split) for split in ("train", "test")}
-    train, missing = _sites(labels, "train", "train.csv", found["train"])
-    test, test_missing = _sites(tests, "test", "test.csv", found["test"])
-    aside = []
-    for split, table in controls.items():
-        sites, lacking = _sites(table, split, f"{split}_controls.csv", found[split])
+    sites: dict[str, dict[str, pd.DataFrame]] = {}
+    missing: dict[str, tuple[str, ...]] = {}
+    unlisted: dict[str, tuple[str, ...]] = {}
+    for split, table in (("train", labels), ("test", tests)):
+        controls = f"{split}_controls.csv"
+        tables = {f"{split}.csv": table, controls: _wells(base, controls, "sirna", "well_type")}
+        sites[split], lacking, strangers = _sites(tables, root, base, split)
+        unlisted[f"wells in {split}/ that no csv lists"] = strangers
         missing.update(lacking)
-        aside.append(sites)
-    aside_rows = pd.concat(aside, ignore_index=True)
+    train, aside = sites["train"].values()
+    test, test_aside = sites["test"].values()
+    aside_rows = pd.concat([aside, test_aside], ignore_index=True)
     if with_controls:
         classes += [name for name in _natural(aside_rows["sirna"]) if name not in set(classes)]
     number = {name: code for code, name in enumerate(classes)}
-    listed = {table_id for table in (labels, tests, *controls.values()) for table_id in table["id_code"]}
-    unlisted = {
-        f"wells in {split}/ that no csv lists": tuple(sorted(set(ids) - listed)) for split, ids in found.items()
-    }
     aside_rows = aside_rows.assign(
         target=aside_rows["sirna"].map(number).fillna(-1).astype(np.int64), negative=aside_rows["well_type"] == NEGATIVE
     )
@@ -76,7 +76,7 @@ def index(root: Path, with_controls: bool = False) -> Index:
         test=test,
         metadata=tuple(f"is_{name}" for name in CELL_TYPES),
         grouped_by="experiment",
-        missing={**missing, **test_missing, **unlisted},
+        missing={**missing, **unlisted},
         controls=aside_rows,
         controlled_by="plate",
         external=aside_rows if with_controls else aside_rows.iloc[:0],
@@ -85,8 +85,7 @@ def index(root: Path, with_controls: bool = False) -> Index:
 
 def _wells(root: Path, name: str, *columns: str) -> pd.DataFrame:
     table = read_table(root / name, (*WELL, *columns), MEND)
-    if len(table) and (doubled := table["id_code"].duplicated()).any():
-        raise KitError(f"{name}: the well {table['id_code'][doubled].iloc[0]} appears more than once: {MEND}")
+    refuse_repeated(table["id_code"], root / name)
     # Names of files are made of these columns, and must not lead out of the folder.
     parts = table["experiment"] + "_" + table["plate"] + "_" + table["well"]
     for wrong, what in (
@@ -104,50 +103,62 @@ def _natural(names: pd.Series) -> list[str]:
     return sorted(names.unique(), key=lambda name: (re.sub(r"\d+", "", name), int(re.sub(r"\D", "", name) or 0)))
 
 
-# The channels found for each well, one bit per channel: six bits for site 1, then six for site 2.
-Found = dict[str, int]
+def _sites(
+    tables: dict[str, pd.DataFrame], root: Path, base: Path, split: str
+) -> tuple[dict[str, pd.DataFrame], dict[str, tuple[str, ...]], tuple[str, ...]]:
+    """Find the six files of each site of the wells of a split, `<experiment>/Plate<n>/<well>_s<site>_w<channel>`.
+
+    Args:
+        tables: wells, by the name of their csv.
+        root: the folder of the data.
+        base: the folder of the csv files.
+        split: name of the folder of the images beside them.
+
+    Returns:
+        For each csv the rows of the sites with all files, well by well; what is missing; wells that no csv lists.
+    """
+    wells = pd.concat(tables.values(), ignore_index=True)
+    stems = wells["experiment"] + "/Plate" + wells["plate"] + "/" + wells["well"] + "_s"
+    sought = pd.concat([stems + str(site) for site in SITES], ignore_index=True)
+    found = find_images(sought, root, (base / split).relative_to(root).as_posix(), SUFFIXES)
+    there, absent = found.there.reshape(len(SITES), -1), np.all(found.absent.reshape(len(SITES), -1), 0)
+    samples = [
+        wells.assign(sample=site, files=found.files[number * len(wells) : (number + 1) * len(wells)])[there[number]]
+        for number, site in enumerate(SITES)
+    ]
+    rows = pd.concat(samples).sort_index(kind="stable")
+    lacks = [(number, row) for number, sites in enumerate(~there & ~absent) for row in np.flatnonzero(sites).tolist()]
+    frames, missing, begin = {}, {}, 0
+    for name, table in tables.items():
+        end = begin + len(table)
+        frames[name] = _samples(rows[(rows.index >= begin) & (rows.index < end)], table)
+        missing[f"wells of {name} without an image"] = tuple(table["id_code"][absent[begin:end]])
+        missing[f"missing channels of wells of {name}"] = tuple(
+            f"{wells['id_code'].iat[row]} s{SITES[number]}: {_lacking(found.lacks.get(number * len(wells) + row))}"
+            for number, row in lacks
+            if begin <= row < end
+        )
+        begin = end
+    unlisted = {"_".join(stem.groups()) for name in found.unlisted if (stem := STEM.fullmatch(name))}
+    return frames, missing, tuple(sorted(unlisted - set(wells["id_code"])))
 
 
-def _found(folder: Path) -> Found:
-    """Find the files `<experiment>/Plate<n>/<well>_s<site>_w<channel>.png`; other files are skipped."""
-    found: Found = {}
-    pattern = re.compile(r"([A-Z]\d+)_s([12])_w([1-6])\.png")
-    experiments = sorted(folder.iterdir()) if folder.is_dir() else []
-    for plate in (plate for experiment in experiments if experiment.is_dir() for plate in experiment.glob("Plate*")):
-        prefix = f"{plate.parent.name}_{plate.name.removeprefix('Plate')}_"
-        with os.scandir(plate) as entries:
-            for entry in entries:
-                if name := pattern.fullmatch(entry.name):
-                    well = prefix + name[1]
-                    found[well] = found.get(well, 0) | 1 << ((int(name[2]) - 1) * 6 + int(name[3]) - 1)
-    return found
+def _lacking(suffixes: tuple[str, ...] | None) -> str:
+    return ", ".join(suffix.removeprefix("_") for suffix in suffixes or SUFFIXES)
 
 
-def _sites(table: pd.DataFrame, split: str, name: str, found: Found) -> tuple[pd.DataFrame, dict[str, tuple[str, ...]]]:
-    """Return the rows of the sites with all six files, well by well; and what is missing."""
-    there = np.array([found.get(well, 0) for well in table["id_code"]], np.int64)
-    frames, lacking = [], []
-    for site in SITES:
-        bits = there >> (site - 1) * 6 & 63
-        frames.append(table[bits == 63].assign(sample=site))
-        for row in np.flatnonzero((bits != 63) & (there > 0)).tolist():
-            absent = ", ".join(f"w{channel + 1}" for channel in range(6) if not bits[row] >> channel & 1)
-            lacking.append(f"{table['id_code'].iat[row]} s{site}: {absent}")
-    rows = pd.concat(frames).sort_index(kind="stable").reset_index(drop=True)
+def _samples(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a csv's sites as rows of the index."""
+    rows = rows.reset_index(drop=True)
     cell_type = rows["experiment"].str.rsplit("-", n=1).str[0]
-    stems = rows["experiment"] + "/Plate" + rows["plate"] + "/" + rows["well"] + "_s" + rows["sample"].astype(str)
-    patterns = [f"{split}/{{}}_w{channel + 1}.png" for channel in range(6)]
-    frame = pd.DataFrame({"id": rows["id_code"], "files": FileNames(patterns, stems)})
-    further = rows[[column for column in rows if column not in ("id_code", "plate")]]
+    frame = rows[["id_code", "files"]].rename(columns={"id_code": "id"})
+    further = rows[[column for column in (*table, "sample") if column not in ("id_code", "plate")]]
     frame = pd.concat([frame, further], axis=1).assign(
         plate=rows["experiment"] + "_" + rows["plate"], cell_type=cell_type
     )
     for known in CELL_TYPES:
         frame[f"is_{known}"] = (cell_type == known).astype(np.float32)
-    return frame, {
-        f"wells of {name} without an image": tuple(table["id_code"][there == 0]),
-        f"missing channels of wells of {name}": tuple(lacking),
-    }
+    return frame
 
 
 def read(files: tuple[Path, ...]) -> np.ndarray:
@@ -180,12 +191,15 @@ def statistics(index: Index, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarra
     Raises:
         KitError: the file can't be read.
     """
-    path = index.root / "pixel_stats.csv"
+    path = base_of(index.root, LABELS) / "pixel_stats.csv"
     if not path.is_file():
         return None
     mend = f"remove it to have levels measured, or {MEND}"
     table = read_table(path, ("id_code", "site", "channel", "mean", "std"), mend, ("site", "channel", "mean", "std"))
     numbers_of(table, "std", path, mend, 0)
+    again = table["id_code"][table.duplicated(["id_code", "site", "channel"])]
+    if len(again):
+        raise KitError(f"{path} has two rows for a channel of {again.iloc[0]} ({len(again)} such rows): {mend}")
     wide = table.pivot_table(index=["id_code", "site"], columns="channel", values=["mean", "std"])
     rows = wide.index.get_indexer(pd.MultiIndex.from_frame(frame[["id", "sample"]]))
     if (rows < 0).any():
@@ -201,8 +215,7 @@ def external(path: Path, index: Index) -> pd.DataFrame:
         KitError: a well appears twice or is not a test well, or a siRNA is not one of the classes.
     """
     table = read_table(path, ("id_code", "sirna"), "give --external a csv with the columns id_code and sirna")
-    if (doubled := table["id_code"].duplicated()).any():
-        raise KitError(f"{path}: the well {table['id_code'][doubled].iloc[0]} appears more than once: remove one")
+    refuse_repeated(table["id_code"], path)
     number = {name: code for code, name in enumerate(index.classes)}
     for column, known, what in (("sirna", set(number), "class"), ("id_code", set(index.test["id"]), "test well")):
         unknown = table[~table[column].isin(known)]

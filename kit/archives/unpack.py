@@ -291,13 +291,17 @@ def _index_below(store: Store, incoming: Incoming, stage: Path, folders: Sequenc
 
 def read_arrived(store: Store, incoming: Incoming, folder: Path) -> "Index":
     """Read the index of what has arrived; raise `KitError` if it can't be trained on."""
+    from kit.data.index import no_images
+
     name = store.competition.name
     try:
         with tempfile.TemporaryDirectory() as views:
             index = index_of(store.dataset, folder, lambda: Path(views))
         if index.train.empty and index.controls.empty:
-            raise KitError("it has no training images")
+            raise KitError(f"it has {no_images(index, 'training')}")
     except Exception as error:
+        if incoming.origin == "miniature":
+            raise  # it is the dataset's own
         why = str(error).replace(f"{folder}/", "") or type(error).__name__
         # A dataset's own error ends with the same advice.
         why = why.partition(f": kit download {name} --from ")[0]

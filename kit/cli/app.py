@@ -45,7 +45,7 @@ from kit.cli import (
     train,
     verify,
 )
-from kit.cli.context import share_registry
+from kit.cli.context import share_registry, shared_registry
 from kit.cli.process import Signals, drop, reader_gone, ready_streams
 from kit.console import json_text, print_error, print_text, writing
 from kit.errors import BAD_INPUT, DISK, INTERRUPTED, Ended, KitError
@@ -184,7 +184,7 @@ class Told:
 
 
 def _judged(error: BaseException, signals: Signals) -> Told | None:
-    """Return how an error is told; None for a fault of kit or of a plugin, which needs its traceback."""
+    """Return how an error is told; None for a fault of kit, which needs its traceback."""
     ended = signals.unanswered
     if isinstance(error, KitError):
         if ended is None or error.code == INTERRUPTED:
@@ -216,7 +216,8 @@ def _judged(error: BaseException, signals: Signals) -> Told | None:
     # typer's errors about wrong options format themselves.
     say, context = getattr(error, "format_message", None), getattr(error, "ctx", None)
     if say is None:
-        return None
+        foreign = shared.plugins.behind(error) if (shared := shared_registry()) is not None else None
+        return None if foreign is None else Told(str(foreign), foreign.code)
     hint = f"({context.command_path if context else 'kit'} --help lists what it takes)"
     return Told(f"{say()} {hint}", getattr(error, "exit_code", BAD_INPUT))
 

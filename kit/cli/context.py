@@ -17,3 +17,8 @@ def share_registry(registry: "Registry") -> None:
 def current_registry() -> "Registry":
     """Return the specs of the plugins loaded by `kit.cli.app.main`."""
     return _registry.get()
+
+
+def shared_registry() -> "Registry | None":
+    """Return the same; None before the plugins are loaded."""
+    return _registry.get(None)

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kit.cli.options import Json, MachineSettings, Postprocess, RunName, Scales, Tta
+from kit.cli.options import Json, MachineSettings, Metrics, Postprocess, RunName, Scales, Tta, words
 
 CONFUSED = 12  # pairs of labels in the table; --json has all of them
 
@@ -20,6 +20,7 @@ def command(
     postprocess: Postprocess = False,
     tta: Tta = None,
     scales: Scales = None,
+    metrics: Metrics = None,
     settings: MachineSettings = None,
     json: Json = False,
 ) -> None:
@@ -31,7 +32,7 @@ def command(
     Example:
         kit evaluate histopathology-20260101-120000 --threshold 0.4
         kit evaluate recursion-20260101-120000 --postprocess
-        kit evaluate --tta 8 --scales 1,1.25
+        kit evaluate --tta 8 --scales 1,1.25 --metrics log_loss,roc_auc
     """
     from kit.cli.context import current_registry
     from kit.console import Console
@@ -44,20 +45,23 @@ def command(
     console = Console(json)
     found = find_run(run, lambda each: bool(each.trained_folds), "with a trained fold")
     views = [] if tta is None and scales is None else views_of(found.config, tta, scales)
-    opened = OpenRun(current_registry(), found, on_this_machine(found, settings))
-    document = evaluate(opened, fold, threshold, beta, console, postprocess, views)
+    opened, names = OpenRun(current_registry(), found, on_this_machine(found, settings)), words(metrics)
+    document = evaluate(opened, fold, threshold, beta, console, postprocess, views, names)
     _print(document, console)
     console.result(document)
 
 
 def _print(document: dict[str, Any], console: Any) -> None:
-    scalars = [
-        [name, f"{value:.4f}"]
-        for name, value in document.items()
-        if isinstance(value, float) and name not in ("threshold", "difference")
-    ]
-    console.say(f"{document['run']}: {document['ids']} ids, threshold {document['threshold']}")
-    console.table("", ["metric", "value"], scalars)
+    by = document["threshold"]
+    decided = f"classes by the decision rule ({by})" if isinstance(by, str) else f"threshold {by:g}"
+    console.say(f"{document['run']}: {document['ids']} ids, {decided}")
+    scores = {**document["metrics"]}
+    if "postprocessed" in document:
+        scores[f"{document['metric']}, post-processed"] = document["postprocessed"]
+    console.table("metrics", ["", "value"], [[name, _number(value)] for name, value in scores.items()])
+    console.table(
+        "of the predicted classes", ["", "value"], [[name, _number(value)] for name, value in document["table"].items()]
+    )
     report = {name: row for name, row in document["report"].items() if isinstance(row, dict)}
     columns = {"precision": "precision", "recall": "recall", "F1": "f1-score", "AUC": "auc", "threshold": "threshold"}
     shown = {title: key for title, key in columns.items() if any(key in row for row in report.values())}
@@ -75,8 +79,11 @@ def _print(document: dict[str, Any], console: Any) -> None:
             ["", *names],
             [[name, *row] for name, row in zip(names, matrix, strict=True)],
         )
-    folds = ", ".join(f"{number}: {value:.4f}" for number, value in document["folds"].items())
-    console.say(f"{document['metric']} per fold: {folds}")
+    folds = ", ".join(f"{number}: {_number(value)}" for number, value in document["folds"].items())
+    mean = document["mean_over_folds"]
+    console.say(f"{document['metric']} per fold: {folds}" + ("" if mean is None else f"   mean {mean:.4f}"))
+    if document["apart"]:
+        console.warn(document["apart"])
     if document["difference"] is not None:
         console.say(f"largest difference from what training saved: {document['difference']:.2g}")
 
@@ -96,4 +103,4 @@ def _print_confused(names: list[str], matrix: list[list[int]], console: Any) -> 
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+    return "" if value is None else "undefined" if value != value else f"{value:.4f}"

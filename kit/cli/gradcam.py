@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kit.cli.options import Json, MachineSettings, RunName
+from kit.cli.options import Json, MachineSettings, RunName, words
 
 if TYPE_CHECKING:
     from kit.console import Console
@@ -31,7 +31,9 @@ def command(
         str | None,
         typer.Option("--layers", metavar="L1,L2,...|list", help="Layers to explain; list shows their names."),
     ] = None,
-    method: Annotated[str, typer.Option("--method", help="gradcam, gradcam++, cam or layercam.")] = "gradcam",
+    method: Annotated[
+        str, typer.Option("--method", help="gradcam, gradcam++, cam, layercam, guided-backprop or guided-gradcam.")
+    ] = "gradcam",
     of: Annotated[
         str, typer.Option("--class", metavar="NAME", help="Class to explain: predicted, true or a name.")
     ] = "predicted",
@@ -49,6 +51,7 @@ def command(
     Example:
         kit gradcam --best 16 --method layercam
         kit gradcam --layers list
+        kit gradcam --method guided-gradcam
         kit gradcam histopathology-20260101-120000 --per-class 4 --class true
     """
     from kit.cli.context import current_registry
@@ -75,7 +78,7 @@ def command(
     if len(given) > 1:
         raise KitError(f"--{given[0]} and --{given[1]} both choose images: give one of them")
     if images is not None:
-        ids = [id_ for words in images for id_ in words.split(",") if id_]
+        ids = words(images)
     else:
         order, count = next(((each, count) for each, count in orders.items() if count is not None), ("worst", WORST))
         ids = ranked_ids(found, opened.index, order, count, fold)

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 def command(
     competition: CompetitionName,
-    truth: Annotated[Path, typer.Option("--truth", metavar="FILE", help="Csv of the published ground truth.")],
+    truth: Annotated[
+        Path | None,
+        typer.Option("--truth", metavar="FILE", help="Csv of the ground truth; by default that of a miniature."),
+    ] = None,
     run: Annotated[
         str | None, typer.Option("--run", metavar="RUN", help="Run to grade; by default the newest with a submission.")
     ] = None,
@@ -23,13 +26,14 @@ def command(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Score a submission against the published ground truth.
+    """Score a submission against the ground truth of the test set.
 
-    The official score is written into the run's record.
+    A miniature has its own; for real data give a csv, e.g. a published one. The official score is written into the
+    run's record.
 
     \b
     Example:
-        kit submit ham10000 --dry-run
+        kit grade histo
         kit grade ham10000 --truth ISIC2018_Task3_Test_GroundTruth.csv
         kit grade ham10000 --truth truth.csv --file other.csv
     """
@@ -43,13 +47,12 @@ def command(
     known = registry.competitions.get(competition)
     grade = registry.submissions.get(known.submission).grade
     if grade is None:
-        raise KitError(
-            f"{known.name} has no published ground truth that kit can grade against: kit submit {known.name}"
-        )
+        raise KitError(f"{known.name} has no score that kit can compute itself: kit submit {known.name}")
     found = None if file is not None else _run(run, known.name)
     path = file if found is None else found.reading("submission.csv")
     if path is None or not path.is_file():
         raise KitError(f"no csv at {path}: give --file a submission")
+    truth = _truth_of_miniature(known.name) if truth is None else truth
     if not truth.is_file():
         raise KitError(f"no ground truth at {truth}: give --truth the published csv")
     scores = dict(grade(path, truth))
@@ -80,14 +83,29 @@ def command(
     )
 
 
+def _truth_of_miniature(competition: str) -> Path:
+    """Return the labels of the test images that a miniature was drawn with."""
+    from kit.cli.context import current_registry
+    from kit.data.store import Store
+    from kit.errors import KitError
+    from kit.paths import OWN
+
+    store = Store.of(current_registry(), competition)
+    path = store.root / OWN / "sample_test_labels.csv"
+    if not store.is_miniature or not path.is_file():
+        raise KitError(
+            f"the truth of {competition}'s test images is not in {store.root}: give it with --truth FILE.csv"
+        )
+    return path
+
+
 def _run(name: str | None, competition: str) -> "Run":
     from kit.errors import KitError
     from kit.runs import find_run
 
-    def suits(each: "Run") -> bool:
-        return each.has("submission.csv") and each.config.competition == competition
-
-    found = find_run(name, suits, f"of {competition} with a submission")
-    if not suits(found):
+    found = find_run(
+        name, lambda each: each.has("submission.csv"), "with a submission", "kit submit {} --dry-run", competition
+    )
+    if found.config.competition != competition or not found.has("submission.csv"):
         raise KitError(f"run {found.id} has no submission of {competition}: kit submit {found.id} --dry-run")
     return found

@@ -37,7 +37,10 @@ def command(json: Json = False) -> None:
         ("name", "aliases", "task", "metric", "data"),
         [(row["name"], ", ".join(row["aliases"]), row["task"], row["metric"], row["data"]) for row in rows],
     )
-    faults = [plugin for plugin in registry.plugins.records if plugin.error]
-    if faults or registry.competitions.clashes:
-        console.warn("some plugins can't be used: kit plugins says why")
-    console.result({"competitions": rows})
+    plugins, clashes = registry.problems()
+    broken = [plugin for plugin in plugins if plugin.error]
+    for plugin in broken:
+        console.warn(f"broken, with all that it has: {plugin.title}: {plugin.error}")
+    if clashes:
+        console.warn("some names are given by two plugins: kit plugins says which")
+    console.result({"competitions": rows, "broken": {plugin.title: plugin.error for plugin in broken}})

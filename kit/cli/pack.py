@@ -40,13 +40,14 @@ def command(
     from kit.console import Console
     from kit.console import size as in_bytes
     from kit.data.store import Store
-    from kit.pixels.pack import mend_packed, packed
+    from kit.pixels.pack import mend_packed, packed, stored_side
     from kit.resolve import resolve
 
     console = Console(json)
     store = Store.of(current_registry(), competition)
     index = store.index()
-    side = size or resolve(store.competition, store.is_miniature)[0].size
+    config = resolve(store.competition, store.is_miniature)[0]
+    side = size or stored_side(config.size, config.crop)
     wanted: list[Split] = ["train", "test"] if split == "both" else [split]
     if split == "both" and not len(index.test):
         wanted.remove("test")

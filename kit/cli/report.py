@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kit.cli.options import Json
+from kit.cli.options import Json, Metrics, words
 from kit.errors import INTERRUPTED, Ended
 
 if TYPE_CHECKING:
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 def command(
     runs: Annotated[
-        list[str] | None, typer.Argument(metavar="RUN", help="By default the newest with out-of-fold predictions.")
+        list[str] | None,
+        typer.Argument(
+            metavar="RUN", help="By default the newest, or the newest of its competition with out-of-fold predictions."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FOLDER", help="Folder to write to; by default the first run's.")
@@ -22,6 +25,7 @@ def command(
     text: Annotated[bool, typer.Option("--text", help="Print the essentials and write nothing.")] = False,
     serve: Annotated[bool, typer.Option("--serve", help="Serve the page on 127.0.0.1 until Ctrl-C.")] = False,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port for --serve; 0 picks a free one.")] = 0,
+    metrics: Metrics = None,
     json: Json = False,
 ) -> None:
     """Write report.html, a page on one or several runs.
@@ -49,16 +53,16 @@ def command(
         raise KitError("--text writes no page: drop it, or drop --serve and --out")
     console, registry = Console(json), current_registry()
     found = [
-        find_run(name, lambda run: run.has("oof.npz"), "with out-of-fold predictions")
+        find_run(name, lambda run: run.has("oof.npz"), "with out-of-fold predictions", older=True)
         for name in (dict.fromkeys(runs) if runs else (None,))
     ]
     if text:
-        document = document_of(subjects_of(registry, found, console), console)
+        document = document_of(subjects_of(registry, found, console, words(metrics)), console)
         print_document(document, console)
     else:
         folder = out or found[0].path
         need_writable(folder, "give another folder with --out FOLDER")
-        document = write_report(registry, found, folder, console)
+        document = write_report(registry, found, folder, console, words(metrics))
         if serve:
             _serve(folder / "report.html", port, console)
     console.result(document)

@@ -18,7 +18,8 @@ def command(
 ) -> None:
     """List the runs with their scores, or compare some of them.
 
-    Each row has competition, model, size, folds, epochs, score, minutes and state.
+    Each row has competition, model, size, folds, epochs, score, its mean over folds, minutes and state. The metric
+    chooses which of the two ranks runs: --compare marks it.
 
     \b
     Example:
@@ -56,7 +57,10 @@ def _list(console: "Console") -> None:
         console.say(f"no runs in {runs_dir()}: kit train makes one")
     else:
         rows = [
-            [f"{cell:.4f}" if name == "score" and cell is not None else cell for name, cell in document.items()]
+            [
+                f"{cell:.4f}" if name in ("score", "mean") and cell is not None else cell
+                for name, cell in document.items()
+            ]
             for document in documents
         ]
         console.table("", list(documents[0]), rows)
@@ -75,6 +79,7 @@ def _row(run: "Run") -> dict[str, Any]:
         "epochs": config.get("epochs"),
         "metric": score.get("metric"),
         "score": score.get("value"),
+        "mean": run.mean_over_folds,
         "minutes": round(sum(result["seconds"] for result in results.values()) / 60, 1),
         "state": run.state,
     }
@@ -94,7 +99,10 @@ def _print_comparison(document: dict[str, Any], console: "Console") -> None:
     rows = [(f"fold {fold}", *map(_number, values)) for fold, values in document["folds"].items()]
     if document["common"]["folds"]:
         rows.append(("mean of common folds", *map(_number, document["common"]["scores"])))
-    rows.append(("all out-of-fold", *(_number(score and score["value"]) for score in document["score"])))
+    ranks = {document["ranked_by"]: "-> "}
+    rows.append((ranks.get("folds", "") + "mean over folds", *map(_number, document["means"])))
+    values = (_number(score and score["value"]) for score in document["score"])
+    rows.append((ranks.get("pooled", "") + "all out-of-fold", *values))
     rows.append(
         (
             "95 % interval",
@@ -104,7 +112,11 @@ def _print_comparison(document: dict[str, Any], console: "Console") -> None:
             ),
         )
     )
+    if any(document["decided"]):
+        rows.append(("decision rule", *(method or "none" for method in document["decided"])))
     console.table("", [document["metric"] or "score", *names], rows)
+    if document["ranked_by"]:
+        console.say(f"-> ranks runs of this metric{', each by its decision rule' * any(document['decided'])}")
     if not document["comparable"]:
         console.say(f"not comparable: they differ in {' and '.join(document['differ_in'])}")
     elif document["same_folds_trained"]:

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    target: Annotated[
-        str | None, typer.Argument(metavar="RUN|COMPETITION", help="By default the newest run with predictions.")
-    ] = None,
+    target: Annotated[str | None, typer.Argument(metavar="RUN|COMPETITION", help="By default the newest run.")] = None,
     message: Annotated[
         str | None, typer.Option("-m", "--message", metavar="TEXT", help="Description; by default run and score.")
     ] = None,
@@ -125,30 +123,13 @@ def _competition(registry: "Registry", target: str) -> str | None:
 
 def _find(registry: "Registry", target: str | None) -> "Run":
     """Find the run by its name, or the newest of a competition, or the newest of all."""
-    from kit.runs import all_runs, find_run, of_each
+    from kit.runs import find_run
 
     competition = None if target is None else _competition(registry, target)
     if target is not None and competition is None:
         return find_run(target)
 
-    of = f" of {competition}" if competition else ""
-
-    def suits(run: "Run") -> bool:
-        return run.has("test.npz") and competition in (None, run.config.competition)
-
-    try:
-        return find_run(None, suits, f"with predictions{of}")
-    except KitError:
-        trained = [
-            run.id
-            for run, name in of_each(all_runs(), lambda run: run.config.competition)
-            if competition in (None, name)
-        ]
-        if not trained:
-            raise
-        raise KitError(
-            f"no run{of} has predictions: kit predict {trained[-1]} makes them, then run the same command again"
-        ) from None
+    return find_run(None, lambda run: run.has("test.npz"), "with predictions", "kit predict {}", competition)
 
 
 def _message(csv: "CheckedCsv", given: str | None) -> str:

@@ -38,6 +38,9 @@ def command(
         Path | None,
         typer.Option("--external", metavar="CSV|DIR", help="Further training images, for every fold."),
     ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", help="Use so many training ids only, drawn evenly: a quick trial.")
+    ] = None,
     config: ConfigFile = None,
     settings: Settings = None,
     resume: Annotated[
@@ -59,6 +62,7 @@ def command(
     Example:
         kit train histo --folds 3 --model resnet18 --epochs 2 --size 96
         kit train histo --fold 0 --set rotate=45 --set validate_every=200
+        kit train histo --limit 100 --epochs 10
         kit train protein --external hpav18/train.csv
         kit train --resume histopathology-20260101-120000
         kit train --resume histopathology-20260101-120000 --set workers=0
@@ -81,6 +85,7 @@ def command(
         "pretrained": pretrained,
         "augment": None if augment is None else str(augment),
         "external": None if external is None else str(external),
+        "limit": limit,
     }
     if resume is not None:
         given = [name for name, value in flags.items() if value is not None]
@@ -93,6 +98,7 @@ def command(
     from kit.data.open_run import OpenRun
     from kit.data.store import Store
     from kit.model import distributed
+    from kit.reports.loss_picture import draw_losses
     from kit.resolve import on_this_machine, resolve
     from kit.run import Run
     from kit.runs import find_run
@@ -114,8 +120,12 @@ def command(
         run = Run.open(distributed.on_main(start if resume is None else lambda: find_run(resume).path))
         if "blend" in run.record:
             run.need_network()
-        opened = OpenRun(registry, run, run.config if resume is None else on_this_machine(run, settings))
+        opened = OpenRun(
+            registry, run, run.config if resume is None else on_this_machine(run, settings, predicting=False)
+        )
         document = train(opened, fold, console, train_folds)
+        if distributed.is_main():
+            draw_losses(run, map(int, document["folds"]))
         console.say(f"run: {run.path}   next: kit predict {run.id}")
         console.result(document)
 

@@ -14,7 +14,7 @@ import pandas as pd
 from kit.console import Console, Progress
 from kit.data.folds import group_codes, make_folds
 from kit.data.images import read_sample
-from kit.data.index import Index
+from kit.data.index import Index, odd_labels
 from kit.data.verify import Decoded, decode_all
 from kit.errors import KitError
 from kit.hooks.specs import DatasetSpec
@@ -101,6 +101,7 @@ def check_data(dataset: DatasetSpec, index: Index, console: Console) -> Report:
     checks = (
         *_random_split(index),
         *(Check(name, str(len(ids)) if ids else "none", ids) for name, ids in index.missing.items()),
+        _labels(index),
         _decoding(train, test),
         *_second_reader(train, test),
         *_levels(ranges),
@@ -159,6 +160,14 @@ def _levels(ranges: Mapping[str, Range]) -> Iterator[Check]:
     texts = [f"{dtype}: {low:,.6g} to {high:,.6g} become 0 to 255" for dtype, (low, high) in sorted(ranges.items())]
     if texts:
         yield Check("levels of more than 8 bits", "; ".join(texts))
+
+
+def _labels(index: Index) -> Check:
+    """Count the classes that occur, and say what is odd about the labels; data of one class can't be learned from."""
+    counts = index.class_counts()
+    present, odd = sum(count > 0 for count in counts.values()), odd_labels(index)
+    result = f"{present} of {len(counts)} classes have training images"
+    return Check("labels", "; ".join([result, *odd]), tuple(odd[:1]) if present == 1 else ())
 
 
 def _random_split(index: Index) -> Iterator[Check]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
 
 from kit.console import Console
-from kit.errors import KitError
+from kit.errors import KitError, PluginError
 from kit.files import open_plain, write_bytes
 from kit.paths import OWN
 
@@ -153,10 +153,21 @@ class Checksums:
 _opened: dict[Path, tuple[tuple[int, ...], Checksums]] = {}
 
 
+class ChangedData(KitError):
+    """What `kit.data` read from files that are not what was downloaded: `content`, for who can say more about it."""
+
+    def __init__(self, error: KitError, content: object) -> None:
+        super().__init__(str(error), error.code, error.ways)
+        self.content = content
+
+
 def read_unchanged(check: Callable[[], object], read: Callable[[], T]) -> T:
     """Return what `read` returns; raise what `check` raises, unless `read` itself names what is wrong.
 
     What is wrong with the content of a file helps more than that the file has changed.
+
+    Raises:
+        ChangedData: `check` raised an error, though the content could be read.
     """
     changed: KitError | None = None
     try:
@@ -166,11 +177,11 @@ def read_unchanged(check: Callable[[], object], read: Callable[[], T]) -> T:
     try:
         content = read()
     except Exception as error:
-        if changed is None or isinstance(error, KitError):
+        if changed is None or (isinstance(error, KitError) and not isinstance(error, PluginError)):
             raise
         raise changed from None
     if changed is not None:
-        raise changed
+        raise ChangedData(changed, content) from None
     return content
 
 

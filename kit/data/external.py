@@ -1,5 +1,6 @@
 """External data: further labelled images, in the training set of every fold and in no validation set."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,14 +8,18 @@ import numpy as np
 import pandas as pd
 
 from kit.console import Console
+from kit.data.file_names import find_images
 from kit.data.folds import Folds
-from kit.data.index import Index, check_values, read_table
+from kit.data.index import Index
 from kit.data.near_duplicates import clusters, hashes, near_pairs, training_hashes
 from kit.data.store import Store
-from kit.errors import KitError
+from kit.errors import KitError, MisuseError
+from kit.paths import is_litter
 from kit.run import Run
+from kit.tables import read_table
 
 FILE = "external.csv"
+TABLES = (".csv", ".tsv")
 
 
 def with_external(store: Store, index: Index, path: Path, console: Console) -> Index:
@@ -29,6 +34,8 @@ def with_external(store: Store, index: Index, path: Path, console: Console) -> I
     if not path.exists():
         raise KitError(f"no external training data at {path}: give --external a csv, or a folder with one")
     frame = store.dataset.external(path, index)
+    if not len(frame):
+        raise KitError(f"{path} lists no image: give --external a csv with labels, or drop it")
     known = frame["id"].isin(index.train["id"])
     if known.all():
         raise KitError(f"{path}: all {len(frame)} ids are already training ids of {name}: drop --external")
@@ -37,9 +44,10 @@ def with_external(store: Store, index: Index, path: Path, console: Console) -> I
     given = frame[~known].assign(given=True)
     own = index.external.assign(given=False)
     rows = pd.concat([own, given], ignore_index=True) if len(own) else given.reset_index(drop=True)
-    whole = replace(index, external=rows)
-    check_values(whole)
-    return whole
+    try:
+        return replace(index, external=rows)
+    except MisuseError as error:
+        raise KitError(f"{error}: correct {path}, or external of dataset {store.dataset.name}") from None
 
 
 def table_of(path: Path, columns: str) -> Path:
@@ -49,11 +57,49 @@ def table_of(path: Path, columns: str) -> Path:
     """
     if not path.is_dir():
         return path
-    tables = sorted(path.glob("*.csv"))
+    there = (file for file in path.iterdir() if not file.name.startswith(".") and not is_litter(file.name))
+    tables = sorted(file for file in there if file.suffix.lower() in TABLES)
     if len(tables) != 1:
         names = ", ".join(table.name for table in tables[:3]) or "none"
         raise KitError(f"{path} holds {len(tables)} csv files ({names}): give --external the csv with {columns}")
     return tables[0]
+
+
+def external_files(path: Path, ids: pd.Series, index: Index, suffixes: Sequence[str] = ("",)) -> np.ndarray:
+    """Return the files of external samples: beside their csv, in a folder there, or the competition's own.
+
+    Args:
+        path: the csv, for its folder and for messages.
+        ids: n ids.
+        index: of the competition, whose images need not be beside the csv.
+        suffixes: as for `find_images`.
+
+    Returns:
+        n tuples of paths.
+
+    Raises:
+        KitError: an id has no image.
+    """
+    found = find_images(ids, index.root, str(path.parent.absolute()), suffixes, depth=1)
+    files = np.empty(len(ids), object)
+    files[:] = list(found.files)
+    wanted = set(ids[~found.there])
+    own = {
+        id_: files
+        for frame in (index.train, index.test)
+        for id_, files in zip(frame["id"], frame["files"], strict=True)
+        if id_ in wanted
+    }
+    absent = [id_ for id_ in ids[~found.there] if id_ not in own]
+    if absent:
+        names = ", ".join(f"{absent[0]}{suffix}.png" for suffix in suffixes)
+        raise KitError(
+            f"{path}: {len(absent)} of {len(ids)} ids have no image beside it or in the competition, the first is "
+            f"{absent[0]}: put {names} beside it"
+        )
+    for row in np.flatnonzero(~found.there):
+        files[row] = own[ids.iat[row]]
+    return files
 
 
 def left_out(store: Store, index: Index, folds: Folds, console: Console) -> np.ndarray:

@@ -23,8 +23,10 @@ from kit.data.store import Store
 from kit.errors import KitError
 from kit.files import locked, open_plain, read_json, write_bytes
 from kit.run import Run
+from kit.tables import read_exact
 
 FOLDER = "folds"
+FEWEST = 2  # folds
 
 
 class FoldFacts(TypedDict):
@@ -48,6 +50,7 @@ class Folds:
         seed: of the shuffle.
         grouped_by: what kept samples together (`slide`); empty when nothing did.
         ignores: the groups that span folds on purpose (`experiment`); empty when none do.
+        run: the run whose own folds they are; empty for those beside the data.
     """
 
     table: pd.DataFrame
@@ -55,6 +58,7 @@ class Folds:
     seed: int
     grouped_by: str
     ignores: str = ""
+    run: str = ""
 
     @property
     def digest(self) -> str:
@@ -81,10 +85,13 @@ class Folds:
         new, gone = frame["id"][fold.isna()], self.table["id"][~self.table["id"].isin(frame["id"])]
         if len(new) or len(gone):
             what = f"{new.iloc[0]} is in no fold" if len(new) else f"{gone.iloc[0]} is gone from the data"
-            raise KitError(
-                f"the folds do not match the data ({len(new) + len(gone)} ids, the first: {what}): restore the data, "
-                "or run kit folds and train again"
-            )
+            whose, mend = "the saved folds do", f"kit folds COMPETITION --folds {self.count} makes them again"
+            if self.run:
+                whose = f"the folds of run {self.run} (its own folds.csv) do"
+                mend = "restore the tables and images that it learned from, or start a new run with kit train"
+            count = len(new) + len(gone)
+            ids = f"{count} ids, the first: " if count > 1 else ""
+            raise KitError(f"{whose} not fit the data ({ids}{what}): {mend}")
         return fold.to_numpy(np.int64)
 
     @cached_property
@@ -118,8 +125,7 @@ def make_folds(index: Index, count: int, seed: int) -> Folds:
     """
     frame = index.train.drop_duplicates("id")
     smallest = min(index.class_counts().values(), default=0)
-    if len(frame) < count:
-        raise KitError(f"{len(frame)} training ids can't make {count} folds: give a smaller --folds")
+    _refuse_few(len(frame), "training ids", count, "more are needed: kit check shows what the data lacks")
     grouped = index.grouped_by != "" and "group" in frame
     if not grouped and index.task.single_label and smallest >= count:
         from sklearn.model_selection import StratifiedKFold
@@ -130,13 +136,19 @@ def make_folds(index: Index, count: int, seed: int) -> Folds:
             fold[held_out] = number
     else:
         groups = group_codes(frame) if grouped else np.arange(len(frame))
-        if groups.max() + 1 < count:
-            raise KitError(f"{groups.max() + 1} groups can't make {count} folds: give a smaller --folds")
+        _refuse_few(int(groups.max()) + 1, "groups", count, "--ignore-groups splits them")
         fold = _greedy(_labels(index, frame), groups, count, seed)
     table = pd.DataFrame({"id": frame["id"].to_numpy(), "fold": fold})
     if grouped:
         table["group"] = frame["group"].to_numpy(object)
     return Folds(table, count, seed, index.grouped_by if grouped else "")
+
+
+def _refuse_few(there: int, what: str, count: int, mend: str) -> None:
+    """Raise `KitError` if there are fewer ids or groups than folds; `mend` is for fewer than two, which make none."""
+    if there < count:
+        mend = f"give --folds {there}" + (" or fewer" if there > FEWEST else "") if there >= FEWEST else mend
+        raise KitError(f"{there} {what if there != 1 else what[:-1]} can't make {count} folds: {mend}")
 
 
 def new_folds(
@@ -271,9 +283,11 @@ def saved_folds(store: Store, count: int) -> Folds | None:
     try:
         with open_plain(path, "r") as file:
             content: bytes = file.buffer.read()  # type: ignore[attr-defined]
-        folds = _unsealed(content) or _of_a_pair(path, content)
+        folds = _unsealed(path, content) or _of_a_pair(path, content)
         if folds.count != count:
             raise KitError(f"it holds {folds.count} folds")
+    except _NewerError:
+        raise
     except (KitError, OSError) as error:
         again = f"kit folds {store.competition.name} --folds {count} makes it again"
         raise KitError(f"{path} was damaged or changed by hand ({error}): {again}") from None
@@ -325,7 +339,11 @@ def _save(store: Store, folds: Folds) -> Path:
     return path
 
 
-def _unsealed(content: bytes) -> Folds | None:
+class _NewerError(KitError):
+    """Folds that a later kit wrote: they are whole, and must not be made again in its place."""
+
+
+def _unsealed(path: Path, content: bytes) -> Folds | None:
     """Read what `_save` wrote; None if there is no seal."""
     head, _, rows = content.partition(b"\n")
     names, found, cell = head.partition(b',"{')
@@ -337,7 +355,12 @@ def _unsealed(content: bytes) -> Folds | None:
     whole = b"\n".join([names, unsealed.encode(), rows])
     if seal is None or hashlib.sha256(whole).hexdigest() != seal[1] or not head.endswith(b'}"'):
         raise KitError("its checksum differs")
-    return _parsed(names + b"\n" + rows, json.loads(facts))
+    known = json.loads(facts)
+    if "format" in known:  # this kit's have none
+        raise _NewerError(
+            f"{path} has format {known['format']}, which this kit does not know: use the kit that wrote it"
+        )
+    return _parsed(names + b"\n" + rows, known)
 
 
 def _of_a_pair(path: Path, content: bytes) -> Folds:
@@ -362,8 +385,8 @@ def read_folds(path: Path, facts: Mapping[str, Any]) -> Folds:
 def _parsed(content: bytes, facts: Mapping[str, Any]) -> Folds:
     """Read a table of folds, strictly: every id once, every fold below their number."""
     try:
-        types = {"id": str, "fold": np.int64, "group": str}
-        table = pd.read_csv(io.BytesIO(content), dtype=types, keep_default_na=False)
+        table = read_exact(content)
+        table["fold"] = table["fold"].astype(np.int64)
         ids, fold = table["id"], table["fold"]
         count = int(facts.get("count", fold.max() + 1))
         seed, grouped_by, ignores = int(facts["seed"]), str(facts["grouped_by"]), str(facts.get("ignores", ""))
@@ -378,7 +401,7 @@ def _parsed(content: bytes, facts: Mapping[str, Any]) -> Folds:
 
 def folds_of_run(run: Run) -> Folds:
     """Read the folds that a run was trained on, checked against its manifest."""
-    return read_folds(run.reading("folds.csv"), run.record["folds"])
+    return replace(read_folds(run.reading("folds.csv"), run.record["folds"]), run=run.id)
 
 
 def _path(store: Store, count: int) -> Path:

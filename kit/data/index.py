@@ -1,21 +1,23 @@
 """The index: one row per sample, from which everything else starts."""
 
-import codecs
-import csv
-import io
 import re
 import reprlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from copy import copy
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from kit.errors import KitError
+from kit.data.file_names import FileNames
+from kit.errors import KitError, MisuseError
+from kit.image_files import ENDING, bare, files_there, without_ending
+from kit.tables import read_table
 from kit.task import Task, task_of
 
-MOST_NAMED = 12  # columns in an error
+MOST_SAID = 3  # kinds of what does not match, in an error
 
 
 def _empty_frame() -> pd.DataFrame:
@@ -59,15 +61,21 @@ class Index:
     controlled_by: str = ""
 
     def __post_init__(self) -> None:
+        """Check all that an index promises: whoever makes one wrongly learns so here, whatever the command.
+
+        Raises:
+            MisuseError: names the first row or field that is wrong.
+        """
+        object.__setattr__(self, "root", Path(self.root))
         object.__setattr__(self, "task", task_of(self.task))
-        for name, frame, needed in (
-            ("train", self.train, ("id", "files", "target", *self.metadata)),
-            ("test", self.test, ("id", "files", *self.metadata)),
-            ("external", self.external, ("id", "files", "target", *self.metadata) if len(self.external) else ()),
-        ):
-            absent = [column for column in needed if column not in frame.columns]
-            if absent:
-                raise ValueError(f"the index's {name} frame lacks the column {absent[0]!r}")
+        check_index(self)
+
+    def _but(self, **changes: object) -> "Index":
+        """Return the index with other fields, known to be right: checking 220,000 rows again takes a while."""
+        made = copy(self)
+        for name, value in changes.items():
+            object.__setattr__(made, name, value)
+        return made
 
     @property
     def outputs(self) -> int:
@@ -113,19 +121,28 @@ class Index:
         counts = self.task.class_counts(self.targets(frame), len(self.classes))
         return {name: int(count) for name, count in zip(self.classes, counts, strict=True)}
 
+    def with_ids(self, ids: pd.Series) -> "Index":
+        """Return the index with these training ids alone."""
+        return self._but(train=self.train[self.train["id"].isin(ids)])
+
     def with_metadata(self, wanted: bool) -> "Index":
         """Return the index, without metadata unless `wanted`."""
-        return self if wanted else replace(self, metadata=())
+        return self if wanted else self._but(metadata=())
 
     def with_groups(self, groups: Mapping[str, str], grouped_by: str) -> "Index":
         """Return the index with other groups; ids that the mapping lacks, or whose group is blank, have none."""
-        found = [(groups.get(id_) or "").strip() or None for id_ in self.train["id"]]
+        found = [(group or "").strip() or None for group in _looked_up(groups, self.train["id"])]
         known = pd.Series(found, self.train.index, dtype=object)
-        if known.notna().sum() == 0:
-            raise KitError(
-                f"none of the {len(self.train)} training ids has a group in {grouped_by}: is it the right file?"
+        if len(known) and known.notna().sum() == 0:
+            ids = (
+                f"whose ids are such as {next(iter(groups))!r}, not {self.train['id'].iat[0]!r}"
+                if groups
+                else "which has none"
             )
-        return replace(self, train=self.train.assign(group=known), grouped_by=grouped_by)
+            raise KitError(
+                f"none of the {len(self.train)} training ids has a group in {grouped_by}, {ids}: is it the right file?"
+            )
+        return self._but(train=self.train.assign(group=known), grouped_by=grouped_by)
 
 
 def rows_of(frame: pd.DataFrame, only: str | None) -> pd.DataFrame:
@@ -140,32 +157,141 @@ def rows_of(frame: pd.DataFrame, only: str | None) -> pd.DataFrame:
     return frame[frame[column].astype(str).isin(value.split(","))]
 
 
-def check_values(index: Index) -> None:
-    """Raise `KitError` for the first row that no network can learn from: without an id, a class or a finite number.
+def _looked_up(groups: Mapping[str, str], ids: pd.Series) -> list[str | None]:
+    """Return the group of each id; where either side has endings of files, ids without them count too."""
+    if not any(map(ENDING.search, chain(groups, ids))):
+        return [groups.get(id_) for id_ in ids]
+    keys = pd.Series(list(groups), dtype=object)
+    by_bare = groups_of(
+        without_ending(keys), pd.Series(list(groups.values()), dtype=object), Path("the file of groups")
+    )
+    return [groups.get(id_) or by_bare.get(bare(id_)) for id_ in ids]
 
-    Datasets name file and value of what they read; this is for what one of them lets pass.
+
+def no_images(index: Index, split: str) -> str:
+    """Say that there are no `training` or `test` images: what was sought, what is there and how they differ."""
+    sought = [(what, str(ids[0]), len(ids)) for what, ids in index.missing.items() if ids]
+    said = [f"{count:,} {what}, such as {reprlib.repr(first)}" for what, first, count in sought[:MOST_SAID]]
+    example = re.split(r": | \(", sought[0][1])[0] if sought else ""
+    return f"no {split} images ({'; '.join([*said, files_there(index.root, example)])})"
+
+
+def odd_labels(index: Index) -> list[str]:
+    """Say what of the training labels may be meant but seldom is: a single class, ids without any label."""
+    present = [name for name, count in index.class_counts().items() if count]
+    odd = [f"every training id is {present[0]}: there is nothing to tell apart"] if len(present) == 1 else []
+    if not index.task.single_label:
+        frame = index.train.drop_duplicates("id")
+        empty = frame["id"][frame["target"].map(len) == 0]
+        if len(empty):
+            count = f"{len(empty):,} of {len(frame):,} training ids have no label"
+            odd.append(f"{count}, such as {empty.iloc[0]}: right where an image may show none, else correct the csv")
+    return odd
+
+
+def check_samples(index: Index) -> None:
+    """Raise `KitError` if there is nothing to learn from, or samples of one id differ in target or group."""
+    if index.train.empty and index.controls.empty:
+        raise KitError(f"{index.root} has {no_images(index, 'training')}")
+    for column in ("target", "group"):
+        _refuse_two(index, column)
+
+
+def _refuse_two(index: Index, column: str) -> None:
+    """Raise `KitError` if samples of one id have different targets or groups: the first would win unseen."""
+    ids = index.train["id"]
+    again = ids.duplicated(keep=False)
+    if column not in index.train or not again.any():
+        return
+    values = index.train.loc[again, column].map(lambda value: "" if value is None or value != value else value)
+    two = values.groupby(ids[again]).nunique() > 1
+    if two.any():
+        raise KitError(
+            f"{index.root}: the id {two.idxmax()} has two different values of {column} ({int(two.sum())} such ids): "
+            "correct the csv that they come from"
+        )
+
+
+def check_index(index: Index) -> None:
+    """Raise `MisuseError` for the first thing in an index that no command can work with.
+
+    Datasets name file and value of what they read; this is for what one of them lets pass, or makes of it.
     """
-    for split, frame in (("training", index.train), ("test", index.test), ("external", index.external)):
+    _check_fields(index)
+    both = ("id", "files", *index.metadata)
+    frames = (
+        ("train", "training", index.train),
+        ("test", "test", index.test),
+        ("external", "external", index.external),
+    )
+    for name, split, frame in frames:
+        if not isinstance(frame, pd.DataFrame):
+            raise MisuseError(f"the index's {name} is {type(frame).__name__}, not a pandas.DataFrame")
+        needed = both if name == "test" else (*both, "target")
+        absent = [column for column in needed if column not in frame.columns]
+        if absent and (name != "external" or len(frame)):
+            known = ", ".join(map(str, frame.columns))
+            raise MisuseError(f"the index's {name} frame lacks the column {absent[0]!r} (it has {known})")
         if not len(frame):
             continue
-        _refuse(index, split, frame, frame["id"].map(_is_blank).to_numpy(bool), "id", "a text")
+        if not isinstance(frame["files"].array, FileNames):
+            good = "a tuple of paths, each a text"
+            _refuse(index, split, frame, ~_each(frame["files"], _are_files), "files", good)
+        _refuse(index, split, frame, _each(frame["id"], _is_blank), "id", "a text")
         for column in index.metadata:
             values = pd.to_numeric(frame[column], errors="coerce").to_numpy(np.float64)
             _refuse(index, split, frame, ~np.isfinite(values), column, "a finite number")
-        if split != "test":
-            good = f"made of numbers below {len(index.classes)}, those of the classes"
+        if name != "test":
+            one = "a class number" if index.task.single_label else "a tuple of class numbers"
+            good = f"{one} from 0 to {len(index.classes) - 1}"
             _refuse(index, split, frame, ~_classes_known(index, frame["target"]), "target", good)
+    _check_groups(index)
+
+
+def _check_fields(index: Index) -> None:
+    for name in ("classes", "metadata"):
+        value = getattr(index, name)
+        if not isinstance(value, (tuple, list)) or not all(isinstance(each, str) for each in value):
+            raise MisuseError(f"the index's {name} is {reprlib.repr(value)}, not a tuple of texts")
+        object.__setattr__(index, name, tuple(value))
+    doubled = [name for number, name in enumerate(index.classes) if name in index.classes[:number]]
+    if doubled:
+        raise MisuseError(f"the index has two classes with the name {reprlib.repr(doubled[0])}")
+    if len(index.train) and not index.task.fits(len(index.classes)):
+        raise MisuseError(f"the index has {len(index.classes)} classes, which is not what a {index.task} task has")
+
+
+def _check_groups(index: Index) -> None:
+    if index.grouped_by and len(index.train) and "group" not in index.train:
+        raise MisuseError(f"the index is grouped by {index.grouped_by}, but its train frame has no column 'group'")
+    if "group" in index.train:
+        wrong = _each(index.train["group"], lambda group: not _is_group(group))
+        _refuse(index, "training", index.train, wrong, "group", "a text, or None where it is unknown")
+
+
+def _each(column: pd.Series, holds: Callable[[object], bool]) -> np.ndarray:
+    return np.fromiter((holds(value) for value in column), bool, len(column))
+
+
+def _is_group(value: object) -> bool:
+    """Return whether a value is the name or number of a group, or missing."""
+    return bool(value.strip()) if isinstance(value, str) else bool(pd.api.types.is_scalar(value))
 
 
 def _is_blank(value: object) -> bool:
     return not isinstance(value, str) or not value.strip()
 
 
+def _are_files(value: object) -> bool:
+    return isinstance(value, (tuple, list)) and bool(value) and not any(map(_is_blank, value))
+
+
 def _classes_known(index: Index, target: pd.Series) -> np.ndarray:
     count = len(index.classes)
     if index.task.single_label:
         values = pd.to_numeric(target, errors="coerce").to_numpy(np.float64)
-        return (values >= 0) & (values < count) & (values == np.floor(values))
+        text = False if pd.api.types.is_numeric_dtype(target) else _each(target, lambda value: isinstance(value, str))
+        return (values >= 0) & (values < count) & (values == np.floor(values)) & ~np.asarray(text)
     known = set(range(count))
     return np.fromiter((isinstance(row, tuple) and known.issuperset(row) for row in target), bool, len(target))
 
@@ -173,118 +299,26 @@ def _classes_known(index: Index, target: pd.Series) -> np.ndarray:
 def _refuse(index: Index, split: str, frame: pd.DataFrame, bad: np.ndarray, column: str, good: str) -> None:
     if bad.any():
         row = frame[bad].iloc[0]
-        raise KitError(
-            f"{index.root}: the {column} of the {split} image {row['files'][0]} is {reprlib.repr(row[column])}, not "
-            f"{good} ({int(bad.sum())} such rows): correct the csv that it comes from"
+        name = row["files"][0] if _are_files(row["files"]) else row["id"]
+        value = row[column].item() if isinstance(row[column], np.generic) else row[column]
+        raise MisuseError(
+            f"{index.root}: the {column} of the {split} image {name} is {reprlib.repr(value)}, not "
+            f"{good} ({int(bad.sum())} such rows)"
         )
-
-
-def read_table(path: Path, columns: tuple[str, ...], mend: str, numbers: tuple[str, ...] = ()) -> pd.DataFrame:
-    """Read a csv of the raw data with every column as text.
-
-    Blanks around the names of columns, and before values, are left out.
-
-    Args:
-        path: the csv.
-        columns: those that it must have.
-        mend: the end of an error: what to do.
-        numbers: those of `columns` to read as float64; then no other columns are kept, since such tables are large.
-
-    Raises:
-        KitError: the file is not there or no csv in UTF-8, a column is missing, or a number is none or not finite.
-    """
-    if not path.is_file():
-        raise KitError(f"{path} is {'no file' if path.exists() else 'not there'}: {mend}")
-    try:
-        content = path.read_bytes().lstrip(b"\r\n")
-        names = _names(content)
-        frame = pd.read_csv(
-            io.BytesIO(content),
-            header=0,
-            names=names,
-            dtype={
-                name: "category" if numbers and name not in columns else str for name in names if name not in numbers
-            },
-            keep_default_na=False,
-            skipinitialspace=True,
-        )
-    except (ValueError, OSError, csv.Error) as error:
-        raise KitError(f"{path} can't be read ({error}): {mend}") from None
-    if not isinstance(frame.index, pd.RangeIndex):
-        more = frame.index[0] if isinstance(frame.index, pd.MultiIndex) else frame.index[:1]
-        first = ",".join(map(str, (*more, *frame.iloc[0])))
-        raise KitError(
-            f"{path}: its rows have more fields than its header, the first is {reprlib.repr(first)}: is there a comma "
-            "too many at the end?"
-        )
-    absent = [column for column in columns if column not in frame.columns]
-    if absent:
-        more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
-        known = ", ".join(map(reprlib.repr, names[:MOST_NAMED])) + more
-        raise KitError(f"{path} has no column {absent[0]!r} (it has {known}): {mend}")
-    found = frame[list(columns)] if numbers else frame
-    return found.assign(**{name: numbers_of(found, name, path, mend) for name in numbers})
-
-
-def _names(content: bytes) -> list[str]:
-    """Return the names of a csv's columns; raise `ValueError` for what is no text in UTF-8 or names a column twice."""
-    if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        raise ValueError("it is UTF-16: save it as UTF-8")
-    if b"\0" in content:
-        raise ValueError(f"line {1 + content[: content.index(0)].count(10)} holds a NUL byte, so it is no text")
-    if not content.isascii():
-        try:
-            content.decode()
-        except UnicodeDecodeError as error:
-            raise ValueError(f"line {1 + content[: error.start].count(10)} is not UTF-8") from None
-    first = re.split(rb"\r\n|\r|\n", content, maxsplit=1)[0].decode("utf-8-sig")
-    if not first.strip():
-        raise ValueError("it is empty")
-    names = [name.strip() for name in next(csv.reader([first], skipinitialspace=True))]
-    doubled = [name for number, name in enumerate(names) if name and name in names[:number]]
-    if doubled:
-        raise ValueError(f"two columns have the name {reprlib.repr(doubled[0])}")
-    return [name or f"Unnamed: {number}" for number, name in enumerate(names)]
-
-
-def numbers_of(
-    table: pd.DataFrame,
-    column: str,
-    path: Path,
-    mend: str,
-    low: float = -np.inf,
-    high: float = np.inf,
-    unknown: tuple[str, ...] = (),
-) -> np.ndarray:
-    """Return a column of a table as float64, NaN for the texts in `unknown`.
-
-    Raises:
-        KitError: a value is no finite number, or outside `low` to `high`; it names file, row and value.
-    """
-    given = table[column]
-    missing = given.isin(unknown).to_numpy(bool)
-    values = pd.to_numeric(given, errors="coerce").to_numpy(np.float64)
-    bad = ~missing & ~(np.isfinite(values) & (values >= low) & (values <= high))
-    if bad.any():
-        row = np.flatnonzero(bad)[0]
-        limits = f" from {low:g} to {high:g}" if np.isfinite([low, high]).all() else f" of at least {low:g}"
-        raise KitError(
-            f"{path}: the {column} of {reprlib.repr(table.iloc[row, 0])} is {reprlib.repr(given.iloc[row])}, not a "
-            f"finite number{limits if np.isfinite(low) else ''} ({int(bad.sum())} such rows): {mend}"
-        )
-    return np.where(missing, np.nan, values)
 
 
 def read_groups(path: Path) -> dict[str, str]:
     """Read the groups from a csv whose first column is the id and whose last is the group; a blank one is none."""
     frame = read_table(path, (), "give a csv with an id and a group per row")
-    if len(frame.columns) < 2:
+    named = frame[[name for name in frame if not name.startswith("Unnamed: ")]]  # what numbers the rows has no name
+    if len(named.columns) < 2:
         raise KitError(f"{path} has only one column: give a csv with an id and a group per row")
-    return groups_of(frame.iloc[:, 0], frame.iloc[:, -1].str.strip(), path)
+    return groups_of(named.iloc[:, 0], named.iloc[:, -1].str.strip(), path)
 
 
 def groups_of(ids: pd.Series, groups: pd.Series, path: Path) -> dict[str, str]:
-    """Return the group of each id; raise `KitError`, which names the csv at `path`, for an id with two."""
+    """Return the group of each id, blank ones left out; raise `KitError`, which names the csv, for an id with two."""
+    ids, groups = ids[groups != ""], groups[groups != ""]
     found = dict(zip(ids, groups, strict=True))
     twice = groups != ids.map(found)
     if twice.any():

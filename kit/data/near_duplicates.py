@@ -139,8 +139,10 @@ def with_near_duplicates(store: Store, index: Index, console: Console) -> Index:
     """Return the index with near-duplicates in one group, merged with the groups it has."""
     frame = index.train
     columns = [frame[name] for name in ("id", "group") if name in frame]
-    pairs = [near_pairs(training_hashes(store, index, console), console), *(_alike(column) for column in columns)]
-    cluster = clusters(len(frame), *pairs)
+    near = near_pairs(training_hashes(store, index, console), console)
+    found = f"{len(near):,} pair{'s' * (len(near) > 1)}" if len(near) else "none"
+    console.say(f"near-duplicates: {found} among {len(frame):,} training images")
+    cluster = clusters(len(frame), near, *(_alike(column) for column in columns))
     _, first, size = np.unique(cluster, return_index=True, return_counts=True)
     grouped = size[cluster] > 1
     if "group" in frame:

@@ -7,6 +7,7 @@ import numpy as np
 
 from kit.config import TrainConfig
 from kit.console import Console
+from kit.data.checksums import ChangedData
 from kit.data.folds import Folds, folds_of_run
 from kit.data.index import Index
 from kit.data.store import Store
@@ -63,8 +64,14 @@ class OpenRun:
 
     @cached_property
     def index(self) -> Index:
-        """The data's index, with the metadata that the configuration feeds to the network."""
-        index = self.store.index().with_metadata(self.config.metadata)
+        """The data's index, with the metadata that the configuration feeds to the network, and the run's ids."""
+        try:
+            index = self.store.index().with_metadata(self.config.metadata)
+        except ChangedData as error:
+            # Which id is new or gone says more.
+            if isinstance(error.content, Index):
+                self.folds.of(error.content.train)
+            raise
         if list(index.classes) != self.run.record.get("classes"):
             raise KitError(f"the data's classes are not those of run {self.run.id}: train again on this data")
         if "data" in self.run.record:
@@ -72,7 +79,8 @@ class OpenRun:
         self.changed = self._changed(index)
         if self.changed:
             Console().warn(f"{self.changed}: what is computed here may not fit it")
-        return index
+        # A run with a limit has the ids of its folds alone.
+        return index if self.config.limit is None else index.with_ids(self.folds.table["id"])
 
     def _changed(self, index: Index) -> str:
         """Say what of the training data is no longer what the run learned from; empty if nothing is known to be."""

@@ -285,14 +285,14 @@ class Store:
             raise KitError(
                 f"dataset {name} has a {index.task} index, competition {facts.name} is {facts.task}: tell its author"
             )
-        if facts.classes and name == facts.dataset and index.classes != facts.classes:
+        if facts.classes and name == facts.dataset and index.classes != tuple(facts.classes):
             raise KitError(
                 f"dataset {name} has the classes {', '.join(index.classes[:5])} ..., competition {facts.name} says "
                 f"{', '.join(facts.classes[:5])} ...: tell its author"
             )
-        from kit.data.index import check_values
+        from kit.data.index import check_samples
 
-        check_values(index)
+        check_samples(index)
 
 
 def index_of(dataset: DatasetSpec, root: Path, views_in: Callable[[], Path]) -> "Index":

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from kit.scoring.metrics import best_of
 from kit.scoring.predictions import Predictions
 
 # Predicted classes of all rows -> the competition's metric.
@@ -32,6 +33,9 @@ class DecisionRule(Protocol):
 
     def thresholds_for(self, values: np.ndarray) -> np.ndarray | None:
         """Return the threshold of each class, K; None if the largest probability decides."""
+
+    def fixed(self, values: np.ndarray) -> "DecisionRule":
+        """Return the rule with the thresholds that it has on these probabilities, nxK, for single rows of them."""
 
     def document(self) -> dict[str, Any]:
         """Return the rule as JSON."""
@@ -88,5 +92,4 @@ def nesting_folds(folds: np.ndarray, groups: np.ndarray, seed: int = 0) -> np.nd
 
 def best_method(tuned: Mapping[str, TunedRule], higher_is_better: bool = True) -> str:
     """Return the method with the best nested estimate, the first (simplest) of equals."""
-    sign = 1 if higher_is_better else -1
-    return max(tuned, key=lambda method: sign * tuned[method].estimate)
+    return best_of(tuned, lambda method: tuned[method].estimate, higher_is_better)

@@ -10,6 +10,7 @@ import numpy as np
 from kit.decision.rule import Score, TunedRule, cross_fit
 from kit.scoring.metrics import f1_by_class, macro_f1
 from kit.scoring.predictions import Predictions, at_thresholds
+from kit.task import HALF
 
 METHODS = {
     "half": "0.5 for every class",
@@ -28,8 +29,8 @@ class Thresholds:
     """A threshold per class.
 
     Args:
-        method: a name of `METHODS`.
-        thresholds: K, for `half`, `one` and `per-class`: a class is predicted from its threshold on.
+        method: a name of `METHODS`, or `at` for thresholds given by hand.
+        thresholds: K, for all but `share`: a class is predicted from its threshold on.
         shares: K, for `share`: the share of rows predicted as the class, whatever rows these are.
         strength: for `per-class`: a class with that many positives keeps half of its own threshold.
     """
@@ -41,7 +42,7 @@ class Thresholds:
 
     def thresholds_for(self, values: np.ndarray) -> np.ndarray:
         """Return the K thresholds for these probabilities, nxK."""
-        if self.method != "share":
+        if self.thresholds:
             return np.asarray(self.thresholds)
         ranked = -np.sort(-values.astype(np.float64), axis=0)
         # One row above all and one at 0, so that for every count a threshold lies between two rows.
@@ -57,6 +58,10 @@ class Thresholds:
     def applied(self, predictions: Predictions) -> Predictions:
         """Return the predictions with the thresholds of this rule."""
         return replace(predictions, thresholds=self.thresholds_for(predictions.values))
+
+    def fixed(self, values: np.ndarray) -> "Thresholds":
+        """Return the rule with the thresholds that it has on these probabilities, nxK."""
+        return replace(self, thresholds=tuple(self.thresholds_for(values).tolist()))
 
     def document(self) -> dict[str, Any]:
         """Return the rule as JSON."""
@@ -105,13 +110,12 @@ def nested_f1(target: np.ndarray, values: np.ndarray, folds: np.ndarray, method:
     return macro_f1(target > 0, nested(method, target, values, folds))
 
 
-def by_class(
-    classes: Sequence[str], target: np.ndarray, values: np.ndarray, tuned: dict[str, TunedRule], best: TunedRule
-) -> list[dict[str, Any]]:
+def by_class(classes: Sequence[str], target: np.ndarray, values: np.ndarray, best: TunedRule) -> list[dict[str, Any]]:
     """Return one row per class: its threshold, and F1 with and without the rule."""
     thresholds = np.asarray(best.rule.thresholds_for(values))
     hot = target > 0
-    before, after = f1_by_class(hot, tuned["half"].predicted), f1_by_class(hot, best.predicted)
+    at_half = at_thresholds(values, np.full(len(classes), HALF))
+    before, after = f1_by_class(hot, at_half), f1_by_class(hot, best.predicted)
     return [
         {
             "class": name,
@@ -131,7 +135,7 @@ def _fit(method: str, rows: "_Rows", chosen: frozenset[int]) -> Thresholds:
     """Tune the rule of one method on some folds of the rows."""
     classes = rows.target.shape[1]
     if method == "half":
-        return Thresholds(method, (0.5,) * classes)
+        return Thresholds(method, (HALF,) * classes)
     if method == "share":
         return Thresholds(method, shares=tuple((rows.positives(chosen) / rows.total(chosen)).tolist()))
     if method == "one":

@@ -61,6 +61,10 @@ class ClassWeights:
     def thresholds_for(self, values: np.ndarray) -> None:
         """Return None: the largest weighted probability decides."""
 
+    def fixed(self, values: np.ndarray) -> "ClassWeights":
+        """Return the rule itself: it does not depend on the rows that it is applied to."""
+        return self
+
     def document(self) -> dict[str, Any]:
         """Return the rule as JSON."""
         return {"kind": "weights", "method": self.method, "weights": list(self.weights), "power": self.power}
@@ -167,24 +171,25 @@ def tune(
     return {method: cross_fit(partial(fit_on, method), values, folds, score) for method in METHODS}
 
 
-def by_class(
-    classes: Sequence[str], target: np.ndarray, values: np.ndarray, tuned: dict[str, TunedRule], best: TunedRule
-) -> list[dict[str, Any]]:
-    """Return one row per class: its weight relative to the first class's, and recall with and without the rule."""
-    count, weights = len(classes), np.asarray(best.rule.document()["weights"])
-    relative = weights / weights[0]
-    before, after = (recall_by_class(target, each.predicted, count) for each in (tuned["largest"], best))
+def by_class(classes: Sequence[str], target: np.ndarray, values: np.ndarray, best: TunedRule) -> list[dict[str, Any]]:
+    """Return one row per class: its weight relative to the first class's, or its cut, and recall with and without the
+    rule."""
+    count, rule = len(classes), best.rule.document()
+    weights = rule.get("weights")
+    column = "weight" if weights else "cut"
+    knobs = [float(weight / weights[0]) for weight in weights] if weights else rule["cuts"]
+    before, after = (recall_by_class(target, each, count) for each in (values.argmax(1), best.predicted))
     positives, counts = (np.bincount(numbers, minlength=count) for numbers in (target, best.predicted))
     return [
         {
             "class": name,
             "positives": int(total),
             "predicted": int(predicted),
-            "weight": float(weight),
+            column: knob,
             "recall_by_largest": float(plain),
             "recall": float(recall),
         }
-        for name, total, predicted, weight, plain, recall in zip(
-            classes, positives, counts, relative, before, after, strict=True
+        for name, total, predicted, knob, plain, recall in zip(
+            classes, positives, counts, knobs, before, after, strict=True
         )
     ]

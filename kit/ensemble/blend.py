@@ -18,6 +18,7 @@ from kit.errors import KitError
 from kit.hooks.registry import Registry
 from kit.hooks.specs import MetricSpec
 from kit.run import Run
+from kit.scoring.metrics import best_of
 from kit.scoring.predictions import Predictions
 from kit.task import Task
 
@@ -181,6 +182,5 @@ def _names(runs: Sequence[Run], files: Sequence[tuple[Path, Path]]) -> list[str]
 
 
 def best(estimates: Sequence[dict[str, Any]], metric: MetricSpec) -> dict[str, Any]:
-    """Return the best estimate, the first of equals; an undefined one is the worst."""
-    sign = 1 if metric.higher_is_better else -1
-    return max(estimates, key=lambda row: sign * row["estimate"] if np.isfinite(row["estimate"]) else -np.inf)
+    """Return the best estimate, the first of equals; undefined ones are passed over."""
+    return best_of(estimates, lambda row: float(row["estimate"]), metric.higher_is_better)

@@ -21,6 +21,7 @@ from kit.record import RunRecord
 from kit.run import Run, WriteFile
 from kit.scoring.interval import score_with_interval
 from kit.scoring.predictions import Predictions
+from kit.tables import read_table, refuse_repeated
 
 # What a blend copies from the record of its first run.
 FACTS = ("competition", "slug", "origin", "classes", "sources", "normalization", "folds", "left_out", "versions")
@@ -58,7 +59,7 @@ class BlendBasis:
     @property
     def at_thresholds(self) -> bool:
         """Whether the metric judges classes at thresholds: at 0.5 it would say nothing of ranks, little of means."""
-        return self.metric.decision == "thresholds" and has_rule(self.task, self.metric)
+        return not self.task.single_label and has_rule(self.task, self.metric)
 
     def prediction(self, values: np.ndarray) -> np.ndarray:
         """Return values nxK as the metric takes them: unchanged, or at thresholds tuned on the other nesting folds."""
@@ -147,7 +148,8 @@ def of_files(oof: Path, test: Path, basis: BlendBasis, console: Console) -> Memb
             "that it predicts here, its estimate is optimistic"
         )
     else:
-        wrong = fold.to_numpy() != basis.folds.fold_of.loc[predictions.ids].to_numpy()
+        number = pd.to_numeric(fold, errors="coerce").to_numpy()
+        wrong = number != basis.folds.fold_of.loc[predictions.ids].to_numpy()
         if wrong.any():
             id_, given = predictions.ids[wrong][0], fold[wrong].iloc[0]
             raise KitError(
@@ -181,19 +183,10 @@ def read_csv(path: Path, names: tuple[str, ...]) -> tuple[Predictions, pd.Series
         The predictions and the column `fold`. Anything wrong is a `KitError` that names the first id or column.
     """
     mend = "give a csv with an id and a column per class"
-    if not path.is_file():
-        raise KitError(f"{path} is not there: {mend}")
-    try:
-        head = pd.read_csv(path, nrows=0).columns
-        table = pd.read_csv(path, dtype={head[0]: str}, keep_default_na=False)
-    except (ValueError, OSError) as error:
-        raise KitError(f"{path} can't be read as csv ({error}): {mend}") from None
-    if not isinstance(table.index, pd.RangeIndex):
-        raise KitError(f"{path} has rows with more fields than the header: {mend}")
-    fold = table.pop("fold") if "fold" in head[1:] and "fold" not in names else None
+    table = read_table(path, (), mend)
+    fold = table.pop("fold") if "fold" in table.columns[1:] and "fold" not in names else None
     ids, given = table.iloc[:, 0], list(table.columns[1:])
-    if ids.duplicated().any():
-        raise KitError(f"{path} has two rows for id {ids[ids.duplicated()].iloc[0]!r}: drop one")
+    refuse_repeated(ids, path)
     columns = given if len(names) == 1 else list(names)
     if len(columns) != len(names):
         raise KitError(f"{path} has the columns {', '.join(table.columns)}: give an id and one column of probabilities")
@@ -227,7 +220,7 @@ def write_run(basis: BlendBasis, facts: dict[str, Any], oof: np.ndarray, test: n
         "test.npz": Predictions(basis.test_ids, names, test).save,
     }
     for fold in np.unique(basis.fold):
-        own = basis.score(basis.task.flat(oof), basis.fold == fold)
+        own = basis.score(prediction, basis.fold == fold)
         result = jsonable({"metric": basis.metric.name, "score": own, "seconds": 0.0})
         files[f"fold-{fold}/result.json"] = partial(write_json, document=result)
     finished = {"planned": [], "blend": jsonable(facts), "state": "finished", "score": score}

@@ -1,6 +1,6 @@
 """Explain a run's images: where the network that predicts each one looked, and for which class."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,16 +10,22 @@ import pandas as pd
 from kit.console import Console
 from kit.data.index import Index
 from kit.data.open_run import OpenRun
+from kit.decision.answers import Answers
 from kit.errors import KitError, nearest
-from kit.explain.cam import METHODS, at_size, cam_layer, raw_maps
+from kit.explain import guided
+from kit.explain.cam import METHODS as CAM_METHODS
+from kit.explain.cam import Choose, at_size, cam_layer, raw_maps
 from kit.explain.layers import Layer, chosen_layers, find_layers
 from kit.inference.load import load_fold
-from kit.pixels.batches import Loader
+from kit.model.build import Model
+from kit.pixels.batches import Batch, Loader
 from kit.pixels.pack import Split, frame_of
 from kit.pixels.sampler import ordered_plan
 from kit.pixels.samples import samples_of
 
 SPLITS: tuple[Split, ...] = ("train", "test")
+METHODS = (*CAM_METHODS, *guided.METHODS)
+PIXELS = "pixels"  # what the map of a method without layers is called
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,7 @@ class Explained:
         image: HxWx3 uint8, the competition's composite at the network's input size.
         maps: layer name -> HxW float32 in 0..1, at the same size.
         label: the true class or classes; empty for a test image.
-        predicted: the most probable class; for a multi-label task all classes from 0.5 on, or the most probable one.
+        predicted: the run's answer (`kit.decision.answers`), by its decision rule if it has one.
         probability: of the explained class.
         explained: the class whose logit the maps explain.
         fold: of the network.
@@ -66,8 +72,9 @@ def explain_run(
         opened: a run with a trained fold.
         ids: training or test ids.
         layers: names; None: the last two sizes of map (`kit.explain.layers`).
-        method: a name of `kit.explain.cam.METHODS`.
-        of: the class to explain: `predicted`, `true` or a class name. Of several labels the most probable counts.
+        method: a name of `METHODS`.
+        of: the class to explain: `predicted` (the run's answer), `true` or a class name. Of several labels the most
+            probable counts.
         fold: explain all ids by this fold.
         console: for progress.
 
@@ -119,6 +126,7 @@ def _explain(
     console: Console,
 ) -> Iterator[Explained]:
     config, store, index = opened.config, opened.store, opened.index
+    answers = Answers(opened)
     total = sum(len(frame) for _, _, frame in splits)
     of_split = {
         split: samples_of(store, index, split, config, console) for split in dict.fromkeys(p for _, p, _ in splits)
@@ -127,7 +135,7 @@ def _explain(
         for fold, split, frame in splits:
             model = load_fold(opened, fold)
             found = find_layers(model, store.dataset.channels, len(index.metadata), config.size)
-            layers = [cam_layer(model, found, names)] if method == "cam" else chosen_layers(found, names)
+            layers = _layers(model, found, method, names)
             for module in (model.network, model.loss):
                 module.eval().requires_grad_(False)
             samples = of_split[split](frame)
@@ -135,16 +143,17 @@ def _explain(
             for batch in loader.batches(ordered_plan(np.arange(len(samples)), config.batch_size)):
                 rows = batch.rows.numpy()
                 targets = samples.targets[rows] if split == "train" else None
-                choose = partial(_classes, index, of, targets)
-                probabilities, classes, raw = raw_maps(model, layers, method, batch, choose)
-                maps = {name: at_size(values, config.size).cpu().numpy() for name, values in raw.items()}
+                answer = partial(answers.of, frame["id"].iloc[rows].tolist(), fold)
+                choose = partial(_classes, index, of, targets, answer)
+                probabilities, classes, maps = _maps(model, layers, method, batch, choose, config.size)
+                answered = answer(probabilities)
                 for place, row in enumerate(rows.tolist()):
                     yield Explained(
                         id=frame["id"].iat[row],
                         image=store.dataset.picture(samples.image(row)),
                         maps={name: values[place].copy() for name, values in maps.items()},
                         label="" if targets is None else index.task.label_text(index.classes, targets[place]),
-                        predicted=_predicted(index, probabilities[place]),
+                        predicted=_named(index, answered[place], probabilities[place]),
                         probability=float(probabilities[place, classes[place]]),
                         explained=index.classes[classes[place]],
                         fold=fold,
@@ -152,16 +161,49 @@ def _explain(
                 bar.advance(len(rows))
 
 
-def _classes(index: Index, of: str, targets: np.ndarray | None, probabilities: np.ndarray) -> np.ndarray:
+def _layers(model: Model, found: dict[str, Layer], method: str, names: Sequence[str] | None) -> list[Layer]:
+    if method == guided.BACKPROP:
+        if names is not None:
+            raise KitError(f"{method} goes back to the pixels: drop --layers, or give --method {guided.GRADCAM}")
+        return []
+    return [cam_layer(model, found, names)] if method == "cam" else chosen_layers(found, names)
+
+
+def _maps(
+    model: Model, layers: list[Layer], method: str, batch: Batch, choose: Choose, size: int
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Return probabilities BxC, the explained classes B, and the maps by name, BxSxS in 0..1."""
+    if method == guided.BACKPROP:
+        probabilities, classes, gradient = guided.guided_gradient(model, batch, choose)
+        return probabilities, classes, {PIXELS: at_size(guided.strength(gradient), size).cpu().numpy()}
+    inner = "gradcam" if method == guided.GRADCAM else method
+    probabilities, classes, raw = raw_maps(model, layers, inner, batch, choose)
+    maps = {name: at_size(values, size) for name, values in raw.items()}
+    if method == guided.GRADCAM:
+        fine = guided.strength(guided.guided_gradient(model, batch, lambda _: classes)[2])
+        maps = {name: at_size(values * fine, size) for name, values in maps.items()}
+    return probabilities, classes, {name: values.cpu().numpy() for name, values in maps.items()}
+
+
+def _classes(
+    index: Index,
+    of: str,
+    targets: np.ndarray | None,
+    answer: Callable[[np.ndarray], np.ndarray],
+    probabilities: np.ndarray,
+) -> np.ndarray:
     """Return the number of the class to explain for each image, from its probabilities BxC and its target."""
+    if of not in ("predicted", "true"):
+        return np.full(len(probabilities), index.classes.index(of))
+    hot = answer(probabilities)
     if of == "true" and targets is not None:
         # Of several labels the most probable is explained, and without any label the most probable class.
         hot = index.task.one_hot(targets, len(index.classes))
-        probabilities = np.where(hot | ~hot.any(1, keepdims=True), probabilities, -1)
-    if of in ("predicted", "true"):
-        return probabilities.argmax(1)
-    return np.full(len(probabilities), index.classes.index(of))
+    chosen: np.ndarray = np.where(hot | ~hot.any(1, keepdims=True), probabilities, -1).argmax(1)
+    return chosen
 
 
-def _predicted(index: Index, probabilities: np.ndarray) -> str:
-    return ", ".join(index.classes[number] for number in index.task.predicted_numbers(probabilities))
+def _named(index: Index, answered: np.ndarray, probabilities: np.ndarray) -> str:
+    """Name the answered classes (C truth values), the likeliest first."""
+    order = np.argsort(-probabilities, kind="stable").tolist()
+    return ", ".join(index.classes[number] for number in order if answered[number])

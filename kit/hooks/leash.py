@@ -5,9 +5,10 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from kit.console import print_error
 from kit.errors import BAD_INPUT, Ended
@@ -16,6 +17,7 @@ T = TypeVar("T")
 _threads: set[threading.Thread] = set()  # that plugins have started, but for daemons
 LIMIT = 10.0  # seconds for an import or a hook, which should take milliseconds
 AGAIN = 1.0  # seconds until a plugin that swallowed the end of its time is told once more
+CALLERS = ("kit", "importlib", "pluggy", "functools", "torch", "")  # whose frames lead to a plugin's first one
 STUBBORN = 3  # times told, after which kit itself ends
 
 
@@ -44,7 +46,7 @@ def leashed(who: str, work: Callable[[], T]) -> T:
                 raise
             except BaseException as error:
                 # Still within the time limit: to describe an error is the plugin's code too.
-                raise Failed(reason(error)) from None
+                raise Failed(f"{reason(error)} at {place_of(error)}") from None
     except (Ended, Failed):
         raise
     except _TimeIsUp:
@@ -70,6 +72,25 @@ def reason(error: BaseException) -> str:
     except BaseException:
         text = "it can't be shown"
     return " ".join(f"{type(error).__name__}: {text}".split())
+
+
+def place_of(error: BaseException, package: str = "") -> str:
+    """Return `file:line` of the innermost frame of an error in a plugin's code, or else where it was raised."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = list(traceback.walk_tb(error.__traceback__))
+    tops = [top_of(frame.f_globals) for frame, _ in frames]
+    entry = next((top for top in tops if top not in CALLERS), "")
+    own = [number for number, top in enumerate(tops) if top and top in (package, entry)]
+    if not frames:
+        return "an unknown place"
+    frame, line = frames[own[-1] if own else -1]
+    return f"{frame.f_code.co_filename}:{line}"
+
+
+def top_of(names: dict[str, Any]) -> str:
+    """Return the top-level name of the module with these globals; empty for none."""
+    return str(names.get("__name__") or "").partition(".")[0]
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import os
 import re
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,8 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pluggy
 
 import kit
+from kit.errors import PluginError
 from kit.hooks import hookspecs
-from kit.hooks.leash import Failed, leashed, reason
+from kit.hooks.foreign import MEND, is_of_the_machine
+from kit.hooks.leash import Failed, leashed, place_of, reason, top_of
 from kit.hooks.names import wrong_name
 
 if TYPE_CHECKING:
@@ -38,6 +41,8 @@ BUILT_IN_MODULES = (
     "kit_timm",
     "kit_torchvision",
 )
+HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("kit_"))
+MARK = f"{hookspecs.NAME}_impl"  # what @hookimpl sets
 HOME = Path(kit.__file__).resolve().parents[1]
 
 
@@ -58,6 +63,11 @@ class Plugin:
     distribution: str
     hooks: tuple[str, ...] = ()
     error: str | None = None
+
+    @property
+    def title(self) -> str:
+        """What people call it: by its own name and that of its package."""
+        return f"plugin {self.name} of {self.distribution}"
 
 
 class Plugins:
@@ -85,6 +95,9 @@ class Plugins:
             module = find()
             self.manager.register(module, key)
             self.manager.check_pending()
+            unmarked = [name for name in HOOKS if hasattr(module, name) and not hasattr(getattr(module, name), MARK)]
+            if unmarked:
+                raise TypeError(f"{unmarked[0]} has no @hookimpl above it")
             return tuple(sorted(caller.name for caller in self.manager.get_hookcallers(module) or ()))
 
         try:
@@ -133,6 +146,38 @@ class Plugins:
             except Failed as failed:
                 self.mark_broken(key, f"kit_commands: {failed}")
 
+    def package_of(self, plugin: Plugin) -> str:
+        """Return the top-level name of a plugin's module."""
+        module = self.manager.get_plugin(_key(plugin))
+        return str(getattr(module, "__name__", type(module).__module__)).partition(".")[0]
+
+    def behind(self, error: BaseException) -> PluginError | None:
+        """Return the error of a third-party plugin in whose code an unforeseen one was raised; None if there is none.
+
+        This is for the objects that plugins build: networks, losses, trackers, commands.
+        """
+        if is_of_the_machine(error):
+            return None
+        packages = {self.package_of(plugin): plugin for plugin in self.records if plugin.distribution != BUILT_IN}
+        for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
+            plugin = packages.get(top_of(frame.f_globals))
+            if plugin is not None:
+                where = place_of(error, self.package_of(plugin))
+                return PluginError(f"the {plugin.title} failed at {where} ({reason(error)}): {MEND}")
+        return None
+
+    def broken(self, kind: str, name: str) -> str:
+        """Return what is broken where a name is not known: the plugin called like it, or all that may have it.
+
+        Empty if every plugin is healthy.
+        """
+        faults = [plugin for plugin in self.records if plugin.error]
+        own = [plugin for plugin in faults if _plain(name) in (_plain(plugin.name), _plain(plugin.distribution))]
+        if own:
+            return f"{kind} {name!r} is broken, as its {own[0].title} is: {own[0].error}"
+        listed = "; ".join(f"the {plugin.title} is: {plugin.error}" for plugin in faults)
+        return f"no {kind} is called {name!r}, unless it is of a plugin that is broken: {listed}" if faults else ""
+
     def mark_broken(self, key: str, reason: str) -> None:
         """Record why a registered plugin can't be used."""
         self._records[key] = replace(self._records[key], error=reason)
@@ -145,6 +190,11 @@ class Plugins:
             return work()
         except Exception as error:
             raise Failed(reason(error)) from None
+
+
+def _plain(name: str) -> str:
+    """Return a name as it is compared with those of packages: `kit-leaves` and `Leaves` are one."""
+    return re.sub(r"[-_. ]+", "-", name.lower()).removeprefix("kit-")
 
 
 def _key(plugin: Plugin) -> str:

@@ -1,11 +1,26 @@
 """What a plugin may call its things: names become words of command lines and parts of paths."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from kit.hooks.specs import Competition, ModelSpec
+from kit.hooks.specs import TASK_NAMES, Competition, ModelSpec
 
 LONGEST = 200  # characters; a file name has at most 255 bytes
+RIGHT: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "title": (lambda value: isinstance(value, str), "a text"),
+    "description": (lambda value: isinstance(value, str), "a text"),
+    "facts": (lambda value: isinstance(value, Mapping), "a mapping"),
+    "defaults": (lambda value: isinstance(value, Mapping), "a mapping"),
+    "miniature_defaults": (lambda value: isinstance(value, Mapping), "a mapping"),
+    "channels": (lambda value: type(value) is int and value > 0, "a number of channels"),
+    "tasks": (lambda value: _are(value, lambda each: each in TASK_NAMES), f"a tuple of {', '.join(TASK_NAMES)}"),
+    "mean": (lambda value: _are(value, lambda each: _is_number(each)), "a tuple of numbers"),
+    "std": (lambda value: _are(value, lambda each: _is_number(each) and each > 0), "a tuple of numbers above 0"),
+    "decision": (lambda value: value in (None, "thresholds", "weights"), "thresholds, weights or None"),
+    "higher_is_better": (lambda value: isinstance(value, bool), "True or False"),
+    "beta": (lambda value: _is_number(value) and value > 0, "a number above 0"),
+}
 KAGGLE = ("competition", "dataset", "none")
 
 
@@ -19,6 +34,9 @@ def wrong_spec(spec: Any) -> str:
                 return f"{field} of {kind} {spec.name!a} is {getattr(spec, field)!a}, not a tuple of names"
             if not all(isinstance(each, str) for each in getattr(spec, field)):
                 return f"{field} of {kind} {spec.name!a} holds something that is not str"
+        doubled = [each for number, each in enumerate(spec.classes) if each in spec.classes[:number]]
+        if doubled:
+            return f"classes of {kind} {spec.name!a} has {doubled[0]!a} twice"
         if spec.kaggle not in KAGGLE:
             return f"kaggle of {kind} {spec.name!a} is {spec.kaggle!a}, not one of {', '.join(KAGGLE)}"
         names.append(("slug", spec.slug, 1))
@@ -30,9 +48,19 @@ def wrong_spec(spec: Any) -> str:
             return f"the {field} {str(value)[:80]!a} of a {kind} {wrong}"
     for each in fields(spec):
         value = getattr(spec, each.name)
+        if each.name in RIGHT and not RIGHT[each.name][0](value):
+            return f"{each.name} of {kind} {spec.name!a} is {str(value)[:80]!a}, not {RIGHT[each.name][1]}"
         if "Callable[" in str(each.type) and not callable(value) and not (value is None and "None" in str(each.type)):
             return f"{each.name} of {kind} {spec.name!a} is {value!a}, not a function"
     return ""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _are(value: Any, right: Callable[[Any], bool]) -> bool:
+    return isinstance(value, (tuple, list)) and len(value) > 0 and all(map(right, value))
 
 
 def wrong_name(name: object, slashes: int = 0) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from kit.errors import KitError, nearest
+from kit.hooks.foreign import guarded
 from kit.hooks.manager import Plugin, Plugins, load_plugins
 from kit.hooks.names import wrong_spec
 from kit.hooks.specs import (
@@ -46,7 +47,7 @@ class Specs(Generic[S]):
     """All specs of one kind, for example all models."""
 
     def __init__(self, plugins: Plugins, kind: str, hook: str, type_: type[S]) -> None:
-        self.kind = kind
+        self.kind, self._plugins = kind, plugins
         self._specs: dict[str, S] = {}
         owners: dict[str, list[Plugin]] = {}
         for plugin, specs in plugins.call(hook):
@@ -55,8 +56,9 @@ class Specs(Generic[S]):
                 plugins.mark_broken(f"{plugin.distribution}:{plugin.name}", f"{hook}: {wrong}")
                 continue
             for spec in specs:
+                safe = guarded(spec, plugin.title, plugins.package_of(plugin))
                 for name in _names(spec):
-                    self._specs[name] = spec
+                    self._specs[name] = safe
                     owners.setdefault(name, []).append(plugin)
         self.clashes = {
             name: Clash(kind, name, tuple(f"{plugin.distribution} ({plugin.name})" for plugin in providers))
@@ -82,7 +84,10 @@ class Specs(Generic[S]):
         family = name.split("/", 1)[0] + "/*"
         found = self._specs.get(name) or (self._specs.get(family) if "/" in name else None)
         if found is None:
-            raise KitError(f"no {self.kind} is called {name!r}: {nearest(name, sorted(self._usable()))}")
+            raise KitError(
+                self._plugins.broken(self.kind, name)
+                or f"no {self.kind} is called {name!r}: {nearest(name, sorted(self._usable()))}"
+            )
         return found
 
 

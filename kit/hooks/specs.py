@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from matplotlib.figure import Figure
-    from torch import nn
+    from torch import Tensor, nn
 
     from kit.config import TrainConfig
     from kit.data.index import Index
@@ -267,8 +267,8 @@ class SubmissionSpec:
             comparison, the sample submission; must not decode images.
         postprocess: (predictions of test or training ids, index) -> predictions. Applied before `write`, and scored
             by `kit evaluate`, on request (`--postprocess`). Default: the competition has no post-processing.
-        grade: (path of the csv, path of the published truth) -> scores by name, the official score first, for
-            `kit grade`; `KitError` if the ids of the two differ. Default: no truth has been published.
+        grade: (path of the csv, path of the truth) -> scores by name, the official score first, for `kit grade`;
+            `KitError` if the ids of the two differ. Default: `kit grade` is refused.
     """
 
     name: str
@@ -294,6 +294,13 @@ class MetricSpec:
             `thresholds` (multi-label: the probability from which a class is predicted) or `weights` (multiclass: the
             factor on each class's probability). None: it scores probabilities as they are.
         beta: weight of recall in the F-beta by which thresholds are searched, class by class.
+        of_classes: whether it depends on the predicted classes alone (accuracy, F1), so that a run's decision rule
+            counts; a metric with a `decision` does. Default: it judges probabilities or ranks.
+        ranked_by: which figure of several folds ranks runs: the metric of all out-of-fold predictions `pooled`, or the
+            mean over `folds`. A metric that compares the probabilities of different images with each other (AUC) is
+            lowered when pooled wherever the networks of the folds are calibrated apart, which says nothing about the
+            networks; one that counts errors by class is pooled, because few images of a class are in each fold
+            (Forman and Scholz 2010).
     """
 
     name: str
@@ -303,6 +310,13 @@ class MetricSpec:
     label: str = ""
     decision: Literal["thresholds", "weights"] | None = None
     beta: float = 1.0
+    of_classes: bool = False
+    ranked_by: Literal["pooled", "folds"] = "pooled"
+
+    @property
+    def judges_classes(self) -> bool:
+        """Whether it depends on the predicted classes alone."""
+        return self.of_classes or self.decision is not None
 
 
 class Tracker(Protocol):
@@ -343,6 +357,17 @@ class ImageTracker(Tracker, Protocol):
 
     def images(self, step: int, previews: Sequence[Preview]) -> None:
         """Receive up to 16 validation images, the same ones each time, after `log` of the same step."""
+
+
+@runtime_checkable
+class NetworkTracker(Tracker, Protocol):
+    """A tracker that also receives the network, where the run asks for that (`--set track_network=true`)."""
+
+    def network(self, step: int, network: "nn.Module", images: "Tensor", metadata: "Tensor") -> None:
+        """Receive the network that predicts, which must stay as it is, after `log` of the same step.
+
+        `images` (1xCxHxW) and `metadata` (1xE) are zeros that it takes, on its device.
+        """
 
 
 @dataclass(frozen=True)

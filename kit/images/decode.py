@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from kit.images.header import FORMATS, Header, without_profile
-from kit.images.quiet import unheard
+from kit.images.quiet import Unheard
 from kit.images.tiff import (
     COMPRESSION,
     EXTRA,
@@ -28,12 +28,15 @@ from kit.images.tiff import (
 
 # Raised whenever the pixels of any file change: packs made by another version are not used.
 VERSION = 2
-FLAGS = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
+NOT_TURNED = cv2.IMREAD_IGNORE_ORIENTATION
+AS_IT_IS, AS_RGB = cv2.IMREAD_UNCHANGED | NOT_TURNED, cv2.IMREAD_COLOR_RGB | NOT_TURNED
 JPEG = (6, 7)  # compressions of a tif that hold whole pictures: their samples can't be read as anything else
+BY_OPENCV = (1, 2, 3, 4, 5, 7, 8, 32773, 32946)  # compressions of a tif; it returns black for unknown ones
 NAMES = {34887: "LERC", 34925: "LZMA", 50000: "Zstandard", 50001: "WebP", 32809: "ThunderScan", 34661: "JBIG"}
 WHITE_IS_ZERO, GREY, RGB, PALETTE, CMYK, YCBCR, LAB, ICC_LAB = 0, 1, 2, 3, 5, 6, 8, 9
 PLAIN = {(1, WHITE_IS_ZERO), (1, GREY), (1, PALETTE), (3, RGB), (3, YCBCR)}  # bands and colours that all read alike
 PREMULTIPLIED = 1
+MOST_BANDS = 32
 # CIE XYZ with the white of D50, in which tifs keep Lab, to linear sRGB, by Bradford's adaptation (Lindbloom 2017).
 D50 = np.array([0.96422, 1, 0.82521])
 TO_SRGB = np.array(
@@ -93,9 +96,12 @@ def to_bytes(image: np.ndarray, low: float, high: float) -> np.ndarray:
 def _picture(content: bytes, header: Header) -> np.ndarray:
     if header.mode == "CMYK":  # of which OpenCV's conversion is a rough one
         return _pillow(content, "CMYK")
-    image = _opencv(content)
+    is_rgb = header.mode == "RGB"
+    image = _opencv(without_profile(content), AS_RGB if is_rgb else AS_IT_IS)
     if image is None:
         return _pillow(content, header.kind)
+    if is_rgb:
+        return image
     if image.ndim == 3 and header.mode.startswith("LA"):
         return np.ascontiguousarray(image[..., 0])
     return _rgb(image)
@@ -104,10 +110,14 @@ def _picture(content: bytes, header: Header) -> np.ndarray:
 def _plain(content: bytes, page: Page) -> np.ndarray:
     content, compression = upright(content, page), page.get(COMPRESSION, 1)
     # OpenCV darkens what is transparent.
-    for_pillow = compression in NAMES or (compression in JPEG and page.bands > 3)
-    image = None if for_pillow else _opencv(content)
+    for_pillow = compression not in BY_OPENCV or (compression in JPEG and page.bands > 3)
+    is_rgb = page.bands == 3 and page.bits == 8 and page.dtype == "uint8"
+    decode = _imdecode if compression == 1 else _opencv  # of plain samples only an end can be missing
+    image = None if for_pillow else decode(content, AS_RGB if is_rgb else AS_IT_IS)
     if image is None:
         return _pillow(content, _kind_of(page))
+    if is_rgb:
+        return image
     # OpenCV shifts packed bits up.
     return _rgb(image >> 16 - page.bits if page.bits in (10, 12, 14) else image)
 
@@ -121,12 +131,21 @@ def _rgb(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGB)
 
 
-def _opencv(content: bytes) -> np.ndarray | None:
-    with unheard():
-        try:
-            return cv2.imdecode(np.frombuffer(without_profile(content), np.uint8), FLAGS)
-        except cv2.error:
-            return None
+def _opencv(content: bytes, flags: int) -> np.ndarray | None:
+    """Decode with OpenCV; None if it can't, or if a part of the image is damaged, which it would return as black."""
+    with Unheard() as said:
+        if content[:2] in (b"II", b"MM"):
+            cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+        image = _imdecode(content, flags)
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    return None if said.damaged else image
+
+
+def _imdecode(content: bytes, flags: int) -> np.ndarray | None:
+    try:
+        return cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except cv2.error:
+        return None
 
 
 def _pillow(content: bytes, kind: str) -> np.ndarray:
@@ -143,7 +162,7 @@ def _pillow(content: bytes, kind: str) -> np.ndarray:
         # Warnings concern metadata; pixel errors raise.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            with Unheard(), Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 pixels = np.array(image.convert(wanted[image.mode]) if image.mode in wanted else image)
     except Exception as error:  # a damaged file can raise anything in Pillow's parsers
         why = " ".join(str(error).split())
@@ -164,13 +183,15 @@ def _is_plain(page: Page) -> bool:
     if compression in JPEG:
         return True
     # Pillow cuts colours of more than eight bits to eight; no decoder knows half floats.
-    alike = page.bands == 1 or page.bits == 8 or compression not in NAMES
+    alike = page.bands == 1 or page.bits == 8 or compression in BY_OPENCV
     usual = (page.bands, page.get(PHOTOMETRIC)) in PLAIN and page.dtype != "float16"
     return alike and usual and (page.bands == 1 or page.get(PLANAR, 1) == 1)
 
 
 def _samples(content: bytes, page: Page) -> np.ndarray:
     """Read the samples of a tif as they are stored, HxWxC, whatever they mean."""
+    if page.bands > MOST_BANDS:
+        raise ValueError(f"its {page.bands} bands are no colours: give the dataset a reader that says what they are")
     try:
         planes = [_plain(grey, largest_page(grey)) for grey in as_grey(content, page)]
     except (KeyError, struct.error):

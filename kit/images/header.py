@@ -18,6 +18,7 @@ KNOWN = re.compile(rb"II[*+]\0|MM\0[*+]|\x89PNG\r\n\x1a\n|\xff\xd8\xff|RIFF....W
 MOST_BYTES, MOST_PIXELS = 1 << 30, 1 << 26  # of one file; a png of 300 kB can hold 100,000 x 100,000 pixels
 PNG_MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
 EXIF = b"Exif\0\0"
+ENDS = {"PNG": b"IEND\xaeB`\x82", "GIF": b";"}
 
 
 class Header(NamedTuple):
@@ -26,7 +27,8 @@ class Header(NamedTuple):
     Args:
         kind: a name of `FORMATS`.
         width, height: in pixels, as stored.
-        mode: its bands by Pillow's names (`RGB`, `L`, `P`, `CMYK`), `;16` behind them for more than eight bits.
+        mode: its bands by Pillow's names (`RGB`, `L`, `P`, `CMYK`), `;16` behind them for more than eight bits; empty
+            of a tif, whose page has it.
         orientation: 1 to 8, of the Exif or tif tag: how it is to be turned.
         page: the directory that is read, of a tif.
     """
@@ -51,8 +53,8 @@ class Header(NamedTuple):
     @property
     def text(self) -> str:
         """`width x height mode`, turned as it is read, e.g. `96x96 RGB`."""
-        turned = self.orientation > 4
-        return f"{self.height if turned else self.width}x{self.width if turned else self.height} {self.mode}"
+        width, height = (self.height, self.width) if self.orientation > 4 else (self.width, self.height)
+        return f"{width}x{height} {self.mode if self.page is None else self.page.mode}"
 
 
 class UnknownFormatError(ValueError):
@@ -88,7 +90,7 @@ def opened(path: str | os.PathLike[str]) -> tuple[bytes, Header]:
         raise ValueError("not an image, or its header is damaged") from None
     if header.width * header.height > MOST_PIXELS:
         raise ValueError(f"{header.width:,} x {header.height:,} pixels are too many for an image")
-    end = {"PNG": b"IEND\xaeB`\x82", "GIF": b";"}.get(header.kind)
+    end = ENDS.get(header.kind)
     if end is not None and end not in content[-4096:]:
         raise ValueError("image file is truncated: its end is missing")
     return content, header
@@ -115,8 +117,8 @@ def _header(content: bytes) -> Header:
     kind = content[:2]
     if kind in (b"II", b"MM"):
         page = largest_page(content)
-        return Header("TIFF", page.width, page.height, page.mode, page.orientation, page)
-    return {b"\x89P": _png, b"\xff\xd8": _jpeg, b"RI": _webp, b"BM": _bmp, b"GI": _gif}[kind](content)
+        return Header("TIFF", page.width, page.height, "", page.orientation, page)
+    return PARSERS[kind](content)
 
 
 def _png(content: bytes) -> Header:
@@ -185,3 +187,6 @@ def _bmp(content: bytes) -> Header:
 def _gif(content: bytes) -> Header:
     width, height = struct.unpack_from("<HH", content, 6)
     return Header("GIF", width, height, "P")
+
+
+PARSERS = {b"\x89P": _png, b"\xff\xd8": _jpeg, b"RI": _webp, b"BM": _bmp, b"GI": _gif}

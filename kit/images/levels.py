@@ -4,8 +4,7 @@ One decision for all images of a data set, so that brightness can be compared be
 how the range of its folder is found (`provide`), which happens when the first such image is read inside `reading`.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -21,14 +20,17 @@ def provide(root: Path, find: Callable[[], Mapping[str, Range]]) -> None:
     _found.pop(root, None)
 
 
-@contextlib.contextmanager
-def reading(root: Path | None) -> Iterator[None]:
-    """Read images by the range of this data folder, wherever they lie."""
-    token = _root.set(root)
-    try:
-        yield
-    finally:
-        _root.reset(token)
+class reading:
+    """Read images by the range of this data folder, wherever they lie; None: by that of their type."""
+
+    def __init__(self, root: Path | None) -> None:
+        self.root = root
+
+    def __enter__(self) -> None:
+        self._before = _root.set(self.root)
+
+    def __exit__(self, *_: object) -> None:
+        _root.reset(self._before)
 
 
 def range_of(dtype: str) -> Range | None:

@@ -19,6 +19,9 @@ FORMS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 16: "Q"}
 SIZES = {1: 1, 3: 2, 4: 4, 6: 1, 8: 2, 9: 4, 16: 8}
 MODES = {0: "L", 1: "L", 2: "RGB", 3: "P", 5: "CMYK", 6: "YCbCr", 8: "LAB", 9: "LAB"}
 COLOURS = {"RGB": 3, "CMYK": 4, "YCbCr": 3, "LAB": 3}
+# By what a sample is and its bits; other bits are packed, and read into the next larger unsigned type.
+KINDS = {1: "uint", 2: "int", 3: "float", 4: "uint"}
+TYPES = {(form, bits): f"{kind}{bits}" for form, kind in KINDS.items() for bits in (8, 16, 32, 64)}
 MASK = 4  # bit of SUBFILE
 MOST_PAGES = 1000
 
@@ -58,7 +61,7 @@ class Page(NamedTuple):
     @property
     def bands(self) -> int:
         """Samples per pixel, alpha among them."""
-        return self.get(BANDS, 1)
+        return self.get(BANDS, 1) or 1
 
     @property
     def bits(self) -> int:
@@ -68,13 +71,12 @@ class Page(NamedTuple):
     @property
     def dtype(self) -> str:
         """Numpy's name of the samples' type; packed bits are read into the next larger one."""
-        kind = {2: "int", 3: "float"}.get(self.get(FORMAT, 1), "uint")
-        return f"{kind}{next((bits for bits in (8, 16, 32, 64) if bits >= self.bits), 64)}"
+        return TYPES.get((self.get(FORMAT, 1), self.bits)) or f"uint{16 if 8 < self.bits < 16 else 8}"
 
     @property
     def colours(self) -> int:
         """Samples per pixel without alpha and further bands."""
-        return min(self.bands, COLOURS.get(MODES.get(self.get(PHOTOMETRIC), "L"), 1))
+        return COLOURS.get(MODES.get(self.get(PHOTOMETRIC), "L"), 1)
 
     @property
     def mode(self) -> str:
@@ -85,7 +87,7 @@ class Page(NamedTuple):
         alpha = self.tags.get(EXTRA, ())[:1] in ((1,), (2,)) or (base == "RGB" and self.bands == 4)
         base += "A" if alpha else ""
         more = self.bands - self.colours - alpha
-        base += f"+{more}" if more else ""
+        base += f"+{more}" if more > 0 else ""
         short = {"uint8": "", "uint16": ";16"}.get(self.dtype, f";{self.dtype}")
         return {"L;16": "I;16", "L;int32": "I", "L;float32": "F"}.get(base + short, base + short)
 

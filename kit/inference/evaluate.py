@@ -9,10 +9,12 @@ import pandas as pd
 from kit.console import Console
 from kit.data.index import rows_of
 from kit.data.open_run import OpenRun
-from kit.decision.apply import predict_fold, rule_of
+from kit.decision.apply import SEEN, Decided, figure_of, held_out, rules_of
 from kit.inference.forward import forward_views
 from kit.inference.load import load_fold
 from kit.inference.tta import Scale, scaled_samples
+from kit.scoring.apart import apart, mean_over_folds
+from kit.scoring.choice import metrics_of
 from kit.scoring.predictions import Predictions
 from kit.scoring.table import classification_table
 from kit.submission.write import postprocessed
@@ -27,53 +29,52 @@ def evaluate(
     console: Console,
     postprocess: bool = False,
     scales: Sequence[Scale] = (),
+    further: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Predict the validation images of each trained fold again and score them.
 
-    Without a `threshold`, a fold's classes are predicted by the run's decision rule that has not seen the fold (`kit
-    thresholds`); without a rule, by the largest probability or the threshold 0.5.
+    Without a `threshold`, classes are predicted by the run's decision rule that has not seen the image (`held_out`). A
+    metric that judges predicted classes judges these.
+
+    Args:
+        opened: a run with a trained fold.
+        only_fold, threshold, beta: evaluate one fold alone; the threshold of every class; of F-beta.
+        console, postprocess: for progress; whether to score the competition's post-processing too.
+        scales, further: views to average; names of further metrics.
 
     Returns:
-        The metrics over all evaluated ids together, the competition's metric per fold, and `difference`: the largest
-        distance between a probability and the one that training saved (0 on the same machine and thread count; None
-        if `scales` averages over views). With `postprocess`, also the competition's metric after post-processing.
+        `metrics`: by name, of all evaluated ids; `table`: kit's own figures of the predicted classes; `folds`: the
+        competition's metric of each; and `difference`: the largest distance between a probability and the one that
+        training saved (0 on the same machine and thread count; None if `scales` averages over views). Metrics and
+        figures also stand at the top, where a name that both have is the metric's.
     """
     run, index, metric = opened.run, opened.index, opened.metric
-    task, folds = index.task, run.need_network()
-    by_fold, oofs, scored, predicted, difference = {}, [], [], [], 0.0
-    for fold in folds if only_fold is None else [run.trained_fold(only_fold)]:
-        oof = _validate(opened, fold, scales, console)
-        saved = Predictions.load(run.reading(f"fold-{fold}/oof.npz")).reorder(oof.ids)
-        difference = max(difference, float(np.abs(saved.values - oof.values).max()))
-        rule = rule_of(run, fold) if threshold is None else None
-        scored.append((oof if rule is None else rule.applied(oof)).values)
-        by_fold[str(fold)] = opened.score(index.targets_of(oof.ids), scored[-1])
-        oofs.append(oof)
-        predicted.append(predict_fold(run, task, fold, oof.values, threshold))
-    ids, values = (np.concatenate([getattr(oof, name) for oof in oofs]) for name in ("ids", "values"))
-    target = index.targets_of(ids)
-    flat_target, flat_values = task.flat(target), task.flat(values)
-    table = classification_table(task, index.classes, flat_target, flat_values, np.concatenate(predicted), beta)
-    rule = rule_of(run) if threshold is None else None
-    if rule is not None and len(run.record["planned"]) == 1:
-        console.warn(
-            "the decision rule was tuned on these very rows, so its score here is optimistic: "
-            f"kit thresholds {run.id} has the estimate"
-        )
-    plain = HALF if threshold is None else threshold
-    if not task.softmax:
-        _add_thresholds(table["report"], index.classes, plain, None if rule is None else rule.thresholds_for(values))
-    metrics = opened.registry.metrics
-    further = {name: metrics.get(name).compute(flat_target, flat_values) for name in opened.competition.epoch_metrics}
+    folds = run.need_network() if only_fold is None else [run.trained_fold(only_fold)]
+    chosen = metrics_of(opened, further)
+    ids, values, difference = _predict_again(opened, folds, scales, console)
+    target, fold_of = index.targets_of(ids), opened.folds.of_ids(ids)
+    if not (decided := held_out(opened, ids, values, threshold)).unseen:
+        console.warn(f"{SEEN}: kit thresholds {run.id} tunes it again")
+    metrics = {spec.name: figure_of(opened, spec, target, values, decided) for spec in chosen}
+    by_fold = {
+        str(fold): figure_of(opened, metric, target, values, decided, fold_of == fold) for fold in np.unique(fold_of)
+    }
+    table = _table(opened, target, values, decided, threshold, beta)
+    figures = {name: value for name, value in table.items() if isinstance(value, float)}
     document: dict[str, Any] = {
+        **figures,
+        **metrics,
         "run": run.id,
+        "changed": opened.changed or None,
         "ids": len(ids),
-        "threshold": rule.method if rule else plain,
+        "threshold": HALF if decided.by is None else decided.by,
         "metric": metric.name,
-        metric.name: opened.score(target, np.concatenate(scored)),
-        **further,
-        **table,
+        "metrics": metrics,
+        "table": figures,
+        **{name: value for name, value in table.items() if name not in figures},
         "folds": by_fold,
+        "mean_over_folds": mean_over_folds(by_fold.values()),
+        "apart": apart(metric, metrics[metric.name], by_fold.values()),
         "difference": None if scales else difference,
     }
     if postprocess:
@@ -81,12 +82,33 @@ def evaluate(
     return document
 
 
-def _add_thresholds(
-    report: dict[str, Any], classes: Sequence[str], plain: float, thresholds: np.ndarray | None
-) -> None:
-    """Add each class's threshold to the report."""
-    for number, name in enumerate(classes):
-        report[name]["threshold"] = float(plain if thresholds is None else thresholds[number])
+def _predict_again(
+    opened: OpenRun, folds: Sequence[int], scales: Sequence[Scale], console: Console
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return ids, probabilities nxK, and the largest distance from those that training saved."""
+    oofs, difference = [], 0.0
+    for fold in folds:
+        oofs.append(_validate(opened, fold, scales, console))
+        saved = Predictions.load(opened.run.reading(f"fold-{fold}/oof.npz")).reorder(oofs[-1].ids)
+        difference = max(difference, float(np.abs(saved.values - oofs[-1].values).max()))
+    ids, values = (np.concatenate([getattr(oof, name) for oof in oofs]) for name in ("ids", "values"))
+    return ids, values, difference
+
+
+def _table(
+    opened: OpenRun, target: np.ndarray, values: np.ndarray, decided: Decided, threshold: float | None, beta: float
+) -> dict[str, Any]:
+    """Return kit's own figures, with the threshold of each class that has one in the report."""
+    task, classes = opened.index.task, opened.index.classes
+    table = classification_table(task, classes, task.flat(target), task.flat(values), decided.predicted, beta)
+    if task.softmax:
+        return table
+    rules = rules_of(opened.run) if threshold is None else None
+    plain = np.full(values.shape[1], HALF if threshold is None else threshold)
+    tuned = plain if rules is None else rules.rule.thresholds_for(values)
+    for name, cut in zip(opened.index.output_names, plain if tuned is None else tuned, strict=True):
+        table["report"][name]["threshold"] = float(cut)
+    return table
 
 
 def _score_postprocessed(opened: OpenRun, predictions: Predictions) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from kit.console import Console
-from kit.data.index import Index, rows_of
+from kit.data.index import Index, no_images, rows_of
 from kit.data.open_run import OpenRun
 from kit.errors import KitError
 from kit.inference.forward import forward_views
@@ -91,7 +91,7 @@ def _rows(opened: OpenRun, nearest: bool) -> pd.DataFrame:
     """Return the test rows that a run predicts; none, or `nearest` without a softmax task, is a `KitError`."""
     run, index, name = opened.run, opened.index, opened.competition.name
     if not len(index.test):
-        raise KitError(f"{opened.store.root} has no test images: kit check {name}")
+        raise KitError(f"{opened.store.root} has {no_images(index, 'test')}: kit check {name}")
     if nearest and not index.task.softmax:
         raise KitError(f"{name} is a {index.task} task, which has no nearest class: drop --nearest")
     rows = rows_of(index.test, run.config.only)

@@ -2,7 +2,8 @@
 
 import functools
 import random
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,8 +12,11 @@ from torch import Tensor, nn
 from kit.config import TrainConfig
 from kit.console import Console
 from kit.data.index import Index
-from kit.errors import KitError
+from kit.errors import KitError, PluginError
+from kit.hooks.foreign import MEND
+from kit.hooks.leash import place_of, reason
 from kit.hooks.registry import Registry
+from kit.hooks.returns import shown
 from kit.hooks.specs import DatasetSpec, LossRequest, ModelRequest, ModelSpec
 from kit.model import distributed
 from kit.model.device import Runtime
@@ -33,6 +37,11 @@ class Model:
     normalize: Normalize
     runtime: Runtime
     task: Task
+
+    def copy(self) -> "Model":
+        """Return a model with the same weights that does not learn."""
+        network, loss = deepcopy(self.network), deepcopy(self.loss)
+        return replace(self, network=network.requires_grad_(False), loss=loss.requires_grad_(False))
 
     def logits(self, output: Output) -> Tensor:
         """Return the logits to predict from: the loss's own classifier's if it has one, otherwise the network's."""
@@ -141,8 +150,16 @@ def _probe(network: nn.Module, size: int, request: ModelRequest, runtime: Runtim
     except (AssertionError, RuntimeError, ValueError) as error:
         raise KitError(
             f"{request.name} can't take {size} px images: {error}: choose another --size or --model"
-        ) from None
+        ) from error
+    except KitError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"{request.name} failed on 2 images and their metadata at {place_of(error)} ({reason(error)}): {MEND}"
+        ) from error
     network.train()
+    if not isinstance(output, Output):
+        raise PluginError(f"the plugin of {request.name} returns {shown(output)}, not an Output: tell its author")
     if tuple(output.logits.shape) != (2, request.outputs) or output.embedding.ndim != 2:
         raise KitError(
             f"the plugin of {request.name} returns logits {tuple(output.logits.shape)} for 2 images, "

@@ -21,7 +21,7 @@ from kit.record import CheckpointRecord
 
 
 class Checkpoints:
-    """The checkpoints of one fold: `last` (to resume from) and `best` (by the validation metric)."""
+    """The checkpoints of one fold: `last` (to resume from) and `best` (by what the configuration judges)."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -61,12 +61,12 @@ class Checkpoints:
         self._sweep()
 
     def weights(self, which: str) -> dict[str, Tensor]:
-        """Return the weights of the `last` or `best` checkpoint."""
-        return self._load((self.content.get(which) or {}).get("weights"))
+        """Return the weights that `checkpoint` of a configuration names: `last`, `best` or `best_loss`."""
+        return self._load(self._weights(which))
 
     def check(self, which: str) -> None:
         """Raise `KitError` unless these weights are there, byte for byte."""
-        self._file((self.content.get(which) or {}).get("weights"))
+        self._file(self._weights(which))
 
     def check_all(self) -> None:
         """Raise `KitError` unless every file of the checkpoints is there, byte for byte."""
@@ -82,6 +82,11 @@ class Checkpoints:
     def state(self) -> dict[str, Tensor]:
         """Return the tensors to resume training from."""
         return self._load(self.content["last"]["state"])
+
+    def _weights(self, which: str) -> dict[str, str] | None:
+        entry = self.content.get("last" if which == "last" else "best") or {}
+        weights: dict[str, str] | None = entry.get("weights")
+        return weights
 
     def _save(self, name: str, tensors: dict[str, Tensor]) -> dict[str, str]:
         path = self.folder / f"{name}.safetensors"

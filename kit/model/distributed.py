@@ -145,11 +145,16 @@ def all_gather(part: np.ndarray) -> np.ndarray:
 
 def all_reduce(value: Tensor) -> float:
     """Return the sum of a number over all processes."""
-    if world_size() == 1:
-        return float(value)
-    value = value.detach().clone()
-    dist.all_reduce(value)
-    return float(value)
+    return all_reduce_each(value[None])[0]
+
+
+def all_reduce_each(values: Tensor) -> list[float]:
+    """Return the sum of each number over all processes."""
+    values = values.detach().clone()
+    if world_size() > 1:
+        dist.all_reduce(values)
+    numbers: list[float] = values.tolist()
+    return numbers
 
 
 def any_of(flag: bool) -> bool:

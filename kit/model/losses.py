@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from kit.errors import KitError
+from kit.errors import KitError, PluginError
 from kit.hooks.registry import Registry
+from kit.hooks.returns import shown
 from kit.hooks.specs import LossRequest, LossSpec
 from kit.model.network import Output
 from kit.pixels.batches import Batch
@@ -71,7 +72,7 @@ class WeightedSum(nn.Module):
 
     def forward(self, output: Output, batch: Batch) -> Tensor:
         """Return the weighted sum, a scalar; every term takes the output and the batch."""
-        values = [weight * loss(output, batch) for weight, loss in zip(self.weights, self.losses, strict=True)]
+        values = [weight * loss_of(loss, output, batch) for weight, loss in zip(self.weights, self.losses, strict=True)]
         return torch.stack(values).sum()
 
     def logits(self, output: Output) -> Tensor:
@@ -79,8 +80,25 @@ class WeightedSum(nn.Module):
         return predicting_logits(self.losses[self.weights.index(max(self.weights))], output)
 
 
+def loss_of(loss: nn.Module, output: Output, batch: Batch) -> Tensor:
+    """Return the loss of a batch; raise `PluginError` if it is not a scalar."""
+    value: Tensor = loss(output, batch)
+    if not isinstance(value, Tensor) or value.ndim:
+        raise _wrong(loss, f"returned {shown(value)}, not a scalar tensor, the mean over the batch")
+    return value
+
+
+def _wrong(loss: nn.Module, what: str) -> PluginError:
+    return PluginError(f"the loss {type(loss).__module__}.{type(loss).__qualname__} {what}: correct it there")
+
+
 def predicting_logits(loss: nn.Module, output: Output) -> Tensor:
     """Return the logits BxK to predict from: the loss's own classifier's if it has one, otherwise the network's."""
     own = getattr(loss, "logits", None)
-    logits: Tensor = own(output) if own is not None else output.logits
+    if own is None:
+        return output.logits
+    logits: Tensor = own(output)
+    if not isinstance(logits, Tensor) or logits.shape != output.logits.shape:
+        wanted = "x".join(map(str, output.logits.shape))
+        raise _wrong(loss, f"returned the logits {shown(logits)}, not {wanted}")
     return logits

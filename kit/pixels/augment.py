@@ -13,6 +13,7 @@ import albumentations as A
 from kit.config import TrainConfig
 from kit.errors import KitError
 from kit.pixels.batches import Augment
+from kit.pixels.draw import varies
 
 
 class Pipeline:
@@ -50,14 +51,4 @@ def make_augment(config: TrainConfig, folder: Path) -> Augment | None:
     """Return a run's augmentation or None; a pipeline file lies in the run's `folder` under its configured name."""
     if config.augment is not None:
         return Pipeline(load_pipeline(folder / config.augment))
-    varies = (
-        config.flip,
-        config.rot90,
-        config.rotate,
-        config.zoom,
-        config.shift,
-        config.shear,
-        config.brightness,
-        config.contrast,
-    )
-    return config if any(varies) else None
+    return config if varies(config) else None

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from kit.data.verify import room_for_workers
 from kit.errors import DISK, KitError
 from kit.pixels.sampler import Plan
 from kit.pixels.samples import Samples
-from kit.pixels.warp import DeviceWarp, draw, gather, warp_normalized
+from kit.pixels.warp import DeviceWarp, Parameters, cropped, draw, gather, warp_normalized
 
 # The steps of a configuration, done as one warp, or the user's own function (image, seed) -> image.
 Augment = TrainConfig | Callable[[np.ndarray, int], np.ndarray]
@@ -62,7 +63,7 @@ class Loader:
         self.on_device = device.type != "cpu"
         self._own = tuple((value.flatten() / 255).cpu().numpy() for value in (normalize.mean, normalize.std))
         self._out = torch.empty(0)
-        self._warp = DeviceWarp(self.config, samples.size)
+        self._warp = DeviceWarp(self.config, samples.size, samples.crop)
         self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._reader = None
         if samples.pack is None or pipeline is not None:
@@ -93,8 +94,7 @@ class Loader:
                 yield rows, seeds, images, np.arange(len(rows))
 
     def _normalized(self, rows: np.ndarray, pixels: np.ndarray, places: np.ndarray, seeds: np.ndarray) -> Tensor:
-        size, (height, width) = self.samples.size, pixels.shape[1:3]
-        steps = draw(self.config, seeds, (height, width), size) if self.config else None
+        size, steps = self.samples.size, self._steps(seeds, pixels, len(places))
         shape = (len(places), size, size, pixels.shape[3])
         if self._out.shape[1:] != shape[1:] or len(self._out) < len(places):
             self._out = torch.empty(shape)
@@ -103,6 +103,13 @@ class Loader:
         mean, std = self._own if statistics is None else (statistics.mean[rows], statistics.std[rows])
         return warp_normalized(pixels, places, steps, size, mean, std, out)
 
+    def _steps(self, seeds: np.ndarray, pixels: np.ndarray, count: int) -> Parameters | None:
+        """Return what to do to a batch of `count` images (without steps it has no seeds); None: only enlarge them."""
+        source, (size, crop) = (pixels.shape[1], pixels.shape[2]), (self.samples.size, self.samples.crop)
+        if self.config is not None:
+            return draw(self.config, seeds, source, size)
+        return None if crop == 1 else cropped(count, crop, source, size)
+
     def _copy(
         self, rows: np.ndarray, seeds: np.ndarray, pixels: np.ndarray, places: np.ndarray
     ) -> tuple[np.ndarray, Tensor, Tensor | None, torch.cuda.Event | None]:
@@ -110,10 +117,9 @@ class Loader:
         pinned = self.device.type == "cuda"
         images = torch.empty((len(places), *pixels.shape[1:]), dtype=torch.uint8, pin_memory=pinned)
         gather(pixels, places, images.numpy())
-        steps = None
-        if self.config:
-            size = (pixels.shape[1], pixels.shape[2])
-            steps = torch.from_numpy(draw(self.config, seeds, size, self.samples.size).packed())
+        steps, parameters = None, self._steps(seeds, pixels, len(places))
+        if parameters is not None:
+            steps = torch.from_numpy(parameters.packed())
             steps = steps.pin_memory() if pinned else steps
         with torch.cuda.stream(self._copies):
             moved = images.to(self.device, non_blocking=True)
@@ -191,8 +197,10 @@ class _Reader(Dataset["np.ndarray | KitError"]):
         """Return a batch, or what is wrong with a file: raised in a worker, it would arrive with its traceback."""
         rows, seeds = item
         try:
-            images = [self.samples.image(row) for row in rows]
+            images = [self.samples.whole(row) for row in rows]
         except KitError as error:
+            # A process hands on an error without its cause, which --debug shows.
+            error.add_note("".join(traceback.format_exception(error)))
             return error
         if self.pipeline is not None:
             images = [self.pipeline(image, int(seed)) for image, seed in zip(images, seeds, strict=True)]

@@ -71,8 +71,19 @@ def packed(store: Store, index: Index, split: Split, size: int, console: Console
 def packs_for(
     store: Store, index: Index, split: Split, config: TrainConfig, sizes: Iterable[int], console: Console
 ) -> dict[int, Packed]:
-    """Return the packs that serve these sizes, making those that are missing; none if the configuration wants none."""
-    return {size: packed(store, index, split, size, console) for size in sorted(set(sizes))} if config.pack else {}
+    """Return the packs that serve these sizes, making those that are missing; none if the configuration wants none.
+
+    The few training images of a run with a limit are read from their files: a pack holds a whole split.
+    """
+    if not config.pack or (split == "train" and config.limit is not None):
+        return {}
+    sides = {size: stored_side(size, config.crop) for size in sorted(set(sizes))}
+    return {size: packed(store, index, split, side, console) for size, side in sides.items()}
+
+
+def stored_side(size: int, crop: float) -> int:
+    """Return the side at which to store images of which the network sees `crop`, a share, at `size` pixels."""
+    return round(size / crop)
 
 
 def find_packed(store: Store, index: Index, split: Split, size: int) -> Packed | None:
@@ -115,6 +126,9 @@ def mend_packed(
 
 def _nothing(text: str) -> None:
     """Say nothing."""
+
+
+BY_PILLOW = "OpenCV can't read some of the images, Pillow does, several times slower: kit check names their kinds"
 
 
 @dataclass(frozen=True)
@@ -305,6 +319,8 @@ def _write(plan: _Plan, console: Console, workers: int | None) -> Packed:
                     done[chunk] = crc
                     bar.advance(len(layout.rows(chunk)))
                 rate = bar.rate()
+            if pool.read_by_pillow:
+                console.say(f"pack {split}: {BY_PILLOW}")
     except KeyboardInterrupt:
         raise KitError(f"packing {split} was interrupted: the same command resumes it", INTERRUPTED) from None
     except OSError as error:

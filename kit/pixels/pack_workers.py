@@ -22,6 +22,7 @@ from kit.data.images import read_sample, resize
 from kit.data.verify import cores, end_with, room_for_workers
 from kit.errors import DISK, KitError
 from kit.hooks.specs import DatasetSpec
+from kit.images.decode import second_reader
 
 # The work that a kill may lose, and the size of one task: 10 ms to a second of decoding.
 CHUNK_ROWS, CHUNK_BYTES = 512, 1 << 23
@@ -94,7 +95,7 @@ class Workers:
 
     def __init__(self, job: Job, workers: int | None) -> None:
         self.job, self.workers = job, workers or cores()
-        self._stop = mmap.mmap(-1, 1)
+        self._stop = mmap.mmap(-1, 2)  # whether processes are to stop, and whether Pillow had to read an image
 
     def __enter__(self) -> "Workers":
         if not room_for_workers(self.workers):
@@ -121,6 +122,11 @@ class Workers:
     def __exit__(self, *_: object) -> None:
         self._stop[0] = 1
         self._pool.shutdown(cancel_futures=True)
+
+    @property
+    def read_by_pillow(self) -> bool:
+        """Whether a process has met an image that OpenCV can't read."""
+        return bool(self._stop[1])
 
     def fill(self, chunks: Iterable[int], files: Callable[[range], list[Files]]) -> Iterator[tuple[int, int]]:
         """Decode and write chunks; yield (chunk, CRC-32 of its bytes) as they finish, in any order."""
@@ -152,7 +158,7 @@ class Workers:
 
 @dataclass(frozen=True)
 class _Worker:
-    """What one process holds: its job, a byte that tells it to stop, the open file, and a buffer of rows to write."""
+    """What one process holds: its job, the bytes shared with its parent, the open file, a buffer of rows to write."""
 
     job: Job
     stop: mmap.mmap
@@ -179,6 +185,8 @@ def _fill(chunk: int, samples: list[Files]) -> tuple[int, int]:
         if worker.stop[0]:
             raise CancelledError
         image = read_sample(job.dataset, job.root, files)
+        if second_reader():
+            worker.stop[1] = 1
         if job.native is not None and image.shape[:2] != (job.native, job.native):
             raise MixedSizesError
         rows[buffered] = resize(image, layout.size).reshape(-1)

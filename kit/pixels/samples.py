@@ -14,9 +14,10 @@ from kit.data.images import read_sample, resize
 from kit.data.index import Index
 from kit.data.store import Store
 from kit.hooks.specs import DatasetSpec
-from kit.pixels.pack import Packed, Split, packs_for
+from kit.images.decode import second_reader
+from kit.pixels.pack import BY_PILLOW, Packed, Split, frame_of, packs_for, stored_side
 from kit.pixels.statistics import ChannelStatistics, row_statistics
-from kit.pixels.warp import gather
+from kit.pixels.warp import cropped, gather, warp_batch
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Samples:
         places: row of each sample in the packs; for an external sample, -1 - row in `external_packs`.
         external_packs: packed pixels of the external samples, by the size they serve.
         statistics: mean and standard deviation per channel that normalise each sample; None: the run's.
+        crop: share of each side, about the centre, that the network sees at `size`.
     """
 
     root: Path
@@ -45,6 +47,7 @@ class Samples:
     places: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     external_packs: Mapping[int, Packed] = field(default_factory=dict)
     statistics: ChannelStatistics | None = None
+    crop: float = 1.0
 
     @classmethod
     def of(
@@ -55,6 +58,7 @@ class Samples:
         size: int,
         packs: Mapping[int, Packed] | None = None,
         statistics: ChannelStatistics | None = None,
+        crop: float = 1.0,
     ) -> "Samples":
         """Make samples of `frame`, rows of the training or test split; rows without a target get targets of width 0."""
         targets = index.targets(frame) if "target" in frame else np.zeros((len(frame), 0), np.float32)
@@ -63,7 +67,7 @@ class Samples:
         files = frame["files"].array
         own = None if statistics is None else statistics.of(places)
         metadata = index.metadata_of(frame)
-        return cls(index.root, files, targets, metadata, dataset, size, packs or {}, places, statistics=own)
+        return cls(index.root, files, targets, metadata, dataset, size, packs or {}, places, statistics=own, crop=crop)
 
     def with_external(
         self,
@@ -111,11 +115,19 @@ class Samples:
         return both, np.arange(len(rows))
 
     def image(self, row: int) -> np.ndarray:
-        """Return one sample as size x size x C uint8."""
+        """Return one sample as the network sees it, size x size x C uint8."""
+        whole = self.whole(row)
+        if self.crop == 1:
+            return whole
+        return warp_batch(whole[None], np.array([0]), cropped(1, self.crop, whole.shape[:2], self.size), self.size)[0]
+
+    def whole(self, row: int) -> np.ndarray:
+        """Return one sample before it is cropped, as large as its crop needs."""
+        side = stored_side(self.size, self.crop)
         if self.pack is not None:
             pixels, (place,) = self.stored(np.array([row]))
-            return resize(np.asarray(pixels[place]), self.size)
-        return resize(read_sample(self.dataset, self.root, self.files[row]), self.size)
+            return resize(np.asarray(pixels[place]), side)
+        return resize(read_sample(self.dataset, self.root, self.files[row]), side)
 
 
 def samples_of(
@@ -134,5 +146,10 @@ def samples_of(
         sizes: further sides that will be needed.
     """
     packs = packs_for(store, index, split, config, (config.size, *sizes), console)
+    if not packs and len(frame := frame_of(index, split)):
+        # Once here, before there are worker processes: how levels are read, and how slowly.
+        read_sample(store.dataset, index.root, frame["files"].iat[0])
+        if second_reader():
+            console.say(BY_PILLOW)
     statistics = row_statistics(store, index, split, config, console)
-    return lambda frame: Samples.of(index, frame, store.dataset, config.size, packs, statistics)
+    return lambda frame: Samples.of(index, frame, store.dataset, config.size, packs, statistics, config.crop)

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kit.config import TrainConfig
+from kit.pixels.draw import Drawn, draw_steps, moves, shades
 
 THREADS = min(4, os.cpu_count() or 1)
 GROUP = ("e", "r90", "r180", "r270", "v", "hvt", "h", "t")  # albumentations' names for the elements
@@ -36,11 +37,13 @@ class Parameters:
         matrices: Bx2x3 float64, (x, y, 1) of an output pixel's centre -> (x, y) in the input, pixels.
         alpha: B float32, contrast.
         beta: B float32, brightness, in grey levels.
+        crop: share of the input's sides that the output shows before it is moved.
     """
 
     matrices: np.ndarray
     alpha: np.ndarray
     beta: np.ndarray
+    crop: float = 1.0
 
     def packed(self) -> np.ndarray:
         """Return Bx8 float32, the matrices' rows, alpha and beta: one array to copy to a device beside its images."""
@@ -52,24 +55,22 @@ def draw(config: TrainConfig, seeds: np.ndarray, source: tuple[int, int], size: 
 
     `source` is the height and width of the stored images, `size` the side of the output, in pixels.
     """
-    element, degrees, zoom_x, zoom_y, shift_x, shift_y, shear_x, shear_y, light, contrast = _uniform(seeds, 10)
-    if config.flip and config.rot90:
-        elements = (element * 8).astype(np.intp)
-    elif config.rot90:
-        elements = (element * 4).astype(np.intp)
-    else:
-        elements = np.where((element < 0.5) & config.flip, GROUP.index("h"), 0)
+    return parameters_of(draw_steps(config, seeds, size), config.crop, source, size)
 
-    def between(limit: float, *unit: np.ndarray) -> np.ndarray:
-        return limit * (2 * np.stack(unit, -1) - 1)
 
-    scale, shear = 1 + between(config.zoom, zoom_x, zoom_y), between(config.shear, shear_x, shear_y)
-    # albumentations shifts by whole pixels, truncated towards zero.
-    shift = np.trunc(between(config.shift, shift_x, shift_y) * size)
-    matrices = compose(elements, between(config.rotate, degrees)[:, 0], scale, shift, shear, source, size)
-    alpha = 1 + between(config.contrast, contrast)[:, 0]
-    beta = 255 * between(config.brightness, light)[:, 0]
-    return Parameters(matrices, alpha.astype(np.float32), beta.astype(np.float32))
+def parameters_of(drawn: Drawn, crop: float, source: tuple[int, int], size: int) -> Parameters:
+    """Return what was drawn as one warp and one shade an image; `crop` and the sizes as in `compose`."""
+    matrices = compose(drawn.element, drawn.degrees, drawn.scale, drawn.shift, drawn.shear, source, size, crop)
+    # Brightness as a factor comes first, as a step of its own would; only the end is clipped.
+    alpha, beta = drawn.contrast * drawn.factor, 255 * drawn.light
+    return Parameters(matrices, alpha.astype(np.float32), beta.astype(np.float32), crop)
+
+
+def cropped(count: int, crop: float, source: tuple[int, int], size: int) -> Parameters:
+    """Return the parameters of B images that are only cropped."""
+    none, no = np.zeros(count), np.zeros((count, 2))
+    drawn = Drawn(np.zeros(count, np.intp), none, no + 1, no, no, none + 1, none, none + 1)
+    return parameters_of(drawn, crop, source, size)
 
 
 def compose(
@@ -80,8 +81,9 @@ def compose(
     shear: np.ndarray,
     source: tuple[int, int],
     size: int,
+    crop: float = 1.0,
 ) -> np.ndarray:
-    """Compose resizing to `size`, then `A.D4`, then `A.Affine`, into one Bx2x3 from output pixels to source pixels.
+    """Compose cropping and resizing, then `A.D4`, then `A.Affine`, into one Bx2x3 from output to source pixels.
 
     Args:
         element, degrees: B indices into `GROUP`; B angles, counter-clockwise.
@@ -89,6 +91,7 @@ def compose(
         shift: Bx2, to the right and down, output pixels.
         shear: Bx2, degrees, with the sign of `A.Affine`.
         source, size: as in `draw`.
+        crop: share of each of the input's sides; what lies beyond it comes into sight when it is turned or moved there.
     """
     turn, slant = np.deg2rad(degrees), -np.tan(np.deg2rad(shear))
     cos, sin, one = np.cos(turn), np.sin(turn), np.ones_like(turn)
@@ -98,22 +101,9 @@ def compose(
     unturned = np.stack([cos, -sin, sin, cos], -1).reshape(-1, 2, 2)
     inverse = unturned @ unsheared / area.T[:, :, None]
     extent = np.array([source[1], source[0]], np.float64)
-    linear = DIHEDRAL[element] @ inverse * (extent / size)[:, None]
+    linear = DIHEDRAL[element] @ inverse * (crop * extent / size)[:, None]
     offset = (extent - 1) / 2 - (linear @ ((size - 1) / 2 + shift)[..., None])[..., 0]
     return np.concatenate([linear, offset[..., None]], -1)
-
-
-def _uniform(seeds: np.ndarray, streams: int) -> np.ndarray:
-    """Return streams x B numbers in [0, 1): splitmix64 of (seed, stream), https://prng.di.unimi.it/splitmix64.c."""
-    step = np.uint64(0x9E3779B97F4A7C15)
-
-    def mixed(z: np.ndarray) -> np.ndarray:
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
-
-    states = mixed(seeds.astype(np.uint64) + step) + np.arange(1, streams + 1, dtype=np.uint64)[:, None] * step
-    return (mixed(states) >> np.uint64(11)) * 2.0**-53
 
 
 def gather(images: np.ndarray, rows: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -186,7 +176,8 @@ class _Mover:
         height, width, channels = images.shape[1:]
         # A plain array, because every slice of a memory map costs microseconds.
         self.images, self.rows, self.size = np.asarray(images), rows.tolist(), size
-        self.shape, self.border = (len(rows), size, size, channels), _border((height, width), size)
+        crop = 1.0 if parameters is None else parameters.crop
+        self.shape, self.border = (len(rows), size, size, channels), _border((height, width), size, crop)
         extent = np.array([width, height], np.float64)
         still = np.column_stack([np.diag(extent / size), (extent / size - 1) / 2])
         matrices = np.tile(still, (len(rows), 1, 1)) if parameters is None else parameters.matrices
@@ -241,12 +232,12 @@ def _turned(image: np.ndarray, turn: list[list[float]]) -> np.ndarray:
     return image if a > 0 and d > 0 else cv2.flip(image, -1 if a < 0 and d < 0 else int(a < 0))
 
 
-def _border(source: tuple[int, int], size: int) -> int:
-    if max(source) > size:
+def _border(source: tuple[int, int], size: int, crop: float = 1.0) -> int:
+    if max(source) * crop > size + 0.5:  # a share rounds the side to pack at
         raise ValueError(f"a warp of {source[0]}x{source[1]} to {size} would lose detail: pack the images at {size}")
     # albumentations mirrors about the outermost pixel centres. An enlarged image extends half a source pixel further;
     # there, mirroring about its edge gives what cv2.resize gives.
-    return cv2.BORDER_REFLECT_101 if source == (size, size) else cv2.BORDER_REFLECT
+    return cv2.BORDER_REFLECT_101 if min(source) >= size else cv2.BORDER_REFLECT
 
 
 def _run(mover: _Mover, tables: np.ndarray | None, out: np.ndarray, threads: int | None) -> None:
@@ -281,14 +272,13 @@ def _pool(process: int, threads: int) -> ThreadPoolExecutor:
 
 
 class DeviceWarp(nn.Module):
-    """Apply a configuration's steps (None: only enlarge) to a batch on its device, in float32 even under autocast."""
+    """Apply a configuration's steps (None: only crop and enlarge) to a batch on its device, always in float32."""
 
-    def __init__(self, config: TrainConfig | None, size: int) -> None:
+    def __init__(self, config: TrainConfig | None, size: int, crop: float = 1.0) -> None:
         super().__init__()
-        self.size, self.moves, self.shades = size, False, False
-        if config is not None:
-            steps = (config.flip, config.rot90, config.rotate, config.zoom, config.shift, config.shear)
-            self.moves, self.shades = any(steps), bool(config.brightness or config.contrast)
+        self.size, self.crop = size, crop
+        self.moves = crop < 1 or (config is not None and moves(config))
+        self.shades = config is not None and shades(config)
 
     def forward(self, images: Tensor, parameters: Tensor | None) -> Tensor:
         """Warp BxHxWxC uint8 by Bx8 (`Parameters.packed`, on the same device; None: only enlarge) -> BxCxSxS float32.
@@ -296,7 +286,7 @@ class DeviceWarp(nn.Module):
         The result is whole grey levels, 0..255, channels-last in memory. Nothing waits for the device.
         """
         source = (images.shape[1], images.shape[2])
-        centres = _border(source, self.size) == cv2.BORDER_REFLECT_101
+        centres = _border(source, self.size, self.crop) == cv2.BORDER_REFLECT_101
         with torch.autocast(images.device.type, enabled=False):
             result = images.permute(0, 3, 1, 2).float()
             if parameters is not None and self.moves:

@@ -1,7 +1,7 @@
 """For `MetricSpec.compute`: building blocks of several metrics."""
 
 from kit.decision.thresholds import nested_f1
-from kit.scoring.metrics import macro_f1, mean_recall
+from kit.scoring.metrics import f1_by_class, macro_f1, mean_recall
 from kit.task import BINARY, MULTICLASS, MULTILABEL
 
-__all__ = ["BINARY", "MULTICLASS", "MULTILABEL", "macro_f1", "mean_recall", "nested_f1"]
+__all__ = ["BINARY", "MULTICLASS", "MULTILABEL", "f1_by_class", "macro_f1", "mean_recall", "nested_f1"]

@@ -46,6 +46,7 @@ def _row(run: Run) -> dict[str, Any]:
         **{key: config.get(key) for key in keys},
         "minutes_an_epoch": minutes_an_epoch(run),
         "score": run.score,
+        "mean_over_folds": run.mean_over_folds,
         "leaderboard": run.record.get("leaderboard"),
         "state": run.state,
     }

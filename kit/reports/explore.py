@@ -137,14 +137,18 @@ def _per_image(labels: np.ndarray) -> Picture:
 
 
 def _correlation(index: Index, labels: np.ndarray) -> Picture:
+    """Draw which labels go together, over the ids that have several: the others only say that one excludes the rest."""
+    several = labels[labels.sum(1) > 1]
+    which_ids = "training ids with more than one label" if len(several) > 1 else "training ids"
+    labels = several if len(several) > 1 else labels
     shown = np.sort(np.argsort(-labels.sum(0), kind="stable")[:BARS])  # the most frequent, in the order of the classes
     values = label_correlation(labels[:, shown])
     names = [index.classes[number] for number in shown]
     most = _most(BARS, len(index.classes), index)
-    text = f"Pearson correlation between the labels{most} of {len(labels):,} training ids"
+    text = f"Pearson correlation between the labels{most} of {len(labels):,} {which_ids}"
     if constant := [name for name, value in zip(names, values.diagonal(), strict=True) if np.isnan(value)]:
         which = ", ".join(constant) if len(constant) <= 3 else f"{len(constant)} of {len(names)}"
-        text += f"; grey: no correlation, for labels that no id or every id has ({which})"
+        text += f"; grey: no correlation, for labels that none or all of them have ({which})"
     return Picture("label-correlation", text, figures.heat_map(values, names, text, "Pearson correlation"))
 
 

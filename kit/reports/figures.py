@@ -109,7 +109,7 @@ def table(
 
 
 def heat_map(values: np.ndarray, names: Sequence[str], title: str, label: str) -> Figure:
-    """Draw a symmetric KxK matrix of numbers from -1 to 1, red above and blue below 0; NaN is grey.
+    """Draw a symmetric KxK matrix of numbers from -1 to 1, blue above and red below 0; NaN is grey.
 
     Cells show their number if its magnitude is 0.05 or more.
     """
@@ -119,7 +119,7 @@ def heat_map(values: np.ndarray, names: Sequence[str], title: str, label: str) -
     figure = Figure(figsize=(side + label_room + 1.5, side + 0.75 * label_room + 0.9), layout="compressed")
     _title(figure, title)
     axes = figure.subplots()
-    colours = colormaps["RdBu_r"].with_extremes(bad="#B0B0B0")
+    colours = colormaps["RdBu"].with_extremes(bad="#B0B0B0")
     known = np.ma.masked_invalid(values)
     mesh = axes.pcolormesh(known, cmap=colours, vmin=-1, vmax=1, edgecolors="white", linewidth=0.5)
     for row, column in np.argwhere(np.abs(values) >= 0.05):
@@ -281,15 +281,42 @@ def histograms(values: dict[str, np.ndarray], title: str, label: str, limits: tu
 
 
 def curve(x: Sequence[float], y: Sequence[float], mark: float, title: str, labels: tuple[str, str]) -> Figure:
-    """Draw a line over a logarithmic axis, with one value of x marked."""
+    """Draw a line over a logarithmic axis, with one value of x marked; what rises far above its start is cut off."""
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.subplots()
     axes.plot(x, y, color=COLOURS[0])
     axes.axvline(mark, color=COLOURS[1], linestyle="--", label=f"{mark:.1e}")
     axes.set_xscale("log")
+    fall = y[0] - min(y)
+    if fall > 0:
+        axes.set_ylim(min(y) - 0.2 * fall, y[0] + fall)
     axes.set_xlabel(labels[0])
     axes.set_ylabel(labels[1])
     axes.legend(frameon=False)
+    _plain(axes)
+    _title(figure, title)
+    return figure
+
+
+def losses(
+    steps: Sequence[int],
+    train: Sequence[float],
+    mean: Sequence[float],
+    valid: tuple[Sequence[float], Sequence[float]],
+    title: str,
+) -> Figure:
+    """Draw the training loss of each step, its running mean, and the validation losses at (steps, losses)."""
+    figure = Figure(figsize=(8, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(steps, train, color=COLOURS[5], linewidth=0.7, alpha=0.7, label="training, each step")
+    axes.plot(steps, mean, color=COLOURS[0], label="training, running mean")
+    if len(valid[0]):
+        axes.plot(*valid, "o-", color=COLOURS[1], markersize=4, label="validation")
+    # A few first steps far above the rest would flatten it.
+    axes.set_ylim(0, 1.1 * max(float(np.quantile(train, 0.99)), *valid[1], 1e-9))
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss per image")
+    axes.legend(frameon=False, fontsize=9)
     _plain(axes)
     _title(figure, title)
     return figure

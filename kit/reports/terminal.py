@@ -19,12 +19,15 @@ def _print_run(report: dict[str, Any], console: Console) -> None:
     classes, summary = report["classes"], report["summary"]
     console.say(f"{report['title']}: run {report['run']}, {report['ids']} ids out of fold")
     scores = [
-        (_named(score), _value(score["value"]), _interval(score))
-        for score in (report["decision"], report["score"])
-        if score
+        (_named(score, bool(report["decision"])), _value(score["value"]), _interval(score)) for score in _scores(report)
     ]
     scores += [(f"fold {fold['fold']}", _value(fold["score"]), "") for fold in report["folds"]]
+    scores.append(("mean over folds", _value(report["mean_over_folds"]), ""))
     console.table("score", ["", report["metric"]["label"], "95 % interval"], scores)
+    for note in report["notes"]:
+        console.say(f"note: {note}")
+    if report["metrics"]:
+        console.table("metrics", list(report["metrics"]), [[_value(value) for value in report["metrics"].values()]])
     console.table("summary", list(summary), [[_value(value) for value in summary.values()]])
     rows = sorted(report["by_class"], key=lambda row: row["f1"])[:WORST]
     keys = ("support", "precision", "recall", "f1", "auc")
@@ -63,8 +66,16 @@ def _print_comparison(comparison: dict[str, Any], console: Console) -> None:
         console.say(f"not comparable: they differ in {' and '.join(comparison['differ_in'])}")
 
 
-def _named(score: dict[str, Any]) -> str:
-    return f"{score['metric']} by {score['method']}, nested" if "method" in score else score["metric"]
+def _scores(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the run's own figure first, then what it is with or without the decision rule."""
+    found = [report["headline"], report["decision"], report["score"]]
+    return [score for place, score in enumerate(found) if score and score not in found[:place]]
+
+
+def _named(score: dict[str, Any], has_rule: bool) -> str:
+    if "method" in score:
+        return f"{score['metric']} by {score['method']}, nested"
+    return f"{score['metric']}, without the rule" if has_rule else score["metric"]
 
 
 def _value(value: float | None) -> str:

@@ -47,11 +47,13 @@ def score_with_interval(
     grouped_by: str,
     console: Console,
 ) -> dict[str, Any]:
-    """Return a score as a run's record keeps it: metric, value, low, high (None if undefined), ids, unit resampled."""
+    """Return a score as a run's record keeps it: metric, value, low, high (None if undefined), ids, unit resampled;
+    and which figure ranks runs (`MetricSpec.ranked_by`)."""
     numbers = (metric.compute(target, prediction), *bootstrap_interval(metric, target, prediction, groups, console))
     value, low, high = (each if np.isfinite(each) else None for each in numbers)
     return {
         "metric": metric.name,
+        "ranked_by": metric.ranked_by,
         "value": value,
         "low": low,
         "high": high,

@@ -1,6 +1,21 @@
-"""Building blocks of several metrics: F1 and recall per class."""
+"""Building blocks of several metrics: F1 and recall per class; and which of several scores is the best."""
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
+
+
+def best_of(candidates: Iterable[T], score_of: Callable[[T], float], higher_is_better: bool) -> T:
+    """Return the candidate with the best score, the first of equals.
+
+    An undefined score (NaN) is neither good nor bad: it is passed over; if all are, the first candidate is returned.
+    """
+    known, sign = list(candidates), 1 if higher_is_better else -1
+    defined = [each for each in known if np.isfinite(score_of(each))]
+    return max(defined, key=lambda each: sign * score_of(each)) if defined else known[0]
 
 
 def f1_by_class(target: np.ndarray, predicted: np.ndarray) -> np.ndarray:

@@ -20,8 +20,8 @@ class Predictions:
         ids: n ids as text; preferably an object array, which shares the index's strings.
         classes: K names; a binary task has one, the positive class.
         values: float32 nxK in 0..1.
-        thresholds: K, of a multi-label task: a class is predicted from its threshold on; None: 0.5. Not saved with the
-            rest: `kit thresholds` keeps them.
+        thresholds: K, of a binary or multi-label task: a class is predicted from its threshold on; None: 0.5. Not
+            saved with the rest: `kit thresholds` keeps them.
     """
 
     ids: np.ndarray
@@ -81,7 +81,7 @@ class Predictions:
         return replace(self, ids=np.asarray(ids, dtype=object), values=self.values[rows])
 
     def predicted(self) -> np.ndarray:
-        """Return the predicted classes of each row, nxK booleans; at least one per row."""
+        """Return the predicted classes of each row, nxK booleans; of several classes at least one per row."""
         thresholds = np.full(len(self.classes), 0.5) if self.thresholds is None else self.thresholds
         return at_thresholds(self.values, thresholds)
 
@@ -110,8 +110,10 @@ def need_sound(run: Run, values: np.ndarray, ids: np.ndarray) -> None:
 
 
 def at_thresholds(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Apply K thresholds to probabilities nxK; a row that reaches none gets its most probable class."""
+    """Apply K thresholds to probabilities nxK; of several classes, a row that reaches none gets its most probable."""
     predicted: np.ndarray = values >= thresholds
+    if values.shape[1] == 1:  # the positive class of a binary task, which a row need not be of
+        return predicted
     empty = np.flatnonzero(~predicted.any(1))
     predicted[empty, values[empty].argmax(1)] = True
     return predicted

@@ -10,35 +10,38 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from kit.data.index import read_table
 from kit.hooks.specs import Finding
+from kit.image_files import without_ending
+from kit.tables import read_exact, read_table
 
 HEADER_LINES = 1
 
 
-def check_table(path: Path, sample: Path, columns: tuple[str, ...]) -> list[Finding]:
+def check_table(path: Path, sample: Path, columns: tuple[str, ...], without_endings: bool = False) -> list[Finding]:
     """Check a csv of probabilities: header, row count, ids, order, and that `columns` hold numbers in 0..1.
 
     Args:
         path: the submission.
         sample: the competition's sample submission; a `KitError` if it is missing.
         columns: the columns of probabilities.
+        without_endings: as for `check_rows`.
 
     Returns:
         Findings, each naming the first bad row by its line and id; none if all is right.
     """
-    table, findings = check_rows(path, sample)
+    table, findings = check_rows(path, sample, without_endings)
     if table is None:
         return findings
     return findings + [finding for column in columns for finding in check_probabilities(table, column)]
 
 
-def check_rows(path: Path, sample: Path) -> tuple[pd.DataFrame | None, list[Finding]]:
+def check_rows(path: Path, sample: Path, without_endings: bool = False) -> tuple[pd.DataFrame | None, list[Finding]]:
     """Compare header, row count, ids and order of a csv with the sample submission, whose first column is the id.
 
     Args:
         path: the submission.
         sample: the competition's sample submission; a `KitError` if it is missing.
+        without_endings: whether Kaggle takes ids without the ending of a file, though somebody's sample has it.
 
     Returns:
         The table with every cell as text ("" where empty), row i being line i + 2 of the file, or None where the
@@ -53,7 +56,8 @@ def check_rows(path: Path, sample: Path) -> tuple[pd.DataFrame | None, list[Find
         return None, [_error(f"the header is {given!r}, it must be {wanted!r}")]
     if len(table) != len(expected):
         findings.append(_error(f"{len(table)} rows, the sample submission has {len(expected)}"))
-    findings += _check_ids(table, pd.Index(expected.iloc[:, 0]))
+    ids = expected.iloc[:, 0]
+    findings += _check_ids(table, pd.Index(without_ending(ids) if without_endings else ids))
     return table, findings
 
 
@@ -90,13 +94,9 @@ def read_submission(path: Path) -> tuple[pd.DataFrame | None, list[Finding]]:
     if not path.is_file():
         return None, [_error(f"{path} is not there")]
     try:
-        # Blank lines are kept as rows, so that row numbers are line numbers.
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False)
+        return read_exact(path.read_bytes()), []
     except (ValueError, OSError) as error:
-        return None, [_error(f"{path} can't be read as csv ({' '.join(str(error).split())})")]
-    if not isinstance(table.index, pd.RangeIndex):
-        return None, [_error("rows have more fields than the header, the first at line 2")]
-    return table.fillna(""), []
+        return None, [_error(f"{path} can't be read as csv ({error})")]
 
 
 def _check_ids(table: pd.DataFrame, expected: pd.Index) -> list[Finding]:

@@ -8,7 +8,7 @@ from kit.data.open_run import OpenRun
 from kit.data.store import Store
 from kit.decision.apply import with_rule
 from kit.decision.tune import has_rule
-from kit.errors import KitError
+from kit.errors import KitError, PluginError
 from kit.files import sha256
 from kit.hooks.registry import Registry
 from kit.hooks.specs import Competition, Finding
@@ -68,6 +68,10 @@ def write_submission(registry: Registry, run: Run, postprocess: bool = False) ->
     path = run.path / "submission.csv"
     with contextlib.suppress(_Unfit), run.writing(path.name) as temporary:
         opened.submission.write(predictions, opened.index, temporary)
+        if not temporary.stat().st_size:
+            raise PluginError(
+                f"write of submission {opened.submission.name} wrote nothing to the path that it is given"
+            )
         findings += opened.submission.check(temporary, opened.index.root)
         if any(finding.level == "error" for finding in findings):
             raise _Unfit

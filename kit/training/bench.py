@@ -20,7 +20,7 @@ import torch
 from kit.config import TrainConfig
 from kit.console import Console
 from kit.data.images import read_rgb, read_sample
-from kit.data.index import Index
+from kit.data.index import Index, rows_of
 from kit.data.store import Store
 from kit.data.verify import cores
 from kit.hooks.registry import Registry
@@ -28,7 +28,7 @@ from kit.hooks.specs import Competition, DatasetSpec
 from kit.model.build import Model, build_model, normalization_of, seed_everything
 from kit.pixels.augment import make_augment
 from kit.pixels.batches import Augment, Batch, Loader
-from kit.pixels.pack import Packed, find_packed
+from kit.pixels.pack import Packed, find_packed, stored_side
 from kit.pixels.pack_workers import Job, Layout, Workers
 from kit.pixels.sampler import Plan, training_plan
 from kit.pixels.samples import Samples
@@ -94,11 +94,12 @@ def measure(registry: Registry, store: Store, config: TrainConfig, seconds: floa
         sample = index.train.iloc[np.linspace(0, len(index.train) - 1, min(FILES, len(index.train))).astype(int)]
         note("decode_one", _decoding(store.dataset, index.root, sample, seconds, 1))
         note("decode_all", _decoding(store.dataset, index.root, sample, seconds, cores()))
-        pack = _pack(store.dataset, index.root, sample, config.size, (rates["decode_all"] or 1) * seconds, Path(name))
+        side = stored_side(config.size, config.crop)
+        pack = _pack(store.dataset, index.root, sample, side, (rates["decode_all"] or 1) * seconds, Path(name))
         note("pack", pack.images_per_second)
         repeated = _repeated(index, sample, max(pack.count, 2 * config.batch_size))
         packs = {config.size: pack} if config.pack else {}
-        samples = Samples.of(repeated, repeated.train, store.dataset, config.size, packs)
+        samples = Samples.of(repeated, repeated.train, store.dataset, config.size, packs, crop=config.crop)
         samples = replace(samples, places=np.arange(len(samples)) % pack.count)
         work = _Work(config, model, samples, index, seconds)
         for stage in ("gather", "augment", "copy", "forward", "train", "train_double", "epoch"):
@@ -112,8 +113,8 @@ def measure(registry: Registry, store: Store, config: TrainConfig, seconds: floa
         torch.get_num_threads(),
         cores(),
         config.augment is not None,
-        len(index.train) if known else EXAMPLE,
-        known and find_packed(store, index, "train", config.size) is not None,
+        _images(index, config) if known else EXAMPLE,
+        known and find_packed(store, index, "train", side) is not None,
         layout.bytes,
         os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
     )
@@ -129,6 +130,13 @@ class _BenchLayout(Layout):
     def chunk_rows(self) -> int:
         """Images per chunk."""
         return min(super().chunk_rows, self.max_chunk_rows)
+
+
+def _images(index: Index, config: TrainConfig) -> int:
+    """Return how many training images a run of this configuration has."""
+    rows = rows_of(index.train, config.only)
+    ids = rows["id"].nunique()
+    return len(rows) if config.limit is None or config.limit >= ids else round(config.limit * len(rows) / ids)
 
 
 def _pack(dataset: DatasetSpec, root: Path, rows: pd.DataFrame, size: int, images: float, folder: Path) -> Packed:
@@ -259,7 +267,7 @@ class _Work:
         """Warp and normalise bytes that are already on the device."""
         images = self._bytes().to(self.device)
         config = self.steps if isinstance(self.steps, TrainConfig) else None
-        warp = DeviceWarp(config, self.samples.size)
+        warp = DeviceWarp(config, self.samples.size, self.samples.crop)
         source, seeds = (images.shape[1], images.shape[2]), np.arange(len(images))
         drawn = None if config is None else draw(config, seeds, source, self.samples.size).packed()
         steps = None if drawn is None else torch.from_numpy(drawn).to(self.device)
@@ -273,7 +281,7 @@ class _Work:
     def _bytes(self) -> torch.Tensor:
         rows = self._plan()[0][0]
         if self.samples.pack is None:
-            return torch.from_numpy(np.stack([self.samples.image(row) for row in rows]))
+            return torch.from_numpy(np.stack([self.samples.whole(row) for row in rows]))
         return torch.from_numpy(gather(self.samples.pack.pixels, self.samples.places[rows]))
 
     def copy(self) -> float | None:

@@ -1,8 +1,5 @@
 """An exponential moving average of the weights, used in their place for prediction."""
 
-from copy import deepcopy
-from dataclasses import replace
-
 import torch
 
 from kit.model.build import Model
@@ -17,9 +14,7 @@ class Ema:
     """
 
     def __init__(self, model: Model, decay: float) -> None:
-        self.decay = decay
-        network, loss = deepcopy(model.network), deepcopy(model.loss)
-        self.model = replace(model, network=network.requires_grad_(False), loss=loss.requires_grad_(False))
+        self.decay, self.model = decay, model.copy()
 
     @torch.no_grad()
     def update(self, model: Model, step: int) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from kit.files import write_json
@@ -10,6 +11,7 @@ from kit.inference.forward import Forward
 from kit.model import distributed
 from kit.pixels.sampler import Plan
 from kit.pixels.samples import Samples
+from kit.training.history import StepLosses
 from kit.training.interrupt import InUnison
 from kit.training.job import FoldJob
 
@@ -20,17 +22,27 @@ NAMED = 3  # ids in the message; the file has all
 class LossWatch:
     """Remembers the losses of the steps since the last check; reading one waits for the device.
 
+    `losses` has those of all steps that were checked.
+
     Args:
         job: the fold's training.
+        step: steps taken so far.
     """
 
-    def __init__(self, job: FoldJob) -> None:
-        self.job = job
-        self._recent: list[tuple[int, Plan, Tensor]] = []
+    def __init__(self, job: FoldJob, step: int) -> None:
+        self.job, self.losses = job, StepLosses(job.history, step)
+        self._recent: list[tuple[int, Plan, Tensor, float]] = []
 
-    def note(self, step: int, batches: Plan, total: Tensor) -> None:
-        """Remember a step: its number, its batches of all processes, and this process's sum of loss times images."""
-        self._recent.append((step, batches, total))
+    def note(self, step: int, batches: Plan, total: Tensor, rate: float) -> None:
+        """Remember a step.
+
+        Args:
+            step: its number in the epoch.
+            batches: those of all processes.
+            total: this process's sum of loss times images.
+            rate: the learning rate.
+        """
+        self._recent.append((step, batches, total, rate))
 
     def check(self, mean: float) -> str:
         """Return the mean loss of the epoch so far as text; all processes must call this.
@@ -40,8 +52,13 @@ class LossWatch:
         """
         recent, self._recent = self._recent, []
         if np.isfinite(mean):
+            if recent:
+                totals = distributed.all_reduce_each(torch.stack([total for _, _, total, _ in recent]))
+                images = [sum(len(rows) for rows, _ in batches) for _, batches, _, _ in recent]
+                losses = [total / count for total, count in zip(totals, images, strict=True)]
+                self.losses.add(losses, [rate for *_, rate in recent])
             return f"loss {mean:.4f}"
-        for step, batches, total in recent:
+        for step, batches, total, _ in recent:
             if not np.isfinite(loss := distributed.all_reduce(total)):
                 rows = np.concatenate([own for own, _ in batches])
                 raise _error(self.job, f"the loss is {loss:g} at step {step + 1} of an epoch", rows)

@@ -1,5 +1,6 @@
 """The history of a fold's training: one row per validation, as a csv and as a table that grows on the screen."""
 
+import contextlib
 import csv
 import io
 import math
@@ -7,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kit.console import Console
+from kit.errors import KitError
 from kit.files import write_bytes
 from kit.model.distributed import is_main
+from kit.record import STEPS, StepRow, read_steps
 
 FORMATS = {"epoch": "g", "lr": ".1e", "seconds": ".1f", "images/s": ".1f"}
 
@@ -30,6 +33,34 @@ class History:
         cells = (format(value, FORMATS.get(name, ".4f")) for name, value in row.items())
         self.console.say("".join(f"{cell:>12}" for cell in cells))
         return rows
+
+
+class StepLosses:
+    """The training loss per image and the learning rate of every step, kept beside the history as `steps.csv`.
+
+    Args:
+        history: path of history.csv.
+        step: steps taken so far, by a training that is resumed; of these, what the file has is kept.
+    """
+
+    def __init__(self, history: Path, step: int) -> None:
+        self.path, self.step = history.with_name(STEPS), step
+        self.rows: list[StepRow] = []
+        if step and self.path.is_file():
+            with contextlib.suppress(KitError):
+                self.rows = [row for row in read_steps(self.path) if row["step"] <= step]
+
+    def add(self, losses: Sequence[float], rates: Sequence[float]) -> None:
+        """Add the next steps."""
+        for loss, rate in zip(losses, rates, strict=True):
+            self.step += 1
+            self.rows.append({"step": self.step, "loss": loss, "lr": rate})
+
+    def write(self) -> None:
+        """Write all rows, on the main process."""
+        if self.rows and is_main():
+            lines = [f"{row['step']},{row['loss']:.6g},{row['lr']:.6g}\n" for row in self.rows]
+            write_bytes(self.path, "".join(["step,loss,lr\n", *lines]).encode())
 
 
 def write_history(path: Path, rows: Sequence[Mapping[str, float | None]]) -> None:

@@ -49,7 +49,7 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
     state = _resume(job, stepper, predictor)
     rate = partial(_rate, config, state, steps_per_epoch)
     validator = Validator(job, predictor, steps_per_epoch, interrupt, console)
-    watch = LossWatch(job)
+    watch = LossWatch(job, state.step)
     interrupt.on_stop = save = partial(_save, job, stepper, predictor, state, watch)
     validation, size = None, None
     model.network.train()
@@ -86,7 +86,7 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
                 # Take one step.
                 torch.manual_seed(int(seeds[number]) + distributed.rank())
                 images = sum(len(rows) for rows, _ in step)
-                watch.note(number, step, stepper.step(batches, len(step), images, rate(state.step)))
+                watch.note(number, step, stepper.step(batches, len(step), images, lr := rate(state.step)), lr)
                 state.step, state.images = state.step + 1, state.images + images
                 state.seconds = time.monotonic() - began
                 if ema:
@@ -110,7 +110,7 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
 
     interrupt.on_stop = None
     # The last validation used the last weights at the last size; for anything else, predict again.
-    if config.checkpoint == "best" and state.best_step != state.step:
+    if config.checkpoint != "last" and state.best_step != state.step:
         _load_best(job, predictor)
         validation = None
     if validation is not None and size == config.size:
@@ -141,6 +141,7 @@ def _save(job: FoldJob, stepper: Stepper, predictor: Model, state: TrainState, w
     state.loss_sum, state.scaler = distributed.all_reduce(stepper.loss_sum), stepper.scaler.state_dict()
     if not distributed.is_main():
         return
+    watch.losses.write()
     learning = {} if predictor is job.model else pack_modules(job.model.network, job.model.loss)
     job.checkpoints.write(
         pack_modules(predictor.network, predictor.loss),
@@ -155,7 +156,7 @@ def _save(job: FoldJob, stepper: Stepper, predictor: Model, state: TrainState, w
 def _load_best(job: FoldJob, predictor: Model) -> None:
     """Load the weights of the best validation into the predicting model, in all processes."""
     if distributed.is_main():
-        unpack_modules(job.checkpoints.weights("best"), predictor.network, predictor.loss)
+        unpack_modules(job.checkpoints.weights(job.config.checkpoint), predictor.network, predictor.loss)
     distributed.broadcast([*predictor.network.state_dict().values(), *predictor.loss.state_dict().values()])
 
 

@@ -25,6 +25,7 @@ from kit.data.index import Index
 from kit.data.open_run import OpenRun
 from kit.errors import DISK, KitError
 from kit.files import locked
+from kit.hooks.manager import load_plugins
 from kit.hooks.registry import Registry
 from kit.model.checkpoint import Checkpoints
 from kit.paths import cache_dir, data_dir, data_root
@@ -261,13 +262,18 @@ _SHARED = "KIT_DATA and KIT_RUNS must be on a file system that all nodes see at 
 def _task(
     path: str, fold: int, threads: int, gpus: float, versions: str, command: list[str], config: TrainConfig
 ) -> dict[str, Any] | None:
-    """Train a fold on a worker; return a `KitError` or `OSError` as a document and leave other errors to Ray."""
+    """Train a fold on a worker; return what is told in one line as a document and leave other errors to Ray."""
     try:
         _train(Path(path), fold, threads, gpus, versions, command, config)
     except KitError as error:
         return {"text": str(error), "code": error.code, "ways": error.ways}
     except OSError as error:
         return {"text": f"{error}: check that path on {platform.node()}", "code": DISK, "ways": ()}
+    except Exception as error:
+        foreign = load_plugins().behind(error)
+        if foreign is None:
+            raise
+        return {"text": str(foreign), "code": foreign.code, "ways": ()}
     return None
 
 

@@ -33,8 +33,13 @@ def learning_rate(
     One-cycle (Smith & Topin 2018, as in `torch.optim.lr_scheduler.OneCycleLR`): a cosine from lr/25 up to lr over
     the first 30 % of the steps, then a cosine down to lr/250,000. Cosine (Loshchilov & Hutter 2017): a linear
     warm-up, then half a cosine to zero. Step: `drops` divisions by ten at equal intervals. Plateau: halved whenever
-    the validation loss has not improved for more than five epochs, never below 1e-8.
+    the validation loss has not improved for more than five epochs, never below 1e-8. On top of each, `decay` divides
+    the rate by 1 + decay * step, counted from the first step of the fold (the `decay` of Keras' optimisers).
     """
+    return _scheduled(config, step, steps_an_epoch, valid_losses) / (1 + config.decay * step)
+
+
+def _scheduled(config: TrainConfig, step: int, steps_an_epoch: int, valid_losses: Sequence[float | None]) -> float:
     frozen_epochs = min(config.freeze_epochs, config.epochs)
     edge = frozen_epochs * steps_an_epoch
     frozen = step < edge
@@ -54,10 +59,15 @@ def learning_rate(
 
 
 def plateau_drops(losses: Sequence[float | None]) -> int:
-    """Count how often `torch.optim.lr_scheduler.ReduceLROnPlateau` would have reduced the rate after these losses."""
+    """Count how often `torch.optim.lr_scheduler.ReduceLROnPlateau` would have reduced the rate after these losses.
+
+    An undefined loss says nothing: it is neither an improvement nor a wait.
+    """
     best, waiting, drops = math.inf, 0, 0
     for loss in losses:
-        if loss is not None and loss < best * (1 - PLATEAU_THRESHOLD):
+        if loss is None:
+            continue
+        if loss < best * (1 - PLATEAU_THRESHOLD):
             best, waiting = loss, 0
         else:
             waiting += 1
@@ -67,11 +77,14 @@ def plateau_drops(losses: Sequence[float | None]) -> int:
 
 
 def out_of_patience(config: TrainConfig, scores: Sequence[float | None], higher_is_better: bool) -> bool:
-    """Return whether the metric of the last `patience` epochs never beat the best before them."""
-    if config.patience is None or len(scores) <= config.patience:
-        return False
+    """Return whether the metric of the last `patience` epochs never beat the best before them.
+
+    An epoch in which the metric is undefined says nothing, so it does not count.
+    """
     sign = 1 if higher_is_better else -1
-    signed = [-math.inf if score is None else sign * score for score in scores]
+    signed = [sign * score for score in scores if score is not None]
+    if config.patience is None or len(signed) <= config.patience:
+        return False
     return max(signed[-config.patience :]) <= max(signed[: -config.patience])
 
 

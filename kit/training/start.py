@@ -14,7 +14,7 @@ from kit.console import Console
 from kit.data.external import FILE as EXTERNAL
 from kit.data.external import left_out, with_external, write_left_out
 from kit.data.folds import Folds, groups_spanning_folds, made_folds
-from kit.data.index import Index, rows_of
+from kit.data.index import Index, odd_labels, rows_of
 from kit.data.open_run import OpenRun, data_facts
 from kit.data.store import Store
 from kit.errors import KitError, nearest
@@ -28,6 +28,7 @@ from kit.pixels.augment import load_pipeline
 from kit.pixels.statistics import check_normalize
 from kit.run import Run, WriteFile
 from kit.runs import find_run
+from kit.training.rows import check_rows, limited
 
 PIPELINE = "augment.json"
 
@@ -46,7 +47,7 @@ def folds_for(store: Store, index: Index, count: int, console: Console) -> Folds
     return folds
 
 
-def _check_batch(config: TrainConfig) -> None:
+def check_batch(config: TrainConfig) -> None:
     """Raise `KitError` if a batch is too small for each process to have two images of it, which batch norm needs."""
     processes = distributed.world_size()
     if config.batch_size < 2 * processes:
@@ -75,19 +76,25 @@ def start_run(
     console: Console,
 ) -> Run:
     """Check everything that can be checked before training, then write a new run's directory."""
-    _check_batch(config)
+    check_batch(config)
     need_writable(runs_dir(), "set KIT_RUNS to a folder where runs can be written")
     index = store.index().with_metadata(config.metadata)
     check_normalize(index, config.normalize)
     for what, names in index.missing.items():
         if names:
             console.warn(f"{len(names)} {what}, e.g. {names[0]}: left out (kit check {store.competition.name})")
+    for odd in odd_labels(index):
+        console.warn(odd)
     learned_from = data_facts(store, index)
     folds = folds_for(store, index, config.folds, console)
     config, index, external_out, planned = _settle(store, index, folds, config, only_fold, console)
+    index, folds = limited(index, folds, config, console)
+    own_external = [len(index.external) - int(left) for left in external_out.sum(0)]
+    check_rows(index, folds, planned, own_external, config, registry.metrics.get(store.competition.metric), console)
     normalization = normalization_of(config, registry, store.dataset, index, console)
     check_trackers(config, registry)
     epoch_metrics(registry, store.competition)
+    registry.submissions.get(store.competition.submission)
     # Find a wrong model, head or loss, and weights that are not available, before a directory exists.
     build_model(config, registry, store.dataset, index, normalization, config.pretrained)
     files: dict[str, WriteFile] = {"folds.csv": lambda path: path.write_bytes(folds.csv())}
@@ -192,4 +199,11 @@ def valid_fold(fold: int, count: int) -> int:
 def epoch_metrics(registry: Registry, competition: Competition) -> tuple[MetricSpec, ...]:
     """Return the metrics of each validation: the competition's own, by which it is scored, comes first."""
     names = dict.fromkeys((competition.metric, *competition.epoch_metrics))
-    return tuple(registry.metrics.get(name) for name in names)
+    metrics = tuple(registry.metrics.get(name) for name in names)
+    for metric in metrics:
+        if competition.task not in metric.tasks:
+            raise KitError(
+                f"metric {metric.name} is for {' and '.join(metric.tasks)} tasks, {competition.name} is "
+                f"{competition.task}: name another metric in the plugin of {competition.name}"
+            )
+    return metrics

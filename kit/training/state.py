@@ -17,7 +17,7 @@ class TrainState:
         images: number of images trained on in the epoch so far.
         seconds: seconds of training in the epoch so far.
         best_step: the step of the best validation so far; -1 before the first.
-        best_score: metric of that validation; None if it is undefined.
+        best_score: metric of that validation, or its loss with `checkpoint=best_loss`; None if it is undefined.
         validated: the step of the last validation.
         scaler: state of the gradient scaler; empty if there is none.
         history: rows of history.csv.

@@ -10,6 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 from kit.config import TrainConfig
 from kit.model import distributed
 from kit.model.build import Model
+from kit.model.losses import loss_of
 from kit.pixels.batches import Batch
 from kit.training.mix import mix
 from kit.training.optim import make_optimizer
@@ -59,10 +60,9 @@ class Stepper:
             group["lr"] = rate * group["scale"]
         total = torch.zeros_like(self.loss_sum)
         for number in range(count):
-            batch = mix(self.config, next(batches), self.classes)
+            batch = next(batches)
             with self._accumulating(number + 1 < count):
-                with self.model.runtime.autocast():
-                    loss: Tensor = self._module(batch) * (len(batch.rows) / images)
+                loss = self.loss(batch) * (len(batch.rows) / images)
                 if number == 0:
                     self.optimizer.zero_grad(set_to_none=True)
                 # The gradients of several processes are averaged; their shares of the loss add up.
@@ -75,6 +75,13 @@ class Stepper:
         self.scaler.update()
         self.loss_sum += total
         return total
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the mean loss of a batch, mixed as configured; mixing and dropout draw from torch's generator."""
+        batch = mix(self.config, batch, self.classes)
+        with self.model.runtime.autocast():
+            loss: Tensor = self._module(batch)
+        return loss
 
     def _accumulating(self, more: bool) -> AbstractContextManager[object]:
         """Average gradients over the processes only at the last batch of a step."""
@@ -92,5 +99,4 @@ class _Loss(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the mean loss of a batch."""
-        loss: Tensor = self.loss(self.network(batch.images, batch.metadata), batch)
-        return loss
+        return loss_of(self.loss, self.network(batch.images, batch.metadata), batch)

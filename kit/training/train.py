@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from kit.console import Console
@@ -25,14 +26,16 @@ from kit.pixels.augment import make_augment
 from kit.pixels.pack import packs_for
 from kit.pixels.samples import Samples, samples_of
 from kit.pixels.statistics import row_statistics
-from kit.record import DataFacts
+from kit.record import STEPS, DataFacts
 from kit.run import Run
+from kit.scoring.apart import apart, mean_over_folds
 from kit.scoring.interval import score_with_interval
 from kit.scoring.predictions import Predictions, out_of_fold
 from kit.training.forecast import Forecast
 from kit.training.interrupt import Interrupt, Interrupted, InUnison
 from kit.training.job import FoldJob
 from kit.training.loop import train_fold
+from kit.training.rows import fold_rows
 from kit.training.start import check_trackers, epoch_metrics, training_index, valid_fold
 
 # (run with its data, index with external images, folds to train, interrupt, console): trains them in other processes.
@@ -87,7 +90,7 @@ def train(
         score = _close(opened, index, console)
         run.update(state="finished", score=score)
         results = run.results
-        _say_score(score, [results[fold]["score"] for fold in planned], console)
+        _say_score(opened.metric, score, [results[fold]["score"] for fold in planned], console)
     return {
         "run": run.id,
         "path": str(run.path),
@@ -152,18 +155,22 @@ def _unfinish_damaged(run: Run, which: str, fold: int, console: Console) -> None
         (folder / "result.json").unlink()
 
 
-def _say_score(score: dict[str, Any], by_fold: list[float | None], console: Console) -> None:
+def _say_score(metric: MetricSpec, score: dict[str, Any], by_fold: list[float | None], console: Console) -> None:
     interval = "" if score["low"] is None else f" [{score['low']:.4f}, {score['high']:.4f}]"
     value, *folds = ("undefined" if each is None else f"{each:.4f}" for each in (score["value"], *by_fold))
     console.say(f"out-of-fold {score['metric']}: {value}{interval} over {score['ids']} ids")
-    console.say(f"by fold: {', '.join(folds)}")
+    mean = mean_over_folds(by_fold)
+    console.say(f"by fold: {', '.join(folds)}" + ("" if mean is None else f"   mean {mean:.4f}"))
+    if text := apart(metric, score["value"], by_fold):
+        console.warn(text)
 
 
 def forecast_of(opened: OpenRun, index: Index, folds: list[int], console: Console) -> Forecast:
     """Return the forecast of what training these folds will take; it is printed once it is known."""
-    config, fold_of_row = opened.config, opened.folds.of(index.train)
-    valid = sum(int((fold_of_row == fold).sum()) for fold in folds)
-    train = sum(int((fold_of_row != fold).sum()) + len(index.external) for fold in folds)
+    config, train, valid = opened.config, 0, 0
+    for fold in folds:
+        train_rows, valid_rows = fold_rows(index, opened.folds, fold, config.only)
+        train, valid = train + len(train_rows) + len(_external(opened, index, fold)), valid + len(valid_rows)
     # The newest weights, the best, two moments of the optimiser, and the network beside its average.
     copies = (config.keep + 3 + (config.ema is not None)) * len(opened.run.record["planned"])
     return Forecast(train * config.epochs, valid * config.epochs, copies, console)
@@ -208,7 +215,8 @@ def train_one(
     with run.writing(f"fold-{fold}/oof.npz") as path:
         predictions.save(path)
     score = opened.score(index.targets_of(predictions.ids), predictions.values)
-    run.enter({f"fold-{fold}/history.csv": [sha256(job.history)]})
+    courses = [path for path in (job.history, job.history.with_name(STEPS)) if path.is_file()]
+    run.enter({f"fold-{fold}/{path.name}": [sha256(path)] for path in courses})
     seconds = sum(run.epoch_seconds_of(fold).values())
     document = _result(job, opened.metric, score, seconds, time.monotonic() - began)
     write_json(run.fold_dir(fold) / "result.json", document)
@@ -231,12 +239,9 @@ def _samples(
     opened: OpenRun, index: Index, fold: int, console: Console
 ) -> tuple[Samples, Samples, np.ndarray, np.ndarray]:
     """Return a fold's training samples, its validation samples, and the ids of both."""
-    config, store, fold_of_row = opened.config, opened.store, opened.folds.of(index.train)
-    train_rows, valid_rows = (
-        rows_of(index.train[own], config.only) for own in (fold_of_row != fold, fold_of_row == fold)
-    )
-    external = external_rows(opened.run, index, fold)
-    external = rows_of(external, config.only) if len(external) else external
+    config, store = opened.config, opened.store
+    train_rows, valid_rows = fold_rows(index, opened.folds, fold, config.only)
+    external = _external(opened, index, fold)
     train, valid = map(samples_of(store, index, "train", config, console, config.sizes), (train_rows, valid_rows))
     if len(external):
         packs = packs_for(store, index, "external", config, (config.size, *config.sizes), console)
@@ -244,6 +249,12 @@ def _samples(
     _same_pixels(opened.run, train)
     train_ids = np.concatenate([train_rows["id"].to_numpy(object), external["id"].to_numpy(object)])
     return train, valid, train_ids, valid_rows["id"].to_numpy()
+
+
+def _external(opened: OpenRun, index: Index, fold: int) -> pd.DataFrame:
+    """Return the external rows that a fold learns from."""
+    external = external_rows(opened.run, index, fold)
+    return rows_of(external, opened.config.only) if len(external) else external
 
 
 def _same_pixels(run: Run, train: Samples) -> None:

@@ -2,8 +2,11 @@
 
 import math
 
+import torch
+from torch import Tensor
+
 from kit.console import Console
-from kit.hooks.specs import ImageTracker
+from kit.hooks.specs import ImageTracker, NetworkTracker
 from kit.inference.forward import Forward, forward
 from kit.model import distributed
 from kit.model.build import Model
@@ -45,10 +48,7 @@ class Validator:
         need_finite_output(job, result)
         target, prediction = task.flat(result.targets), task.flat(result.probabilities)
         scores = {metric.label or metric.name: metric.compute(target, prediction) for metric in job.metrics}
-        decisive = next(iter(scores.values()))
-        sign = 1 if self.metric.higher_is_better else -1
-        if state.best_score is None or (math.isfinite(decisive) and sign * decisive > sign * state.best_score):
-            state.best_step, state.best_score = state.step, decisive if math.isfinite(decisive) else None
+        self._note_best(state, next(iter(scores.values())), result.loss)
         row = {
             "epoch": round(state.step / self.steps_per_epoch, 3),
             "train loss": train_loss,
@@ -64,12 +64,28 @@ class Validator:
             tracker.log(state.step, row)
             if isinstance(tracker, ImageTracker):
                 tracker.images(state.step, previews(job.valid, result, task, job.classes))
+            if job.config.track_network and isinstance(tracker, NetworkTracker):
+                tracker.network(state.step, self.predictor.network, *self._example())
         return result
 
     def last(self, state: TrainState) -> tuple[float | None, float | None]:
         """Return the metric and the loss of the last validation."""
         row = state.history[-1]
         return row[self.metric.label or self.metric.name], row["valid loss"]
+
+    def _example(self) -> tuple[Tensor, Tensor]:
+        """Return a black image, and metadata of 0, as the network takes them."""
+        valid, size, device = self.job.valid, self.job.config.size, self.predictor.runtime.device
+        images = torch.zeros(1, valid.dataset.channels, size, size, device=device)
+        return images, torch.zeros(1, valid.metadata.shape[1], device=device)
+
+    def _note_best(self, state: TrainState, metric: float, loss: float) -> None:
+        """Note the step if it is the best so far; while what decides is undefined, the newest is."""
+        by_loss = self.job.config.checkpoint == "best_loss"
+        decisive = loss if by_loss else metric
+        sign = 1 if self.metric.higher_is_better and not by_loss else -1
+        if state.best_score is None or (math.isfinite(decisive) and sign * decisive > sign * state.best_score):
+            state.best_step, state.best_score = state.step, decisive if math.isfinite(decisive) else None
 
     def _settle(self, state: TrainState, size: int) -> None:
         """Re-estimate the statistics of batch normalisation if an epoch has too few steps for their averages."""

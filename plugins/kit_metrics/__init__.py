@@ -11,8 +11,8 @@ top_k_accuracy = lazy("kit_metrics.classification:top_k_accuracy")
 def kit_metrics() -> list[MetricSpec]:
     """Add the built-in metrics."""
     return [
-        MetricSpec("roc_auc", True, lazy("kit_metrics.classification:roc_auc"), label="AUC"),
-        MetricSpec("accuracy", True, lazy("kit_metrics.classification:accuracy"), label="accuracy"),
+        MetricSpec("roc_auc", True, lazy("kit_metrics.classification:roc_auc"), label="AUC", ranked_by="folds"),
+        MetricSpec("accuracy", True, lazy("kit_metrics.classification:accuracy"), label="accuracy", of_classes=True),
         MetricSpec("macro_f1", True, lazy("kit_metrics.classification:macro_f1"), label="F1", decision="thresholds"),
         MetricSpec(
             "macro_f1_tuned",

@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal, NoReturn
 
 from kit.errors import KitError
-from kit.plugin.files import open_plain, write_bytes
+from kit.plugin.files import is_litter, open_plain, write_bytes
 
 UNFINISHED, MANIFEST, SUMS, LISTS = "unfinished.jsonl", "manifest.jsonl", "SHA256SUMS", "lists"
 # What a killed atomic write leaves behind.
@@ -197,6 +197,8 @@ def scan(root: Path, suffix: str | None, sizes: bool) -> tuple[dict[str, int], l
         with os.scandir(os.path.join(root, folder)) as entries:
             for entry in entries:
                 alone = False
+                if is_litter(entry.name):
+                    continue
                 wanted = suffix is None or entry.name.endswith(suffix)
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(f"{folder}{entry.name}/")

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,7 @@ def _pretrained(name: str) -> Any:
     timm leaves out what does not fit, and trains on from random numbers without a word; that is refused here.
     """
     path, known, state = _hub_file(name), facts(name), torch.get_rng_state()
-    right = f"put {known.hf_hub_filename or 'model.safetensors'} of https://huggingface.co/{known.hf_hub_id} there"
+    right = f"put {_url(known)} there"
     tensors = read_weights(path, right)
     fits = _share(name, tensors)
     if ALIKE < fits < FITS and path == _by_hand(known):
@@ -208,12 +209,24 @@ def _by_hand(known: Any) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / f"{Path(known.hf_hub_id).name}.safetensors"
 
 
+def _file(known: Any) -> str:
+    return known.hf_hub_filename or "model.safetensors"
+
+
+def _url(known: Any) -> str:
+    """Return the address of a network's weight file, as the hub's own client makes it."""
+    from huggingface_hub import hf_hub_url
+
+    return hf_hub_url(known.hf_hub_id, _file(known))
+
+
 def _cached(known: Any) -> str | None:
     from huggingface_hub import try_to_load_from_cache
 
-    if _by_hand(known).is_file():
+    # What lies there and is no file is named by `read_weights`.
+    if os.path.lexists(_by_hand(known)):
         return str(_by_hand(known))
-    cached = try_to_load_from_cache(known.hf_hub_id, known.hf_hub_filename or "model.safetensors")
+    cached = try_to_load_from_cache(known.hf_hub_id, _file(known))
     return cached if isinstance(cached, str) else None
 
 
@@ -232,16 +245,15 @@ def _hub_file(name: str) -> Path:
     cached = _cached(known)
     if cached is not None:
         return Path(cached)
-    file = known.hf_hub_filename or "model.safetensors"
     try:
         # Without a network the hub's client retries for 47 s; this short probe avoids that.
         urlopen(constants.ENDPOINT, timeout=5).close()
-        return Path(hf_hub_download(known.hf_hub_id, file, etag_timeout=10))
+        return Path(hf_hub_download(known.hf_hub_id, _file(known), etag_timeout=10))
     except (OSError, ValueError, HTTPException, HfHubHTTPError) as error:
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise KitError(f"the weights of {name} can't be saved ({error}): set HF_HOME to a folder", DISK) from None
         raise KitError(
-            f"the pretrained weights of {name} can't be downloaded: put {file} of {known.hf_hub_id} "
-            f"as {_by_hand(known)}, or use --no-pretrained",
+            f"the pretrained weights of {name} can't be downloaded: put {_url(known)} as {_by_hand(known)}, "
+            "or use --no-pretrained",
             NETWORK,
         ) from None

@@ -79,7 +79,7 @@ def _fetch(url: str, path: Path, prefix: str, name: str) -> None:
 
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(15)
-    by_hand = f"put {path.name} into {path.parent}, or use --no-pretrained"
+    by_hand = f"put {url} into {path.parent}, or use --no-pretrained"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix)

@@ -4,10 +4,11 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from helpers.recursion_data import write as write_recursion
-from kit.data.index import check_values, read_groups, read_table
+from kit.data.index import read_groups, read_table
 from kit.errors import KitError
 from kit.hooks.registry import Registry
 
@@ -82,14 +83,50 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "UTF-16": lambda content: content.decode().encode("utf-16"),
     "Latin-1": lambda content: content.replace(b",", b"\xe9,", 3),
     "a quote that never closes": lambda content: content[:60] + b'"' + content[60:].replace(b",", b',"', 1),
-    "commas at the end": rows(lambda row: row + b","),
-    "a comma at the end of one row": lambda content: content.replace(b"\n", b",\n", 4).replace(b",\n", b"\n", 3),
+    "more fields than the header": rows(lambda row: row + b",x"),
+    "a field more in one row": lambda content: content.replace(b"\n", b",x\n", 4).replace(b",x\n", b"\n", 3),
     "a column twice": lambda content: re.sub(rb"^(\w+),(\w+)", rb"\1,\1", content),
     "another header": lambda content: b"a,b\n1,2\n",
-    "semicolons": lambda content: content.replace(b",", b";"),
     "a page": lambda content: b"<!DOCTYPE html>\n<html><body>sign in, please</body></html>\n",
     "a pointer": lambda content: b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
 }
+
+# What is read as it is meant.
+FORMS: dict[str, Callable[[bytes], bytes]] = {
+    "commas at the end": rows(lambda row: row + b","),
+    "a comma at the end of one row": lambda content: content.replace(b"\n", b",\n", 4).replace(b",\n", b"\n", 3),
+    "commas at the end of all lines": lambda content: content.replace(b"\n", b",\n"),
+    "semicolons": lambda content: content.replace(b",", b";"),
+    "tabs": lambda content: content.replace(b",", b"\t"),
+    "blanks": lambda content: content.replace(b",", b" , "),
+    "a quoted header": lambda content: b'"' + content.replace(b"\n", b'"\n', 1).replace(b",", b'","', head(content)),
+    "a byte-order mark": lambda content: b"\xef\xbb\xbf" + content,
+    "carriage returns": lambda content: content.replace(b"\n", b"\r\n"),
+    "blank lines around": lambda content: b"\n" + content + b"\n  \n",
+    "empty rows at the end": lambda content: content + 2 * (b"," * head(content) + b"\n"),
+    "numbered rows": lambda content: b"\n".join(
+        b"%s,%s" % (b"%d" % number if number else b"", line) for number, line in enumerate(content.splitlines())
+    ),
+}
+
+
+def head(content: bytes) -> int:
+    """The number of commas of the header."""
+    return content.split(b"\n")[0].count(b",")
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", MAKE)
+def test_tables_as_people_have_them_give_the_same_index(tmp_path, name, form):
+    MAKE[name](tmp_path)
+    dataset = Registry().datasets.get(name)
+    good = dataset.index(tmp_path)
+    for table in (table for own, table in TABLES if own == name):
+        (tmp_path / table).write_bytes(FORMS[form]((tmp_path / table).read_bytes()))
+    found = dataset.index(tmp_path)
+    for split in ("train", "test", "controls"):
+        pd.testing.assert_frame_equal(getattr(found, split), getattr(good, split))
+    assert dict(found.missing) == dict(good.missing)
 
 
 @pytest.mark.parametrize(("name", "table"), TABLES)
@@ -100,7 +137,7 @@ def test_a_damaged_table_is_one_line_that_names_it(tmp_path, name, table):
     for what, damage in DAMAGE.items():
         (tmp_path / table).write_bytes(damage(good))
         with pytest.raises(KitError) as refused:  # noqa: PT012
-            check_values(dataset.index(tmp_path))
+            dataset.index(tmp_path)
             pytest.fail(f"{what} was read")
         assert table in str(refused.value), what
         assert len(str(refused.value)) < 700, what
@@ -226,19 +263,17 @@ def test_what_a_dataset_lets_pass_is_found_in_one_place(tmp_path, name, value):
 
     MAKE[name](tmp_path)
     index = Registry().datasets.get(name).index(tmp_path)
-    check_values(index)
     column = index.train["target"].astype(object).copy()
     column.iloc[2] = (value,) if name == "protein" else value
-    with pytest.raises(KitError, match=r"the target of the training image .* is .*correct the csv"):
-        check_values(replace(index, train=index.train.assign(target=column)))
+    with pytest.raises(KitError, match=r"the target of the training image .* is .*, not a \w+.* from 0 to"):
+        replace(index, train=index.train.assign(target=column))
     for split in ("train", "test") if value in (None, "x", float("inf")) or value != value else ():
         frame = getattr(index, split)
         column = frame["id"].map(lambda _: 0.0).astype(object)
         column.iloc[1] = value
         both = {"train": index.train.assign(wet=0.0), "test": index.test.assign(wet=0.0)}
-        wrong = replace(index, **{**both, split: frame.assign(wet=column)}, metadata=("wet",))
         with pytest.raises(KitError, match=r"the wet of the \w+ image .* is .*, not a finite number"):
-            check_values(wrong)
+            replace(index, **{**both, split: frame.assign(wet=column)}, metadata=("wet",))
 
 
 def test_blank_groups_are_none(tmp_path):
@@ -275,7 +310,7 @@ def test_not_all_of_a_thousand_columns_are_listed(tmp_path):
 def test_a_damaged_file_of_groups_is_named(tmp_path, damage):
     path = tmp_path / "slides.csv"
     path.write_bytes(DAMAGE[damage](b"id,slide\n" + b"".join(b"train%d,a\n" % n for n in range(20))))
-    if damage in ("another header", "page", "pointer", "a page", "a pointer", "semicolons"):
+    if damage in ("another header", "a page", "a pointer"):
         return
     with pytest.raises(KitError, match=r"slides.csv"):
         read_groups(path)

@@ -176,6 +176,85 @@ def test_the_full_competitions_size_is_indexed_in_seconds(
     assert faults(index) == {}
 
 
+@pytest.mark.parametrize(
+    ("rows", "targets"),
+    [
+        (["x,0.97", "e1,1", "e2.tif,0"], [1, 1, 0]),
+        (["y,1e-9", "x,0.5"], [0, 1]),
+    ],
+)
+def test_external_patches_lie_beside_their_csv_or_in_the_test(
+    spec: Any, tmp_path: Path, rows: Any, targets: Any
+) -> None:
+    index = spec.index(make(tmp_path / "d", {"a": "0", "b": "1"}, ["x", "y"]))
+    (tmp_path / "more" / "patches").mkdir(parents=True)
+    (tmp_path / "more" / "e1.png").touch()
+    (tmp_path / "more" / "patches" / "e2.TIF").touch()
+    table = tmp_path / "more" / "labels.csv"
+    table.write_text("\n".join(["id,label", *rows]) + "\n")
+    for path in (table, table.parent):
+        frame = spec.external(path, index)
+        assert frame["target"].tolist() == targets
+        assert frame["id"].tolist() == [row.split(",")[0].removesuffix(".tif") for row in rows]
+        assert all((tmp_path / "d" / files[0]).is_file() for files in frame["files"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (["x,1", "x,0"], "two rows for id 'x'"),
+        (["x,1.5"], "the label of 'x' is '1.5', not a finite number from 0 to 1"),
+        (["x,"], "the label of 'x' is ''"),
+        (["z,1"], "1 of 1 ids have no image beside it or in the competition, the first is z: put z.png beside it"),
+    ],
+)
+def test_external_patches_that_can_not_be_used_are_named(spec: Any, tmp_path: Path, rows: Any, said: str) -> None:
+    index = spec.index(make(tmp_path / "d", {"a": "0"}, ["x"]))
+    (tmp_path / "labels.csv").write_text("\n".join(["id,label", *rows]) + "\n")
+    with pytest.raises(KitError) as refused:
+        spec.external(tmp_path / "labels.csv", index)
+    assert said in str(refused.value)
+
+
+def test_pseudo_labels_of_a_run_train_the_next(kit: Callable[..., Any], tmp_path: Path) -> None:
+    few = ("--folds", 2, "--fold", 0, "--epochs", 1, "--size", 32, "--model", "small_cnn", "--no-pretrained")
+    kit("download", "histo", "--miniature")
+    run = kit("train", "histo", *few, "--json").json["run"]
+    kit("predict", run)
+    made = kit("pseudo-label", run, "--min-confidence", 0.5, "--out", tmp_path / "sure.csv", "--json").json
+    assert made["ids"] == 60
+    trained = kit("train", "histo", *few, "--external", tmp_path / "sure.csv", "--json").json
+    assert trained["folds"]["0"]["train_images"] == 120 + 60
+    assert trained["folds"]["0"]["valid_images"] == 120
+
+
+def test_ids_with_endings_and_a_folder_more_are_the_same_data(spec: Any, tmp_path: Path) -> None:
+    root = make(tmp_path / "d" / "top", {"a": "0", "b": "1"}, ["x", "y"])
+    for name in ("train_labels.csv", "sample_submission.csv"):
+        text = (root / name).read_text()
+        (root / name).write_text(text.replace(",0", ".tif,0").replace(",1", ".TIF,1"))
+    (root / "patch_id_wsi.csv").write_text("id,wsi\na.tif,s_1\nb,s_2\n")
+    index = spec.index(tmp_path / "d")
+    assert (index.train["id"].tolist(), index.test["id"].tolist()) == (["a", "b"], ["x", "y"])
+    assert index.train["group"].tolist() == ["1", "2"]
+    assert index.train["files"].iat[0] == ("top/train/a.tif",)
+    assert faults(index) == {}
+    submission = Registry().submissions.get("histopathology")
+    submission.write(predictions(["x", "y"], [0.5, 0.25]), index, tmp_path / "s.csv")
+    assert submission.check(tmp_path / "s.csv", tmp_path / "d") == []
+
+
+def test_labels_that_contradict_are_said(spec: Any, tmp_path: Path) -> None:
+    root = make(tmp_path / "d", {"a": "0", "b": "1"}, ["x"])
+    with (root / "train_labels.csv").open("a") as file:
+        file.write("a,1\nb.tif,1\n")
+    (root / "train" / "a.png").touch()
+    assert faults(spec.index(root)) == {
+        "duplicate ids in train_labels.csv": ("a (0 and 1)", "b"),
+        "images in train/ beside another of the same id": ("train/a.tif",),
+    }
+
+
 def test_read_gives_the_files_pixels(spec: Any, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.tif")

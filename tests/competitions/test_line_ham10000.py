@@ -46,6 +46,9 @@ def test_the_line_with_json_everywhere(kit, tmp_path):
     assert evaluated["balanced_accuracy"] == pytest.approx(tuned["estimate"]["value"], abs=1e-9)
     assert evaluated["recall"] == pytest.approx(tuned["estimate"]["value"], abs=1e-9)
     assert {"macro_f1", "roc_auc", "top_2_accuracy", "log_loss"} <= set(evaluated)
+    assert evaluated["macro_f1"] == pytest.approx(evaluated["f1"], abs=1e-9), (
+        "both of the classes that the rule decides"
+    )
     assert "recall nested" in kit("thresholds", "--method", "prior").out
     submitted = kit("submit", "ham10000", "--json").json
     assert (submitted["sent"], submitted["valid"], submitted["findings"]) == (False, True, [])
@@ -71,7 +74,7 @@ def test_grade_needs_a_csv_and_a_competition_that_has_a_truth(kit, tmp_path):
     assert (
         "no ground truth at" in kit("grade", "ham10000", "--truth", truth, "--file", tmp_path / "some.csv", code=2).err
     )
-    assert "no published ground truth" in kit("grade", "recursion", "--truth", truth, code=2).err
+    assert "give it with --truth" in kit("grade", "ham10000", "--file", tmp_path / "some.csv", code=2).err
     assert "exclude each other" in kit("grade", "ham10000", "--truth", truth, "--file", truth, "--run", "x", code=2).err
 
 

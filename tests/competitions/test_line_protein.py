@@ -38,6 +38,7 @@ def test_the_line_with_json_everywhere(kit, tmp_path, monkeypatch):
     assert kit("runs", "--json").json["runs"][0]["score"] == tuned["estimate"]["value"]
     evaluated = kit("evaluate", "--json").json
     # Each fold by the rule that has not seen it: the nested estimate itself.
+    assert evaluated["macro_f1"] == pytest.approx(tuned["estimate"]["value"], abs=1e-9)
     assert evaluated["f1"] == pytest.approx(tuned["estimate"]["value"], abs=1e-9)
     assert evaluated["threshold"] == tuned["chosen"]
     row = evaluated["report"]["Nucleoplasm"]
@@ -55,11 +56,8 @@ def test_the_line_with_json_everywhere(kit, tmp_path, monkeypatch):
     assert "confusion between labels" in kit("evaluate").out
 
 
-def test_thresholds_need_a_metric_that_wants_them_and_a_known_method(kit):
-    assert "a metric that needs a decision rule" in kit("thresholds", code=2).err
-    kit("download", "histo", "--miniature")
-    run = kit("train", "histo", "--folds", 2, "--epochs", 1, "--size", 32, "--json").json["run"]
-    assert "it has no thresholds to tune" in kit("thresholds", run, code=2).err
+def test_thresholds_need_a_run_and_a_known_method(kit):
+    assert "no run with out-of-fold predictions" in kit("thresholds", code=2).err
     assert "did you mean share" in kit("thresholds", "--method", "shares", code=2).err
 
 

@@ -131,6 +131,39 @@ def test_mixed_endings_are_read_and_png_comes_first(spec, tmp_path):
     assert [files[0] for files in index.train["files"]] == ["train/a_red.png", "train/b_red.tif"]
 
 
+@pytest.mark.parametrize("layout", ["nested", "a folder more", "capitals", "ids with endings"])
+def test_layouts_as_people_have_them(spec, submission, tmp_path, layout):
+    root = make(
+        tmp_path / "d" / "top" if layout == "a folder more" else tmp_path / "d", {"a": "0", "b": "1"}, ["x", "y"]
+    )
+    for name in ("._a_red.png", "Thumbs.db", ".DS_Store"):
+        (root / "train" / name).touch()
+        (root / "test" / name).touch()
+    if layout == "nested":
+        for split in ("train", "test"):
+            (root / split).rename(root / "was")
+            (root / split).mkdir()
+            (root / "was").rename(root / split / split)
+    if layout == "capitals":
+        for path in [*root.rglob("[!.]*.png")]:
+            path.rename(path.with_suffix(".PNG"))
+    if layout == "ids with endings":
+        for name in ("train.csv", "sample_submission.csv"):
+            (root / name).write_text((root / name).read_text().replace(",0", ".png,0").replace(",1", ".png,1"))
+    index = spec.index(tmp_path / "d")
+    assert (index.train["id"].tolist(), index.test["id"].tolist()) == (["a", "b"], ["x", "y"])
+    assert faults(index) == {}
+    for frame in (index.train, index.test):
+        for id_, files in zip(frame["id"], frame["files"], strict=True):
+            assert [Path(name).stem for name in files] == [f"{id_}_{colour}" for colour in COLOURS]
+            assert all((tmp_path / "d" / name).is_file() for name in files)
+    submission.write(predictions(["x", "y"], [{0: 0.9}, {1: 0.9}]), index, tmp_path / "s.csv")
+    assert submission.check(tmp_path / "s.csv", tmp_path / "d") == []
+    if layout == "nested":
+        (root / "sample_submission.csv").unlink()
+        assert spec.index(tmp_path / "d").test["id"].tolist() == ["x", "y"]
+
+
 def planes(seed: int = 0, side: int = 20) -> list[np.ndarray]:
     return list(np.random.default_rng(seed).integers(0, 256, (4, side, side), dtype=np.uint8))
 
@@ -202,8 +235,8 @@ def test_extra_data_is_found_beside_its_csv_and_among_the_test_images(spec, tmp_
         assert rows["files"].iat[1] == tuple(f"test/y_{colour}.png" for colour in COLOURS)
         assert rows["files"].iat[0] == tuple(str(folder / "train" / f"e2_{colour}.jpg") for colour in COLOURS)
     for text, message in (
-        ("Id,Target\nq,1\n", "1 of 1 ids have no four images beside it .* first is q"),
-        ("Id,Target\ne1,1\ne1,2\n", "1 ids appear more than once"),
+        ("Id,Target\nq,1\n", "1 of 1 ids have no image beside it .* first is q: put q_red.png, q_green.png"),
+        ("Id,Target\ne1,1\ne1,2\n", "two rows for id 'e1'"),
         ("Id,Target\ne1,28\n", "label '28' of e1"),
         ("Id,Label\ne1,1\n", "no column 'Predicted'"),
     ):

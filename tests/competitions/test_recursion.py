@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from helpers.recursion_data import CONTROLS, EXPERIMENTS, SIRNAS, write
+from kit.data.file_names import FileNames, FoundImages
 from kit.data.folds import counts_by_fold, groups_spanning_folds, make_folds
 from kit.errors import KitError
 from kit.hooks.registry import Registry
@@ -69,6 +70,10 @@ def test_missing_channels_and_wells_are_named(tmp_path):
     (root / "test/RPE-03/Plate1/C03_s1_w1.png").unlink()
     (root / "train/HEPG2-01/Plate1/Z99_s1_w1.png").touch()
     (root / "train/HEPG2-01/Plate1/notes.txt").touch()
+    for stray in ("train/Plates.csv", "train/HEPG2-01/Plate9", "train/HEPG2-01/PlateNotes.txt", "train/.DS_Store"):
+        (root / stray).touch()
+    for stray in ("train/._HEPG2-01", "train/HEPG2-01/Plate1/._B03_s1_w1.png", "test/view.png"):
+        (root / stray).write_bytes(b"\0\5\x16\7")
     index = spec().index(root)
     assert faults(index) == {
         "missing channels of wells of train.csv": ("HEPG2-01_1_B03 s2: w5, w6",),
@@ -79,8 +84,41 @@ def test_missing_channels_and_wells_are_named(tmp_path):
     assert len(index.train) == 48 - 1 - 2
     table = (root / "train.csv").read_text()
     (root / "train.csv").write_text(table + table.splitlines()[1] + "\n")
-    with pytest.raises(KitError, match="HEPG2-01_1_B03 appears more than once"):
+    with pytest.raises(KitError, match="has two rows for id 'HEPG2-01_1_B03'"):
         spec().index(root)
+
+
+@pytest.mark.parametrize("layout", ["nested", "a folder more", "capitals"])
+def test_layouts_as_people_have_them(tmp_path, layout):
+    good = spec().index(write(tmp_path / "good"))
+    root = write(tmp_path / "d" / "top" if layout == "a folder more" else tmp_path / "d")
+    if layout == "nested":
+        for split in ("train", "test"):
+            (root / split).rename(root / "was")
+            (root / split).mkdir()
+            (root / "was").rename(root / split / split)
+    if layout == "capitals":
+        for path in [*root.rglob("*.png")]:
+            path.rename(path.with_suffix(".PNG"))
+    found = spec().index(tmp_path / "d")
+    assert faults(found) == {}
+    for split in ("train", "test", "controls"):
+        frame, same = getattr(found, split), getattr(good, split)
+        pd.testing.assert_frame_equal(frame.drop(columns="files"), same.drop(columns="files"))
+        assert all((tmp_path / "d" / name).is_file() for files in frame["files"] for name in files)
+        assert [[name[-7:].lower() for name in files] for files in frame["files"]] == [
+            [name[-7:] for name in files] for files in same["files"]
+        ]
+    submission().write(votes(found), found, tmp_path / "s.csv")
+    assert submission().check(tmp_path / "s.csv", tmp_path / "d") == []
+
+
+def test_levels_listed_twice_are_refused(tmp_path):
+    root = write(tmp_path / "d")
+    row = "HEPG2-01_1_B03,1,2,12,3\n"
+    (root / "pixel_stats.csv").write_text("id_code,site,channel,mean,std\n" + row + row.replace("12", "40"))
+    with pytest.raises(KitError, match=r"two rows for a channel of HEPG2-01_1_B03"):
+        spec().statistics(spec().index(root), spec().index(root).train)
 
 
 def test_six_files_become_one_array_and_its_picture(tmp_path):
@@ -199,7 +237,7 @@ def test_pseudo_labels_are_extra_data(tmp_path):
 @pytest.fixture
 def real(archives, tmp_path, monkeypatch) -> dict[str, Any]:
     """The index of the real csv files in both encodings, as if every image were there."""
-    monkeypatch.setattr(dataset, "_found", lambda folder: Everything())
+    monkeypatch.setattr(dataset, "find_images", everything)
     found = {}
     for name, archive in (("strings", REAL), ("integers", INTEGERS)):
         root = tmp_path / name
@@ -209,9 +247,10 @@ def real(archives, tmp_path, monkeypatch) -> dict[str, Any]:
     return found
 
 
-class Everything(dict):
-    def get(self, key: str, default: int = 0) -> int:
-        return 0b111111111111
+def everything(ids: pd.Series, root: Path, folder: str, suffixes: tuple[str, ...]) -> FoundImages:
+    """What `find_images` returns if all is there."""
+    files = FileNames([f"{folder}/{{}}{suffix}.png" for suffix in suffixes], ids)
+    return FoundImages(files, np.ones(len(ids), bool), {}, (), ())
 
 
 def test_both_encodings_give_one_index(real):

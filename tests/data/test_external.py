@@ -1,6 +1,7 @@
 """`--external`: images for training alone, and none that is a near-duplicate of a validation image."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -169,8 +170,14 @@ def test_what_can_not_be_used_is_refused_before_a_run_exists(data, kit, tmp_path
     (data.external / "more.csv").write_text("Id,Target\nt01,5\ne0,5\n")
     index = with_external(data.store, data.store.index(), data.external, QUIET)
     assert index.external["id"].tolist() == ["e0"]
-    kit("download", "histo", "--miniature")
-    assert "takes no external training data" in refused("histo", "--external", data.external)
+    without = replace(data.store, dataset=replace(data.store.dataset, external=None))
+    with pytest.raises(KitError, match="protein takes no external training data"):
+        with_external(without, data.store.index(), data.external, QUIET)
+    (data.external / "more.csv").write_text("Id,Target\n")
+    assert "lists no image" in refused("protein", "--external", data.external)
+    (data.external / "._more.csv").write_bytes(b"\0\5\x16\7 Mac OS X")
+    (data.external / "more.csv").rename(data.external / "more.CSV")
+    assert "lists no image" in refused("protein", "--external", data.external), "litter is no second csv"
     assert not any((tmp_path / "runs").glob("*"))
 
 

@@ -1,5 +1,6 @@
 """Folds against scikit-learn, and their proofs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,13 @@ import pandas as pd
 import pytest
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from helpers.hand_made_runs import hand_made_run
+from kit.data.check import _labels
 from kit.data.folds import counts_by_fold, groups_spanning_folds, make_folds, read_folds
-from kit.data.index import Index
+from kit.data.index import Index, odd_labels
+from kit.data.open_run import OpenRun
 from kit.errors import KitError
+from kit.hooks.registry import Registry
 
 
 def index_of(targets: list, task: str = "binary", classes: int = 2, groups: list | None = None) -> Index:
@@ -99,15 +104,28 @@ def test_folds_of_other_data_are_refused():
     folds = make_folds(index_of([0, 1] * 30), 3, seed=5)
     with pytest.raises(KitError, match="kit folds"):
         folds.of(index_of([0, 1] * 40).train)
-    with pytest.raises(KitError, match="kit folds"):
+    with pytest.raises(KitError, match=r"the saved folds do not fit the data \(20 ids, .* kit folds"):
         folds.of(index_of([0, 1] * 20).train)
+    own = replace(folds, run="leaves-1")
+    with pytest.raises(KitError, match=r"the folds of run leaves-1 .* gone from the data\): restore .* kit train"):
+        own.of(index_of([0, 1] * 20).train)
 
 
-def test_too_many_folds_are_refused():
-    with pytest.raises(KitError, match="smaller --folds"):
-        make_folds(index_of([0, 1] * 3), 7, seed=0)
-    with pytest.raises(KitError, match="3 groups can't make 4 folds"):
-        make_folds(index_of([0, 1] * 6, groups=["a", "b", "c"] * 4), 4, seed=0)
+@pytest.mark.parametrize(
+    ("targets", "groups", "count", "said"),
+    [
+        ([0, 1] * 3, None, 7, "6 training ids can't make 7 folds: give --folds 6 or fewer"),
+        ([0, 1], None, 3, "2 training ids can't make 3 folds: give --folds 2"),
+        ([1], None, 2, "1 training id can't make 2 folds: more are needed"),
+        ([], None, 2, "0 training ids can't make 2 folds: more are needed"),
+        ([0, 1] * 6, ["a", "b", "c"] * 4, 4, "3 groups can't make 4 folds: give --folds 3 or fewer"),
+        ([0, 1] * 6, ["a"] * 12, 2, "1 group can't make 2 folds: --ignore-groups"),
+    ],
+)
+def test_too_many_folds_are_refused_with_what_helps(targets, groups, count, said):
+    with pytest.raises(KitError) as refused:
+        make_folds(index_of(targets, groups=groups), count, seed=0)
+    assert said in str(refused.value)
 
 
 def test_the_command_groups_by_a_file_and_training_takes_its_folds(kit, tmp_path):
@@ -122,3 +140,46 @@ def test_the_command_groups_by_a_file_and_training_takes_its_folds(kit, tmp_path
     plain = kit("folds", "histo", "--folds", "4", "--json").json
     assert plain["grouped_by"] is None
     assert plain["digest"] != done["digest"]
+
+
+@pytest.mark.parametrize("change", ["gone", "new"])
+def test_a_run_names_the_id_that_differs_and_what_mends_it(kit, tmp_path, change):
+    """Its folds are its own, so kit folds can't help; that the table has changed must not hide which id it is."""
+    kit("download", "histo", "--miniature")
+    run = hand_made_run("histo", 0)
+    table = tmp_path / "data/histopathologic-cancer-detection/train_labels.csv"
+    *lines, last = table.read_text().splitlines()
+    id_ = last.split(",")[0] if change == "gone" else "new"
+    if change == "new":
+        lines += [last, "new,0"]
+        (table.parent / "train" / "new.tif").touch()
+    table.write_text("\n".join(lines) + "\n")
+    for step in ("as it is", "accepted"):
+        with pytest.raises(KitError) as refused:  # noqa: PT012
+            opened = OpenRun(Registry(), run)
+            opened.folds.of(opened.index.train)
+        said = str(refused.value)
+        assert f"the folds of run {run.id} (its own folds.csv) do not fit the data ({id_} is " in said
+        assert "restore the tables" in said, step
+        assert "kit folds" not in said
+        kit("verify", "histo", "--accept")
+
+
+@pytest.mark.parametrize(
+    ("task", "targets", "said"),
+    [
+        ("binary", [0, 1, 1], []),
+        ("binary", [1, 1, 1], ["every training id is class 1: there is nothing to tell apart"]),
+        ("multiclass", [2, 2], ["every training id is class 2: there is nothing to tell apart"]),
+        ("multilabel", [(0,), (1, 2)], []),
+        ("multilabel", [(0,), (), (2,), ()], ["2 of 4 training ids have no label, such as i000001: right where"]),
+    ],
+)
+def test_odd_labels_are_said(task, targets, said):
+    index = index_of(targets, task, 2 if task == "binary" else 3)
+    found = odd_labels(index)
+    assert len(found) == len(said)
+    assert all(each.startswith(start) for each, start in zip(found, said, strict=True))
+    check = _labels(index)
+    assert all(each in check.result for each in found)
+    assert check.ok == (not any("tell apart" in each for each in found))

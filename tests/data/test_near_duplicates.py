@@ -114,6 +114,13 @@ def test_near_duplicates_stay_together_and_join_the_groups_that_are_there(tmp_pa
     assert max(near_duplicates_spanning_folds(store, index, each, QUIET) for each in careless) > 0
 
 
+@pytest.mark.parametrize(("second", "said"), [(0, "1 pair among 2"), (1, "none among 2")])
+def test_how_many_were_found_is_said(tmp_path, capsys, second, said):
+    store, index = store_of(tmp_path, [field(0), field(second)])
+    with_near_duplicates(store, index, Console())
+    assert f"near-duplicates: {said} training images" in capsys.readouterr().out
+
+
 def test_folds_remember_what_kept_samples_together(tmp_path):
     images = [field(seed) for seed in range(6)]
     images += [again(image, seed) for seed, image in enumerate(images)]

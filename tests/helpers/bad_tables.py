@@ -71,7 +71,7 @@ for _name, (_harm, _pattern) in {
     "without a column": (truth("id,x\nLINES"), "no column 'label'"),
     "a row less": (truth("id,label\nREST"), "same ids"),
     "a row more": (truth("id,label\nLINESnew,0\n"), "same ids"),
-    "a row twice": (truth("id,label\nLINESFIRST,0\n"), r"t\.csv.*(twice|same ids)"),
+    "a row twice": (truth("id,label\nLINESFIRST,0\n"), r"t\.csv.*two rows for id"),
     "of text": (truth("id,label\nREST".replace("REST", "FIRST,high\nREST")), "not a finite number|neither 0 nor 1"),
     "not a number": (truth("id,label\nFIRST,nan\nREST"), "not a finite number|neither 0 nor 1"),
     "infinite": (truth("id,label\nFIRST,inf\nREST"), r"t\.csv|neither|number"),
@@ -105,7 +105,7 @@ for _name, (_harm, _pattern) in {
     "a column more": (tool(head="id,tumor,x", change={0: "ID,0.5,0.5"}), "a.csv"),
     "a row less": (tool(drop=1), "no row for id"),
     "a row more": (tool(add="new,0.5\n"), "not one of"),
-    "a row twice": (both(tool(), each("a.csv", lambda c: c + c.splitlines()[1] + b"\n")), "two rows"),
+    "a row twice": (both(tool(), each("a.csv", lambda c: c + c.splitlines()[1] + b"\n")), "two rows for id"),
     "above one": (tool({3: "ID,1.5"}), "numbers in 0..1"),
     "not a number": (tool({3: "ID,nan"}), "numbers in 0..1"),
     "of text": (tool({3: "ID,high"}), "numbers in 0..1"),
@@ -144,7 +144,7 @@ ROWS["groups: one giant"] = Row(
         + "".join(f"{line.split(',')[0]},a_1\n" for line in place.path("H0/folds.csv").read_text().split()[1:])
     ),
     "folds histo --folds 2 --group g.csv",
-    "1 groups",
+    "1 group can't make 2 folds: --ignore-groups",
 )
 for _name, (_harm, _pattern) in {
     "not there": (nothing, "e.csv"),
@@ -155,7 +155,14 @@ for _name, (_harm, _pattern) in {
     "already there": (put("e.csv", "id,labels\ntrain00,0\n"), "already"),
 }.items():
     ROWS[f"external: {_name}"] = Row(_harm, "train tiny --external e.csv", _pattern)
-ROWS["external: not taken"] = Row(put("e.csv", "id,label\na,0\n"), "train histo --external e.csv", "takes no external")
+ROWS["external: without an image"] = Row(
+    put("e.csv", "id,label\na,0\n"), "train histo --external e.csv", "1 of 1 ids have no image beside it"
+)
+ROWS["external: of text"] = Row(
+    put("e.csv", "id,label\na,high\n"),
+    "train histo --external e.csv",
+    "the label of 'a' is 'high', not a finite",
+)
 _PIPELINE = '{"__version__": "2.0.8", "transform": {"__class_fullname__": "%s", "p": 1.0}}'
 for _name, (_harm, _pattern) in {
     "not there": (nothing, "p.json"),

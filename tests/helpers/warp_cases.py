@@ -31,6 +31,7 @@ def fixed(
     shear=(0.0, 0.0),
     alpha=1.0,
     beta=0.0,
+    crop=1.0,
 ) -> Parameters:
     """The parameters of one image."""
     matrices = compose(
@@ -41,5 +42,6 @@ def fixed(
         np.array([shear]),
         (side, side),
         size,
+        crop,
     )
-    return Parameters(matrices, np.array([alpha], np.float32), np.array([beta], np.float32))
+    return Parameters(matrices, np.array([alpha], np.float32), np.array([beta], np.float32), crop)

@@ -18,9 +18,9 @@ from kit.hooks import hookspecs
 ROOMS = (
     ("__init__",),
     ("errors",),
-    ("files", "paths"),
+    ("files", "paths", "tables"),
     ("splits",),
-    ("console",),
+    ("console", "image_files"),
     ("task", "hooks", "config", "record", "images"),
     ("run",),
     ("runs",),

@@ -88,6 +88,37 @@ def test_without_a_compiler_it_goes_on_with_one_warning(monkeypatch, capsys):
     assert "can't compile here (No working C++ compiler found): going on without compiling" in err
 
 
+QUICK = ("--folds", 2, "--model", "small_cnn", "--epochs", 1, "--size", 32, "--no-pretrained", "--batch-size", 16)
+
+
+@pytest.fixture
+def no_compiler(monkeypatch):
+    """As on a machine without a compiler; `kit.model.build._compiles` asks once a process, here once a command."""
+    import torch._inductor.config as inductor
+
+    monkeypatch.setattr(inductor.cpp, "cxx", (None, "/nowhere/g++"))
+    forget = build._compiles.cache_clear
+    forget()
+    yield forget
+    forget()
+
+
+def test_a_run_to_compile_goes_on_where_there_is_no_compiler(kit, store, no_compiler, monkeypatch):
+    """Training warns once; prediction compiles only if asked, so it has nothing to warn of."""
+    trained = kit("train", "histo", *QUICK, "--fold", 0, "--set", "compile=true")
+    run = trained.out.split("next: kit predict ")[1].strip()
+    no_compiler()
+    resumed = kit("train", "--resume", run, "--fold", 1)
+    for done in (trained, resumed):
+        assert done.err.count("warning: torch can't compile here") == 1
+    no_compiler()
+    asked = kit("predict", run, "--set", "compile=true")
+    assert asked.err.count("warning: torch can't compile here") == 1
+    monkeypatch.setattr(build, "_compiles", lambda device: pytest.fail("prediction compiles"))
+    for command in (("predict", run), ("evaluate", run, "--set", "workers=0"), ("gradcam", run, "--worst", 1)):
+        assert "compil" not in kit(*command).err
+
+
 def test_a_batch_of_one_is_told_of_batch_norm(kit, store):
     err = kit(
         "train", "histo", "--folds", "2", "--model", "small_cnn", "--no-pretrained", "--batch-size", "1", code=2

@@ -299,7 +299,7 @@ def test_weights_in_the_cache_of_the_hub_are_found_by_their_tag(monkeypatch, tmp
 
 def test_weights_of_timm_can_be_put_there_by_hand(monkeypatch, tmp_path):
     import timm
-    from huggingface_hub import constants
+    from huggingface_hub import constants, hf_hub_url
     from safetensors.torch import save_file
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
@@ -309,7 +309,8 @@ def test_weights_of_timm_can_be_put_there_by_hand(monkeypatch, tmp_path):
     with pytest.raises(KitError, match="--no-pretrained") as caught:
         build(name, pretrained=True)
     path = tmp_path / "hub" / "checkpoints" / "resnet10t.c3_in1k.safetensors"
-    assert f"put model.safetensors of timm/resnet10t.c3_in1k as {path}" in str(caught.value)
+    address = hf_hub_url("timm/resnet10t.c3_in1k", "model.safetensors")
+    assert f"put {address} as {path}" in str(caught.value)
     path.parent.mkdir(parents=True)
     original = timm.create_model("resnet10t")
     save_file(original.state_dict(), path)

@@ -1,6 +1,7 @@
 """Files of pretrained weights that others made: what each is, is told in one line; nothing unsafe is decoded."""
 
 import os
+from urllib.error import URLError
 
 import pytest
 import timm
@@ -143,6 +144,29 @@ def test_what_is_no_file(tmp_path, kind):
     {"folder": path.mkdir, "pipe": lambda: os.mkfifo(path), "absent": lambda: None}[kind]()
     with pytest.raises(KitError, match="is not there" if kind == "absent" else "is no file"):
         read_weights(path, "put it there")
+
+
+@pytest.mark.parametrize("name", ["resnet18", "densenet121"])
+def test_weights_that_can_not_be_downloaded_have_their_whole_address(tmp_path, monkeypatch, name):
+    from torchvision.models import get_model_weights
+
+    def no_network(*arguments, **options):
+        raise URLError("no network")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
+    with pytest.raises(KitError, match="can't be downloaded") as caught:
+        build(name)
+    address = get_model_weights(name).DEFAULT.url
+    assert f"put {address} into {tmp_path / 'hub' / 'checkpoints'}, or use --no-pretrained" in str(caught.value)
+
+
+def test_a_folder_or_a_dead_link_in_place_of_weights_is_named(by_hand):
+    by_hand.mkdir()
+    assert "is no file" in refused(by_hand)
+    by_hand.rmdir()
+    by_hand.symlink_to("nowhere")
+    assert "is not there" in refused(by_hand)
 
 
 def test_the_packages_own_weights_have_the_known_digest():

@@ -80,11 +80,11 @@ class Made:
         facts = Competition("leaves", "Leaves", "leaves", "binary", "roc_auc", "d", "s")
         self.store = Store(facts, spec, root / "leaves")
 
-    def samples(self, size: int, pack: bool) -> Samples:
-        settings = config(size=size, pack=pack)
+    def samples(self, size: int, pack: bool, crop: float = 1.0) -> Samples:
+        settings = config(size=size, pack=pack, crop=crop)
         packs = packs_for(self.store, self.index, "train", settings, [size], Console(json=True))
         assert bool(packs) == pack
-        return Samples.of(self.index, self.index.train, self.store.dataset, size, packs)
+        return Samples.of(self.index, self.index.train, self.store.dataset, size, packs, crop=crop)
 
 
 @pytest.fixture
@@ -154,6 +154,44 @@ def test_enlarged_pixels_are_those_of_the_files(made):
     assert all((packed.image(row) == plain.image(row)).all() for row in range(6))
     for ours, theirs in zip(batches(packed, None), batches(plain, None), strict=True):
         assert torch.equal(ours.images, theirs.images)
+
+
+@pytest.mark.parametrize("pack", [False, True])
+def test_a_crop_is_the_centre_of_the_file_in_training_validation_and_pictures(made, pack):
+    """Ten pixels of twenty, with augmentation, without, on a device, and through a pipeline of one's own."""
+    samples = made.samples(10, pack, crop=0.5)
+    assert not pack or samples.pack.size == 20
+    centres = [read_rgb(made.store.root / f"{row}.png")[5:15, 5:15] for row in range(6)]
+    assert all((samples.image(row) == centres[row]).all() for row in range(6))
+    black = config(size=10, crop=0.5, brightness_range="0..0")
+    for on_device in (False, True):
+        for augment in (None, config(size=10, crop=0.5, shift=0.04), lambda image, seed: image):
+            for batch in batches(samples, augment, on_device=on_device):
+                grey = ((batch.images * 0.25 + 0.5) * 255).round().permute(0, 2, 3, 1).numpy()
+                assert all((grey[place] == centres[row]).all() for place, row in enumerate(batch.rows.tolist()))
+        assert all((batch.images == -2).all() for batch in batches(samples, black, on_device=on_device))
+        loader = Loader(samples, None, 0, torch.device("cpu"), Normalize([0.0] * 3, [1.0] * 3))
+        loader.on_device = on_device
+        for batch in loader.batches(ordered_plan(np.arange(6), 4)):  # of validation: no seeds
+            grey = (batch.images * 255).round().permute(0, 2, 3, 1).numpy()
+            assert all((grey[place] == centres[row]).all() for place, row in enumerate(batch.rows.tolist()))
+
+
+@pytest.mark.parametrize("steps", [{}, STEPS | {"brightness_range": (0.2, 1.2), "probabilities": {"rotate": 0.5}}])
+@pytest.mark.parametrize(("size", "crop"), [(16, 0.8), (12, 0.75), (9, 0.5)])
+def test_cropped_batches_are_the_same_whatever_their_path(made, size, crop, steps):
+    augment = make_augment(config(size=size, crop=crop, **steps), None)
+    level = 1 / 255 / 0.25
+    plain = batches(made.samples(size, False, crop), augment)
+    for others in (
+        batches(made.samples(size, True, crop), augment),
+        batches(made.samples(size, True, crop), augment, on_device=True),
+    ):
+        for ours, theirs in zip(plain, others, strict=True):
+            assert torch.equal(ours.rows, theirs.rows)
+            difference = (ours.images - theirs.images).abs() / level
+            assert float(difference.max()) < 3.01
+            assert float(difference.mean()) < 0.3
 
 
 def test_rows_of_a_fold_find_their_places_in_the_pack(made):

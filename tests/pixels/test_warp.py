@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from albumentations.augmentations.geometric.functional import d4
+from PIL import Image, ImageEnhance
 
 from helpers.warp_cases import config, fixed, pictures
 from kit.pixels.batches import Normalize
-from kit.pixels.warp import GROUP, DeviceWarp, Parameters, draw, gather, warp_batch, warp_normalized
+from kit.pixels.warp import GROUP, DeviceWarp, Parameters, cropped, draw, gather, warp_batch, warp_normalized
 
 EVERY = {
     "flip": True,
@@ -50,7 +51,7 @@ def one(image: np.ndarray, parameters: Parameters | None, size: int) -> np.ndarr
 def on_device(images: np.ndarray, parameters: Parameters | None, size: int, **values) -> np.ndarray:
     """What a training device makes of it, BxSxSxC."""
     packed = None if parameters is None else torch.from_numpy(parameters.packed())
-    result = DeviceWarp(config(**values), size)(torch.from_numpy(images), packed)
+    result = DeviceWarp(config(**values), size, values.get("crop", 1.0))(torch.from_numpy(images), packed)
     assert result.dtype == torch.float32
     assert result.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(result, result.round())
@@ -133,6 +134,50 @@ def test_brightness_and_contrast_are_those_of_albumentations_to_the_bit(light, c
     assert (one(image, parameters, 16) == expected).all()
     assert (on_device(image[None], parameters, 16, brightness=0.1)[0] == expected).all()
     assert expected.min() == 0 or expected.max() == 255 or contrast == -0.7
+
+
+@pytest.mark.parametrize("factor", [0.2, 0.55, 0.999, 1.0, 1.2, 3.0])
+def test_brightness_as_a_factor_is_that_of_keras_to_the_bit(factor):
+    """Keras' `brightness_range` is Pillow's `ImageEnhance.Brightness` with a factor drawn from it."""
+    image = np.repeat(np.arange(256, dtype=np.uint8).reshape(16, 16, 1), 3, 2)
+    expected = np.asarray(ImageEnhance.Brightness(Image.fromarray(image)).enhance(factor))
+    values = {"brightness_range": (factor, factor)}
+    parameters = draw(config(**values), np.arange(1), (16, 16), 16)
+    assert (one(image, parameters, 16) == expected).all()
+    assert (on_device(image[None], parameters, 16, **values)[0] == expected).all()
+
+
+@pytest.mark.parametrize("channels", CHANNELS)
+@pytest.mark.parametrize(("side", "size"), [(96, 48), (97, 49), (60, 54)])
+def test_a_crop_comes_after_the_warp_as_albumentations_crops_the_centre(side, size, channels):
+    """What lies outside of the crop is turned into it, not mirrored at its edge."""
+    image = pictures(1, side, channels)[0]
+    for element, steps in (("e", {}), ("r90", {"degrees": 31.0, "scale": (0.9, 1.1), "shift": (3, -2)})):
+        whole = A.Compose([affine(**steps), A.CenterCrop(size, size)])(image=d4(image, element))["image"]
+        parameters = fixed(side, size, element, crop=size / side, **steps)
+        expected = whole.reshape(size, size, channels)
+        coarse = channels == 2  # as in test_each_step_is_that_of_albumentations
+        assert off(one(image, parameters, size), expected)[0] < (0.5 if coarse else 0.02)
+        mean, largest = off(on_device(image[None], parameters, size, crop=size / side, flip=True)[0], expected)
+        assert mean < 0.5
+        assert largest <= 3
+
+
+@pytest.mark.parametrize("channels", CHANNELS)
+@pytest.mark.parametrize(("side", "size", "crop"), [(96, 48, 0.5), (64, 96, 0.75), (97, 60, 0.6)])
+def test_the_device_crops_as_the_cpu_does(side, size, crop, channels):
+    images, values = pictures(8, side, channels), EVERY | {"crop": crop, "brightness_range": (0.2, 1.2)}
+    for parameters in (draw(config(**values), np.arange(8), (side, side), size), cropped(8, crop, (side, side), size)):
+        ours = warp_batch(images, np.arange(8), parameters, size)
+        mean, largest = off(on_device(images, parameters, size, **values), ours)
+        assert mean < 0.1
+        assert largest <= 3
+
+
+def test_a_crop_enlarged_is_opencvs_resizing_of_it():
+    image = pictures(1, 64, 3)[0]
+    expected = cv2.resize(image, (128, 128), interpolation=cv2.INTER_LINEAR)[32:96, 32:96]
+    assert off(one(image, cropped(1, 0.5, (64, 64), 64), 64), expected)[1] <= 1
 
 
 @pytest.mark.parametrize("channels", CHANNELS)

@@ -144,6 +144,16 @@ def test_suffix(tmp_path):
     assert {name: data for name, data in contents(source).items() if data is not None} == TREE
 
 
+@pytest.mark.parametrize("mode", ["copy", "move"])
+def test_litter_is_left_where_it_is(tmp_path, mode):
+    source = make(tmp_path / "source", TREE)
+    for name in ("._a.tif", ".DS_Store", "__MACOSX"):
+        (source / name).touch()
+    assert split_files(arguments(source, mode), tmp_path / "target", CONSOLE).placed == len(TREE)
+    assert sorted(path.name for path in source.iterdir() if path.is_file())[:2] == [".DS_Store", "._a.tif"]
+    assert merge_files(tmp_path / "target", tmp_path / "again", CONSOLE).restored == len(TREE)
+
+
 def test_a_tree_is_walked_once(tmp_path, monkeypatch):
     source, target = make(tmp_path / "source", 500), tmp_path / "target"
     walked, scandir = [], os.scandir

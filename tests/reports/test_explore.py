@@ -206,10 +206,27 @@ def test_the_heat_map_reaches_from_minus_one_to_one_and_greys_what_is_unknown(tm
     red, green, blue, alpha = mesh.get_cmap().get_bad()
     assert red == green == blue < 0.8
     assert alpha == 1
-    assert "grey: no correlation, for labels that no id or every id has (class 0, class 2)" in picture.caption
-    # 5 ids, 2 of class 1, 2 of class 3, 1 of both: (5 - 4) / (2 * 3)
-    assert [text.get_text() for text in axes.texts] == ["1.00", "0.17", "0.17", "1.00"]
+    assert "grey: no correlation, for labels that none or all of them have (class 0, class 2)" in picture.caption
+    # Of 3 ids with several labels, 2 of class 1, 2 of class 3, 1 of both: (3 - 4) / (2 * 1)
+    assert [text.get_text() for text in axes.texts] == ["1.00", "-0.50", "-0.50", "1.00"]
+    assert "3 training ids with more than one label" in picture.caption
+    red, _, blue, _ = mesh.get_cmap()(0.0)
+    assert red > 3 * blue, "what excludes each other is red"
+    red, _, blue, _ = mesh.get_cmap()(1.0)
+    assert blue > 3 * red, "what goes together is blue"
     assert axes.yaxis_inverted()
+
+
+def test_single_labels_say_nothing_of_what_goes_together(tmp_path: Path) -> None:
+    """Over all ids two labels seem to exclude each other, because most ids have one of them alone."""
+    targets: list[Any] = [(0,)] * 40 + [(1,)] * 40 + [(0, 1)] * 12 + [(0, 2), (1, 2), (2, 3), (2, 3)]
+    _, index = constant_data(tmp_path, "multilabel", targets, 4)
+    labels = index.targets(index.train)
+    several = labels[80:]
+    mesh = explore._correlation(index, labels).figure.axes[0].collections[0]
+    drawn = np.ma.getdata(mesh.get_array()).reshape(4, 4)
+    np.testing.assert_allclose(drawn, np.corrcoef(several.astype(float), rowvar=False), atol=1e-12)
+    assert explore.label_correlation(labels)[0, 1] < -0.5 < 0.5 < drawn[0, 1]
 
 
 def test_small_correlations_have_colour_but_no_number() -> None:

@@ -102,9 +102,36 @@ def test_patience_by_hand():
     assert not out_of_patience(it, [0.5, 0.6], True)
     assert not out_of_patience(it, [0.5, 0.4, 0.6], True)
     assert out_of_patience(it, [0.6, 0.5, 0.6], True)
-    assert out_of_patience(it, [0.6, None, None], True)
+    assert out_of_patience(it, [0.6, None, 0.5, None, 0.4], True)
     assert out_of_patience(it, [0.5, 0.6, 0.7], False)
     assert not out_of_patience(config(), [0.6, 0.5, 0.4], True)
+
+
+@pytest.mark.parametrize(
+    "scores", [[None], [None] * 9, [0.6, None, None, None], [None, None, 0.6, 0.5], [None, 0.5, 0.6]]
+)
+@pytest.mark.parametrize("higher", [True, False])
+def test_an_undefined_metric_never_counts_as_worse(scores, higher):
+    assert not out_of_patience(config(patience=2), scores, higher)
+    assert not out_of_patience(config(patience=1), [None, None, 0.5], higher)
+
+
+def test_an_undefined_loss_neither_drops_the_rate_nor_counts_as_better():
+    losses = [1.0, 1.1, 1.1, 1.1, 1.1, 1.1]
+    assert plateau_drops(losses) == plateau_drops([1.0, None, *losses[1:], None]) == 0
+    assert plateau_drops([*losses, 1.1]) == plateau_drops([*losses, None, 1.1]) == 1
+    assert plateau_drops([None] * 30) == 0
+
+
+@pytest.mark.parametrize("schedule", ["constant", "one_cycle", "cosine", "step"])
+def test_decay_divides_by_the_steps_taken(schedule):
+    """Keras: lr * 1 / (1 + decay * iterations), iterations from 0."""
+    plain, decayed = config(schedule=schedule, epochs=3), config(schedule=schedule, epochs=3, decay=1e-2)
+    for step in range(30):
+        wanted = learning_rate(plain, step, 10) / (1 + 1e-2 * step)
+        assert learning_rate(decayed, step, 10) == pytest.approx(wanted, rel=1e-12)
+    # By hand, for Adam(lr=1e-3, decay=1e-6) after 1,000,000 iterations: half.
+    assert learning_rate(config(schedule="constant", lr=1e-3, decay=1e-6), 10**6, 100) == pytest.approx(5e-4)
 
 
 # ------------------------------------------------------------------ optimisers

@@ -52,6 +52,9 @@ def test_resume_equals_uninterrupted(store, stop_after, monkeypatch, looks):
     for fold in (0, 1):
         ours, theirs = (read_history(run, fold) for run in (stopped, whole))
         assert [[row[c] for c in columns] for row in ours] == [[row[c] for c in columns] for row in theirs]
+        ours, theirs = ((run.fold_dir(fold) / "steps.csv").read_bytes() for run in (stopped, whole))
+        assert ours == theirs
+        assert ours.count(b"\n") == 1 + 16
 
 
 RECIPES = {

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from kit.console import Console
 from kit.data.open_run import OpenRun
-from kit.files import read_json
+from kit.files import read_json, write_json
 from kit.inference.forward import Forward
 from kit.model.checkpoint import Checkpoints
 from kit.pixels.samples import Samples
@@ -22,6 +23,7 @@ from kit.plugin import DatasetSpec, ImageTracker, Preview, TrackerSpec, hookimpl
 from kit.task import TASKS
 from kit.training.interrupt import Interrupt
 from kit.training.previews import previews
+from kit_tensorboard.tracker import TensorBoard, filters
 
 QUICK = ("--size", 32, "--epochs", 2, "--folds", 2, "--fold", 0, "--batch-size", 16)
 TRACKED = (*QUICK, "--set", "trackers=tensorboard", "--set", "validate_every=5")
@@ -35,7 +37,9 @@ def sample(kit):
 def events(run: Path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    return EventAccumulator(str(run / "tensorboard/fold-0"), size_guidance={"images": 0, "tensors": 0}).Reload()
+    return EventAccumulator(
+        str(run / "tensorboard/fold-0"), size_guidance={"images": 0, "tensors": 0, "histograms": 0}
+    ).Reload()
 
 
 def history(run: Path) -> list[dict[str, str]]:
@@ -77,6 +81,100 @@ def test_tensorboard_holds_what_history_csv_says(kit, sample):
     assert all(grid.shape == (960, 800, 3) for grid in grids)
     # The same images with other captions: most pixels stay as they are, some don't.
     assert 0 < (grids[0] != grids[-1]).mean() < 0.1
+
+
+def test_tensorboard_shows_the_network_if_asked(kit, sample, tmp_path):
+    """Read back with tensorboard's own reader; what is learned is the same without."""
+    shape = (
+        "--size",
+        32,
+        "--epochs",
+        2,
+        "--folds",
+        2,
+        "--fold",
+        0,
+        "--batch-size",
+        16,
+        "--set",
+        "trackers=tensorboard",
+    )
+    plain = Path(kit("train", "histo", *shape, "--json").json["path"])
+    run = Path(kit("train", "histo", *shape, "--set", "track_network=true", "--json").json["path"])
+    found, without = events(run), events(plain)
+    assert without.Tags()["histograms"] == []
+    assert not without.Tags()["graph"]
+    weights = Checkpoints(run / "fold-0").weights("last")
+    assert all(torch.equal(weights[key], other) for key, other in Checkpoints(plain / "fold-0").weights("last").items())
+
+    histograms = {tag.removeprefix("weights/"): found.Histograms(tag) for tag in found.Tags()["histograms"]}
+    learned = {key.removeprefix("network."): w.double() for key, w in weights.items() if key.startswith("network.")}
+    statistics = {key for key in learned if key.endswith(("running_mean", "running_var", "num_batches_tracked"))}
+    assert histograms.keys() == learned.keys() - statistics
+    for name, series in histograms.items():
+        assert [each.step for each in series] == [8, 16]
+        last = series[-1].histogram_value
+        assert last.num == learned[name].numel()
+        assert (last.min, last.max) == (learned[name].min(), learned[name].max())
+        assert last.sum == pytest.approx(float(learned[name].sum()), abs=1e-4)
+
+    graph = tf_graph(found)
+    assert any("_convolution" in node.op for node in graph.node)
+    assert any("head/" in node.name or "head" in node.name for node in graph.node)
+
+    (tag,) = [tag for tag in found.Tags()["images"] if tag.startswith("filters/")]
+    pictures = [np.asarray(Image.open(io.BytesIO(each.encoded_image_string))) for each in found.Images(tag)]
+    first = learned[tag.removeprefix("filters/") + ".weight"].float().numpy()
+    assert len(pictures) == 2
+    assert (pictures[-1] == filters(first)).all()
+
+
+def tf_graph(found):
+    from tensorboard.compat.proto.graph_pb2 import GraphDef
+
+    return GraphDef.FromString(found.Graph().SerializeToString())
+
+
+def test_filters_are_drawn_one_beside_another():
+    colours = np.zeros((5, 3, 2, 2), np.float32)
+    colours[4, 0] = 1
+    colours[1, 2] = -0.5
+    picture = filters(colours)
+    side = 28 // 2 * 2
+    assert picture.shape == (2 * (side + 1), 3 * (side + 1), 3)
+    assert picture[0, 0].tolist() == [128, 128, 128]
+    assert picture[0, side + 1].tolist() == [128, 128, 64]
+    assert picture[side + 1, side + 1].tolist() == [255, 128, 128]
+    assert picture[side, 0].tolist() == picture[0, side].tolist() == [200, 200, 200]
+    grey = np.zeros((2, 6, 4, 4), np.float32)
+    grey[1, 5] = -2
+    picture = filters(grey)
+    assert picture.shape == (2 * 29, 6 * 29, 3)
+    assert picture[29, 5 * 29].tolist() == [0, 0, 0]
+    assert picture[0, 0].tolist() == [128, 128, 128]
+    assert (filters(np.zeros((1, 1, 3, 3), np.float32))[:27, :27] == 128).all()
+
+
+def test_a_network_that_can_not_be_traced_is_trained_all_the_same(tmp_path):
+    class Stubborn(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(2, 2)
+
+        def forward(self, images, metadata):
+            raise RuntimeError("no")
+
+    write_json(tmp_path / "run.json", {"config": {"model": "x"}})
+    tracker, network = TensorBoard(tmp_path, 0), Stubborn().train()
+    tracker.log(1, {"loss": 0.5})
+    for step in (1, 2):
+        tracker.network(step, network, torch.zeros(1, 3, 8, 8), torch.zeros(1, 0))
+    tracker.close()
+    assert network.training
+    found = events(tmp_path)
+    (text,) = found.Tensors("graph/text_summary")
+    assert b"no graph (RuntimeError: no" in text.tensor_proto.string_val[0]
+    assert set(found.Tags()["histograms"]) == {"weights/layer.weight", "weights/layer.bias"}
 
 
 def test_a_resumed_fold_holds_each_step_once(kit, sample, monkeypatch):

@@ -126,14 +126,18 @@ def test_out_of_fold_predictions_cover_every_id_once_and_make_the_score(store):
 
 
 def test_evaluate_equals_what_training_said_for_last_and_best(store, kit):
-    for checkpoint in ("last", "best"):
+    for checkpoint in ("last", "best", "best_loss"):
         run = begin(store, f"checkpoint={checkpoint}", "epochs=3", "lr=0.02")
         score = go(store, run)["score"]["value"]
         document = kit("evaluate", run.id, "--json").json
         assert document["roc_auc"] == pytest.approx(score, abs=1e-12)
         assert document["difference"] == 0
         history = read_history(run, 0)
-        wanted = history[-1]["AUC"] if checkpoint == "last" else max(row["AUC"] for row in history)
+        wanted = {
+            "last": history[-1]["AUC"],
+            "best": max(row["AUC"] for row in history),
+            "best_loss": min(history, key=lambda row: row["valid loss"])["AUC"],
+        }[checkpoint]
         assert kit("evaluate", run.id, "--fold", 0, "--json").json["roc_auc"] == pytest.approx(wanted, abs=1e-12)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from kit import __version__
 from kit.console import Console, jsonable
 from kit.data.open_run import OpenRun
+from kit.decision.apply import SEEN
 from kit.hooks.registry import Registry
 from kit.reports.compare import compare
 from kit.reports.page import record
@@ -19,8 +20,8 @@ from kit.reports.page.pictures import BUDGET, in_order, thumbnails
 from kit.reports.page.scored import Scored, score_run
 from kit.reports.page.suspects import find_suspects
 from kit.run import Run
+from kit.scoring.apart import apart
 from kit.scoring.metrics import f1_by_class
-from kit.task import HALF
 
 TOP = 24  # ids of the highest loss
 SUSPECTS = 48
@@ -36,11 +37,13 @@ class Subject:
     scored: Scored
 
 
-def subjects_of(registry: Registry, runs: Sequence[Run], console: Console) -> list[Subject]:
-    """Read runs and their data; raise `KitError` if they do not fit together."""
+def subjects_of(
+    registry: Registry, runs: Sequence[Run], console: Console, further: Sequence[str] = ()
+) -> list[Subject]:
+    """Read runs and their data, and compute further metrics by name; raise `KitError` if they do not fit together."""
     with console.waiting("reading"):
         opened = [OpenRun(registry, run) for run in runs]
-        return [Subject(each, score_run(each)) for each in opened]
+        return [Subject(each, score_run(each, further)) for each in opened]
 
 
 def document_of(subjects: Sequence[Subject], console: Console) -> dict[str, Any]:
@@ -85,8 +88,15 @@ def _report(subject: Subject, console: Console) -> dict[str, Any]:
             "label": metric.label or metric.name,
             "higher_is_better": metric.higher_is_better,
         },
+        # The run's own figure, on every page and in every list; the two that it may be are beside it.
+        "headline": run.score,
         "score": run.cross_validated,
         "decision": run.decision,
+        "mean_over_folds": run.mean_over_folds,
+        "ranking": run.ranking,
+        "metrics": scored.metrics,
+        "unseen": scored.unseen,
+        "notes": _notes(opened, scored),
         "summary": _summary(scored, by_class, calibrated["ece"]),
         "folds": record.folds(run),
         "history": record.history(run),
@@ -103,6 +113,18 @@ def _report(subject: Subject, console: Console) -> dict[str, Any]:
     }
     report["samples"] = {id_: _sample(scored, id_) for id_ in dict.fromkeys(in_order(report))}
     return report
+
+
+def _notes(opened: OpenRun, scored: Scored) -> list[str]:
+    """Return what whoever reads the scores has to know."""
+    run = opened.run
+    score = (run.score or {}).get("value")
+    found = [
+        f"{opened.changed}: what is shown may not fit it" if opened.changed else "",
+        "" if scored.unseen else f"{SEEN}: kit thresholds {run.id} tunes it again",
+        apart(opened.metric, score, run.fold_scores.values()),
+    ]
+    return [note for note in found if note]
 
 
 def _curves(scored: Scored, console: Console) -> dict[str, Any]:
@@ -137,9 +159,8 @@ def _point(scored: Scored, number: int) -> dict[str, float | int | None]:
     is predicted."""
     truth, predicted = scored.truth[:, number], scored.predicted[:, number]
     hits = int((truth & predicted).sum())
-    threshold = None if scored.task.softmax else HALF
     return {
-        "threshold": threshold if scored.thresholds is None else float(scored.thresholds[number]),
+        "threshold": scored.threshold_of(number),
         "true": hits,
         "false": int(predicted.sum()) - hits,
     }
@@ -164,7 +185,7 @@ def _by_class(scored: Scored, curves: list[dict[str, Any]]) -> list[dict[str, An
             "f1": float(f1),
             "auc": areas[number]["auc"],
             "average_precision": areas[number]["average_precision"],
-            "threshold": None if scored.thresholds is None else float(scored.thresholds[number]),
+            "threshold": None if scored.task.single_label else scored.threshold_of(number),
         }
         for number, f1 in enumerate(f1_by_class(scored.truth, scored.predicted))
     ]

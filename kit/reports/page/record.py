@@ -19,8 +19,12 @@ RATES = 200  # points of the planned learning rate
 def folds(run: Run) -> list[dict[str, Any]]:
     """Return how each finished fold ended: score, images, epochs, seconds, device; None where a run did not record it
     (a blend)."""
-    keys = ("metric", "score", "train_images", "valid_images", "epochs", "seconds", "device", "threads", "world_size")
-    return [{"fold": fold, **{key: result.get(key) for key in keys}} for fold, result in run.results.items()]
+    keys = ("metric", "train_images", "valid_images", "epochs", "seconds", "device", "threads", "world_size")
+    scores = run.fold_scores
+    return [
+        {"fold": fold, "score": scores[fold], **{key: result.get(key) for key in keys}}
+        for fold, result in run.results.items()
+    ]
 
 
 def history(run: Run) -> dict[str, dict[str, list[float | None]]]:

@@ -12,9 +12,14 @@ from kit.reports.page.document import document_of, subjects_of, with_pictures
 from kit.run import Run
 
 
-def write_report(registry: Registry, runs: Sequence[Run], folder: Path, console: Console) -> dict[str, Any]:
-    """Write `report.html` and `report.json` into a folder, replacing earlier ones, and return the document."""
-    subjects = subjects_of(registry, runs, console)
+def write_report(
+    registry: Registry, runs: Sequence[Run], folder: Path, console: Console, further: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Write `report.html` and `report.json` into a folder, replacing earlier ones, and return the document.
+
+    `further` names metrics to compute besides.
+    """
+    subjects = subjects_of(registry, runs, console, further)
     document = document_of(subjects, console)
     pictures = with_pictures(subjects, document, console)
     html = page(document, pictures).encode()

@@ -1,14 +1,15 @@
 """A run's out-of-fold predictions together with the truth."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from kit.data.open_run import OpenRun
-from kit.decision.apply import predict_fold, rule_of
+from kit.decision.apply import figure_of, held_out, rules_of
 from kit.errors import KitError
-from kit.run import Run
+from kit.scoring.choice import named_metrics
 from kit.scoring.predictions import Predictions
 from kit.task import HALF, Task
 
@@ -26,7 +27,10 @@ class Scored:
         predicted: nxK truth values, by the decision rule that has not seen the row, if the run has one.
         probabilities: nxK.
         losses: n, the loss of each id's prediction (`Task.losses`).
-        thresholds: K for a multi-label task, the probability from which each class is predicted; else None.
+        thresholds: of each output (one of a binary task), the probability from which it is predicted; None without a
+            rule that has such thresholds.
+        unseen: whether each row was decided by a rule that has not seen it.
+        metrics: those that were asked for, by name.
     """
 
     task: Task
@@ -38,6 +42,8 @@ class Scored:
     probabilities: np.ndarray
     losses: np.ndarray
     thresholds: np.ndarray | None = None
+    unseen: bool = True
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def scored_classes(self) -> list[int]:
@@ -50,14 +56,26 @@ class Scored:
         right: np.ndarray = (self.truth == self.predicted).all(1)
         return right
 
+    def threshold_of(self, number: int) -> float | None:
+        """Return the probability from which a class with a curve is predicted; None where the likeliest class is."""
+        if self.thresholds is None:
+            return None if self.task.softmax else HALF
+        return float(self.thresholds[self.scored_classes.index(number)])
+
     @cached_property
     def row_of(self) -> dict[str, int]:
         """The row of each id."""
         return {id_: row for row, id_ in enumerate(self.ids.tolist())}
 
 
-def score_run(opened: OpenRun) -> Scored:
-    """Join a run's out-of-fold predictions with the index; raise `KitError` if the data does not fit."""
+def score_run(opened: OpenRun, further: Sequence[str] = ()) -> Scored:
+    """Join a run's out-of-fold predictions with the index; raise `KitError` if the data does not fit.
+
+    Args:
+        opened: the run.
+        further: names of metrics to compute.
+    """
+    specs = named_metrics(opened, further)
     run, index = opened.run, opened.index
     task, count = index.task, len(index.classes)
     oof = Predictions.load(run.reading("oof.npz"))
@@ -67,30 +85,19 @@ def score_run(opened: OpenRun) -> Scored:
             f"{unknown.sum()} ids of run {run.id} are not in the data, the first is {oof.ids[unknown][0]!r}: "
             "restore the data it was trained on, or train again"
         )
-    fold, target = opened.folds.of_ids(oof.ids), index.targets_of(oof.ids)
+    target, decided = index.targets_of(oof.ids), held_out(opened, oof.ids, oof.values)
+    rules = rules_of(run)
     return Scored(
         task=task,
         classes=tuple(index.classes),
         ids=oof.ids,
-        fold=fold,
+        fold=opened.folds.of_ids(oof.ids),
         truth=task.one_hot(target, count),
-        predicted=task.one_hot(_predicted(run, task, oof.values, fold), count),
+        predicted=task.one_hot(decided.predicted, count),
         probabilities=task.by_class(oof.values),
         losses=task.losses(target, oof.values),
-        thresholds=None if task.single_label else _thresholds(run, oof.values),
+        # As for the test set, by the rule of all folds.
+        thresholds=None if rules is None else rules.rule.thresholds_for(oof.values),
+        unseen=decided.unseen,
+        metrics={spec.name: figure_of(opened, spec, target, oof.values, decided) for spec in specs},
     )
-
-
-def _thresholds(run: Run, values: np.ndarray) -> np.ndarray:
-    """Return the probability from which each class is predicted, K, by the rule of all folds, as for the test set."""
-    rule = rule_of(run)
-    thresholds = None if rule is None else rule.thresholds_for(values)
-    return np.full(values.shape[1], HALF) if thresholds is None else thresholds
-
-
-def _predicted(run: Run, task: Task, values: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """Predict fold by fold as `kit evaluate` does, and return it in the order of the rows."""
-    by_fold = np.concatenate([predict_fold(run, task, each, values[fold == each]) for each in np.unique(fold).tolist()])
-    predicted = np.empty_like(by_fold)
-    predicted[np.argsort(fold, kind="stable")] = by_fold
-    return predicted

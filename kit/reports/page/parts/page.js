@@ -28,13 +28,14 @@ const several = all.runs.length > 1;
 
 const draw = (place) => {
   const report = all.runs[place];
-  const promised = report.decision || report.score;
+  const promised = report.headline;
   document.getElementById("head").replaceChildren(
     h("p", { class: "kind" }, `${report.task} · ${some(report.classes.length, "class").replace("classs", "classes")} · ${some(report.ids, "id")}`),
     h("h1", {}, report.title),
     h("p", { class: "run" }, "Run ", h("code", {}, report.run)),
     promised ? h("p", { class: "promise" }, h("strong", {}, decimal(promised.value)), ` ${words(promised.metric)}`,
       known(promised.low) ? h("span", { class: "note" }, ` 95 % interval ${decimal(promised.low)} to ${decimal(promised.high)}`) : null) : null,
+    ...report.notes.map((note) => h("p", { class: "warning" }, note)),
     several ? choice("Run shown below", all.runs.map((run, number) => [number, run.run]), place, draw) : "");
   const sections = sectionsOf(report, pictures[place]);
   if (several) sections.unshift(comparisonSection(all));

@@ -66,7 +66,10 @@ const comparisonSection = (all) => {
   const differ = Object.entries(comparison.config).map(([key, values]) => [h("code", {}, key), ...values.map(shortly)]);
   const folds = Object.entries(comparison.folds).map(([fold, values]) => [`fold ${fold}`, ...values.map((value) => decimal(value))]);
   if (comparison.common.folds.length) folds.push(["mean of common folds", ...comparison.common.scores.map((value) => decimal(value))]);
-  folds.push(["all out-of-fold", ...comparison.score.map((score) => decimal(score && score.value))]);
+  const ranks = (by) => (comparison.ranked_by === by ? ", ranks runs" : "");
+  folds.push([`mean over folds${ranks("folds")}`, ...comparison.means.map((mean) => decimal(mean))]);
+  folds.push([`all out-of-fold${ranks("pooled")}`, ...comparison.score.map((score) => decimal(score && score.value))]);
+  if (comparison.decided.some(known)) folds.push(["decision rule", ...comparison.decided.map((method) => method || "none")]);
   const figures = ["accuracy", "f1", "auc", "cross_entropy", "ece"].map((key) => [key.replace("_", "-"), ...runs.map((run) => decimal(run.summary[key]))]);
   const numeric = runs.map((_, place) => place + 1);
   const curve = (run) => run.curves.micro || run.curves.classes[0];

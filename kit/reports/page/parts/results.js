@@ -1,11 +1,13 @@
 // Scores, training history, calibration, classes.
 
 const scoreSection = (report) => {
-  const { score, decision, metric, summary } = report;
+  const { score, decision, metric, summary, headline } = report;
   const interval = (of) => (of && known(of.low) ? `95 % interval ${decimal(of.low)} to ${decimal(of.high)}` : null);
   const shown = [];
   if (decision) shown.push([`${words(decision.metric)} by decision rule (${decision.method})`, decimal(decision.value), `nested estimate; ${interval(decision) || ""}`]);
-  if (score) shown.push([decision ? `${words(score.metric)}, without decision rule` : words(score.metric), decimal(score.value), interval(score)]);
+  if (score) shown.push([decision && decision.counts ? `${words(score.metric)}, without decision rule` : words(score.metric), decimal(score.value), interval(score)]);
+  if (decision && !decision.counts) shown.reverse();
+  if (known(report.mean_over_folds)) shown.push([`${words(headline ? headline.metric : metric.name)}, mean over folds`, decimal(report.mean_over_folds), headline && headline.ranked_by === "folds" ? "ranks runs" : null]);
   const average = report.average === "binary" ? `of ${report.classes[1]}` : "mean over classes";
   shown.push(
     [report.single_label ? "Accuracy" : "Exact match", percent(summary.accuracy), !report.single_label ? "all labels of an image right" : null],
@@ -14,11 +16,13 @@ const scoreSection = (report) => {
     ["Recall", decimal(summary.recall), average],
     ["ROC AUC", decimal(summary.auc), report.average === "binary" ? null : average],
     ["Cross-entropy", decimal(summary.cross_entropy), !report.single_label ? "mean over images and labels" : "mean over images"],
-    ["Calibration error", decimal(summary.ece), "expected, 15 bins"]);
-  const whole = score ? [{ name: "all folds", value: score.value, low: score.low, high: score.high, strong: true }] : [];
+    ["Calibration error", decimal(summary.ece), "expected, 15 bins"],
+    ...Object.entries(report.metrics).map(([name, value]) => [words(name), decimal(value), "asked for with --metrics"]));
+  const whole = headline ? [{ name: "all folds", value: headline.value, low: headline.low, high: headline.high, strong: true }] : [];
   const direction = metric.higher_is_better ? "higher is better" : "lower is better";
   return section("score", "Score",
     `Over ${some(report.ids, "image id")}, each predicted by the fold that has not seen it.`
+      + (decision ? ` Classes are decided by rules that have not seen the image.`.repeat(report.unseen) : "")
       + (score ? ` The interval resamples by ${score.resampled}.` : ""),
     tiles(shown),
     h("div", { class: "grid" },

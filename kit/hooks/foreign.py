@@ -1,0 +1,142 @@
+"""The one boundary for plugins' code: what a function of a spec raises, or returns by mistake, becomes one line.
+
+The line names the plugin, the file and the line; `--debug` shows the traceback. A `KitError` passes unchanged, and so
+does what the machine raises (a full disk, too little memory). Networks, losses and commands of plugins are called by
+many hands; `Plugins.behind` finds the plugin in what they raise.
+"""
+
+import copy
+import errno
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from kit.errors import KitError, MisuseError, PluginError
+from kit.hooks.leash import place_of, reason
+from kit.hooks.returns import WrongReturn, taken
+from kit.hooks.specs import ImageTracker, Preview, Tracker, TrackerSpec
+
+# What the system says of a name that a plugin made up; its other errors are the machine's.
+MADE_UP = (errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL, errno.ENAMETOOLONG)
+MEND = "correct it there, or tell its author; --debug shows the traceback"
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A function of a spec, as commands call it.
+
+    Args:
+        function: the plugin's own.
+        field: the spec's field.
+        spec: the spec as the plugin gave it.
+        plugin: `plugin leaves of kit-leaves`, for people.
+        package: the top-level name of the plugin's module.
+    """
+
+    function: Callable[..., Any]
+    field: str
+    spec: Any
+    plugin: str
+    package: str
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Call the function.
+
+        Raises:
+            KitError: one that it raised.
+            PluginError: it raised anything else, or returned what its spec does not allow.
+        """
+        try:
+            value = taken(self.spec, self.field, self.function(*arguments, **options))
+        except (Exception, SystemExit) as error:
+            self._raise(error, arguments)
+        if isinstance(value, Iterator):
+            return self._guarded(value, arguments)
+        return self._tracker(value) if isinstance(self.spec, TrackerSpec) and self.field == "open" else value
+
+    def _guarded(self, values: Iterator[Any], arguments: tuple[Any, ...]) -> Iterator[Any]:
+        """Yield what a generator yields: its code runs only now."""
+        try:
+            yield from values
+        except (Exception, SystemExit) as error:
+            self._raise(error, arguments)
+
+    def _tracker(self, own: Tracker) -> Tracker:
+        """Return a tracker whose methods are called through the boundary too."""
+        log, close = (replace(self, function=getattr(own, name), field=name) for name in ("log", "close"))
+        if not isinstance(own, ImageTracker):
+            return _SafeTracker(log, close)
+        return _SafeImageTracker(log, close, replace(self, function=own.images, field="images"))
+
+    def _raise(self, error: BaseException, arguments: tuple[Any, ...]) -> NoReturn:
+        """Raise what an error in the function is to people."""
+        who = (
+            f"{self.field} of {type(self.spec).__name__.removesuffix('Spec').lower()} {self.spec.name} ({self.plugin})"
+        )
+        if isinstance(error, MisuseError):
+            place = place_of(error, self.package)
+            raise PluginError(f"{error}: correct {who} at {place}, or the data that it reads") from error
+        if isinstance(error, KitError) or is_of_the_machine(error):
+            raise error
+        given = _path_in(arguments)
+        who += f" given {given}" if given else ""
+        if isinstance(error, WrongReturn):
+            where = defined(self.function)
+            raise PluginError(f"{who} returned {error}: correct it{where}, or tell its author") from None
+        raise PluginError(f"{who} failed at {place_of(error, self.package)} ({reason(error)}): {MEND}") from error
+
+
+class _SafeTracker:
+    """A tracker that receives numbers."""
+
+    def __init__(self, log: Foreign, close: Foreign) -> None:
+        self._log, self._close = log, close
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        self._log(step, values)
+
+    def close(self) -> None:
+        self._close()
+
+
+class _SafeImageTracker(_SafeTracker):
+    """A tracker that receives images too."""
+
+    def __init__(self, log: Foreign, close: Foreign, images: Foreign) -> None:
+        super().__init__(log, close)
+        self._images = images
+
+    def images(self, step: int, previews: Sequence[Preview]) -> None:
+        self._images(step, previews)
+
+
+def _path_in(arguments: tuple[Any, ...]) -> Path | None:
+    """Return the file or folder that a function is given first, if it is given one."""
+    first = arguments[0] if arguments else None
+    first = first[0] if isinstance(first, tuple) and first else first
+    return first if isinstance(first, Path) else None
+
+
+def guarded(spec: Any, plugin: str, package: str) -> Any:
+    """Return a spec whose functions are called through the boundary."""
+    made = copy.copy(spec)
+    for each in fields(spec):
+        value = getattr(spec, each.name)
+        if "Callable[" in str(each.type) and callable(value):
+            object.__setattr__(made, each.name, Foreign(value, each.name, spec, plugin, package))
+    return made
+
+
+def is_of_the_machine(error: BaseException) -> bool:
+    """Return whether an error says something of the machine, whoever's code met it."""
+    if isinstance(error, OSError):
+        return error.errno is not None and error.errno not in MADE_UP
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's own
+
+
+def defined(function: Any) -> str:
+    """Return ` at file:line` of a function's definition; empty where there is none."""
+    resolve = getattr(function, "resolve", None)
+    code = getattr(resolve() if resolve is not None else getattr(function, "func", function), "__code__", None)
+    return "" if code is None else f" at {code.co_filename}:{code.co_firstlineno}"
