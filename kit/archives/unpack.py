@@ -15,6 +15,7 @@ A kill leaves the old or, after it, what the same command completes; a failure l
 import contextlib
 import os
 import shutil
+import tempfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ from kit.archives.stage import (
 )
 from kit.console import Console
 from kit.data.checksums import Record, measure, recorded, tables_are_right, write_records
-from kit.data.store import Origin, Store
+from kit.data.store import Origin, Store, index_of
 from kit.errors import KitError
 
 if TYPE_CHECKING:
@@ -294,7 +295,8 @@ def read_arrived(store: Store, incoming: Incoming, folder: Path) -> "Index":
 
     name = store.competition.name
     try:
-        index = store.dataset.index(folder)
+        with tempfile.TemporaryDirectory() as views:
+            index = index_of(store.dataset, folder, lambda: Path(views))
         if index.train.empty and index.controls.empty:
             raise KitError(f"it has {no_images(index, 'training')}")
     except Exception as error:

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -22,6 +22,7 @@ from kit.hooks.registry import Registry
 from kit.hooks.specs import Competition, DatasetSpec
 from kit.images import levels
 from kit.paths import OWN, cache_dir, data_dir, holds_data, is_writable, own_data_dir, walk
+from kit.splits import divided_in, views
 
 if TYPE_CHECKING:
     from kit.data.index import Index
@@ -146,6 +147,11 @@ class Store:
         return f"{self.root.name}-{identity(self.root)}"
 
     @property
+    def _views(self) -> str:
+        # Links lead to this place: a copy elsewhere has views of its own.
+        return f"views-{hashlib.sha256(os.fsencode(self.root.resolve())).hexdigest()[:8]}"
+
+    @property
     def pictures(self) -> Path:
         """The folder for pictures of the data."""
         return (self.root if self.own == self.inside else self.own) / PICTURES
@@ -255,11 +261,7 @@ class Store:
 
         def read() -> "Index":
             self._check_links()
-            index = self.dataset.index(self.root)
-            if self.origin == "folder" and index.train.empty and index.controls.empty:
-                raise KitError(
-                    f"{self.root} holds no training images of {self.competition.name}: give the right folder"
-                )
+            index = index_of(self.dataset, self.root, lambda: cache_dir() / self._cache / self._views)
             self._check(index)
             return index
 
@@ -299,6 +301,51 @@ class Store:
         from kit.data.index import check_samples
 
         check_samples(index)
+
+
+def index_of(dataset: DatasetSpec, root: Path, views_in: Callable[[], Path]) -> "Index":
+    """Read the index of a data folder; where files are divided into splits, as the tree that they came from.
+
+    Args:
+        dataset: reads it.
+        root: the folder.
+        views_in: says where views of divided data are kept (`kit.splits`).
+
+    Raises:
+        KitError: the dataset can read neither the folder nor a view of it.
+    """
+    best: Index | None = None
+    failed: KitError | None = None
+    try:
+        best = dataset.index(root)
+        if _is_complete(best):
+            return best
+    except KitError as error:
+        failed = error
+    for view in views(root, views_in):
+        try:
+            found = dataset.index(view)
+        except Exception:  # a view is one guess of several
+            continue
+        if best is None or _count(found) > _count(best):
+            best = found
+            if _is_complete(best):
+                break
+    divided = divided_in(root) if best is None or not _count(best) else None
+    if divided is not None:
+        why = failed or f"{root} holds no training images"
+        raise KitError(f"{why}; {divided} holds splits: kit merge-files {divided} TARGET restores the tree they are of")
+    if best is None:
+        raise failed or KitError(f"{root} holds no data")
+    return best
+
+
+def _count(index: "Index") -> int:
+    return len(index.train) + len(index.test) + len(index.controls)
+
+
+def _is_complete(index: "Index") -> bool:
+    return len(index.train) > 0 and not any(index.missing.values())
 
 
 def _origin_file(root: Path) -> Path:

@@ -79,7 +79,7 @@ def write_submission(
             raise PluginError(
                 f"write of submission {opened.submission.name} wrote nothing to the path that it is given"
             )
-        findings += opened.submission.check(temporary, opened.store.root)
+        findings += opened.submission.check(temporary, opened.index.root)
         if any(finding.level == "error" for finding in findings):
             raise _Unfit
     if has_rule(opened.competition.task, opened.metric) and run.decision is None:

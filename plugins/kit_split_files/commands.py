@@ -30,6 +30,9 @@ def split_command(
     lists: Annotated[
         bool, typer.Option("--lists", help="Add lists of the paths, one per directory and one of all.")
     ] = False,
+    list_only: Annotated[
+        bool, typer.Option("--list-only", help="Only list the files where they lie, in DST/lists; divide nothing.")
+    ] = False,
     prefix_map: Annotated[
         str | None, typer.Option(metavar="OLD=NEW", help="In the lists, begin paths with NEW instead of OLD.")
     ] = None,
@@ -44,16 +47,20 @@ def split_command(
     Example:
         kit split-files train splits --per-dir 3000 --suffix .tif --link
         kit split-files train splits --splits 8 --zip --lists --prefix-map $PWD/splits=/content/splits
+        kit split-files train paths --list-only --suffix .tif
     """
     from kit_split_files.plan import Arguments
     from kit_split_files.split import split_files
 
+    if list_only:
+        if copy or link or move or zip_:
+            raise KitError("--list-only leaves the files where they lie: drop --copy, --link, --move and --zip")
+        _list(source, target, per_dir, splits, suffix, prefix_map, Console(json))
+        return
     if (per_dir is None) == (splits is None):
         raise KitError("give one of --per-dir N and --splits K: files per directory, or number of directories")
-    if suffix is not None:
-        suffix = f".{suffix.removeprefix('.')}"
     arguments = Arguments(
-        str(source.resolve()), _mode(copy, link, move), per_dir, splits, suffix, zip_, lists, prefix_map
+        str(source.resolve()), _mode(copy, link, move), per_dir, splits, _dotted(suffix), zip_, lists, prefix_map
     )
     console = Console(json)
     try:
@@ -81,6 +88,33 @@ def split_command(
             "checksums": target / "SHA256SUMS" if zip_ else None,
         }
     )
+
+
+def _list(
+    source: Path,
+    target: Path,
+    per_dir: int | None,
+    splits: int | None,
+    suffix: str | None,
+    prefix_map: str | None,
+    console: Console,
+) -> None:
+    from kit_split_files.plan import Arguments
+    from kit_split_files.split import list_files
+
+    if per_dir is not None and splits is not None:
+        raise KitError("give one of --per-dir N and --splits K: files per list, or number of lists")
+    arguments = Arguments(str(source.resolve()), "copy", per_dir, splits, _dotted(suffix), False, True, prefix_map)
+    plan = list_files(arguments, target)
+    counts = [len(split.files) for split in plan.splits]
+    lists = target / "lists"
+    console.say(f"{lists / 'all.txt'}: {plan.count:,} files" + (f", also in {len(counts):,} lists" * (len(counts) > 1)))
+    names = [split.name for split in plan.splits] if len(counts) > 1 else []
+    console.result({"source": source, "files": plan.count, "splits": names, "counts": counts, "lists": lists})
+
+
+def _dotted(suffix: str | None) -> str | None:
+    return None if suffix is None else f".{suffix.removeprefix('.')}"
 
 
 def _mode(copy: bool, link: bool, move: bool) -> "Mode":

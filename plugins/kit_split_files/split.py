@@ -88,13 +88,35 @@ def split_files(arguments: Arguments, target: Path, console: Console) -> SplitRe
     return SplitResult(plan, placed)
 
 
-def list_prefix(arguments: Arguments, target: Path) -> str:
-    """Return how the paths in the lists begin: with the folder of the splits, or what `OLD=NEW` makes of it.
+def list_files(arguments: Arguments, target: Path) -> Plan:
+    """Write lists of the files of a tree where they lie, one per split and one of all; divide nothing.
+
+    Args:
+        arguments: what to do; with `lists`, and one split if neither `per_dir` nor `parts` is given.
+        target: gets the folder of the lists.
+
+    Raises:
+        KitError: the folders or the arguments don't fit, or `target` holds splits.
+    """
+    source = Path(arguments.source)
+    prefix = list_prefix(arguments, source)
+    _refuse_places(source, target, "copy")
+    if find_plan(target) is not None:
+        raise KitError(f"{target} holds splits, whose lists name the files in them: give another DST")
+    plan = make_plan(arguments)
+    target.mkdir(parents=True, exist_ok=True)
+    texts = {split.name: [f"{prefix}/{name}" for name in split.files] for split in plan.splits}
+    _write_texts(texts if len(texts) > 1 else {}, [path for paths in texts.values() for path in paths], target)
+    return plan
+
+
+def list_prefix(arguments: Arguments, folder: Path) -> str:
+    """Return how the paths in the lists begin: with the folder of the files, or what `OLD=NEW` makes of it.
 
     Raises:
         KitError: the map is not `OLD=NEW`, doesn't match the folder, or no lists are written.
     """
-    own = os.path.abspath(target)
+    own = os.path.abspath(folder)
     if arguments.prefix_map is None:
         return own
     old, _, new = arguments.prefix_map.partition("=")
@@ -224,13 +246,14 @@ def _check(plan: Plan, target: Path) -> None:
 
 
 def _write_lists(plan: Plan, target: Path, prefix: str) -> None:
+    texts = {split.name: [f"{prefix}/{split.name}/{name}" for name in split.files] for split in plan.splits}
+    _write_texts(texts, [path for paths in texts.values() for path in paths], target)
+
+
+def _write_texts(by_split: dict[str, list[str]], whole: list[str], target: Path) -> None:
     (target / LISTS).mkdir(exist_ok=True)
-    texts = {
-        split.name: os.fsencode("".join(f"{prefix}/{split.name}/{name}\n" for name in split.files))
-        for split in plan.splits
-    }
-    for name, text in {**texts, "all": b"".join(texts.values())}.items():
-        path = target / LISTS / f"{name}.txt"
+    for name, paths in {**by_split, "all": whole}.items():
+        path, text = target / LISTS / f"{name}.txt", os.fsencode("".join(f"{each}\n" for each in paths))
         if not path.is_file() or path.read_bytes() != text:
             write_bytes(path, text)
 

@@ -19,6 +19,7 @@ ROOMS = (
     ("__init__",),
     ("errors",),
     ("files", "paths", "tables"),
+    ("splits",),
     ("console", "image_files"),
     ("task", "hooks", "config", "record", "images"),
     ("run",),

@@ -39,9 +39,9 @@ def test_without_waiting_it_is_recorded_and_listed_later(kit, server, run):
 def test_the_newest_score_is_the_leaderboards(kit, server, run):
     for score in ("0.91", "0.88"):
         server.next_submission(["COMPLETE"], public=score)
-        kit("submit", "--wait")
+        kit("submit", "--wait", "--yes")
     server.next_submission(["ERROR"], error="rows")
-    kit("submit", "--wait", code=2)
+    kit("submit", "--wait", "--yes", code=2)
     assert record(run)["leaderboard"] == {"public": 0.88, "private": None}
 
 

@@ -47,7 +47,7 @@ def test_a_refused_file_says_why(kit, server, run):
     assert (entry["status"], entry["error"]) == ("ERROR", "Evaluation Exception: the column 'label' is missing")
     assert "leaderboard" not in record(run)
     server.next_submission(["ERROR"], error="rows")
-    document = kit("submit", "--wait", "--json", code=2).json
+    document = kit("submit", "--wait", "--json", "--yes", code=2).json
     assert (document["sent"], document["ref"], document["status"], document["error"]) == (True, 1001, "ERROR", "rows")
     assert "1001: rows" in kit("submissions", "histo").out
 
@@ -129,7 +129,7 @@ def test_what_the_list_shows_late_is_found_all_the_same(kit, server, run, monkey
 def test_what_the_list_never_shows_is_unknown_and_not_repeated(kit, server, run, kind, options, slept):
     kit("submit")  # the same bytes, earlier: not to be taken for this one
     server.fault("CreateSubmission", kind, **options)
-    done = kit("submit", code=4)
+    done = kit("submit", "--yes", code=4)
     error = done.err.splitlines()[-1]
     assert error.startswith("error: probably not sent (")
     assert error.endswith(
@@ -145,7 +145,7 @@ def test_an_answer_without_a_number_is_looked_up(kit, server, run, monkeypatch):
     monkeypatch.setattr(server, "CreateSubmission", lambda ask: {"message": str(real(ask)["message"])})
     assert kit("submit", "--json").json["ref"] == 1000
     monkeypatch.setattr(server, "CreateSubmission", lambda ask: {"message": "Could not submit to competition"})
-    assert "Could not submit to competition" in kit("submit", code=4).err
+    assert "Could not submit to competition" in kit("submit", "--yes", code=4).err
 
 
 def test_a_request_that_comes_too_soon_is_repeated_since_nothing_was_done(kit, server, run, slept):

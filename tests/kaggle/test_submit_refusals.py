@@ -209,7 +209,7 @@ def test_after_the_deadline_scores_are_late(kit, server, run):
     done = kit("submit", "--wait")
     assert "the deadline (2019-03-30) is over: late submissions are accepted and scored, not ranked" in done.out
     assert "public, late (not ranked)" in done.out
-    assert kit("submit", "--json").json["late"] is True
+    assert kit("submit", "--json", "--yes").json["late"] is True
 
 
 def test_a_closed_competition(kit, server, run):
