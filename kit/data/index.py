@@ -184,7 +184,9 @@ def check_values(index: Index) -> None:
     of them lets pass.
     """
     if index.train.empty and index.controls.empty:
-        raise KitError(f"{index.root} has {no_images(index, 'training')}")
+        raise KitError(
+            f"{index.root} has {no_images(index, 'training')}: rename the files, or correct the ids in the table"
+        )
     for split, frame in (("training", index.train), ("test", index.test), ("external", index.external)):
         if not len(frame):
             continue
