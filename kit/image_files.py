@@ -16,6 +16,7 @@ from kit.paths import is_litter
 ENDINGS = ("png", "tif", "tiff", "jpg", "jpeg", "webp", "bmp", "gif")
 RANK = {f".{ending}": rank for rank, ending in enumerate(ENDINGS)}
 ENDING = re.compile(rf"\.(?:{'|'.join(ENDINGS)})$", re.IGNORECASE)
+TABLES = (".csv", ".tsv", ".tab")
 DEEPEST = 3  # folders below the data's in which its tables are looked for
 MOST_NAMED = 3
 
@@ -115,26 +116,28 @@ def _is_new(entry: os.DirEntry[str], walked: set[str]) -> bool:
 
 
 def files_there(root: Path, id_: str) -> str:
-    """Say what lies in a folder, and how a file's name differs from an id that has none; for messages."""
+    """Say what lies in a folder besides tables, and how a file's name differs from an id without one; for messages."""
     counts: Counter[tuple[str, str]] = Counter()
     examples: dict[tuple[str, str], str] = {}
     key, like = bare(id_), ""
     for place, name in data_files(root):
         kind = place.rstrip("/") or ".", Path(name).suffix
+        if kind[1].lower() in TABLES:
+            continue
         counts[kind] += 1
         examples[kind] = min(place + name, examples.get(kind, place + name))
         if key and key in name:
             like = min(place + name, like or place + name)
     if not counts:
-        return "no files are there"
+        return "no files but tables are there"
     kinds = sorted(counts, key=lambda kind: (kind[1].lower() not in RANK, -counts[kind], kind))
     said = ", ".join(
         f"{counts[kind]:,} file{'s' * (counts[kind] > 1)} *{kind[1]} in {kind[0]}" for kind in kinds[:MOST_NAMED]
     )
     if not like and kinds[0][1].lower() not in RANK:
-        return f"no images are there, only {said}"
+        return f"there are no images, only {said}"
     example = like or examples[kinds[0]]
-    return f"{said} are there, such as {reprlib.repr(example)}: {_difference(key, Path(example))}"
+    return f"there: {said}, such as {example!r}: {_difference(key, Path(example))}"
 
 
 def _difference(key: str, file: Path) -> str:
@@ -143,4 +146,4 @@ def _difference(key: str, file: Path) -> str:
         return f"{file.suffix or 'no ending'} is not one of {', '.join(RANK)}"
     if key and file.stem != key and key in file.stem:
         return f"its name has {reprlib.repr(file.stem.replace(key, '', 1))} beside the id"
-    return "it lies elsewhere" if key and file.stem == key else "its name has no such id"
+    return "it is sought elsewhere, or with more in its name" if file.stem == key else "its name has no such id"

@@ -14,12 +14,12 @@ from kit.data.index import Index
 from kit.data.near_duplicates import clusters, hashes, near_pairs, training_hashes
 from kit.data.store import Store
 from kit.errors import KitError, MisuseError
+from kit.image_files import TABLES
 from kit.paths import is_litter
 from kit.run import Run
 from kit.tables import read_table
 
 FILE = "external.csv"
-TABLES = (".csv", ".tsv")
 
 
 def with_external(store: Store, index: Index, path: Path, console: Console) -> Index:

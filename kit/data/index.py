@@ -192,7 +192,9 @@ def odd_labels(index: Index) -> list[str]:
 def check_samples(index: Index) -> None:
     """Raise `KitError` if there is nothing to learn from, or samples of one id differ in target or group."""
     if index.train.empty and index.controls.empty:
-        raise KitError(f"{index.root} has {no_images(index, 'training')}")
+        raise KitError(
+            f"{index.root} has {no_images(index, 'training')}: rename the files, or correct the ids in the table"
+        )
     for column in ("target", "group"):
         _refuse_two(index, column)
 

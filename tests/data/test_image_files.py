@@ -141,7 +141,7 @@ def histopathology(root: Path, images: list[str], ids: list[str]) -> Path:
 @pytest.mark.parametrize(
     ("images", "ids", "said"),
     [
-        (["train/a1.dcm", "train/b2.dcm"], ["a1", "b2"], "2 files *.dcm in train are there, such as 'train/a1.dcm'"),
+        (["train/a1.dcm", "train/b2.dcm"], ["a1", "b2"], "2 files *.dcm in train, such as 'train/a1.dcm'"),
         (["train/a1.dcm", "train/b2.dcm"], ["a1", "b2"], ".dcm is not one of .png, .tif"),
         (["train/x_a1.tif", "train/x_b2.tif"], ["a1.tif", "b2.tif"], "its name has 'x_' beside the id"),
         (["train/x.tif", "train/train/y.tif"], ["a1", "b2"], "1 file *.tif in train/train"),
