@@ -49,7 +49,8 @@ def evaluate(
         figures also stand at the top, where a name that both have is the metric's.
     """
     run, index, metric = opened.run, opened.index, opened.metric
-    folds = run.need_network() if only_fold is None else [run.trained_fold(only_fold)]
+    folds = run.need_network()
+    folds = folds if only_fold is None else [run.trained_fold(only_fold)]
     chosen = metrics_of(opened, further)
     ids, values, difference = _predict_again(opened, folds, scales, console)
     target, fold_of = index.targets_of(ids), opened.folds.of_ids(ids)
