@@ -15,7 +15,7 @@ VERSIONS := $(foreach version,$(CONSTRAINT),'$(version)') $(LOCK:%=-c %)
 # What `make fast` leaves to `make test`: training, whole command lines, big figures and miniatures, killed processes.
 LONG := training/* model/* explain/* kaggle/* test_line.py test_scale.py \
   competitions/*figures.py competitions/*miniature.py competitions/test_line* \
-  decision/test_weights.py hooks/test_stranger.py plugins/test_margin_losses.py plugins/test_split_files.py \
+  decision/test_weights.py hooks/test_stranger*.py plugins/test_margin_losses.py plugins/test_split_files.py \
   reports/test_explore.py reports/test_report.py reliability/*
 
 export NO_ALBUMENTATIONS_UPDATE = 1

@@ -151,7 +151,7 @@ def _expected(path: Path, names: list[str], found: Mapping[str, str]) -> set[str
     if any(name.startswith("gradcam/") for name in names):
         expected.add("gradcam/gradcam.json")
     if "run.json" in names and "run.json" not in found:
-        record = read_json(path / "run.json", RunRecord)
+        record = read_json(path / "run.json", RunRecord, "", FORMAT)
         folds = record["planned"] if record["state"] == "finished" else ()
         expected |= {f"fold-{fold}/{name}" for fold in folds for name in ("checkpoint.json", "result.json")}
     return expected

@@ -166,17 +166,17 @@ class Plugins:
                 return PluginError(f"the {plugin.title} failed at {where} ({reason(error)}): {MEND}")
         return None
 
-    def broken(self, kind: str, name: str) -> str:
-        """Return what is broken where a name is not known: the plugin called like it, or all that may have it.
+    def unknown(self, kind: str, name: str, nearest: str) -> str:
+        """Say that a name is not known, or that it is broken with the plugin that is called like it.
 
-        Empty if every plugin is healthy.
+        `nearest` says what is known; plugins that are broken, and may have it, are named too.
         """
         faults = [plugin for plugin in self.records if plugin.error]
         own = [plugin for plugin in faults if _plain(name) in (_plain(plugin.name), _plain(plugin.distribution))]
         if own:
             return f"{kind} {name!r} is broken, as its {own[0].title} is: {own[0].error}"
-        listed = "; ".join(f"the {plugin.title} is: {plugin.error}" for plugin in faults)
-        return f"no {kind} is called {name!r}, unless it is of a plugin that is broken: {listed}" if faults else ""
+        maybe = "".join(f"; or it is of the {plugin.title}, which is broken: {plugin.error}" for plugin in faults)
+        return f"no {kind} is called {name!r}: {nearest}{maybe}"
 
     def mark_broken(self, key: str, reason: str) -> None:
         """Record why a registered plugin can't be used."""

@@ -84,10 +84,7 @@ class Specs(Generic[S]):
         family = name.split("/", 1)[0] + "/*"
         found = self._specs.get(name) or (self._specs.get(family) if "/" in name else None)
         if found is None:
-            raise KitError(
-                self._plugins.broken(self.kind, name)
-                or f"no {self.kind} is called {name!r}: {nearest(name, sorted(self._usable()))}"
-            )
+            raise KitError(self._plugins.unknown(self.kind, name, nearest(name, sorted(self._usable()))))
         return found
 
 

@@ -27,7 +27,6 @@ INDICES = {
         "files of the training image train0 is 'train/train0.png', not a t",
     ),
     "files as paths": ((ONE, ONE.replace('(f"', '(root / f"')), "not a tuple of paths, each a text"),
-    "no file": ((ONE, "files=[()"), r"is \(\), not a tuple of paths"),
     "no files": (
         (RETURN, 'del train["files"]\n    ' + RETURN),
         r"train frame lacks the column 'files' \(it has id, target",

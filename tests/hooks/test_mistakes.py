@@ -286,7 +286,8 @@ def test_the_competition_of_a_broken_plugin_is_broken_and_says_why(kit, tmp_path
         assert re.search(r"^(competition|dataset) 'leaves' is broken, as its plugin leaves of kit-leaves is: ", found)
         assert re.search(said, found)
     if mistake not in ("tasks", "std", "hook", "channels"):
-        assert "unless it is of a plugin that is broken" in kit("info", "leaf", code=2).err
+        typed = kit("info", "histop", code=2).err
+        assert re.search("'histop': did you mean .*; or it is of the plugin leaves of .*, which is broken: ", typed)
 
 
 @pytest.mark.parametrize(("task", "loss"), [("binary", "bce"), ("multiclass", "cross_entropy"), ("multilabel", "bce")])
