@@ -212,11 +212,8 @@ def groups_spanning_folds(index: Index, folds: Folds) -> int:
     """Count the groups (or ids) in more than one fold; 0 proves that nothing leaks by group."""
     fold = folds.of(index.train)
     # The groups of the data now, and those that the folds were made with.
-    return max(_spanning(codes, fold) for codes in (group_codes(index.train), folds.groups(index.train)))
-
-
-def _spanning(groups: np.ndarray, fold: np.ndarray) -> int:
-    return int((pd.Series(fold).groupby(groups).nunique() > 1).sum())
+    both = (group_codes(index.train), folds.groups(index.train))
+    return max(int((pd.Series(fold).groupby(groups).nunique() > 1).sum()) for groups in both)
 
 
 def near_duplicates_spanning_folds(store: Store, index: Index, folds: Folds, console: Console) -> int:
@@ -244,13 +241,8 @@ def largest_deviation(index: Index, folds: Folds) -> Deviation:
     expected = counts.sum(0) * (sizes / sizes.sum())[:, None]
     relative = np.where(expected > 0, counts / np.where(expected > 0, expected, 1) - 1, 0)
     fold, label = np.unravel_index(np.abs(relative).argmax(), relative.shape)
-    return Deviation(
-        index.classes[label],
-        int(fold),
-        int(counts[fold, label]),
-        int(counts[:, label].sum()),
-        float(relative[fold, label]),
-    )
+    own, in_all = int(counts[fold, label]), int(counts[:, label].sum())
+    return Deviation(index.classes[label], int(fold), own, in_all, float(relative[fold, label]))
 
 
 def counts_by_fold(index: Index, folds: Folds) -> list[dict[str, Any]]:
@@ -357,9 +349,8 @@ def _unsealed(path: Path, content: bytes) -> Folds | None:
         raise KitError("its checksum differs")
     known = json.loads(facts)
     if "format" in known:  # this kit's have none
-        raise _NewerError(
-            f"{path} has format {known['format']}, which this kit does not know: use the kit that wrote it"
-        )
+        unknown = f"{path} has format {known['format']}, which this kit does not know"
+        raise _NewerError(f"{unknown}: use the kit that wrote it")
     return _parsed(names + b"\n" + rows, known)
 
 

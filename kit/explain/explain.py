@@ -19,7 +19,8 @@ from kit.explain.layers import Layer, chosen_layers, find_layers
 from kit.inference.load import load_fold
 from kit.model.build import Model
 from kit.pixels.batches import Batch, Loader
-from kit.pixels.pack import Split, frame_of
+from kit.pixels.pack import Split
+from kit.pixels.pack_sources import frame_of
 from kit.pixels.sampler import ordered_plan
 from kit.pixels.samples import samples_of
 

@@ -2,10 +2,7 @@
 
 A pack lies in `<data>/.kit/packed/` as `<dataset>-<split>-<size>-<key>.pixels`, N x size x size x C bytes and nothing
 else, with a manifest `.json` beside it. Its key identifies its sources: competition, dataset, split, size, kit's
-format, the version of its reader (`kit.images.decode`), the pixels that the dataset reads for three samples, and the
-name, length and modification time of every file. Files are identified by these and not by their content, because
-reading 7.8 GB takes minutes and asking 220,025 files for their length takes half a second; a changed file that keeps
-its length and time goes unnoticed.
+format, the version of its reader (`kit.images.decode`), and the files (`kit.pixels.pack_sources`).
 
 The file of an unfinished pack ends in `.part`, and a `.journal` names its finished chunks. After an interruption these
 are read back, compared with their checksums, and kept. Only a complete pack gets its final name.
@@ -24,28 +21,22 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-import pandas as pd
 from pandas.api.extensions import ExtensionArray
 
 from kit import __version__
 from kit.config import TrainConfig
 from kit.console import Console
 from kit.console import size as in_bytes
-from kit.data.images import read_sample, stored_side
+from kit.data.images import stored_side
 from kit.data.index import Index
 from kit.data.store import Store
 from kit.errors import DISK, INTERRUPTED, KitError
 from kit.files import locked, not_plain, write_bytes, write_json
 from kit.hooks.specs import DatasetSpec
 from kit.images.decode import VERSION
+from kit.pixels.pack_sources import contents, frame_of, sources_of
 from kit.pixels.pack_workers import Job, Layout, MixedSizesError, Workers
 from kit.pixels.packed import FOLDER, FORMAT, Packed, PackManifest, Split, digest_of, read_manifest, verify_pack
-
-
-def frame_of(index: Index, split: Split) -> pd.DataFrame:
-    """Return the rows of a split of the index."""
-    frame: pd.DataFrame = getattr(index, split)
-    return frame
 
 
 def packed(store: Store, index: Index, split: Split, size: int, console: Console, workers: int | None = None) -> Packed:
@@ -65,7 +56,7 @@ def packed(store: Store, index: Index, split: Split, size: int, console: Console
                 journal.unlink()
         return found
     with wanted.lock(console):
-        return wanted.find(console.warn) or _make(wanted, console, workers)
+        return wanted.find(console.warn) or _adopted(wanted) or _make(wanted, console, workers)
 
 
 def packs_for(
@@ -158,21 +149,20 @@ class _Wanted:
                 f"{store.competition.name} has no {split} images to pack: kit check {store.competition.name}"
             )
         files, dataset = frame["files"].array, store.dataset
-        probes = [read_sample(dataset, index.root, files[row]) for row in (0, len(files) // 2, -1)]
-        height, width = probes[0].shape[:2]
-        digest = hashlib.sha256()
-        for probe in probes:
-            digest.update(repr(probe.shape).encode() + probe.tobytes())
-        _hash_states(digest, index.root, files)
-        folders, native = tuple([place / FOLDER for place in store.places]), height if height == width else 0
+        sources, native = sources_of(dataset, index.root, files)
+        folders = tuple([place / FOLDER for place in store.places])
         slug, name = store.competition.slug, store.competition.name
         has_command = split in ("train", "test") and dataset.name == store.competition.dataset
         mend = f"kit pack {name} --split {split} --verify" if has_command else ""
-        return cls(slug, mend, dataset, split, size, index.root, files, folders, native, digest.hexdigest())
+        return cls(slug, mend, dataset, split, size, index.root, files, folders, native, sources)
 
     @property
     def folder(self) -> Path:
         return self.folders[0]
+
+    @cached_property
+    def contents(self) -> str:
+        return contents(self.root, self.files)
 
     def plans(self) -> list["_Plan"]:
         """Return what may be made: a pack of the native size if that is smaller, and one of the requested size."""
@@ -214,12 +204,20 @@ class _Plan:
     def layout(self) -> Layout:
         return Layout(len(self.wanted.files), self.size, self.wanted.dataset.channels)
 
+    @property
+    def _facts(self) -> list[object]:
+        wanted, dataset = self.wanted, self.wanted.dataset
+        return [FORMAT, VERSION, wanted.competition, dataset.name, dataset.channels, wanted.split, self.size]
+
     @cached_property
     def key(self) -> str:
-        wanted = self.wanted
-        dataset = wanted.dataset
-        facts = [FORMAT, VERSION, wanted.competition, dataset.name, dataset.channels, wanted.split, self.size]
-        return hashlib.sha256(json.dumps([*facts, wanted.sources]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([*self._facts, self.wanted.sources]).encode()).hexdigest()
+
+    @cached_property
+    def content_key(self) -> str:
+        """The key by content instead of times; empty where kit has no record of all files."""
+        content = self.wanted.contents
+        return hashlib.sha256(json.dumps([*self._facts, content]).encode()).hexdigest() if content else ""
 
     @property
     def prefix(self) -> str:
@@ -258,16 +256,18 @@ class _Plan:
         return [self.wanted.folder / match[0] for match in found]
 
 
-def _hash_states(digest: "hashlib._Hash", root: Path, files: ExtensionArray) -> None:
-    """Hash name, length and modification time of every file: 2 us each, and nothing is kept in memory."""
-    try:
-        for row in files:
-            for name in row:
-                state = os.stat(os.path.join(root, name))
-                digest.update(f"{name}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
-            digest.update(b"\n")
-    except OSError as error:
-        raise KitError(f"{error.filename} can't be read ({error.strerror}): kit check names all such files") from None
+def _adopted(wanted: _Wanted) -> Packed | None:
+    """Give a pack that was made from the same content, before a copy lost the files' times, the key of today."""
+    for plan in wanted.plans():
+        for note in sorted(wanted.folder.glob(f"{plan.prefix}*.json")):
+            with contextlib.suppress(KitError):
+                manifest, _ = read_manifest(note.with_suffix(".pixels"), "the pack is made anew")
+                if plan.content_key and manifest.get("content_key") == plan.content_key:
+                    write_json(plan.file("json"), {**manifest, "key": plan.key})
+                    os.replace(note.with_suffix(".pixels"), plan.file("pixels"))
+                    note.unlink()
+                    return plan.find()
+    return None
 
 
 def _make(wanted: _Wanted, console: Console, workers: int | None) -> Packed:
@@ -381,6 +381,7 @@ def _finish(plan: _Plan, checksums: list[int], rate: float, console: Console) ->
         "channels": layout.channels,
         "count": layout.count,
         "key": plan.key,
+        "content_key": plan.content_key,
         "digest": digest_of(layout, checksums),
         "kit": __version__,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
 import numpy as np
 from pydantic import ConfigDict, with_config
@@ -42,6 +42,7 @@ class PackManifest(TypedDict):
     channels: int
     count: int
     key: str
+    content_key: NotRequired[str]
     digest: str
     kit: str
     at: str

@@ -15,7 +15,8 @@ from kit.data.index import Index
 from kit.data.store import Store
 from kit.hooks.specs import DatasetSpec
 from kit.images.decode import second_reader
-from kit.pixels.pack import BY_PILLOW, Packed, Split, frame_of, packs_for
+from kit.pixels.pack import BY_PILLOW, Packed, Split, packs_for
+from kit.pixels.pack_sources import frame_of
 from kit.pixels.statistics import ChannelStatistics, row_statistics
 from kit.pixels.warp import cropped, gather, warp_batch
 

@@ -20,7 +20,8 @@ from kit.data.store import Store
 from kit.errors import KitError
 from kit.files import read_cache, replace_cache
 from kit.hooks.specs import DatasetSpec
-from kit.pixels.pack import Packed, Split, frame_of, packs_for
+from kit.pixels.pack import Packed, Split, packs_for
+from kit.pixels.pack_sources import frame_of
 
 IMAGES = 1000
 SEED = 0

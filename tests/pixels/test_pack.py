@@ -266,3 +266,22 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
         peaks[count] = [int(peak) for peak in done.stdout.split()]
     for few, many in zip(peaks[10_000], peaks[100_000], strict=True):  # this process, and its largest worker
         assert many <= 1.1 * few, peaks
+
+
+def test_a_copy_that_lost_the_times_of_its_files_keeps_its_packs(kit, tmp_path, monkeypatch):
+    kit("download", "histo", "--miniature")
+    made = kit("pack", "histo", "--size", "16", "--json").json["packs"]
+    shutil.copytree(tmp_path / "data", tmp_path / "copy", copy_function=shutil.copyfile)
+    monkeypatch.setenv("KIT_DATA", str(tmp_path / "copy"))
+    again = kit("pack", "histo", "--size", "16", "--json").json["packs"]
+    assert [pack["images_per_second"] for pack in again] == [None, None]
+    assert [pack["digest"] for pack in again] == [pack["digest"] for pack in made]
+    kit("verify", "histo")
+    # Another content of the same length, which kit was told to take, is another pack.
+    images = sorted((tmp_path / "copy").glob("*/train/*.tif"))
+    assert images[0].stat().st_size == images[1].stat().st_size
+    shutil.copyfile(images[1], images[0])
+    kit("verify", "histo", "--accept")
+    train, test = kit("pack", "histo", "--size", "16", "--json").json["packs"]
+    assert (train["images_per_second"] is None, test["images_per_second"]) == (False, None)
+    assert train["digest"] != made[0]["digest"]
