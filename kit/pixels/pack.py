@@ -259,13 +259,13 @@ class _Plan:
 def _adopted(wanted: _Wanted) -> Packed | None:
     """Give a pack that was made from the same content, before a copy lost the files' times, the key of today."""
     for plan in wanted.plans():
-        for note in sorted(wanted.folder.glob(f"{plan.prefix}*.json")):
+        for old in sorted(wanted.folder.glob(f"{plan.prefix}*.pixels")):
             with contextlib.suppress(KitError):
-                manifest, _ = read_manifest(note.with_suffix(".pixels"), "the pack is made anew")
-                if plan.content_key and manifest.get("content_key") == plan.content_key:
+                manifest, _ = read_manifest(old, "the pack is made anew")
+                if old != plan.file("pixels") and plan.content_key == (manifest.get("content_key") or "none"):
                     write_json(plan.file("json"), {**manifest, "key": plan.key})
-                    os.replace(note.with_suffix(".pixels"), plan.file("pixels"))
-                    note.unlink()
+                    os.replace(old, plan.file("pixels"))
+                    old.with_suffix(".json").unlink()
                     return plan.find()
     return None
 

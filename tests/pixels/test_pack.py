@@ -198,8 +198,8 @@ def test_a_disk_that_fills_up_ends_in_one_line(made, monkeypatch):
 
 
 def test_a_folder_that_can_not_be_written_is_named(made):
-    (made.folder / ".kit").write_text("a file")
-    with pytest.raises(KitError, match=r"packed can't be written \(.*\): make it writable, put") as refused:
+    (made.folder / ".kit" / "packed").write_text("a file")
+    with pytest.raises(KitError, match=r"packed can't be written \(.*\): make it writable, set KIT_CACHE") as refused:
         made.pack()
     assert refused.value.code == DISK
 

@@ -184,7 +184,7 @@ def test_nothing_is_written_through_a_link(made, tmp_path, ending):
 def test_no_command_uses_damaged_pixels(kit, store):
     """Of the test part, which predict reads; train reads the other."""
     options = ("--folds", 2, "--fold", 0, "--epochs", 1, "--model", "small_cnn", "--size", 16)
-    kit("train", "histo", *options)
+    run = kit("train", "histo", *options, "--json").json["run"]
     kit("predict")
     packs = {split: next((store.own / "packed").glob(f"*-{split}-*.pixels")) for split in ("train", "test")}
     for split, commands in {"test": [("predict",)], "train": [("evaluate",), ("train", "histo", *options)]}.items():
@@ -195,4 +195,4 @@ def test_no_command_uses_damaged_pixels(kit, store):
             assert f"kit pack histopathology --split {split} --verify --size 16 repairs it" in error
         kit("pack", "histo", "--split", split, "--verify", "--size", 16, code=2)
         for command in commands:
-            kit(*command)
+            kit(*command, *([run] if command == ("evaluate",) else []))
