@@ -61,6 +61,7 @@ class Leaves:
             ),
             root=folder,
             own=folder / ".kit",
+            places=(folder / ".kit",),
             dataset=spec,
             index=lambda: self.index,
             note={"digest": "d1"},

@@ -11,6 +11,7 @@ from sklearn.metrics import cohen_kappa_score, fbeta_score, log_loss, roc_auc_sc
 
 from helpers.stranger_competitions import CODES, GRADES, TAGS, TEST, TRAIN, draw
 from helpers.strangers import leaves, loaded, use
+from kit.config import validate
 from kit.run import Run
 from kit.scoring.predictions import Predictions
 
@@ -99,9 +100,10 @@ def test_a_worker_of_ray_names_the_plugin_too(monkeypatch, tmp_path):
     plugins = loaded(tmp_path, leaves() + "\n\ndef forward():\n    raise KeyError('x')\n")
     monkeypatch.setattr(on_ray, "load_plugins", lambda: plugins)
     monkeypatch.setattr(on_ray, "_train", lambda *arguments: sys.modules["kit_leaves"].forward())
-    failure = on_ray._task(str(tmp_path), 0, 1, 0, "", [])
+    config = validate({"competition": "leaves", "dataset": "leaves", "loss": "cross_entropy"})
+    failure = on_ray._task(str(tmp_path), 0, 1, 0, "", [], config)
     assert "the plugin leaves of kit-leaves failed at" in failure["text"]
     assert failure["code"] == 2
     monkeypatch.setattr(on_ray, "_train", lambda *arguments: {}["a fault of kit's own"])
     with pytest.raises(KeyError):
-        on_ray._task(str(tmp_path), 0, 1, 0, "", [])
+        on_ray._task(str(tmp_path), 0, 1, 0, "", [], config)

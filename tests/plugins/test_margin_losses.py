@@ -45,7 +45,15 @@ class Tints:
         defaults = {"loss": "cross_entropy", "model": "small_cnn", "pretrained": False, "size": 32, "folds": 2}
         return [
             Competition(
-                "tints", "Tints", "tints", "multiclass", "accuracy", "tints", "none", kaggle="none", defaults=defaults
+                "tints",
+                "Tints",
+                "tints",
+                "multiclass",
+                "accuracy",
+                "tints",
+                "histopathology",
+                kaggle="none",
+                defaults=defaults,
             )
         ]
 
