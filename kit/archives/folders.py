@@ -13,6 +13,7 @@ from pathlib import Path
 from kit.archives.archive import refuse_doubled
 from kit.archives.stage import Incoming, begin, discard_stages, place, refuse_in_the_way, staged, take_over
 from kit.archives.unpack import Arrival, beside, lock, read_arrived, refuse_other, refuse_overwriting
+from kit.console import Console
 from kit.data.checksums import Record, recorded
 from kit.data.store import IMAGE, Store
 from kit.errors import DISK, KitError
@@ -20,6 +21,7 @@ from kit.files import cant_write
 from kit.paths import OWN, is_litter
 
 TABLE = ".csv"
+MOST_NAMED = 5
 
 
 def from_folders(store: Store, paths: Sequence[Path], force: bool, add: bool = False) -> Arrival | None:
@@ -99,9 +101,14 @@ def _targets(store: Store, path: Path, several: bool) -> list[Path]:
         raise KitError(f"{path} lies in {store.root}, to which it would be linked: move it away, or set KIT_DATA")
     try:
         entries = sorted(entry for entry in path.iterdir() if not is_litter(entry.name) and entry.name != OWN)
-        entries = [entry for entry in entries if not own.is_relative_to(entry.resolve())]
+        dead = [entry.name for entry in entries if not entry.exists()]
+        entries = [entry for entry in entries if entry.name not in dead and not own.is_relative_to(entry.resolve())]
     except OSError as error:
         raise KitError(f"{path} can't be read ({error.strerror}): fix its permissions", DISK) from None
+    if dead:
+        Console().warn(
+            f"{path}: {', '.join(dead[:MOST_NAMED])} {'leads' if len(dead) == 1 else 'lead'} nowhere: left out"
+        )
     if not entries:
         raise KitError(f"no archive at {path}, which is an empty folder: give one in which data lies")
     images_alone = all(IMAGE.search(entry.name) and not entry.is_dir() for entry in entries)

@@ -105,6 +105,22 @@ def test_a_folder_is_added_to_what_is_there(kit, tmp_path, monkeypatch):
     assert tree(added) == before
 
 
+def test_links_that_lead_nowhere_are_left_out_and_said(kit, tmp_path):
+    raw = histo(tmp_path / "raw")
+    (raw / "gone").symlink_to(tmp_path / "nowhere")
+    (raw / "round").symlink_to(raw / "round")
+    (raw / "train" / "round").symlink_to(raw / "train" / "round")
+    (raw / "train" / "up").symlink_to(raw)
+    assert f"{raw}: gone, round lead nowhere: left out" in kit("download", "histo", "--from", raw).err
+    assert kit("check", "histo", "--json").json["ok"]
+    shutil.rmtree(raw / "train")
+    (raw / "train").symlink_to(tmp_path / "nowhere")
+    error = kit("download", "histo", "--force", "--from", raw, code=2).err
+    assert "gone, round, train lead nowhere" in error
+    assert "the folder train is not there (there: 1 file *.tif in test" in error
+    assert "or give the right one: kit download histopathology --from ARCHIVE.zip (or FOLDER)" in error
+
+
 REFUSED = [
     ("nothing of it", lambda tmp: [write(tmp / "cats", "cat.png")], "is not the data of histopathology"),
     ("empty", lambda tmp: [write(tmp / "none")], "which is an empty folder"),
