@@ -9,8 +9,10 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kit.archives.archive import refuse_doubled
+from kit.archives.nested import is_archive
 from kit.archives.stage import Incoming, begin, discard_stages, place, refuse_in_the_way, staged, take_over
 from kit.archives.unpack import Arrival, beside, lock, read_arrived, refuse_other, refuse_overwriting
 from kit.console import Console
@@ -19,6 +21,9 @@ from kit.data.store import IMAGE, Store
 from kit.errors import DISK, KitError
 from kit.files import cant_write
 from kit.paths import OWN, is_litter
+
+if TYPE_CHECKING:
+    from kit.data.index import Index
 
 TABLE = ".csv"
 MOST_NAMED = 5
@@ -44,9 +49,10 @@ def from_folders(store: Store, paths: Sequence[Path], force: bool, add: bool = F
             f"{store.root} holds files that are not kit's, and kit writes nothing there: move that folder away and "
             "give it with --from too, or replace its files with --force"
         )
+    paths = list(dict.fromkeys(path.absolute() for path in paths))
     links = _links(store, paths, add)
     text = "".join(f"{name}\0{target}\n" for name, target in sorted(links.items()))
-    source = ", ".join(str(path.absolute()) for path in paths)
+    source = ", ".join(map(str, paths))
     incoming = Incoming("folder", source, hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest())
     with lock(store):
         incoming = beside(store, incoming) if add else incoming
@@ -68,10 +74,24 @@ def from_folders(store: Store, paths: Sequence[Path], force: bool, add: bool = F
             records |= {name: Record(name, None, None) for name in links}
             refuse_doubled(source, records)
             refuse_in_the_way(store.root, records, known.keys() - records.keys())
-            index = read_arrived(store, incoming, stage)
+            index = _read(store, incoming, stage, links)
         removed = begin(store, incoming, records, force, keep={stage.name})
         place(store, incoming, stage)
     return Arrival(incoming.source, len(links), 0, removed, index.train["id"].nunique(), index.test["id"].nunique())
+
+
+def _read(store: Store, incoming: Incoming, stage: Path, links: dict[str, Path]) -> "Index":
+    """Read the index of what is linked; an error names an archive in it, which the data may be in."""
+    try:
+        return read_arrived(store, incoming, stage)
+    except KitError as error:
+        packed = sorted(target for target in links.values() if is_archive(target.name) and target.is_file())
+        if not packed:
+            raise
+        raise KitError(
+            f"{error}; {packed[0]} is an archive: unpack it, or give archives and csv files instead of the folder, "
+            "each with --from"
+        ) from None
 
 
 def _links(store: Store, paths: Sequence[Path], add: bool) -> dict[str, Path]:
@@ -96,7 +116,7 @@ def _targets(store: Store, path: Path, several: bool) -> list[Path]:
             raise KitError(f"{path} is not there: correct --from")
         add = f"kit download {store.competition.name} --add --from {path}"
         raise KitError(f"{path} is an archive, and folders are linked: give the folders alone, and then {add}")
-    own = store.root.resolve()
+    own = Path(os.path.realpath(store.root))
     if path.resolve().is_relative_to(own):
         raise KitError(f"{path} lies in {store.root}, to which it would be linked: move it away, or set KIT_DATA")
     try:

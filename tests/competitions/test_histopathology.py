@@ -122,7 +122,7 @@ def test_an_absent_csv_is_named(spec: Any, tmp_path: Path, name: str) -> None:
 def test_an_absent_folder_is_named(spec: Any, tmp_path: Path) -> None:
     root = make(tmp_path / "d", {"a": "0"}, [])
     (root / "test").rmdir()
-    with pytest.raises(KitError, match="test is not there.*: kit download histopathology"):
+    with pytest.raises(KitError, match=r"test is not there.*: kit download histopathology"):
         spec.index(root)
 
 
