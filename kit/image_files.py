@@ -83,7 +83,7 @@ def data_files(root: Path, folder: str = "", depth: int | None = None) -> Iterat
                 yield place, name
             elif is_litter(name):
                 continue
-            elif not entry.is_dir():
+            elif not _leads_to_folder(entry):
                 yield place, name
             elif (depth is None or deep < depth) and _is_new(entry, walked):
                 waiting.append((f"{place}{name}/", deep + 1))
@@ -101,15 +101,23 @@ def _listed(folder: str | Path) -> Iterator[os.DirEntry[str]]:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    return not entry.name.startswith(".") and not is_litter(entry.name) and entry.is_dir()
+    return not entry.name.startswith(".") and not is_litter(entry.name) and _leads_to_folder(entry)
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links that lead round in a circle
+        return False
 
 
 def _is_new(entry: os.DirEntry[str], walked: set[str]) -> bool:
-    """Return whether a folder is to be walked: a link to what is walked anyway would lead round in circles."""
-    if not entry.is_symlink():
-        return True
+    """Return whether a folder is to be walked: links to what is walked anyway would lead round in circles."""
     target = os.path.realpath(entry.path)
-    if any(target == place or target.startswith(f"{place}/") for place in walked):
+    if not entry.is_symlink():
+        return target not in walked
+    here = os.path.realpath(os.path.dirname(entry.path))
+    if f"{here}/".startswith(f"{target}/") or any(f"{target}/".startswith(f"{place}/") for place in walked):
         return False
     walked.add(target)
     return True
@@ -126,7 +134,7 @@ def files_there(root: Path, id_: str) -> str:
             continue
         counts[kind] += 1
         examples[kind] = min(place + name, examples.get(kind, place + name))
-        if key and key in name:
+        if key and key.lower() in name.lower():
             like = min(place + name, like or place + name)
     if not counts:
         return "no files but tables are there"
@@ -144,6 +152,10 @@ def _difference(key: str, file: Path) -> str:
     """Say what keeps a file from being that of an id."""
     if file.suffix.lower() not in RANK:
         return f"{file.suffix or 'no ending'} is not one of {', '.join(RANK)}"
+    if key not in file.stem and key.lower() in file.stem.lower():
+        return "it has other capitals than the id"
     if key and file.stem != key and key in file.stem:
         return f"its name has {reprlib.repr(file.stem.replace(key, '', 1))} beside the id"
-    return "it is sought elsewhere, or with more in its name" if file.stem == key else "its name has no such id"
+    if file.stem == key:
+        return "no row of a table names it, or it is sought elsewhere or with more in its name"
+    return "its name has no such id"

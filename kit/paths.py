@@ -13,7 +13,11 @@ OWN = ".kit"  # kit's own folder inside a competition's data folder
 KAGGLE = Path("/kaggle")  # a notebook's input, working and temp
 
 
-LITTER = {".ds_store", "__macosx", "thumbs.db", "desktop.ini", ".ipynb_checkpoints"}
+LITTER = {
+    *(".ds_store", "__macosx", "icon\r"),
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"),
+    *("lost+found", "@eadir", ".ipynb_checkpoints"),
+}
 
 
 def is_litter(path: str) -> bool:

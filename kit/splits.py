@@ -49,7 +49,9 @@ def views(root: Path, where: Callable[[], Path]) -> Iterator[Path]:
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
             for name, target in (*_rest(root), *found):
-                _link(f"{unfinished}/{name}" if name else str(unfinished), os.path.abspath(target))
+                path = f"{unfinished}/{name}" if name else str(unfinished)
+                _make_own(os.path.dirname(path), str(unfinished))
+                _link(path, os.path.abspath(target))
             try:
                 unfinished.rename(view)
             except OSError:  # another process was faster
@@ -142,7 +144,9 @@ def _of_lists(root: Path) -> Iterator[Links]:
 
 
 def _list_files(root: Path) -> list[Path]:
-    folders = [root, root / LISTS, *(folder / LISTS for folder in _divided(root))]
+    if not root.is_dir():
+        return []
+    folders = [root, root / LISTS, *(folder / LISTS for folder in _entries(root))]
     paths = [path for folder in folders if folder.is_dir() for path in _entries(folder) if path.suffix == ".txt"]
     # The list of all names what the others name.
     return [path for path in paths if path.stem == "all"] or paths
@@ -173,10 +177,23 @@ def _below(path: str, common: str) -> str:
     return os.path.relpath(path, common) if last is None else "/".join(parts[last + 1 :])
 
 
+def _make_own(folder: str, view: str) -> None:
+    """Make a folder of a view where none is; one that is a link is linked entry by entry, so that it can be filled."""
+    if not folder.startswith(f"{view}/"):
+        return
+    _make_own(os.path.dirname(folder), view)
+    if os.path.islink(folder):
+        target = os.readlink(folder)
+        os.unlink(folder)
+        os.mkdir(folder)
+        _link(folder, target)
+    elif not os.path.isdir(folder):
+        os.mkdir(folder)
+
+
 def _link(path: str, target: str) -> None:
     """Link a file or folder; what lies in several folders of one path is linked entry by entry."""
     if not os.path.lexists(path):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
         os.symlink(target, path)
     elif os.path.isdir(target) and os.path.isdir(path):
         if os.path.islink(path):

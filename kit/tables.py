@@ -16,7 +16,9 @@ from kit.errors import KitError
 MOST_NAMED = 12  # columns in an error
 SEPARATORS = ",\t;"
 SPARE = "\0"  # the column for what stands behind the last one of the header
-BLANK_BEFORE_END = re.compile(rb'[ \t]"?[ \t]*(?:[,;\t\r\n]|$)')
+TABLE = re.compile(r"\.(csv|tsv|tab|txt|xlsx?|parquet)(\.(gz|zip|bz2|xz))?$", re.IGNORECASE)
+# A no-break space counts anywhere: only such files pay for looking closer.
+BLANK_BEFORE_END = re.compile(rb'[ \t]"?[ \t]*(?:[,;\t\r\n]|$)|\xc2\xa0')
 HEADER = re.compile(rb"[\r\n]*([^\r\n]+)")
 TOO_LONG = re.compile(r"Expected \d+ fields in line (\d+), saw (\d+)")
 
@@ -38,7 +40,7 @@ def read_table(path: Path, columns: tuple[str, ...], mend: str, numbers: tuple[s
             or a number is none or not finite.
     """
     if not path.is_file():
-        raise KitError(f"{path} is {'no file' if path.exists() else 'not there'}: {mend}")
+        raise KitError(f"{path} is {'no file' if path.exists() else 'not there'}{_tables_beside(path)}: {mend}")
     try:
         content = path.read_bytes()
         names, separator = _header(content, columns)
@@ -75,6 +77,17 @@ def read_exact(content: bytes) -> pd.DataFrame:
     if not isinstance(frame.index, pd.RangeIndex):
         raise ValueError("rows have more fields than the header, the first at line 2")
     return frame
+
+
+def _tables_beside(path: Path) -> str:
+    """Say which tables lie where one was sought; the empty text where there are none."""
+    if not path.parent.is_dir():
+        return ""
+    found = sorted(
+        each.name for each in path.parent.iterdir() if TABLE.search(each.name) and not each.name.startswith(".")
+    )
+    more = f" and {len(found) - MOST_NAMED:,} more" if len(found) > MOST_NAMED else ""
+    return f" (beside it: {', '.join(map(reprlib.repr, found[:MOST_NAMED]))}{more})" if found else ""
 
 
 def _header(content: bytes, columns: tuple[str, ...]) -> tuple[list[str], str]:

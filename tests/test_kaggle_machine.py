@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 
 from helpers.read_only import run_commands, tree
+from helpers.training_runs import learned
+from kit.run import Run
+from kit.training.interrupt import Interrupt
 
 SLUG = "histopathologic-cancer-detection"
 TRAIN = ["--model", "small_cnn", "--epochs", 1, "--size", 32, "--batch-size", 8, "--no-pretrained"]
@@ -71,6 +74,7 @@ def walk(kaggle: Path, name: str, *more: tuple[object, ...], training: tuple[obj
         ("gradcam", "--worst", 2),
         ("thresholds",),
         ("predict",),
+        ("submit", "--dry-run"),
         ("submit", "--out", "submission.csv"),
         ("runs",),
         ("log", name),
@@ -145,7 +149,16 @@ ON_A_RUN = [
     (("report", "{run}", "--out", "page"), 0, "report.html", "page/report.html"),
     (("gradcam", "{run}", "--worst", 2, "--out", "cam"), 0, "grid.png", "cam/grid.png"),
     (("gradcam", "{run}", "--worst", 2, "--out", "page"), 2, "page holds something else", ""),
-    (("pseudo-label", "{run}", "--out", "labels.csv"), None, "", ""),
+    (("pseudo-label", "{run}", "--min-confidence", 0.5, "--out", "labels.csv"), 0, "at 0.5 or more", "labels.csv"),
+    (("grade", "histo", "--run", "{run}", "--truth", "{truth}"), 0, "is not entered into the run", ""),
+    (("grade", "histo", "--file", "first.csv", "--truth", "{truth}"), 0, "roc_auc", ""),
+    (("verify", "histo"), 0, "as they were written", ""),
+    (("runs", "--compare", "{run}", "{second}"), 0, "comparable", ""),
+    (("pseudo-label", "{run}", "--min-confidence", 0.5), 5, "or give --out FILE", ""),
+    (("thresholds", "{run}"), 5, "copy it", ""),
+    (("thresholds", "{run}", "--at", "tumor=0.4"), 5, "copy it", ""),
+    (("blend", "{run}", "{second}"), 5, "set KIT_RUNS", ""),
+    (("join", "{run}", "{second}"), 2, "kit blend is for runs of the same rows", ""),
     (("predict", "{run}"), 5, "or give --out FILE", ""),
     (("submit", "{run}"), 5, "or give --out FILE", ""),
     (("submit", "{run}", "--dry-run"), 5, "or give --out FILE", ""),
@@ -157,8 +170,12 @@ ON_A_RUN = [
 
 
 def test_runs_that_are_read_only_are_read_and_written_elsewhere(walked, tmp_path):
-    runs, before = walked.run.parent, tree(walked.run.parent)
-    lines = [[str(word).format(run=walked.run) for word in words] for words, *_ in ON_A_RUN]
+    runs = shutil.copytree(walked.run.parent, tmp_path / "runs")
+    run, before = runs / walked.run.name, tree(runs)
+    second = shutil.copytree(run, tmp_path / "others" / "second")
+    truth = tmp_path / "truth.csv"
+    truth.write_text("id,label\n" + "".join(f"test{number:02d},{number % 2}\n" for number in range(6)))
+    lines = [[str(word).format(run=run, second=second, truth=truth) for word in words] for words, *_ in ON_A_RUN]
     folders = {"KIT_DATA": str(tmp_path / "none"), "KIT_RUNS": str(runs), "KIT_CACHE": str(tmp_path / "cache")}
     found = run_commands(lines, [walked.kaggle / "input", runs], tmp_path, walked.kaggle, **folders)
     for (words, wanted, said, written), (code, out, err) in zip(ON_A_RUN, found, strict=True):
@@ -191,6 +208,48 @@ def test_data_that_kit_made_and_that_is_read_only_by_now_keeps_its_folds_and_pac
     assert found[0][1].count("already packed") == 2
     assert "cache" in found[2][1]
     assert tree(tmp_path / "data") == before
+
+
+@pytest.mark.parametrize(("first", "then"), [("folder", "archive"), ("archive", "folder")])
+def test_a_run_goes_on_with_the_same_data_that_came_by_another_way(kit, tmp_path, monkeypatch, first, then):
+    raw = draw_histo(tmp_path / "kaggle" / "input" / SLUG)
+    shutil.make_archive(str(tmp_path / "d"), "zip", raw)
+
+    def use(origin: str) -> None:
+        monkeypatch.setattr("kit.paths.KAGGLE", tmp_path / ("kaggle" if origin == "folder" else "none"))
+        monkeypatch.setenv("KIT_DATA", str(tmp_path / origin))
+
+    def trained(code: int) -> Run:
+        before = set((tmp_path / "runs").glob("*"))
+        kit("train", "histo", "--folds", 2, *TRAIN, code=code)
+        (path,) = set((tmp_path / "runs").glob("*")) - before
+        return Run.open(path)
+
+    use("archive")
+    kit("download", "histo", "--from", tmp_path / "d.zip")
+    use(first)
+    whole, looks = trained(0), [0]
+    check = Interrupt.check
+
+    def stopping(self: Interrupt) -> None:
+        looks[0] += 1
+        self.requested = looks[0] == 3
+        check(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Interrupt, "check", stopping)
+        stopped = trained(130)
+    use(then)
+    kit("train", "--resume", stopped.path)
+    assert learned(stopped) == learned(whole)
+    for command in ("evaluate", "report", "predict", "submit --dry-run", "gradcam --worst 1", "verify"):
+        name, *options = command.split()
+        assert "may not fit" not in kit(name, stopped.path, *options).err
+    assert kit("check", "histo", "--json").json["origin"] == then
+    table = (tmp_path / then / SLUG if then == "archive" else raw) / "train_labels.csv"
+    table.write_text(table.read_text().replace("train00,0", "train00,1"))
+    said = "with other ids or labels" if then == "folder" else "restores it"
+    assert said in kit("evaluate", stopped.path, code=2).err
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -107,9 +108,28 @@ def listed_by_hand(tree: Path, data: Path) -> None:
     shutil.copytree(tree, moved)
 
 
+def partly_listed(tree: Path, data: Path) -> None:
+    """A folder of the name that listed files belong to is there already, and holds some of them."""
+    listed_by_hand(tree, data)
+    (data / "train" / "more").mkdir(parents=True)
+    (data / "train" / "readme.md").touch()
+    for id_ in IDS[:2]:
+        shutil.copy(tree / "train" / f"{id_}.tif", data / "train")
+
+
+def listed_in(folder: str, tree: Path, data: Path) -> None:
+    """As `kit split-files train DATA/FOLDER --list-only` writes it."""
+    tables(tree, data)
+    shutil.copytree(tree / "test", data / "test")
+    (data / folder / "lists").mkdir(parents=True)
+    names = "".join(f"{tree / 'train' / id_}.tif\n" for id_ in IDS[:8])
+    (data / folder / "lists" / "all.txt").write_text(names)
+
+
 LAYOUTS: list[Callable[[Path, Path], None]] = [
     *(beside, in_its_place, both, whole, whole_unsigned, whole_below, images_of_both, one_at_the_top),
-    *(listed, listed_by_split, listed_by_hand),
+    *(listed, listed_by_split, listed_by_hand, partly_listed),
+    *(partial(listed_in, "train"), partial(listed_in, "paths")),
 ]
 
 

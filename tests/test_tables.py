@@ -37,6 +37,8 @@ MEANT = {"id": ["a", "b"], "label": ["0", "1"]}
         "\n\nid,label\n\na,0\n\n\nb,1\n\n  \n",
         "id,label\na,0\nb,1\n,\n,,\n",
         "id,label\na,0\nb,1\n , \n",
+        "\u00a0id,label\u00a0\na\u00a0,0\nb,\u00a01\n",
+        '"id","label"\n"a","0"\n"b","1"\n',
     ],
 )
 def test_what_is_beyond_doubt_is_read_as_meant(tmp_path, text):
@@ -67,6 +69,25 @@ def test_what_is_in_doubt_is_named(tmp_path, text, said):
         read_table(tmp_path / "a.csv", ("id", "label"), "mend")
     assert said in str(refused.value)
     assert str(tmp_path / "a.csv") in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        ((), "a.csv is not there: mend"),
+        (
+            ("a (1).csv", "a.csv.gz", "x.png", "._a.csv"),
+            "a.csv is not there (beside it: 'a (1).csv', 'a.csv.gz'): mend",
+        ),
+        (tuple(f"{number}.csv" for number in range(20)), "'19.csv' and 8 more): mend"),
+    ],
+)
+def test_where_a_table_lacks_those_beside_it_are_named(tmp_path, there, said):
+    for name in there:
+        (tmp_path / name).touch()
+    with pytest.raises(KitError) as refused:
+        read_table(tmp_path / "a.csv", ("id",), "mend")
+    assert said in str(refused.value)
 
 
 def test_texts_are_those_of_the_standard_library(tmp_path):

@@ -14,11 +14,11 @@ SEED = 1
 
 
 def figures(index: Index) -> Iterator[Picture]:
-    """Yield 64 patches with the decisive centre framed, and a panel of patches with and without tumour."""
+    """Yield up to 64 patches with the decisive centre framed, and a panel of patches with and without tumour."""
     rng = np.random.default_rng(SEED)
     targets = index.train["target"].to_numpy()
     rows = rng.permutation(len(targets))[:64]
-    text = "64 training patches: the label describes the framed centre, 32x32 pixels"
+    text = f"{len(rows)} training patches: the label describes the framed centre, 32x32 pixels"
     titles = [index.classes[target] for target in targets[rows]]
     yield Picture("centre-box", text, image_grid(_images(index, rows), titles, text, box=CENTRE))
 

@@ -330,6 +330,8 @@ def checked(label: str, packed: int, entries: Iterable[Member]) -> list[Member]:
     members: list[Member] = []
     for entry in entries:
         plain = entry.name.replace("\\", "/")  # Windows' separator, which tools there write
+        if is_litter(plain):
+            continue
         name = safe_name(plain)
         if name is None and too_long(entry.name):
             raise refused(label, entry.name, f"its name is longer than {LONGEST_NAME:,} bytes or {DEEPEST} folders")
@@ -339,7 +341,7 @@ def checked(label: str, packed: int, entries: Iterable[Member]) -> list[Member]:
             raise refused(label, entry.name, "it is a link or a device, not a file")
         if entry.is_locked:
             raise encrypted(label, name)
-        if not (entry.is_folder or plain.endswith("/") or is_litter(name)):
+        if not (entry.is_folder or plain.endswith("/")):
             members.append(entry if entry.name == name else entry._replace(name=name))
         if len(members) > MOST_MEMBERS:
             raise too_many(label)

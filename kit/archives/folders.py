@@ -9,17 +9,24 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kit.archives.archive import refuse_doubled
+from kit.archives.nested import is_archive
 from kit.archives.stage import Incoming, begin, discard_stages, place, refuse_in_the_way, staged, take_over
 from kit.archives.unpack import Arrival, beside, lock, read_arrived, refuse_other, refuse_overwriting
+from kit.console import Console
 from kit.data.checksums import Record, recorded
 from kit.data.store import IMAGE, Store
 from kit.errors import DISK, KitError
 from kit.files import cant_write
 from kit.paths import OWN, is_litter
 
+if TYPE_CHECKING:
+    from kit.data.index import Index
+
 TABLE = ".csv"
+MOST_NAMED = 5
 
 
 def from_folders(store: Store, paths: Sequence[Path], force: bool, add: bool = False) -> Arrival | None:
@@ -42,9 +49,10 @@ def from_folders(store: Store, paths: Sequence[Path], force: bool, add: bool = F
             f"{store.root} holds files that are not kit's, and kit writes nothing there: move that folder away and "
             "give it with --from too, or replace its files with --force"
         )
+    paths = list(dict.fromkeys(path.absolute() for path in paths))
     links = _links(store, paths, add)
     text = "".join(f"{name}\0{target}\n" for name, target in sorted(links.items()))
-    source = ", ".join(str(path.absolute()) for path in paths)
+    source = ", ".join(map(str, paths))
     incoming = Incoming("folder", source, hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest())
     with lock(store):
         incoming = beside(store, incoming) if add else incoming
@@ -66,10 +74,24 @@ def from_folders(store: Store, paths: Sequence[Path], force: bool, add: bool = F
             records |= {name: Record(name, None, None) for name in links}
             refuse_doubled(source, records)
             refuse_in_the_way(store.root, records, known.keys() - records.keys())
-            index = read_arrived(store, incoming, stage)
+            index = _read(store, incoming, stage, links)
         removed = begin(store, incoming, records, force, keep={stage.name})
         place(store, incoming, stage)
     return Arrival(incoming.source, len(links), 0, removed, index.train["id"].nunique(), index.test["id"].nunique())
+
+
+def _read(store: Store, incoming: Incoming, stage: Path, links: dict[str, Path]) -> "Index":
+    """Read the index of what is linked; an error names an archive in it, which the data may be in."""
+    try:
+        return read_arrived(store, incoming, stage)
+    except KitError as error:
+        packed = sorted(target for target in links.values() if is_archive(target.name) and target.is_file())
+        if not packed:
+            raise
+        raise KitError(
+            f"{error}; {packed[0]} is an archive: unpack it, or give archives and csv files instead of the folder, "
+            "each with --from"
+        ) from None
 
 
 def _links(store: Store, paths: Sequence[Path], add: bool) -> dict[str, Path]:
@@ -94,14 +116,19 @@ def _targets(store: Store, path: Path, several: bool) -> list[Path]:
             raise KitError(f"{path} is not there: correct --from")
         add = f"kit download {store.competition.name} --add --from {path}"
         raise KitError(f"{path} is an archive, and folders are linked: give the folders alone, and then {add}")
-    own = store.root.resolve()
+    own = Path(os.path.realpath(store.root))
     if path.resolve().is_relative_to(own):
         raise KitError(f"{path} lies in {store.root}, to which it would be linked: move it away, or set KIT_DATA")
     try:
         entries = sorted(entry for entry in path.iterdir() if not is_litter(entry.name) and entry.name != OWN)
-        entries = [entry for entry in entries if not own.is_relative_to(entry.resolve())]
+        dead = [entry.name for entry in entries if not entry.exists()]
+        entries = [entry for entry in entries if entry.name not in dead and not own.is_relative_to(entry.resolve())]
     except OSError as error:
         raise KitError(f"{path} can't be read ({error.strerror}): fix its permissions", DISK) from None
+    if dead:
+        Console().warn(
+            f"{path}: {', '.join(dead[:MOST_NAMED])} {'leads' if len(dead) == 1 else 'lead'} nowhere: left out"
+        )
     if not entries:
         raise KitError(f"no archive at {path}, which is an empty folder: give one in which data lies")
     images_alone = all(IMAGE.search(entry.name) and not entry.is_dir() for entry in entries)

@@ -307,6 +307,6 @@ def read_arrived(store: Store, incoming: Incoming, folder: Path) -> "Index":
         why = why.partition(f": kit download {name} --from ")[0]
         raise KitError(
             f"{incoming.source} is not the data of {name}: {why}; {store.root} is as it was: "
-            f"give the right archive: kit download {name} --from ARCHIVE.zip"
+            f"correct it, or give the right one: kit download {name} --from ARCHIVE.zip (or FOLDER)"
         ) from error
     return index

@@ -120,6 +120,7 @@ def _all(
         "changed": arrival is not None,
     }
     if arrival is None:
+        store.check_links()
         console.say(f"{store.root} already holds this {store.origin} ({store.note['source']}): nothing to do")
         console.result({**document, "source": store.note["source"]})
         return

@@ -29,7 +29,7 @@ def command(
     """Score a submission against the ground truth of the test set.
 
     A miniature has its own; for real data give a csv, e.g. a published one. The official score is written into the
-    run's record.
+    run's record, if that can be written.
 
     \b
     Example:
@@ -39,7 +39,7 @@ def command(
     """
     from kit.cli.context import current_registry
     from kit.console import Console
-    from kit.errors import KitError
+    from kit.errors import DISK, KitError
 
     if run is not None and file is not None:
         raise KitError("--run and --file exclude each other: give one of them")
@@ -61,7 +61,13 @@ def command(
         raise KitError(f"{path} has no finite score against {truth}: is it the truth of these test images?")
     own = (found.score if found else None) or {}
     if found is not None:
-        found.update(lambda now: {"leaderboard": {**now.get("leaderboard", {}), "official": value}})
+        try:
+            found.need_writable()
+            found.update(lambda now: {"leaderboard": {**now.get("leaderboard", {}), "official": value}})
+        except KitError as error:
+            if error.code != DISK:
+                raise
+            console.warn(f"the score is not entered into the run: {error}")
     console.table(
         f"{path}", ["", ""], [[name, f"{score:.4f}".rstrip("0").rstrip(".")] for name, score in scores.items()]
     )

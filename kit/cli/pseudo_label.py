@@ -38,6 +38,8 @@ def command(
 
     console = Console(json)
     found = find_run(run, lambda each: each.has("test.npz"), "with predictions", "kit predict {}")
+    if out is None:
+        found.need_writable("give --out FILE to write elsewhere")
     path = out or found.path / "pseudo-labels.csv"
     document = pseudo_label(OpenRun(current_registry(), found), min_confidence, path, postprocess)
     name = found.config.competition

@@ -177,7 +177,7 @@ def find_images(
     except FileNotFoundError:
         if mend is not None:
             found = files_there(root, ids.iat[0] if len(ids) else "")
-            raise KitError(f"the folder {root / folder} is not there: {mend} ({found})") from None
+            raise KitError(f"the folder {root / folder} is not there ({found}): {mend}") from None
     return search.result(keys)
 
 

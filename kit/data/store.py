@@ -260,7 +260,7 @@ class Store:
             )
 
         def read() -> "Index":
-            self._check_links()
+            self.check_links()
             index = index_of(self.dataset, self.root, lambda: cache_dir() / self._cache / self._views)
             self._check(index)
             return index
@@ -275,7 +275,7 @@ class Store:
         frame = index.train if len(index.train) else index.test
         return measured_levels(index.root, frame, self.own / f"levels-{self.dataset.name}")
 
-    def _check_links(self) -> None:
+    def check_links(self) -> None:
         """Raise `KitError` if a link to the person's own folder leads nowhere by now."""
         for name in self.files() if self.origin == "folder" else ():
             link = self.root / name

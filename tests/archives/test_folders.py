@@ -51,7 +51,7 @@ def ids(name: str) -> tuple[int, int]:
 def test_a_folder_is_linked_and_nothing_is_written_into_it(kit, tmp_path):
     raw = histo(tmp_path / "raw")
     before, root = tree(raw), tmp_path / "data" / HISTO
-    done = kit("download", "histo", "--from", raw, "--json").json
+    done = kit("download", "histo", "--from", raw, "--from", f"{raw}/", "--json").json
     assert (done["origin"], done["changed"], done["train"], done["test"]) == ("folder", True, 4, 1)
     assert os.readlink(root / "train") == str(raw / "train")
     assert kit("download", "histo", "--from", raw, "--json").json["changed"] is False
@@ -64,7 +64,8 @@ def test_a_folder_is_linked_and_nothing_is_written_into_it(kit, tmp_path):
     assert tree(raw) == before
     shutil.rmtree(raw / "train")
     assert "leads to" in kit("verify", "histo", code=2).out
-    assert f"{root / 'train'} leads to {raw / 'train'}, which is gone" in kit("check", "histo", code=2).err
+    for command in (("check", "histo"), ("download", "histo")):
+        assert f"{root / 'train'} leads to {raw / 'train'}, which is gone" in kit(*command, code=2).err
 
 
 def test_links_within_given_data_are_followed_out_of_it(kit, tmp_path):
@@ -105,11 +106,32 @@ def test_a_folder_is_added_to_what_is_there(kit, tmp_path, monkeypatch):
     assert tree(added) == before
 
 
+def test_links_that_lead_nowhere_are_left_out_and_said(kit, tmp_path):
+    raw = histo(tmp_path / "raw")
+    (raw / "gone").symlink_to(tmp_path / "nowhere")
+    (raw / "round").symlink_to(raw / "round")
+    (raw / "train" / "round").symlink_to(raw / "train" / "round")
+    (raw / "train" / "up").symlink_to(raw)
+    assert f"{raw}: gone, round lead nowhere: left out" in kit("download", "histo", "--from", raw).err
+    assert kit("check", "histo", "--json").json["ok"]
+    shutil.rmtree(raw / "train")
+    (raw / "train").symlink_to(tmp_path / "nowhere")
+    error = kit("download", "histo", "--force", "--from", raw, code=2).err
+    assert "gone, round, train lead nowhere" in error
+    assert "the folder train is not there (there: 1 file *.tif in test" in error
+    assert "or give the right one: kit download histopathology --from ARCHIVE.zip (or FOLDER)" in error
+
+
 REFUSED = [
     ("nothing of it", lambda tmp: [write(tmp / "cats", "cat.png")], "is not the data of histopathology"),
     ("empty", lambda tmp: [write(tmp / "none")], "which is an empty folder"),
     ("gone", lambda tmp: [histo(tmp / "raw"), tmp / "gone"], "gone is not there: correct --from"),
     ("clash", lambda tmp: [histo(tmp / "a"), histo(tmp / "b")], "have one name: rename one of them"),
+    (
+        "packed",
+        lambda tmp: [Path(shutil.make_archive(str(tmp / "z" / "d"), "zip", histo(tmp / "a"))).parent],
+        "d.zip is an",
+    ),
     ("archive too", lambda tmp: [histo(tmp / "raw"), histo(tmp / "b") / "x.zip"], "x.zip is not there"),
 ]
 
@@ -121,6 +143,16 @@ def test_what_can_not_be_linked_is_named_and_leaves_nothing(kit, tmp_path, make,
     assert said in error
     assert error.count("\n") == 1
     assert not (tmp_path / "data" / HISTO).exists()
+
+
+@pytest.mark.parametrize("leads_to", ["itself", "nothing"])
+def test_a_link_that_leads_nowhere_in_place_of_the_data_is_named(kit, tmp_path, leads_to):
+    root = tmp_path / "data" / HISTO
+    root.parent.mkdir()
+    root.symlink_to(root if leads_to == "itself" else tmp_path / "nothing")
+    raw = histo(tmp_path / "raw")
+    assert f"{root} is not a folder: move it away" in kit("download", "histo", "--from", raw, code=2).err
+    assert "no data for histopathology" in kit("check", "histo", code=2).err
 
 
 def test_folders_and_archives_replace_each_other_by_force(kit, tmp_path):

@@ -121,11 +121,14 @@ def windows(files: dict[str, bytes], system: int) -> bytes:
 ARRIVED = {"train.csv": TABLE, "train/a": b"1", "train/b": b"2"}
 TOP = {f"leaves/{name}": content for name, content in ARRIVED.items()}
 SIDECARS = {"train/._a": b"x", "__MACOSX/._train.csv": b"x", ".DS_Store": b"x", "train/Thumbs.db": b"x"}
+SIDECARS |= {"train/Icon\r": b"", "@eaDir/a.png/SYNO.jpg": b"x", "train/desktop.ini": b"x"}
+MAC = {**TOP, **{f"__MACOSX/{name.replace('leaves/', 'leaves/._')}": b"x" for name in TOP}}
 SHAPES = {
     "backslashes": windows({"train.csv": TABLE, "train\\": b"", "train\\a": b"1", "train\\b": b"2"}, 0),
     "backslashes of Python": windows({"train.csv": TABLE, "train\\a": b"1", "train\\b": b"2"}, 3),
     "a top folder": packed(TOP),
     "a top folder with backslashes": windows({name.replace("/", "\\"): content for name, content in TOP.items()}, 0),
+    "a top folder with backslashes and sidecars": windows({name.replace("/", "\\"): MAC[name] for name in MAC}, 0),
     "two top folders": packed({f"download/the {name}": content for name, content in TOP.items()}),
     "a note beside it": packed({**TOP, "README.md": b"x"}),
     "sidecars": packed({**ARRIVED, **SIDECARS}),

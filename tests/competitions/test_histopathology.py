@@ -115,14 +115,14 @@ def test_another_label_is_an_error_that_names_it(spec: Any, tmp_path: Path, labe
 def test_an_absent_csv_is_named(spec: Any, tmp_path: Path, name: str) -> None:
     root = make(tmp_path / "d", {"a": "0"}, ["x"])
     (root / name).unlink()
-    with pytest.raises(KitError, match=f"{name} is not there: kit download histopathology"):
+    with pytest.raises(KitError, match=rf"{name} is not there.*: kit download histopathology"):
         spec.index(root)
 
 
 def test_an_absent_folder_is_named(spec: Any, tmp_path: Path) -> None:
     root = make(tmp_path / "d", {"a": "0"}, [])
     (root / "test").rmdir()
-    with pytest.raises(KitError, match="test is not there: kit download histopathology"):
+    with pytest.raises(KitError, match=r"test is not there.*: kit download histopathology"):
         spec.index(root)
 
 

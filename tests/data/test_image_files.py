@@ -47,7 +47,7 @@ def test_files_are_found_as_people_have_them(tmp_path, names, ids, files):
     assert (found.unlisted, found.passed_over, found.lacks) == ((), (), {})
 
 
-@pytest.mark.parametrize("name", [*sorted(LITTER), "._a.tif", ".hidden.png"])
+@pytest.mark.parametrize("name", [*sorted(LITTER), "Icon\r", "@eaDir", "lost+found", "._a.tif", ".hidden.png"])
 def test_litter_is_no_file(tmp_path, name):
     inside = touch(tmp_path, f"{name}/a.tif") if not name.endswith((".tif", ".png")) else touch(tmp_path, name)
     assert list(data_files(inside)) == list(image_files(inside)) == []
@@ -102,8 +102,23 @@ def test_links_are_followed_once(tmp_path):
     (root / "t" / "loop").symlink_to(root / "t")
     (outside / "loop").symlink_to(root)
     (root / "t" / "nowhere").symlink_to(tmp_path / "gone")
+    (root / "t" / "round").symlink_to(root / "t" / "round")
     found = sorted(place + stem + ending for place, stem, ending in image_files(root))
     assert found == ["t/b.tif", "t/c.tif", "t/more/a.tif"]
+    # The same where the folder is itself a link, from which a link leads up again.
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / "t").symlink_to(root / "t")
+    (root / "t" / "up").symlink_to(root)
+    assert [stem for _, stem, _ in sorted(image_files(tmp_path / "given", "t"))] == ["b", "c", "a"]
+
+
+def test_what_two_links_lead_to_is_walked_once(tmp_path):
+    touch(tmp_path / "far", "part/a.tif", "b.tif")
+    root = touch(tmp_path / "data")
+    root.mkdir()
+    (root / "part").symlink_to(tmp_path / "far" / "part")
+    (root / "all").symlink_to(tmp_path / "far")
+    assert sorted(stem for _, stem, _ in image_files(root)) == ["a", "b"]
 
 
 def test_the_folder_of_a_table(tmp_path):
@@ -148,8 +163,11 @@ def histopathology(root: Path, images: list[str], ids: list[str]) -> Path:
         (["train/x.tif"], ["a1"], "1 ids of train_labels.csv without an image, such as 'a1'"),
         (["train/x.tif"], ["a1"], "1 images in train/ that train_labels.csv lacks, such as 'x'"),
         (["train/x.tif"], ["a1"], "its name has no such id"),
+        (["train/a1.tif"], ["A1"], "it has other capitals than the id"),
+        (["train/a1.tif"], [], "no row of a table names it"),
         (["train/readme.txt"], ["a1"], "1 file *.txt in train"),
-        (["Train_images/a1.tif"], ["a1"], "train is not there: kit download histopathology"),
+        (["Train_images/a1.tif"], ["a1"], "train is not there (there: 1 file *.tif in Train_images"),
+        (["Train_images/a1.tif"], ["a1"], ": kit download histopathology --from ARCHIVE.zip provides it"),
         (["Train_images/a1.tif"], ["a1"], "1 file *.tif in Train_images"),
     ],
 )
