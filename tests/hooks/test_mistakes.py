@@ -313,6 +313,12 @@ def test_the_competition_of_a_broken_plugin_is_broken_and_says_why(kit, tmp_path
         assert re.search("'histop': did you mean .*; or it is of the plugin leaves of .*, which is broken: ", typed)
 
 
+def test_a_default_that_no_run_knows_names_the_competition():
+    competition = Competition("x", "X", "x", "binary", "roc_auc", "x", "x", defaults={"sise": 32})
+    with pytest.raises(KitError, match=r"^defaults of competition x: unknown key 'sise': did you mean size"):
+        resolve(competition, False)
+
+
 @pytest.mark.parametrize(("task", "loss"), [("binary", "bce"), ("multiclass", "cross_entropy"), ("multilabel", "bce")])
 def test_a_competition_without_defaults_has_sensible_ones(task, loss):
     competition = Competition("x", "X", "x", task, "roc_auc", "x", "x")
