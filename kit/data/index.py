@@ -190,27 +190,10 @@ def odd_labels(index: Index) -> list[str]:
 
 
 def check_samples(index: Index) -> None:
-    """Raise `KitError` if there is nothing to learn from, or samples of one id differ in target or group."""
+    """Raise `KitError` if there is nothing to learn from."""
     if index.train.empty and index.controls.empty:
         raise KitError(
             f"{index.root} has {no_images(index, 'training')}: rename the files, or correct the ids in the table"
-        )
-    for column in ("target", "group"):
-        _refuse_two(index, column)
-
-
-def _refuse_two(index: Index, column: str) -> None:
-    """Raise `KitError` if samples of one id have different targets or groups: the first would win unseen."""
-    ids = index.train["id"]
-    again = ids.duplicated(keep=False)
-    if column not in index.train or not again.any():
-        return
-    values = index.train.loc[again, column].map(lambda value: "" if value is None or value != value else value)
-    two = values.groupby(ids[again]).nunique() > 1
-    if two.any():
-        raise KitError(
-            f"{index.root}: the id {two.idxmax()} has two different values of {column} ({int(two.sum())} such ids): "
-            "correct the csv that they come from"
         )
 
 
@@ -251,6 +234,23 @@ def check_index(index: Index) -> None:
             good = f"{one} from 0 to {len(index.classes) - 1}"
             _refuse(index, split, frame, ~_classes_known(index, frame["target"]), "target", good)
     _check_groups(index)
+    for column in ("target", "group"):
+        _refuse_two(index, column)
+
+
+def _refuse_two(index: Index, column: str) -> None:
+    """Raise `MisuseError` if samples of one id have different targets or groups: the first would win unseen."""
+    ids = index.train["id"]
+    again = ids.duplicated(keep=False)
+    if column not in index.train or not again.any():
+        return
+    values = index.train.loc[again, column].map(lambda value: "" if value is None or value != value else value)
+    two = values.groupby(ids[again]).nunique() > 1
+    if two.any():
+        raise MisuseError(
+            f"{index.root}: the id {two.idxmax()} has two different values of {column} ({int(two.sum())} such ids): "
+            "correct the csv that they come from, or give each image an id of its own"
+        )
 
 
 def _check_fields(index: Index) -> None:

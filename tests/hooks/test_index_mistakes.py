@@ -21,7 +21,10 @@ INDICES = {
         (RETURN, 'train["id"] = range(60)\n    ' + RETURN),
         "id of the training image .* is 0, not a text",
     ),
-    "one id": ((RETURN, 'train["id"] = "a"\n    ' + RETURN), "is 'a', not that of one image .* an id of its own"),
+    "one id": (
+        (RETURN, 'train["id"] = "a"\n    ' + RETURN),
+        "the id a has two different values of target .* an id of its own",
+    ),
     "files as text": (
         (ONE, ONE.replace(",)", ")")),
         "files of the training image train0 is 'train/train0.png', not a t",
@@ -96,7 +99,7 @@ def test_samples_of_one_id_have_one_target(data):
     frame = pd.DataFrame(
         {"id": ["a", "a"], "sample": ["a1", "a2"], "files": [("x",), ("y",)], "target": [(0,), (0, 1)]}
     )
-    with pytest.raises(MisuseError, match="the id of the training image y is 'a'"):
+    with pytest.raises(MisuseError, match="the id a has two different values of target"):
         Index(data, "multilabel", ("n", "p"), frame, frame)
     assert Index(data, "multilabel", ("n", "p"), frame.assign(target=[(0,)] * 2), frame).outputs == 2
 
