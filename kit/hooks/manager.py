@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
-from importlib.metadata import Distribution, distributions, entry_points
+from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
@@ -19,7 +19,7 @@ import kit
 from kit.errors import PluginError
 from kit.hooks import hookspecs
 from kit.hooks.foreign import MEND, at, is_of_the_machine
-from kit.hooks.leash import Failed, leashed, place_of, reason, top_of
+from kit.hooks.leash import Failed, has_foreign_frame, leashed, place_of, reason, top_of
 from kit.hooks.names import wrong_name
 
 if TYPE_CHECKING:
@@ -290,7 +290,20 @@ def _strangers() -> Iterator[tuple[Callable[[], object], Plugin]]:
                 yield partial(_refuse, text), Plugin("entry_points.txt", version, name)
     for entry_point in found:
         if entry_point.value.split(":")[0].split(".")[0].strip() not in BUILT_IN_MODULES:
-            yield entry_point.load, Plugin(entry_point.name, *_identity(entry_point.dist))
+            yield partial(_named_by, entry_point), Plugin(entry_point.name, *_identity(entry_point.dist))
+
+
+def _named_by(entry_point: EntryPoint) -> object:
+    """Import what an entry point names."""
+    try:
+        return entry_point.load()
+    except (ModuleNotFoundError, AttributeError) as error:
+        if has_foreign_frame(error):
+            raise  # it is there, and fails itself
+        named = f"{entry_point.name} = {entry_point.value}"
+        raise Failed(
+            f"its entry point {named!r} names nothing ({reason(error)}): correct it, install it again"
+        ) from None
 
 
 def _refuse(text: str) -> object:

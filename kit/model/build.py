@@ -149,7 +149,8 @@ def _probe(network: nn.Module, size: int, request: ModelRequest, runtime: Runtim
         output = network.eval()(images, metadata)
     except (AssertionError, RuntimeError, ValueError) as error:
         raise KitError(
-            f"{request.name} can't take {size} px images: {error}: choose another --size or --model"
+            f"{request.name} can't take {size} px images of {request.channels} channels: {error}: "
+            "choose another --size or --model, or tell the network's author"
         ) from error
     except KitError:
         raise
