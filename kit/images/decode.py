@@ -1,5 +1,7 @@
 """From the bytes of an image to its pixels: OpenCV decodes; Pillow, several times slower, what OpenCV can't.
 
+Samples that lie in a tif as they are read need no decoder.
+
 docs/images.md says what becomes of alpha, palettes, colour spaces, pages and orientations; this is where it happens.
 """
 
