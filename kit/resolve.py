@@ -101,6 +101,7 @@ def resolve(
             raise KitError(f"{source} configures {values['competition']}, not {competition.name}: name one of them")
         for key, value in values.items():
             if key not in sources:
-                raise KitError(f"{source}: unknown key {key!r}: {nearest(key, list(sources))}")
+                told = f"defaults of competition {competition.name}" if source == "competition" else source
+                raise KitError(f"{told}: unknown key {key!r}: {nearest(key, list(sources))}")
             merged[key], sources[key] = value, source
     return validate(merged, sources), sources

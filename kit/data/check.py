@@ -1,9 +1,10 @@
 """Check that the data on disk is complete and consistent: decode every image, compare everything with everything."""
 
 import contextlib
+import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -18,8 +19,9 @@ from kit.data.index import Index, odd_labels
 from kit.data.verify import Decoded, decode_all
 from kit.errors import KitError
 from kit.hooks.specs import DatasetSpec
-from kit.images.levels import Range, known_ranges, reading
+from kit.images.levels import known_ranges, reading
 
+SIDES = re.compile(r"\d+x\d+ ")
 FOLDS = 5  # of the random split that is checked for leaks
 
 
@@ -91,7 +93,9 @@ def check_data(dataset: DatasetSpec, index: Index, console: Console) -> Report:
 
     Time grows linearly with the number of images; memory by some 30 bytes per image, besides the index.
     """
-    ranges = _ranges(dataset, index)
+    for frame in (index.train, index.test):  # what is deep is measured once, not by every process
+        for row in (0, len(frame) // 2, -1) if len(frame) else ():
+            _try(dataset, index.root, frame["files"].iat[row])
     files = chain(index.train["files"], index.test["files"])
     # Processes are forked here, before a progress bar starts its thread.
     decoded = decode_all(str(index.root), files, read=dataset.read)
@@ -104,7 +108,7 @@ def check_data(dataset: DatasetSpec, index: Index, console: Console) -> Report:
         _labels(index),
         _decoding(train, test),
         *_second_reader(train, test),
-        *_levels(ranges),
+        *_levels(dataset, index.root, train, test),
         _sizes(dataset, train, test),
         _channels(dataset, index.root, train, test),
         _duplicates(train),
@@ -114,13 +118,10 @@ def check_data(dataset: DatasetSpec, index: Index, console: Console) -> Report:
     return Report({"train": len(index.train), "test": len(index.test)}, checks, index.class_counts())
 
 
-def _ranges(dataset: DatasetSpec, index: Index) -> Mapping[str, Range]:
-    """Return the range of levels of each type of more than eight bits, once, for all processes."""
-    for frame in (index.train, index.test):
-        for row in (0, len(frame) // 2, -1) if len(frame) else ():
-            with contextlib.suppress(Exception):  # of foreign code; what can't be read is named with all others
-                read_sample(dataset, index.root, frame["files"].iat[row])
-    return known_ranges(index.root)
+def _try(dataset: DatasetSpec, root: Path, files: tuple[str, ...]) -> None:
+    """Read a sample; what can't be read is named with all others."""
+    with contextlib.suppress(Exception):  # of foreign code
+        read_sample(dataset, root, files)
 
 
 def _decode(frame: pd.DataFrame, every: Iterator[Decoded], bar: Progress) -> Samples:
@@ -155,8 +156,13 @@ def _second_reader(*splits: Samples) -> Iterator[Check]:
         yield Check("read by Pillow, slower", f"{kinds.total():,} of {total:,}: {', '.join(sorted(kinds))}")
 
 
-def _levels(ranges: Mapping[str, Range]) -> Iterator[Check]:
+def _levels(dataset: DatasetSpec, root: Path, *splits: Samples) -> Iterator[Check]:
     """Say what becomes black and white in images of more than eight bits: the same for all of them."""
+    for samples in splits:
+        bands = {SIDES.sub("", kind): row for row, kind in enumerate(samples.kinds) if kind}
+        for row in bands.values():  # whoever read the deep ones, this process has to
+            _try(dataset, root, samples.frame["files"].iat[row])
+    ranges = known_ranges(root)
     texts = [f"{dtype}: {low:,.6g} to {high:,.6g} become 0 to 255" for dtype, (low, high) in sorted(ranges.items())]
     if texts:
         yield Check("levels of more than 8 bits", "; ".join(texts))

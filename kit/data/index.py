@@ -217,6 +217,9 @@ def check_index(index: Index) -> None:
         if absent and (name != "external" or len(frame)):
             known = ", ".join(map(str, frame.columns))
             raise MisuseError(f"the index's {name} frame lacks the column {absent[0]!r} (it has {known})")
+        if not frame.columns.is_unique:
+            twice = frame.columns[frame.columns.duplicated()][0]
+            raise MisuseError(f"the index's {name} frame has the column {twice!r} twice")
         if not len(frame):
             continue
         if not isinstance(frame["files"].array, FileNames):
@@ -285,7 +288,7 @@ def _is_blank(value: object) -> bool:
 
 
 def _are_files(value: object) -> bool:
-    return isinstance(value, (tuple, list)) and not any(map(_is_blank, value))
+    return isinstance(value, (tuple, list)) and len(value) > 0 and not any(map(_is_blank, value))
 
 
 def _classes_known(index: Index, target: pd.Series) -> np.ndarray:
@@ -301,7 +304,7 @@ def _classes_known(index: Index, target: pd.Series) -> np.ndarray:
 def _refuse(index: Index, split: str, frame: pd.DataFrame, bad: np.ndarray, column: str, good: str) -> None:
     if bad.any():
         row = frame[bad].iloc[0]
-        name = row["files"][0] if _are_files(row["files"]) and row["files"] else row["id"]
+        name = row["files"][0] if _are_files(row["files"]) else row["id"]
         value = row[column].item() if isinstance(row[column], np.generic) else row[column]
         raise MisuseError(
             f"{index.root}: the {column} of the {split} image {name} is {reprlib.repr(value)}, not "

@@ -69,22 +69,25 @@ class Foreign:
         safe: Any = SimpleNamespace(**{name: replace(self, function=getattr(own, name), field=name) for name in names})
         return cast(Tracker, safe)
 
+    @property
+    def who(self) -> str:
+        """What people call it: by its field, its spec and its plugin."""
+        kind = type(self.spec).__name__.removesuffix("Spec").lower()
+        return f"{self.field} of {kind} {self.spec.name} ({self.plugin})"
+
     def _raise(self, error: BaseException, arguments: tuple[Any, ...]) -> NoReturn:
         """Raise what an error in the function is to people."""
-        who = (
-            f"{self.field} of {type(self.spec).__name__.removesuffix('Spec').lower()} {self.spec.name} ({self.plugin})"
-        )
+        who = self.who
+        place = place_of(error, self.package, place_in(self.function))
         if isinstance(error, MisuseError):
-            place = place_of(error, self.package)
             raise PluginError(f"{error}: correct {who} at {place}, or the data that it reads") from error
         if isinstance(error, KitError) or is_of_the_machine(error):
             raise error
         given = _path_in(arguments)
         who += f" given {given}" if given else ""
         if isinstance(error, WrongReturn):
-            where = defined(self.function)
-            raise PluginError(f"{who} returned {error}: correct it{where}, or tell its author") from None
-        raise PluginError(f"{who} failed at {place_of(error, self.package)} ({reason(error)}): {MEND}") from error
+            raise faulty(self, f"returned {error}", given) from None
+        raise PluginError(f"{who} failed at {place} ({reason(error)}): {MEND}") from error
 
 
 def _path_in(arguments: tuple[Any, ...]) -> Path | None:
@@ -111,8 +114,20 @@ def is_of_the_machine(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's own
 
 
-def defined(function: Any) -> str:
-    """Return ` at file:line` of a function's definition; empty where there is none."""
+def faulty(function: Any, what: str, given: Path | None = None) -> PluginError:
+    """Return the error of a spec's function that returned or did something wrong, in one line."""
+    who = f"{function.who} given {given}" if given else function.who
+    return PluginError(f"{who} {what}: correct it{at(function.function)}, or tell its author")
+
+
+def place_in(function: Any) -> str:
+    """Return `file:line` of a function's definition; empty where there is none."""
     resolve = getattr(function, "resolve", None)
     code = getattr(resolve() if resolve is not None else getattr(function, "func", function), "__code__", None)
-    return "" if code is None else f" at {code.co_filename}:{code.co_firstlineno}"
+    return "" if code is None else f"{code.co_filename}:{code.co_firstlineno}"
+
+
+def at(function: Any) -> str:
+    """Return ` at file:line` of a function's definition; empty where there is none."""
+    place = place_in(function)
+    return place and f" at {place}"

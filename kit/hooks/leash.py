@@ -25,6 +25,11 @@ class Failed(Exception):
     """What went wrong in a plugin, in one line."""
 
 
+def has_foreign_frame(error: BaseException) -> bool:
+    """Return whether an error has passed through code that is neither kit's own nor that of its callers."""
+    return any(top_of(frame.f_globals) not in CALLERS for frame, _ in traceback.walk_tb(error.__traceback__))
+
+
 class _TimeIsUp(BaseException):
     """No `except Exception` of the plugin catches it."""
 
@@ -42,7 +47,7 @@ def leashed(who: str, work: Callable[[], T]) -> T:
         with _output_aside(), _limited(who):
             try:
                 return work()
-            except (Ended, _TimeIsUp):
+            except (Ended, Failed, _TimeIsUp):
                 raise
             except BaseException as error:
                 # Still within the time limit: to describe an error is the plugin's code too.
@@ -74,14 +79,19 @@ def reason(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {text}".split())
 
 
-def place_of(error: BaseException, package: str = "") -> str:
-    """Return `file:line` of the innermost frame of an error in a plugin's code, or else where it was raised."""
+def place_of(error: BaseException, package: str = "", otherwise: str = "") -> str:
+    """Return `file:line` of the innermost frame of an error in a plugin's code.
+
+    Where it has none, a call did not fit: return `otherwise`, the place of what was called, or where it was raised.
+    """
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
     frames = list(traceback.walk_tb(error.__traceback__))
     tops = [top_of(frame.f_globals) for frame, _ in frames]
     entry = next((top for top in tops if top not in CALLERS), "")
     own = [number for number, top in enumerate(tops) if top and top in (package, entry)]
+    if not own and otherwise:
+        return otherwise
     if not frames:
         return "an unknown place"
     frame, line = frames[own[-1] if own else -1]

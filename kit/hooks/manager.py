@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
-from importlib.metadata import Distribution, distributions, entry_points
+from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,8 +18,8 @@ import pluggy
 import kit
 from kit.errors import PluginError
 from kit.hooks import hookspecs
-from kit.hooks.foreign import MEND, is_of_the_machine
-from kit.hooks.leash import Failed, leashed, place_of, reason, top_of
+from kit.hooks.foreign import MEND, at, is_of_the_machine
+from kit.hooks.leash import Failed, has_foreign_frame, leashed, place_of, reason, top_of
 from kit.hooks.names import wrong_name
 
 if TYPE_CHECKING:
@@ -93,11 +94,12 @@ class Plugins:
 
         def register() -> tuple[str, ...]:
             module = find()
+            for name in HOOKS:
+                function = getattr(module, name, None)
+                if function is not None and (wrong := _wrong_hook(name, function)):
+                    raise Failed(f"{name} {wrong}{at(function)}")
             self.manager.register(module, key)
             self.manager.check_pending()
-            unmarked = [name for name in HOOKS if hasattr(module, name) and not hasattr(getattr(module, name), MARK)]
-            if unmarked:
-                raise TypeError(f"{unmarked[0]} has no @hookimpl above it")
             return tuple(sorted(caller.name for caller in self.manager.get_hookcallers(module) or ()))
 
         try:
@@ -138,7 +140,7 @@ class Plugins:
                     names = self._run(plugin, partial(_names_of, part))
                     wrong = _wrong_command(names, owners)
                     if wrong:
-                        self.mark_broken(key, f"kit_commands: {wrong}")
+                        self.mark_broken(key, f"kit_commands: {wrong}{self.place(plugin, 'kit_commands')}")
                         continue
                     owners.update(dict.fromkeys(names, plugin.distribution))
                     kept = app.registered_commands if part in own.registered_commands else app.registered_groups
@@ -150,6 +152,10 @@ class Plugins:
         """Return the top-level name of a plugin's module."""
         module = self.manager.get_plugin(_key(plugin))
         return str(getattr(module, "__name__", type(module).__module__)).partition(".")[0]
+
+    def place(self, plugin: Plugin, hook: str) -> str:
+        """Return ` at file:line` of a plugin's hook."""
+        return at(getattr(self.manager.get_plugin(_key(plugin)), hook, None))
 
     def behind(self, error: BaseException) -> PluginError | None:
         """Return the error of a third-party plugin in whose code an unforeseen one was raised; None if there is none.
@@ -188,6 +194,8 @@ class Plugins:
             return leashed(f"{plugin.name!a} of {plugin.distribution}", work)
         try:
             return work()
+        except Failed:
+            raise
         except Exception as error:
             raise Failed(reason(error)) from None
 
@@ -199,6 +207,17 @@ def _plain(name: str) -> str:
 
 def _key(plugin: Plugin) -> str:
     return f"{plugin.distribution}:{plugin.name}"
+
+
+def _wrong_hook(name: str, function: Any) -> str:
+    """Return why a function is no hook of this name, in some words; empty if it is one."""
+    if not hasattr(function, MARK):
+        return "has no @hookimpl above it"
+    given = signature(getattr(hookspecs, name)).parameters
+    odd = [
+        each for each, one in signature(function).parameters.items() if one.default is one.empty and each not in given
+    ]
+    return f"takes {odd[0]!r}, which kit does not give: {', '.join(given) or 'nothing'}" if odd else ""
 
 
 def _names_of(part: Any) -> list[str]:
@@ -271,7 +290,20 @@ def _strangers() -> Iterator[tuple[Callable[[], object], Plugin]]:
                 yield partial(_refuse, text), Plugin("entry_points.txt", version, name)
     for entry_point in found:
         if entry_point.value.split(":")[0].split(".")[0].strip() not in BUILT_IN_MODULES:
-            yield entry_point.load, Plugin(entry_point.name, *_identity(entry_point.dist))
+            yield partial(_named_by, entry_point), Plugin(entry_point.name, *_identity(entry_point.dist))
+
+
+def _named_by(entry_point: EntryPoint) -> object:
+    """Import what an entry point names."""
+    try:
+        return entry_point.load()
+    except (ModuleNotFoundError, AttributeError) as error:
+        if has_foreign_frame(error):
+            raise  # it is there, and fails itself
+        named = f"{entry_point.name} = {entry_point.value}"
+        raise Failed(
+            f"its entry point {named!r} names nothing ({reason(error)}): correct it, install it again"
+        ) from None
 
 
 def _refuse(text: str) -> object:

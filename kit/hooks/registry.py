@@ -53,7 +53,9 @@ class Specs(Generic[S]):
         for plugin, specs in plugins.call(hook):
             wrong = _first_wrong(specs, type_)
             if wrong:
-                plugins.mark_broken(f"{plugin.distribution}:{plugin.name}", f"{hook}: {wrong}")
+                plugins.mark_broken(
+                    f"{plugin.distribution}:{plugin.name}", f"{hook}: {wrong}{plugins.place(plugin, hook)}"
+                )
                 continue
             for spec in specs:
                 safe = guarded(spec, plugin.title, plugins.package_of(plugin))

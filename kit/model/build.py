@@ -13,7 +13,7 @@ from kit.config import TrainConfig
 from kit.console import Console
 from kit.data.index import Index
 from kit.errors import KitError, PluginError
-from kit.hooks.foreign import MEND
+from kit.hooks.foreign import MEND, place_in
 from kit.hooks.leash import place_of, reason
 from kit.hooks.registry import Registry
 from kit.hooks.returns import shown
@@ -149,13 +149,15 @@ def _probe(network: nn.Module, size: int, request: ModelRequest, runtime: Runtim
         output = network.eval()(images, metadata)
     except (AssertionError, RuntimeError, ValueError) as error:
         raise KitError(
-            f"{request.name} can't take {size} px images: {error}: choose another --size or --model"
+            f"{request.name} can't take {size} px images of {request.channels} channels: {error}: "
+            "choose another --size or --model, or tell the network's author"
         ) from error
     except KitError:
         raise
     except Exception as error:
+        place = place_of(error, otherwise=place_in(type(network).forward))
         raise PluginError(
-            f"{request.name} failed on 2 images and their metadata at {place_of(error)} ({reason(error)}): {MEND}"
+            f"{request.name} failed on 2 images and their metadata at {place} ({reason(error)}): {MEND}"
         ) from error
     network.train()
     if not isinstance(output, Output):

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from kit.errors import KitError, PluginError
+from kit.hooks.foreign import at
+from kit.hooks.leash import has_foreign_frame, reason
 from kit.hooks.registry import Registry
 from kit.hooks.returns import shown
 from kit.hooks.specs import LossRequest, LossSpec
@@ -81,15 +83,22 @@ class WeightedSum(nn.Module):
 
 
 def loss_of(loss: nn.Module, output: Output, batch: Batch) -> Tensor:
-    """Return the loss of a batch; raise `PluginError` if it is not a scalar."""
-    value: Tensor = loss(output, batch)
+    """Return the loss of a batch; raise `PluginError` if it is not a scalar, or takes something else."""
+    try:
+        value: Tensor = loss(output, batch)
+    except (TypeError, AttributeError) as error:
+        if has_foreign_frame(error):
+            raise  # in a plugin's code, which is told by its place
+        raise _wrong(loss, f"can't take an Output and a Batch ({reason(error)})") from error
     if not isinstance(value, Tensor) or value.ndim:
         raise _wrong(loss, f"returned {shown(value)}, not a scalar tensor, the mean over the batch")
     return value
 
 
 def _wrong(loss: nn.Module, what: str) -> PluginError:
-    return PluginError(f"the loss {type(loss).__module__}.{type(loss).__qualname__} {what}: correct it there")
+    return PluginError(
+        f"the loss {type(loss).__module__}.{type(loss).__qualname__} {what}: correct it{at(type(loss).forward)}"
+    )
 
 
 def predicting_logits(loss: nn.Module, output: Output) -> Tensor:

@@ -8,8 +8,9 @@ from kit.data.open_run import OpenRun
 from kit.data.store import Store
 from kit.decision.apply import with_rule
 from kit.decision.tune import has_rule
-from kit.errors import KitError, PluginError
+from kit.errors import KitError
 from kit.files import atomic, need_writable, sha256
+from kit.hooks.foreign import faulty
 from kit.hooks.registry import Registry
 from kit.hooks.specs import Competition, Finding
 from kit.run import Run
@@ -76,9 +77,7 @@ def write_submission(
     with contextlib.suppress(_Unfit), run.writing(path.name) if out is None else atomic(path) as temporary:
         opened.submission.write(predictions, opened.index, temporary)
         if not temporary.stat().st_size:
-            raise PluginError(
-                f"write of submission {opened.submission.name} wrote nothing to the path that it is given"
-            )
+            raise faulty(opened.submission.write, "wrote nothing to the path that it is given")
         findings += opened.submission.check(temporary, opened.index.root)
         if any(finding.level == "error" for finding in findings):
             raise _Unfit

@@ -1,5 +1,6 @@
 """torchvision's networks without their classifiers, and where their weights come from."""
 
+import os
 import re
 from pathlib import Path
 from urllib.error import URLError
@@ -66,7 +67,7 @@ def weights(name: str) -> dict[str, Tensor]:
     """
     path = weights_file(name)
     prefix = path.stem.rsplit("-", 1)[-1]
-    if not path.exists():
+    if not os.path.lexists(path):  # what lies there and is no file is named by `read_weights`
         _fetch(_url(name), path, prefix, name)
     tensors = read_weights(path, right(name), known=prefix)
     # Early densenet files use older names for layers (norm.1 for norm1).
@@ -97,4 +98,4 @@ def _fetch(url: str, path: Path, prefix: str, name: str) -> None:
 
 def offline(name: str) -> bool:
     """Return whether the weights of a network are on this disk."""
-    return weights_file(name).is_file()
+    return os.path.isfile(weights_file(name))

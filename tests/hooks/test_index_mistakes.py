@@ -30,6 +30,11 @@ INDICES = {
         "files of the training image train0 is 'train/train0.png', not a t",
     ),
     "files as paths": ((ONE, ONE.replace('(f"', '(root / f"')), "not a tuple of paths, each a text"),
+    "no file": ((ONE, "files=[()"), r"files of the training image train0 is \(\), not a tuple of paths"),
+    "a column twice": (
+        (RETURN, 'train = train[["id", "files", "target", "target"]]\n    ' + RETURN),
+        "index's train frame has the column 'target' twice",
+    ),
     "no files": (
         (RETURN, 'del train["files"]\n    ' + RETURN),
         r"train frame lacks the column 'files' \(it has id, target",

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -259,3 +260,22 @@ def test_a_command_or_group_that_can_not_be_added(add, said):
     assert [said in (record.error or "") for record in plugins.records if record.name == "thief"] == [True]
     command = typer.main.get_command(app)
     assert "cross-validated score" in command.commands["train"].get_help(typer.Context(command.commands["train"]))
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("no_such_module", "'odd = no_such_module' names nothing (ModuleNotFoundError: No module named"),
+        ("there.nothing", "'odd = there.nothing' names nothing (ModuleNotFoundError: "),
+        ("there:nothing", "'odd = there:nothing' names nothing (AttributeError: "),
+        ("needs", "ModuleNotFoundError: No module named 'no_such_module' at {folder}/needs.py:1"),
+    ],
+)
+def test_an_entry_point_that_names_nothing_is_told_from_a_module_that_fails(tmp_path, monkeypatch, value, said):
+    (tmp_path / "there.py").touch()
+    (tmp_path / "needs.py").write_text("import no_such_module")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("KIT_PLUGINS", "odd")
+    monkeypatch.setattr("kit.hooks.manager.entry_points", lambda group: [EntryPoint("odd", value, group)])
+    (error,) = [plugin.error for plugin in manager.load_plugins().records if plugin.name == "odd"]
+    assert said.format(folder=tmp_path) in error

@@ -97,6 +97,16 @@ def test_whatever_a_function_raises_is_one_line_with_plugin_file_and_line(kind, 
 
 
 @pytest.mark.parametrize(("kind", "field"), FIELDS)
+def test_a_function_that_takes_other_arguments_is_named_by_its_own_place(kind, field):
+    def does():
+        pass
+
+    with pytest.raises(PluginError) as found:
+        made(kind, field, does)(Path("/data/a.png"))
+    assert f" failed at {__file__}:{does.__code__.co_firstlineno} (TypeError: " in str(found.value)
+
+
+@pytest.mark.parametrize(("kind", "field"), FIELDS)
 @pytest.mark.parametrize(
     "error",
     [
@@ -255,11 +265,24 @@ BROKEN = {
     "import": (("from pathlib", "import nothing_at_all\nfrom pathlib"), "No module named 'nothing_at_all'"),
     "syntax": (("def read(files):", "def read(files)"), r"SyntaxError: .* at .*kit_leaves.py:\d+"),
     "task": (('task="multiclass"', 'task="multi"'), r"task 'multi' of competition 'leaves' .* at .*kit_leaves.py:\d+"),
+    "hook with an argument": (
+        ("def kit_datasets():", "def kit_datasets(app, root=None):"),
+        r"kit_datasets takes 'app', which kit does not give: nothing at .*kit_leaves.py:\d+$",
+    ),
+    "hook without its mark": (
+        ("@hookimpl\ndef kit_datasets", "def kit_datasets"),
+        r"no @hookimpl .* at .*kit_leaves.py:\d+$",
+    ),
+    "no list": (
+        ("    return [\n        Competition(", "    return (\n        Competition("),
+        ("        )\n    ]", "        )\n    )"),
+        r"kit_competitions: returned Competition, not a list of Competition at .*kit_leaves.py:\d+$",
+    ),
     "hook": (
         ("return [DatasetSpec(", "return [Dataset("),
         r"kit_datasets: NameError: name 'Dataset' .*kit_leaves.py:\d+",
     ),
-    "classes": (('"birch", "maple", "oak"', '"oak", "maple", "oak"'), "has 'oak' twice"),
+    "classes": (('"birch", "maple", "oak"', '"oak", "maple", "oak"'), r"has 'oak' twice at .*kit_leaves.py:\d+$"),
     "channels": (("channels=3", 'channels="3"'), "channels of DatasetSpec 'leaves' is '3', not a number of channels"),
     "defaults": (
         ("defaults={", "facts=3, defaults={"),
@@ -275,9 +298,9 @@ BROKEN = {
 
 @pytest.mark.parametrize("mistake", BROKEN)
 def test_the_competition_of_a_broken_plugin_is_broken_and_says_why(kit, tmp_path, monkeypatch, data, mistake):
-    change, said = BROKEN[mistake]
+    *changes, said = BROKEN[mistake]
     monkeypatch.setenv("KIT_DATA", str(data.parent / "nothing"))
-    use(monkeypatch, tmp_path / "plugin", leaves(change))
+    use(monkeypatch, tmp_path / "plugin", leaves(*changes))
     found = kit("train", "leaves", "--json", code=2).json["error"]
     listed = kit("list", "--json").json
     assert "plugin leaves of kit-leaves" in listed["broken"]
@@ -285,9 +308,15 @@ def test_the_competition_of_a_broken_plugin_is_broken_and_says_why(kit, tmp_path
     if mistake not in ("tasks", "std"):
         assert re.search(r"^(competition|dataset) 'leaves' is broken, as its plugin leaves of kit-leaves is: ", found)
         assert re.search(said, found)
-    if mistake not in ("tasks", "std", "hook", "channels"):
+    if mistake not in ("tasks", "std", "hook", "channels", "hook with an argument", "hook without its mark"):
         typed = kit("info", "histop", code=2).err
         assert re.search("'histop': did you mean .*; or it is of the plugin leaves of .*, which is broken: ", typed)
+
+
+def test_a_default_that_no_run_knows_names_the_competition():
+    competition = Competition("x", "X", "x", "binary", "roc_auc", "x", "x", defaults={"sise": 32})
+    with pytest.raises(KitError, match=r"^defaults of competition x: unknown key 'sise': did you mean size"):
+        resolve(competition, False)
 
 
 @pytest.mark.parametrize(("task", "loss"), [("binary", "bce"), ("multiclass", "cross_entropy"), ("multilabel", "bce")])
@@ -298,53 +327,6 @@ def test_a_competition_without_defaults_has_sensible_ones(task, loss):
     registry = Registry(load_plugins())
     assert task in registry.losses.get(config.loss).tasks
     assert registry.models.get(config.model).offline is not None
-
-
-FORWARD = "super().forward(output.logits.float(), batch.target)"
-COMMANDS = {
-    "loss returns a vector": (
-        (FORWARD, f"{FORWARD} * torch.ones(3)"),
-        "Smooth returned torch.float32 of 3, not a scalar",
-    ),
-    "loss returns a number": ((FORWARD, "1.0"), r"the loss kit_leaves.*Smooth returned 1.0, not a scalar tensor"),
-    "loss raises": (
-        ("output.logits.float()", "output.nothing"),
-        r"plugin leaves of kit-leaves failed at .*kit_leaves.py:\d+ \(Att",
-    ),
-    "network returns a tensor": (
-        (
-            "return Network(body",
-            "class Bare(Network):\n        def forward(self, images, metadata=None):\n"
-            "            return super().forward(images, metadata).logits\n\n    return Bare(body",
-        ),
-        "the plugin of leaf_net returns torch.float32 of 2x3, not an Output",
-    ),
-    "network raises": (
-        (
-            "return Network(body",
-            "class Bare(Network):\n        def forward(self, images, metadata=None):\n"
-            "            return images.nothing\n\n    return Bare(body",
-        ),
-        r"leaf_net failed on 2 images .*kit_leaves.py:\d+ \(AttributeError",
-    ),
-    "submission": (('submission="leaves"', 'submission="leavs"'), "no submission is called 'leavs'"),
-    "another task's metric": (('metric="accuracy"', 'metric="roc_auc_x"'), "no metric is called 'roc_auc_x'"),
-}
-
-
-@pytest.mark.parametrize("mistake", COMMANDS)
-def test_what_a_network_or_a_loss_does_wrong_is_named(kit, tmp_path, monkeypatch, mistake):
-    change, said = COMMANDS[mistake]
-    use(
-        monkeypatch,
-        tmp_path / "plugin",
-        leaves(
-            change, ("    from torch import nn\n\n    class", "    import torch\n    from torch import nn\n\n    class")
-        ),
-    )
-    kit("download", "leaves", "--miniature")
-    found = kit("train", "leaves", *QUICK, "--json", code=2).json["error"]
-    assert re.search(said, found)
 
 
 @pytest.mark.parametrize("options", [(), ("--set", "pack=false"), ("--set", "pack=false", "--set", "workers=1")])
@@ -390,8 +372,11 @@ def test_pixels_of_a_wrong_type_name_the_plugin(tmp_path, data):
 
 
 def test_a_csv_that_is_not_written_is_no_csv(kit, tmp_path, monkeypatch):
-    use(monkeypatch, tmp_path / "plugin", leaves(("    table.to_csv(path, index=False)\n", "")))
+    code = leaves(("table.to_csv(path", 'table.to_csv(path.parent / "mine.csv"'))
+    use(monkeypatch, tmp_path / "plugin", code)
     kit("download", "leaves", "--miniature")
     kit("train", "leaves", *QUICK)
     kit("predict")
-    assert "write of submission leaves wrote nothing to the path" in kit("submit", "--dry-run", code=2).err
+    said = kit("submit", "--dry-run", code=2).err
+    assert "write of submission leaves (plugin leaves of kit-leaves) wrote nothing to the path that it is given" in said
+    assert f"kit_leaves.py:{line_of(code, 'def write(')}," in said

@@ -45,6 +45,18 @@ def without_black(inks: np.ndarray) -> np.ndarray:
     return np.rint((255 - inks[..., :3].astype(float)) * (255 - inks[..., 3:].astype(float)) / 255).astype(np.uint8)
 
 
+def strips(image: np.ndarray, *order: int) -> bytes:
+    """Write an image as two strips, and let the directory name them in this order."""
+    content = saved(image, tiffinfo={278: len(image) // 2})
+    (first,) = struct.unpack_from("<I", content, 4)
+    (count,) = struct.unpack_from("<H", content, first)
+    entries = struct.iter_unpack("<HHII", content[first + 2 : first + 2 + 12 * count])
+    (place,) = [value for tag, _, _, value in entries if tag == 273]
+    starts = struct.unpack_from("<2I", content, place)
+    return content[:place] + struct.pack("<2I", *[starts[one] for one in order]) + content[place + 8 :]
+
+
+BACKWARDS = np.array([int(f"{number:08b}"[::-1], 2) for number in range(256)], np.uint8)
 REDUCED, REDUCED_RGB = palette_of(NOISE)
 RAMP = (*range(0, 65536, 256), *(512,) * 256, *(65535,) * 256)  # of red; green 2, blue 255
 INK = np.dstack([NOISE, np.full((20, 24), 40, np.uint8)])
@@ -118,6 +130,10 @@ EXACT: dict[str, tuple[bytes, np.ndarray]] = {
     "bigtiff in planes": (tiff(NOISE, big=True, planar=True), NOISE),
     "tiles": (tiff(NOISE, tile=16), NOISE),
     "tiles in planes": (tiff(NOISE, tile=16, planar=True), NOISE),
+    "strips": (saved(NOISE, tiffinfo={278: 7}), NOISE),
+    "strips upside down": (strips(NOISE, 1, 0), NOISE[[*range(10, 20), *range(10)]]),
+    "strips, grey": (saved(Image.fromarray(FIRST), tiffinfo={278: 7}), GREY_RGB),
+    "bits in reverse": (tiff(BACKWARDS[NOISE], tags={266: (2,)}), NOISE),
     "zstd": (saved(NOISE, compression="zstd"), NOISE),
     "lzma": (saved(NOISE, compression="lzma"), NOISE),
     "lzw": (saved(NOISE, compression="tiff_lzw"), NOISE),

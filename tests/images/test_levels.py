@@ -82,6 +82,14 @@ def test_the_check_says_the_range(deep: Store, kit: Callable[..., Any]) -> None:
     assert checks["levels of more than 8 bits"] == "uint16: 0 to 4,095 become 0 to 255"
 
 
+def test_the_check_says_the_range_of_a_single_deep_image_too(store: Store, kit: Callable[..., Any]) -> None:
+    path = sorted((store.root / "train").iterdir())[7]
+    path.write_bytes(tiff(np.arange(4000, 4096).astype(np.uint16).reshape(96, 1, 1).repeat(96, 1).repeat(3, 2)))
+    (store.own / "files.txt").unlink()
+    checks = {check["name"]: check["result"] for check in kit("check", "histo", "--json", code=2).json["checks"]}
+    assert checks["levels of more than 8 bits"] == "uint16: 0 to 4,095 become 0 to 255"
+
+
 def test_packed_pixels_are_those_that_are_read(deep: Store, kit: Callable[..., Any]) -> None:
     kit("pack", "histo", "--size", "96", "--workers", "2")
     pixels = np.fromfile(next((deep.own / "packed").glob("*train*.pixels")), np.uint8).reshape(-1, 96, 96, 3)

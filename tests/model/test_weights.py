@@ -161,12 +161,22 @@ def test_weights_that_can_not_be_downloaded_have_their_whole_address(tmp_path, m
     assert f"put {address} into {tmp_path / 'hub' / 'checkpoints'}, or use --no-pretrained" in str(caught.value)
 
 
-def test_a_folder_or_a_dead_link_in_place_of_weights_is_named(by_hand):
-    by_hand.mkdir()
-    assert "is no file" in refused(by_hand)
-    by_hand.rmdir()
-    by_hand.symlink_to("nowhere")
-    assert "is not there" in refused(by_hand)
+@pytest.mark.parametrize("name", ["timm/resnet10t", "resnet18"])
+@pytest.mark.parametrize(
+    ("lay", "said"),
+    [
+        (lambda path: path.mkdir(), "is no file"),
+        (lambda path: path.symlink_to(path.parent), "is no file"),
+        (lambda path: path.symlink_to("nowhere"), "is not there"),
+        (lambda path: path.symlink_to(path), "is not there"),
+        (lambda path: os.mkfifo(path), "is no file"),
+    ],
+    ids=["folder", "link to a folder", "dead link", "loop", "pipe"],
+)
+def test_what_is_no_file_in_place_of_weights_is_named(by_hand, name, lay, said):
+    path = by_hand if name.startswith("timm/") else torchvision_networks.weights_file(name)
+    lay(path)
+    assert said in refused(path, name)
 
 
 def test_the_packages_own_weights_have_the_known_digest():
