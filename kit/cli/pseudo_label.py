@@ -37,7 +37,7 @@ def command(
     from kit.runs import find_run
 
     console = Console(json)
-    found = find_run(run, lambda each: each.has("test.npz"), "with predictions", "kit predict {}")
+    found = find_run(run, "test.npz")
     path = out or found.path / "pseudo-labels.csv"
     document = pseudo_label(OpenRun(current_registry(), found), min_confidence, path, postprocess)
     name = found.config.competition
