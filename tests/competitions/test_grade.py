@@ -56,8 +56,8 @@ WRONG = {
         ("histopathology", True, "label", ["1", "1"], "must be 0 and 1, both"),
         ("histopathology", False, "label", ["a", "1"], "label"),
         *((name, True, 0, ["c", "d"], "do not list the same ids: 2 are missing") for name in WRONG),
-        *((name, True, 0, ["c", "c"], "the id c appears twice") for name in WRONG),
-        *((name, False, 0, ["c", "c"], "the id c appears twice") for name in WRONG),
+        *((name, True, 0, ["c", "c"], "two rows for id 'c'") for name in WRONG),
+        *((name, False, 0, ["c", "c"], "two rows for id 'c'") for name in WRONG),
     ],
 )
 def test_what_cannot_be_graded_is_one_line(kit, tmp_path, name, of_truth, column, values, said):
