@@ -10,6 +10,13 @@ from kit.paths import runs_dir
 from kit.run import Run
 
 T = TypeVar("T")
+# What commands need of a run, and how errors name a run that has it.
+NEEDS = {
+    "fold": "with a trained fold",
+    "oof.npz": "with out-of-fold predictions",
+    "test.npz": "with predictions",
+    "submission.csv": "with a submission",
+}
 
 
 def all_runs() -> list[Run]:
@@ -26,23 +33,16 @@ def all_runs() -> list[Run]:
 
 
 def find_run(
-    reference: str | None,
-    suits: Callable[[Run], bool] = lambda run: True,
-    wanted: str = "",
-    mend: str = "kit train --resume {}",
-    competition: str | None = None,
-    older: bool = False,
+    reference: str | None, need: str | None = None, competition: str | None = None, older: bool = False
 ) -> Run:
-    """Find a run by its folder or name; without a reference, the newest one, which must be one that `suits`.
+    """Find a run by its folder or name; without a reference, the newest one, which must have what is needed of it.
 
     An older run never stands in for the newest without a word: nobody would see that what is printed is of another
     training, or even of another competition.
 
     Args:
         reference: a path, a name under `$KIT_RUNS`, or None.
-        suits: whether a run that nobody has named will do.
-        wanted: how the error describes such a run, e.g. "with predictions".
-        mend: the command that makes the newest run, {}, such a run.
+        need: without a reference, what the run must have: a key of `NEEDS`.
         competition: without a reference, look only at runs of this one.
         older: whether an older run of the newest run's competition will do, with a warning.
     """
@@ -51,20 +51,38 @@ def find_run(
         if path is None:
             raise KitError(f"no run {reference!r} in {runs_dir()}: {nearest_run(reference)}")
         return Run.open(path)
+    wanted = "" if need is None else NEEDS[need]
     runs = [run for run in all_runs() if competition in (None, run.record["config"]["competition"])]
     of = f"of {competition} " if competition else ""
     if not runs:
         raise KitError(f"no run {of}{wanted} in {runs_dir()}: kit train makes one".replace("  ", " "))
     newest = runs[-1]
-    if suits(newest):
+    if need is None or _has(newest, need):
         return newest
-    found = [run for run, suiting in of_each(reversed(runs[:-1]), suits) if suiting]
+    found = [run for run, suits in of_each(reversed(runs[:-1]), lambda run: _has(run, need)) if suits]
     own = [run for run in found if run.record["config"]["competition"] == newest.record["config"]["competition"]]
     if older and own:
         Console().warn(f"the newest run, {newest.id}, is no run {wanted}: {own[0].id} is taken")
         return own[0]
     another = f", or name another, e.g. {found[0].id}" if found else ""
-    raise KitError(f"the newest run {of}is {newest.id}, which is no run {wanted}: {mend.format(newest.id)}{another}")
+    raise KitError(f"the newest run {of}is {newest.id}, which is no run {wanted}: {step_to(newest, need)}{another}")
+
+
+def step_to(run: Run, need: str) -> str:
+    """Return the command that comes first on the way to a key of `NEEDS` that a run lacks."""
+    if "blend" in run.record:
+        if need == "submission.csv":
+            return f"kit submit {run.id} --dry-run"
+        return (
+            f"it is a blend of {', '.join(each['name'] for each in run.record['blend']['members'])}, name one of these"
+        )
+    if need in ("test.npz", "submission.csv") and run.trained_folds:
+        return f"kit submit {run.id} --dry-run" if run.has("test.npz") else f"kit predict {run.id}"
+    return f"kit train --resume {run.id}"
+
+
+def _has(run: Run, need: str) -> bool:
+    return bool(run.trained_folds) if need == "fold" else run.has(need)
 
 
 def find_run_path(reference: str) -> Path | None:

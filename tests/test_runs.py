@@ -12,8 +12,8 @@ COMMANDS = {
     "gradcam": (("gradcam",), "with a trained fold", "kit train --resume"),
     "thresholds": (("thresholds",), "with out-of-fold predictions", "kit train --resume"),
     "report": (("report", "--text"), "with out-of-fold predictions", "kit train --resume"),
-    "submit": (("submit", "--dry-run"), "with predictions", "kit predict"),
-    "pseudo-label": (("pseudo-label",), "with predictions", "kit predict"),
+    "submit": (("submit", "--dry-run"), "with predictions", "kit train --resume"),
+    "pseudo-label": (("pseudo-label",), "with predictions", "kit train --resume"),
 }
 
 
@@ -53,3 +53,29 @@ def test_a_competition_that_is_named_has_a_newest_run_of_its_own(kit, words):
     newest = made("histopathology", False)
     made("protein", True)
     assert f"the newest run of histopathology is {newest.id}, which is no run with" in kit(*words, code=2).err
+
+
+@pytest.mark.parametrize(
+    ("files", "words", "step"),
+    [
+        ((), ("grade", "histo", "--truth", "t.csv"), "kit train --resume {}"),
+        ((), ("submit", "--dry-run"), "kit train --resume {}"),
+        (("fold",), ("grade", "histo", "--truth", "t.csv"), "kit predict {}"),
+        (("fold", "test.npz"), ("grade", "histo", "--truth", "t.csv"), "kit submit {} --dry-run"),
+        (("fold",), ("pseudo-label",), "kit predict {}"),
+        (("blend", "oof.npz", "test.npz"), ("evaluate",), "it is a blend of a, b, name one of these"),
+        (("blend", "oof.npz", "test.npz"), ("predict",), "it is a blend of a, b, name one of these"),
+        (("blend", "oof.npz", "test.npz"), ("grade", "histo", "--truth", "t.csv"), "kit submit {} --dry-run"),
+    ],
+)
+def test_the_step_that_is_named_is_the_first_that_is_lacking(kit, files, words, step):
+    run = made("histopathology", False)
+    for name in files:
+        if name == "fold":
+            write_json(run.fold_dir(0) / "result.json", {"metric": "x", "score": 0.5, "seconds": 1.0})
+        elif name == "blend":
+            run.update(planned=[], blend={"method": "mean", "members": [{"name": "a"}, {"name": "b"}]})
+        else:
+            (run.path / name).write_bytes(b"")
+    said = kit(*words, code=2).err
+    assert f": {step.format(run.id)}\n" in said

@@ -43,7 +43,7 @@ def command(
     from kit.runs import find_run
 
     console = Console(json)
-    found = find_run(run, lambda each: bool(each.trained_folds), "with a trained fold")
+    found = find_run(run, "fold")
     views = [] if tta is None and scales is None else views_of(found.config, tta, scales)
     opened, names = OpenRun(current_registry(), found, on_this_machine(found, settings)), words(metrics)
     document = evaluate(opened, fold, threshold, beta, console, postprocess, views, names)

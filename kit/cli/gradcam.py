@@ -69,7 +69,7 @@ def command(
     from kit.scoring.ranking import Order, ranked_ids
 
     console, registry = Console(json), current_registry()
-    found = find_run(run, lambda each: bool(each.trained_folds), "with a trained fold")
+    found = find_run(run, "fold")
     opened = OpenRun(registry, found, on_this_machine(found, settings))
     if layers == "list":
         _list(opened, console)

@@ -107,11 +107,13 @@ def _truth_of_miniature(competition: str) -> Path:
 
 def _run(name: str | None, competition: str) -> "Run":
     from kit.errors import KitError
-    from kit.runs import find_run
+    from kit.runs import find_run, step_to
 
-    found = find_run(
-        name, lambda each: each.has("submission.csv"), "with a submission", "kit submit {} --dry-run", competition
-    )
-    if found.config.competition != competition or not found.has("submission.csv"):
-        raise KitError(f"run {found.id} has no submission of {competition}: kit submit {found.id} --dry-run")
+    found = find_run(name, "submission.csv", competition)
+    if found.config.competition != competition:
+        raise KitError(
+            f"run {found.id} is of {found.config.competition}: kit grade {found.config.competition} grades it"
+        )
+    if not found.has("submission.csv"):
+        raise KitError(f"run {found.id} has no submission: {step_to(found, 'submission.csv')}")
     return found

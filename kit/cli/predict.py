@@ -42,7 +42,7 @@ def command(
     from kit.runs import find_run
 
     console = Console(json)
-    found = find_run(run, lambda each: bool(each.trained_folds), "with a trained fold")
+    found = find_run(run, "fold")
     opened = OpenRun(current_registry(), found, on_this_machine(found, settings))
     document = predict_test(opened, views_of(found.config, tta, scales), console, nearest, fold, out)
     written = "--dry-run" if out is None else f"--predictions {out} --out submission.csv"

@@ -37,7 +37,7 @@ def command(
     from kit.runs import find_run
 
     console = Console(json)
-    found = find_run(run, lambda each: each.has("test.npz"), "with predictions", "kit predict {}")
+    found = find_run(run, "test.npz")
     if out is None:
         found.need_writable("give --out FILE to write elsewhere")
     path = out or found.path / "pseudo-labels.csv"

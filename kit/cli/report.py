@@ -52,10 +52,7 @@ def command(
     if text and (serve or out):
         raise KitError("--text writes no page: drop it, or drop --serve and --out")
     console, registry = Console(json), current_registry()
-    found = [
-        find_run(name, lambda run: run.has("oof.npz"), "with out-of-fold predictions", older=True)
-        for name in (dict.fromkeys(runs) if runs else (None,))
-    ]
+    found = [find_run(name, "oof.npz", older=True) for name in (dict.fromkeys(runs) if runs else (None,))]
     if text:
         document = document_of(subjects_of(registry, found, console, words(metrics)), console)
         print_document(document, console)

@@ -157,7 +157,7 @@ def _find(registry: "Registry", target: str | None) -> "Run":
     if target is not None and competition is None:
         return find_run(target)
 
-    return find_run(None, lambda run: run.has("test.npz"), "with predictions", "kit predict {}", competition)
+    return find_run(None, "test.npz", competition)
 
 
 def _message(csv: "CheckedCsv", given: str | None) -> str:

@@ -85,7 +85,7 @@ def command(
     if len(chosen) > 1 and chosen != [f"--{method}", "--method"]:
         raise KitError(f"{chosen[0]} and {chosen[1]} both choose the rule: give one of them")
     console = Console(json)
-    found = find_run(run, lambda each: each.has("oof.npz"), "with out-of-fold predictions")
+    found = find_run(run, "oof.npz")
     document = tune_run(OpenRun(current_registry(), found), Wish(method, beta, numbers, at), console)
     _print(document, console)
     console.result(document)

@@ -1,6 +1,7 @@
 """Cuts given by hand (`kit thresholds --at melanoma=0.2,nevus=0.5`): nothing is tuned, they are only scored."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -73,11 +74,13 @@ def parse(text: str, task: Task, classes: Sequence[str]) -> dict[str, float]:
     outputs = task.outputs(classes)
     found: dict[str, float] = {}
     rest = text if _number(text) is None else ",".join(f"{name}={text}" for name in outputs)
-    while rest:
+    while rest := rest.strip():
         # The longest name first: one may begin with another.
         name = next((each for each in sorted(outputs, key=len, reverse=True) if rest.startswith(f"{each}=")), None)
         if name is None:
-            given = rest.split("=")[0]
+            given = re.split("[=,]", rest)[0].strip()
+            if given in outputs:
+                raise KitError(f"--at {text!r}: {given} has no cut: write {given}=0.3")
             raise KitError(f"--at {text!r}: {given!r} is no class with a probability: {nearest(given, outputs)}")
         number, _, rest = rest[len(name) + 1 :].partition(",")
         value = _number(number)

@@ -67,9 +67,13 @@ def _kind(opened: OpenRun, wish: Wish) -> ModuleType | None:
             "(--at CLASS=P,... sets cuts by hand)"
         )
     known = {} if kind is None else kind.METHODS
-    for method in [*wish.numbers, *([wish.method] if wish.method else [])]:
+    for method in wish.numbers:
         if method not in known:
-            raise KitError(f"--method {method} does not fit {name}: {nearest(method, list(known))}")
+            raise KitError(
+                f"--{method} does not fit {name}, it cuts binary tasks: kit thresholds --help lists the rest"
+            )
+    if wish.method and wish.method not in known:
+        raise KitError(f"--method {wish.method} does not fit {name}: {nearest(wish.method, list(known))}")
     if wish.beta is not None and kind not in (cut, thresholds):
         raise KitError(f"{name} has no F-beta to choose by: drop --beta")
     return kind

@@ -8,6 +8,7 @@ from kit.data.open_run import OpenRun
 from kit.decision.apply import with_rule
 from kit.errors import KitError
 from kit.files import atomic
+from kit.runs import step_to
 from kit.scoring.predictions import Predictions
 from kit.submission.write import postprocessed
 
@@ -30,7 +31,7 @@ def pseudo_label(opened: OpenRun, min_confidence: float, path: Path, postprocess
             f"{opened.competition.name} takes no external training data, so pseudo-labels are of no use there"
         )
     if not run.has("test.npz"):
-        raise KitError(f"run {run.id} has no predictions: kit predict {run.id}")
+        raise KitError(f"run {run.id} has no predictions: {step_to(run, 'test.npz')}")
     index, predictions = opened.index, with_rule(run, Predictions.load(run.reading("test.npz")).mean_by_id())
     confidence = index.task.confidence(predictions.values)
     sure = confidence >= min_confidence

@@ -14,7 +14,7 @@ from kit.hooks.foreign import faulty
 from kit.hooks.registry import Registry
 from kit.hooks.specs import Competition, Finding
 from kit.run import Run
-from kit.runs import all_runs
+from kit.runs import all_runs, step_to
 from kit.scoring.predictions import Predictions, need_sound
 
 
@@ -59,7 +59,7 @@ def write_submission(
     an earlier one. The predictions are those in the run, or in the file `made` that `kit predict --out` wrote.
     """
     if made is None and not run.has("test.npz"):
-        raise KitError(f"run {run.id} has no predictions: kit predict {run.id}")
+        raise KitError(f"run {run.id} has no predictions: {step_to(run, 'test.npz')}")
     if out is None:
         run.need_writable("give --out FILE to write the csv elsewhere and send nothing")
     else:

@@ -67,6 +67,17 @@ def check_trackers(config: TrainConfig, registry: Registry) -> None:
             tracker.check()
 
 
+def idle_settings(config: TrainConfig) -> list[str]:
+    """Return a line for each setting that changes nothing, as what it acts on is off."""
+    off = [step for step in config.probabilities if not getattr(config, step)]
+    lines = [
+        f"probabilities: {step} is off, so how often it is applied changes nothing (--set {step}=...)" for step in off
+    ]
+    if config.track_network and not config.trackers:
+        lines.append("track_network shows nothing without a tracker: --set trackers=tensorboard")
+    return lines
+
+
 def start_run(
     registry: Registry,
     store: Store,
@@ -93,6 +104,8 @@ def start_run(
     check_rows(index, folds, planned, own_external, config, registry.metrics.get(store.competition.metric), console)
     normalization = normalization_of(config, registry, store.dataset, index, console)
     check_trackers(config, registry)
+    for idle in idle_settings(config):
+        console.warn(idle)
     epoch_metrics(registry, store.competition)
     registry.submissions.get(store.competition.submission)
     # Find a wrong model, head or loss, and weights that are not available, before a directory exists.

@@ -68,7 +68,7 @@ for _name, (_harm, _pattern) in {
     "of bytes": (put("t.csv", BYTES), "t.csv"),
     "a folder": (folder("t.csv"), "t.csv"),
     "a pipe": (fifo("t.csv"), "t.csv"),
-    "without a column": (truth("id,x\nLINES"), "no column 'label'"),
+    "without a column": (truth("id,x\nLINES"), "no column label: give --truth"),
     "a row less": (truth("id,label\nREST"), "same ids"),
     "a row more": (truth("id,label\nLINESnew,0\n"), "same ids"),
     "a row twice": (truth("id,label\nLINESFIRST,0\n"), r"t\.csv.*two rows for id"),

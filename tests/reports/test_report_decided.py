@@ -143,7 +143,7 @@ def test_a_cut_of_a_binary_run_changes_its_figures_and_not_its_score(kit, tmp_pa
         (("--at", "yes=2"), "above 0 and up to 1"),
         (("--at", "yes=x"), "above 0 and up to 1"),
         (("--at", "yes=0.3,yes=0.4"), "given twice"),
-        (("--at", "yes"), "no class with a probability"),
+        (("--at", "yes"), "yes has no cut: write yes=0.3"),
         (("--at", "1.5"), "above 0 and up to 1"),
         (("--sensitivity", 1.5), "--sensitivity"),
     ],

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import kit.reports
 from helpers.report_runs import Leaves
 from kit.console import Console
 from kit.hooks.registry import Registry
@@ -189,3 +190,12 @@ def test_1108_classes_of_36515_ids(tmp_path, monkeypatch, browser):
     assert page.stat().st_size < 15e6
     assert browser.open(page) < 3
     assert browser.errors() == []
+
+
+@pytest.mark.parametrize("ends", [(0.0037, 0.0055), (0, 2.4e-3), (-0.002, 0.0015), (250_000, 260_000), (0.126, 0.134)])
+def test_no_two_ticks_of_an_axis_read_the_same(browser, ends):
+    charts = (Path(kit.reports.__file__).parent / "page" / "parts" / "charts.js").read_text(encoding="utf-8")
+    show = "const ticks = niceTicks(...arguments); return ticks.map((each) => [each, tickText(each, ticks)]);"
+    ticks = browser.run(charts.partition("const scale")[0] + show, *ends)
+    assert len({text for _, text in ticks}) == len(ticks) > 2
+    assert [float(text) for _, text in ticks] == pytest.approx([value for value, _ in ticks])

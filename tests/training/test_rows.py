@@ -19,6 +19,7 @@ from kit.hooks.specs import MetricSpec
 from kit.run import Run
 from kit.scoring.predictions import Predictions
 from kit.training.rows import check_rows, fold_rows, limited
+from kit.training.start import idle_settings
 from kit.training.train import forecast_of
 
 QUIET = Console(json=True)
@@ -232,3 +233,18 @@ def test_the_forecast_counts_the_rows_that_only_selects(store, monkeypatch):
     opened.__dict__["index"] = opened.index.__class__(**{**opened.index.__dict__, "train": half})
     opened.config = opened.config.model_copy(update={"only": "side=left"})
     assert forecast_of(opened, opened.index, [0, 1], QUIET).images == pytest.approx(whole / 2, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"probabilities": "rotate=0.5,zoom=0.3", "zoom": 0.1}, ["probabilities: rotate is off"]),
+        ({"probabilities": "brightness_range=0.5"}, ["probabilities: brightness_range is off"]),
+        ({"probabilities": "flip=0.5", "flip": True}, []),
+        ({"track_network": True}, ["track_network shows nothing"]),
+        ({"track_network": True, "trackers": ["tensorboard"]}, []),
+    ],
+)
+def test_a_setting_that_changes_nothing_is_named(settings, said):
+    lines = idle_settings(validate({"competition": "x", "dataset": "x", "loss": "bce", **settings}))
+    assert [line[: len(begin)] for line, begin in zip(lines, said, strict=True)] == said

@@ -352,12 +352,12 @@ def test_a_console_logs_what_it_says_and_what_ends_it(tmp_path, capsys, monkeypa
 def test_a_run_keeps_what_training_said_and_goes_on_with_it_when_resumed(kit, sample, monkeypatch):
     looks, check = [0], Interrupt.check
 
-    def stop_after_ten(self):
+    def stop_after_twenty(self):
         looks[0] += 1
-        self.requested = self.requested or looks[0] == 10
+        self.requested = self.requested or looks[0] == 20  # after 5 steps and a validation
         check(self)
 
-    monkeypatch.setattr(Interrupt, "check", stop_after_ten)
+    monkeypatch.setattr(Interrupt, "check", stop_after_twenty)
     said = kit("train", "histo", *QUICK, "--set", "validate_every=5", code=130)
     (run,) = Path(os.environ["KIT_RUNS"]).iterdir()
     *first, ended = lines(run / "log.txt")

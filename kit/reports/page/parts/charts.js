@@ -15,8 +15,10 @@ const niceTicks = (low, high, wanted = 5, whole = false) => {
 const tickText = (value, ticks) => {
   const largest = Math.max(...ticks.map(Math.abs));
   if (value === 0) return "0";
-  if (largest < 0.01 || largest >= 1e5) return value.toExponential(0).replace("e+", "e");
   const step = ticks.length > 1 ? ticks[1] - ticks[0] : value;
+  // As many digits as tell two ticks apart.
+  const digits = Math.max(0, Math.floor(Math.log10(Math.abs(value)) + 1e-9) - Math.floor(Math.log10(step) + 1e-9));
+  if (largest < 0.01 || largest >= 1e5) return value.toExponential(digits).replace("e+", "e");
   return value.toFixed(Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
 };
 
