@@ -65,7 +65,7 @@ def on_this_machine(run: Run, settings: list[str] | None, predicting: bool = Tru
             )
     if predicting:
         values = {"compile": False, **values}
-    return validate({**run.record["config"], **values}, dict.fromkeys(values, "--set")) if values else run.config
+    return validate({**run.config.model_dump(), **values}, dict.fromkeys(values, "--set"))
 
 
 def resolve(
