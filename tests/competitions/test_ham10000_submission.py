@@ -57,7 +57,7 @@ def truth(tmp_path) -> Path:
 
 
 def written(path: Path, values: np.ndarray) -> Path:
-    frame = pd.DataFrame({"id": IDS, "files": [()] * len(IDS)})
+    frame = pd.DataFrame({"id": IDS, "files": [("x.png",)] * len(IDS)})
     index = Index(path.parent, "multiclass", CLASSES, frame.assign(target=0).iloc[:0], frame)
     write(Predictions(np.array(IDS, object), CLASSES, values.astype(np.float32)), index, path)
     return path

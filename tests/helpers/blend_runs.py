@@ -32,8 +32,8 @@ class World:
             "multiclass": random.integers(0, 3, ROWS).tolist(),
             "multilabel": [tuple(np.flatnonzero(random.random(3) < 0.25).tolist()) for _ in range(ROWS)],
         }
-        train = pd.DataFrame({"id": self.ids, "files": [()] * ROWS, "target": answers[task]})
-        test = pd.DataFrame({"id": self.test_ids, "files": [()] * TESTS})
+        train = pd.DataFrame({"id": self.ids, "files": [("x.png",)] * ROWS, "target": answers[task]})
+        test = pd.DataFrame({"id": self.test_ids, "files": [("x.png",)] * TESTS})
         self.index = Index(Path(), task, LABELS[task], train, test)
         self.target = self.index.targets(train)
         self.hot = np.eye(3)[self.target] if task == "multiclass" else self.target

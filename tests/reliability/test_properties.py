@@ -147,7 +147,7 @@ def test_predictions_come_back_from_their_file(made):
 
 
 def index_of(ids: list[str], root: Path, task: str = "binary", classes: tuple[str, ...] = ("no", "yes")) -> Index:
-    test = pd.DataFrame({"id": ids, "files": [()] * len(ids)})
+    test = pd.DataFrame({"id": ids, "files": [("x.png",)] * len(ids)})
     return Index(root, task, classes, test.assign(target=0 if task == "binary" else [()] * len(ids)), test)
 
 
