@@ -209,7 +209,7 @@ def test_plates_and_the_nearest_class_are_scored_beside_the_network(store, kit):
     run = kit("train", "recursion", *COMMON, "--set", "loss=0.5*cross_entropy+0.5*arcface", "--json").json
     evaluated = kit("evaluate", "--postprocess", "--json").json
     assert 0 <= evaluated["postprocessed"] <= 1
-    assert "postprocessed" in kit("evaluate", "--postprocess").out
+    assert "accuracy, post-processed" in kit("evaluate", "--postprocess").out
     nearest = kit("predict", "--nearest", "--tta", 2, "--json").json
     assert nearest["nearest"]["metric"] == "accuracy"
     assert "by the nearest class" in kit("predict", "--nearest").out
