@@ -265,9 +265,9 @@ def test_a_csv_of_predictions_that_say_nothing_is_refused_and_the_good_one_stays
     run = hand_made_run("histo", 0)
     kit("submit", run.id, "--dry-run")
     good = (run.path / "submission.csv").read_bytes()
-    ids = Predictions.load(run.path / "test.npz").ids[:3]
+    made = Predictions.load(run.path / "test.npz")
     with run.writing("test.npz") as path:
-        Predictions(ids, ("1",), np.array(values, np.float32)).save(path)
+        Predictions(made.ids[:3], made.classes, np.array(values, np.float32)).save(path)
     assert said in kit("submit", run.id, "--dry-run", code=2).err
     assert (run.path / "submission.csv").read_bytes() == good
 

@@ -65,9 +65,11 @@ def write_submission(
     else:
         need_writable(out.parent, "give another --out FILE")
     opened = OpenRun(registry, run)
-    found = Predictions.load(made or run.reading("test.npz"))
+    source = made or run.reading("test.npz")
+    found = Predictions.load(source)
     if found.classes != opened.index.output_names:
-        raise KitError(f"{made or run.path} has predictions of other classes: kit predict {run.id} --out FILE")
+        again = f"kit predict {run.id}{f' --out {made}' if made else ''} predicts anew"
+        raise KitError(f"{source} has predictions of other classes: {again}")
     need_sound(run, found.values, found.ids)
     predictions = with_rule(run, found)
     if postprocess:

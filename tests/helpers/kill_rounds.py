@@ -227,6 +227,8 @@ def _plain(path: Path, digests: dict[str, str]) -> bytes:
         return json.dumps([_timeless(row, digests) for row in rows]).encode()
     if path.suffix == ".html":
         return b""  # it shows what report.json holds, times too
+    if path.name == "loss.png":
+        return b""  # its title has the name of the run
     return content
 
 
