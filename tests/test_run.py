@@ -336,7 +336,7 @@ def test_labels_and_pixels_that_changed_since_are_a_word(kit, store, trained):
     run, _ = trained
     record = run.record["data"]
     for change, said in (
-        ({"labels": "0" * 64}, "the labels in"),
+        ({"labels": "0" * 64, "targets": "0" * 64}, "the labels in"),
         ({"arrived": "other"}, "is not the archive that run"),
     ):
         run.update(data={**record, **change})

@@ -160,6 +160,10 @@ class ChangedData(KitError):
         super().__init__(str(error), error.code, error.ways)
         self.content = content
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # To another process goes what happened, not the content.
+        return KitError, (str(self), self.code, self.ways)
+
 
 def read_unchanged(check: Callable[[], object], read: Callable[[], T]) -> T:
     """Return what `read` returns; raise what `check` raises, unless `read` itself names what is wrong.

@@ -70,7 +70,10 @@ class OpenRun:
         except ChangedData as error:
             # Which id is new or gone says more.
             if isinstance(error.content, Index):
-                self.folds.of(error.content.train)
+                try:
+                    self.folds.of(error.content.train)
+                except KitError as misfit:
+                    raise KitError(f"{misfit}; {error}") from None
             raise
         if list(index.classes) != self.run.record.get("classes"):
             raise KitError(f"the data's classes are not those of run {self.run.id}: train again on this data")
