@@ -1,7 +1,6 @@
 """Image files by their names: told by endings, walked below a folder, told from what systems leave behind."""
 
 import os
-import re
 import reprlib
 from collections import Counter
 from collections.abc import Iterator
@@ -10,12 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from kit.errors import DISK, KitError
-from kit.paths import is_litter
+from kit.paths import IMAGE, IMAGE_ENDINGS, is_litter
 
-# Of the formats that are read (`kit.data.verify`); where a sample has several files, the first of these is taken.
-ENDINGS = ("png", "tif", "tiff", "jpg", "jpeg", "webp", "bmp", "gif")
-RANK = {f".{ending}": rank for rank, ending in enumerate(ENDINGS)}
-ENDING = re.compile(rf"\.(?:{'|'.join(ENDINGS)})$", re.IGNORECASE)
+RANK = {f".{ending}": rank for rank, ending in enumerate(IMAGE_ENDINGS)}
 TABLES = (".csv", ".tsv", ".tab")
 DEEPEST = 3  # folders below the data's in which its tables are looked for
 MOST_NAMED = 3
@@ -23,12 +19,12 @@ MOST_NAMED = 3
 
 def bare(id_: str) -> str:
     """Return an id without the ending of an image file, which some tables have: `a1.tif` -> `a1`."""
-    return ENDING.sub("", id_)
+    return IMAGE.sub("", id_)
 
 
 def without_ending(ids: pd.Series) -> pd.Series:
     """Return ids, each without the ending of an image file: the very column if none has one."""
-    return ids.map(bare) if any(map(ENDING.search, ids)) else ids
+    return ids.map(bare) if any(map(IMAGE.search, ids)) else ids
 
 
 def base_of(root: Path, table: str) -> Path:
@@ -79,7 +75,7 @@ def data_files(root: Path, folder: str = "", depth: int | None = None) -> Iterat
             if name.startswith("."):
                 continue
             # A name like an image's is one: to ask the disk about each takes longer than all the rest.
-            if ENDING.search(name):
+            if IMAGE.search(name):
                 yield place, name
             elif is_litter(name):
                 continue

@@ -4,6 +4,7 @@ On Kaggle's machine, data that was added to a notebook lies in `/kaggle/input`, 
 """
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from kit.errors import DISK, KitError
 OWN = ".kit"  # kit's own folder inside a competition's data folder
 KAGGLE = Path("/kaggle")  # a notebook's input, working and temp
 
-
+# Of image files; where a sample has several, the first of these is taken. What is read is told by content (kit.images).
+IMAGE_ENDINGS = ("png", "tif", "tiff", "jpg", "jpeg", "webp", "bmp", "gif")
+IMAGE = re.compile(rf"\.(?:{'|'.join(IMAGE_ENDINGS)})$", re.IGNORECASE)
 LITTER = {
     *(".ds_store", "__macosx", "icon\r"),
     *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"),

@@ -17,10 +17,10 @@ from kit.archives.stage import Incoming, begin, discard_stages, place, refuse_in
 from kit.archives.unpack import Arrival, beside, lock, read_arrived, refuse_other, refuse_overwriting
 from kit.console import Console
 from kit.data.checksums import Record, recorded
-from kit.data.store import IMAGE, Store
+from kit.data.store import Store
 from kit.errors import DISK, KitError
 from kit.files import cant_write
-from kit.paths import OWN, is_litter
+from kit.paths import IMAGE, OWN, is_litter
 
 if TYPE_CHECKING:
     from kit.data.index import Index

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
 from kit.console import Console
 from kit.errors import KitError, PluginError
 from kit.files import open_plain, write_bytes
-from kit.paths import OWN
+from kit.paths import IMAGE_ENDINGS, OWN
 
 if TYPE_CHECKING:
     from kit.data.store import Store
@@ -29,7 +29,7 @@ CHUNK = 1 << 20
 LINE = re.compile(rb"([^\t\n]+)(?:\t(\d{1,18})\t([0-9a-f]{8}))?")
 SEAL = re.compile(rb"\tsha256\t([0-9a-f]{64})\n")
 # A line whose file has an ending, and not that of an image.
-TABLE = re.compile(rb"\.(?!(?i:tiff?|png|jpe?g|webp|bmp|gif)\t)[^.\t\n/]+\t")
+TABLE = re.compile(rb"\.(?!(?i:%s)\t)[^.\t\n/]+\t" % "|".join(IMAGE_ENDINGS).encode())
 LARGEST_TABLE = 1 << 28  # bytes; larger files are no tables and take seconds
 MOST_OPEN = 8  # data folders
 

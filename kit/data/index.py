@@ -13,7 +13,8 @@ import pandas as pd
 
 from kit.data.file_names import FileNames
 from kit.errors import KitError, MisuseError
-from kit.image_files import ENDING, bare, files_there, without_ending
+from kit.image_files import bare, files_there, without_ending
+from kit.paths import IMAGE
 from kit.tables import read_table
 from kit.task import Task, task_of
 
@@ -159,7 +160,7 @@ def rows_of(frame: pd.DataFrame, only: str | None) -> pd.DataFrame:
 
 def _looked_up(groups: Mapping[str, str], ids: pd.Series) -> list[str | None]:
     """Return the group of each id; where either side has endings of files, ids without them count too."""
-    if not any(map(ENDING.search, chain(groups, ids))):
+    if not any(map(IMAGE.search, chain(groups, ids))):
         return [groups.get(id_) for id_ in ids]
     keys = pd.Series(list(groups), dtype=object)
     by_bare = groups_of(

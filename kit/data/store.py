@@ -7,7 +7,6 @@ others: it is used as it lies, and nothing is written into its folder.
 import contextlib
 import hashlib
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,7 +20,7 @@ from kit.files import cant_write, locked, need_writable, read_json, refuse_links
 from kit.hooks.registry import Registry
 from kit.hooks.specs import Competition, DatasetSpec
 from kit.images import levels
-from kit.paths import OWN, cache_dir, data_dir, holds_data, is_writable, own_data_dir, walk
+from kit.paths import IMAGE, OWN, cache_dir, data_dir, holds_data, is_writable, own_data_dir, walk
 from kit.splits import divided_in, views
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 ORIGIN, UNFINISHED = "origin.json", "unfinished.json"
 PICTURES = "explore"
-IMAGE = re.compile(r"\.(tiff?|png|jpe?g|webp|bmp|gif)$", re.IGNORECASE)
 MOST_TABLES, LARGE = 100, 1 << 26  # files of a folder, bytes
 # `folder`: others made it, and it is used as it lies.
 Origin = Literal["miniature", "archive", "kaggle", "folder"]
