@@ -1,5 +1,6 @@
 """What a file given as an archive is, by its first bytes: what kit unpacks, and the name of what it does not."""
 
+import contextlib
 import json
 import re
 import shlex
@@ -158,9 +159,7 @@ def _answer(head: bytes) -> str | None:
     if not head.lstrip().startswith(b"{") or b"\0" in head:
         return None
     text = head.decode(errors="replace").strip()
-    try:
+    with contextlib.suppress(ValueError, RecursionError):  # cut short: its beginning says what it is
         said = json.loads(text)
         text = str(said.get("message") or said.get("error") or text)
-    except (ValueError, RecursionError):
-        pass
     return " ".join(text.split())[:100]
