@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.own_folders import own_folders
 from kit.runs import find_run
 
 
@@ -23,10 +24,7 @@ def world(tmp_path_factory) -> Path:
     from kit.cli.app import main
 
     folder = tmp_path_factory.mktemp("world")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KIT_DATA", str(folder / "data"))
-        patch.setenv("KIT_RUNS", str(folder / "runs"))
-        patch.setenv("KIT_PLUGINS", "")
+    with own_folders(folder):
         for command in (
             "download histo --miniature",
             "train histo --folds 2 --epochs 1 --size 32 --model small_cnn --set trackers=tensorboard",

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.trees import nest
 from kit.errors import KitError
 from kit.hooks.registry import Registry
 from kit.scoring.predictions import Predictions
@@ -140,10 +141,7 @@ def test_layouts_as_people_have_them(spec, submission, tmp_path, layout):
         (root / "train" / name).touch()
         (root / "test" / name).touch()
     if layout == "nested":
-        for split in ("train", "test"):
-            (root / split).rename(root / "was")
-            (root / split).mkdir()
-            (root / "was").rename(root / split / split)
+        nest(root, "train", "test")
     if layout == "capitals":
         for path in [*root.rglob("[!.]*.png")]:
             path.rename(path.with_suffix(".PNG"))

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from helpers.recursion_data import CONTROLS, EXPERIMENTS, SIRNAS, write
+from helpers.trees import nest
 from kit.data.file_names import FileNames, FoundImages
 from kit.data.folds import counts_by_fold, groups_spanning_folds, make_folds
 from kit.errors import KitError
@@ -93,10 +94,7 @@ def test_layouts_as_people_have_them(tmp_path, layout):
     good = spec().index(write(tmp_path / "good"))
     root = write(tmp_path / "d" / "top" if layout == "a folder more" else tmp_path / "d")
     if layout == "nested":
-        for split in ("train", "test"):
-            (root / split).rename(root / "was")
-            (root / split).mkdir()
-            (root / "was").rename(root / split / split)
+        nest(root, "train", "test")
     if layout == "capitals":
         for path in [*root.rglob("*.png")]:
             path.rename(path.with_suffix(".PNG"))

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from helpers.own_folders import own_folders
 from helpers.training_runs import begin, go
 from kit.archives.unpack import from_miniature
 from kit.console import Console
@@ -46,10 +47,7 @@ def index_for(run: Run):
 def made(tmp_path_factory) -> Path:
     """Data and a run of two folds, made once."""
     folder = tmp_path_factory.mktemp("made")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KIT_DATA", str(folder / "data"))
-        patch.setenv("KIT_RUNS", str(folder / "runs"))
-        patch.setenv("KIT_PLUGINS", "")
+    with own_folders(folder):
         trained("histo")
     return folder
 

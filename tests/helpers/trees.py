@@ -45,3 +45,11 @@ def refusal(call: Callable[[], object]) -> str:
         call()
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def nest(root: Path, *names: str) -> None:
+    """Put each folder into one of its own name: `train/train/`."""
+    for name in names:
+        (root / name).rename(root / "was")
+        (root / name).mkdir()
+        (root / "was").rename(root / name / name)

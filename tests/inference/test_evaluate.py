@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import fbeta_score
 
+from helpers.own_folders import own_folders
 from helpers.training_runs import begin, go
 from kit.archives.unpack import from_miniature
 from kit.console import Console
@@ -28,10 +29,7 @@ SEVENTH = 1 / 7  # what no figure of kit's own is
 def made(tmp_path_factory) -> Path:
     """Data and a run of two folds, made once."""
     folder = tmp_path_factory.mktemp("made")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KIT_DATA", str(folder / "data"))
-        patch.setenv("KIT_RUNS", str(folder / "runs"))
-        patch.setenv("KIT_PLUGINS", "")
+    with own_folders(folder):
         store = Store.of(Registry(), "histo")
         from_miniature(store, None, False)
         go(store, begin(store, "epochs=1"))
