@@ -150,7 +150,12 @@ class RuntimeConfig(BaseModel):
     amp: Literal["auto", "on", "off"] = Field("auto", description="mixed precision; auto: on CUDA only")
     channels_last: bool = Field(True, description="use the channels-last memory format")
     compile: bool = Field(False, description="use torch.compile (the first step takes a minute)")
+    graphs: bool = Field(False, description="on CUDA, replay a step's kernels as CUDA graphs, for small batches")
     pack: bool = Field(True, description="decode images once into packed pixels; false: read files every epoch")
+    pixels: Literal["auto", "gpu", "host"] = Field(
+        "auto",
+        description="where packed pixels lie in training; auto: in the GPU's memory if half of what is free holds them",
+    )
     workers: int | None = Field(
         None, ge=0, le=256, description="processes that read files; none: chosen for the machine"
     )
@@ -162,7 +167,7 @@ class RuntimeConfig(BaseModel):
 
 
 # What a command may set otherwise for a run that exists: it changes nothing that the run learns or predicts.
-MACHINE = ("workers", "pack", "compile", "trackers", "track_network")
+MACHINE = ("workers", "pack", "pixels", "compile", "graphs", "trackers", "track_network")
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "Data": DataConfig,
