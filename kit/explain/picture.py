@@ -1,5 +1,6 @@
 """Pictures of explained images: the image, each layer's overlay and map side by side, with captions."""
 
+import contextlib
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
@@ -84,11 +85,12 @@ def grid(tiles: Sequence[np.ndarray]) -> np.ndarray:
 @lru_cache
 def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Load DejaVu Sans, which covers most alphabets, from beside matplotlib's code; without it Pillow's own font."""
-    found = find_spec("matplotlib")
-    for folder in (found and found.submodule_search_locations) or ():
-        path = Path(folder) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
-        if path.is_file():
-            return ImageFont.truetype(path, TEXT)
+    with contextlib.suppress(ImportError):
+        found = find_spec("matplotlib")
+        for folder in (found and found.submodule_search_locations) or ():
+            path = Path(folder) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+            if path.is_file():
+                return ImageFont.truetype(path, TEXT)
     return ImageFont.load_default(TEXT)
 
 

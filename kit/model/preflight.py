@@ -124,9 +124,10 @@ def take_card(number: int) -> None:
 
 def further_cards(words: Sequence[str]) -> str:
     """Return a line on how to train on all cards of this machine, for one process; empty if there is only one."""
-    count, typed = torch.cuda.device_count(), shlex.join(words)
+    count = torch.cuda.device_count()
     if count < 2:
         return ""
+    typed = shlex.join(words)
     return (
         f"this trains on one of {count} GPUs; on all of them: torchrun --nproc-per-node {count} -m kit {typed}, or "
         f"kit {typed} --on ray (folds side by side)"
