@@ -149,12 +149,17 @@ def all_reduce(value: Tensor) -> float:
 
 
 def all_reduce_each(values: Tensor) -> list[float]:
-    """Return the sum of each number over all processes."""
+    """Return the sum of each number over all processes; this waits for the device."""
+    numbers: list[float] = sum_each(values).tolist()
+    return numbers
+
+
+def sum_each(values: Tensor) -> Tensor:
+    """Return the sum of each number over all processes, on their device."""
     values = values.detach().clone()
     if world_size() > 1:
         dist.all_reduce(values)
-    numbers: list[float] = values.tolist()
-    return numbers
+    return values
 
 
 def any_of(flag: bool) -> bool:

@@ -23,7 +23,7 @@ from kit.training.state import TrainState
 from kit.training.stepper import Stepper
 from kit.training.validator import Validator
 
-READ_LOSS_EVERY = 10  # steps; reading the loss waits for the device
+READ_LOSS_EVERY = 10  # steps
 
 
 def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
@@ -90,12 +90,12 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
                 state.step, state.images = state.step + 1, state.images + images
                 state.seconds = time.monotonic() - began
                 if ema:
-                    ema.update(model, state.step)
+                    ema.update(state.step)
 
                 # Every few steps: check the loss, and whether to stop.
                 check_now = state.step % READ_LOSS_EVERY == 0
-                due = check_now or number + 1 == steps_per_epoch
-                bar.advance(images, watch.check(_mean_loss(stepper, state)) if due else "")
+                last = number + 1 == steps_per_epoch
+                bar.advance(images, watch.check(stepper.loss_sum, state.images, last) if check_now or last else "")
                 job.forecast.after_step(bar.rate())
                 if check_now or distributed.world_size() == 1:
                     interrupt.check()
@@ -137,7 +137,7 @@ def _resume(job: FoldJob, stepper: Stepper, predictor: Model) -> TrainState:
 
 def _save(job: FoldJob, stepper: Stepper, predictor: Model, state: TrainState, watch: LossWatch) -> None:
     """Write a checkpoint: all processes sum their losses, the main process writes; a loss that is NaN is refused."""
-    watch.check(_mean_loss(stepper, state))
+    watch.check(stepper.loss_sum, state.images)
     state.loss_sum, state.scaler = distributed.all_reduce(stepper.loss_sum), stepper.scaler.state_dict()
     if not distributed.is_main():
         return
