@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from kit.config import TrainConfig
-from kit.data.images import stored_side
 from kit.data.verify import room_for_workers
 from kit.errors import DISK, KitError
 from kit.pixels.on_device import OnDevice, Stored
@@ -75,7 +74,8 @@ class Loader:
         stored = self._stored(plan)
         if self.on_device:
             if self._there is None:
-                self._there = OnDevice(self.samples, self.config, self._side(), self.device, self.normalize)
+                pack = None if self._reader is not None else self.samples.pack
+                self._there = OnDevice(self.samples, pack, self.config, self.device, self.normalize)
             for parts in self._there.batches(plan, stored):
                 yield Batch(*parts)
             return
@@ -92,12 +92,6 @@ class Loader:
         elif self._reader is not None:
             for (rows, _), images in zip(plan, self._reader.read(plan), strict=True):
                 yield images, np.arange(len(rows))
-
-    def _side(self) -> int:
-        """Return the side of the stored images, pixels."""
-        if self._reader is None and self.samples.pack is not None:
-            return self.samples.pack.size
-        return stored_side(self.samples.size, self.samples.crop)
 
     def _normalized(self, rows: np.ndarray, pixels: np.ndarray, places: np.ndarray, seeds: np.ndarray) -> Tensor:
         size, crop = self.samples.size, self.samples.crop

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from kit.config import TrainConfig
+from kit.data.images import stored_side
+from kit.pixels.packed import Packed
 from kit.pixels.resident import held
 from kit.pixels.sampler import Plan
 from kit.pixels.samples import Samples
@@ -44,16 +46,24 @@ class OnDevice:
 
     Args:
         samples: what to read.
+        pack: the pack of the samples that batches are made of; None: they come from files, one by one.
         config: the configuration whose steps to apply; None: none.
-        side: of the stored images that the batches are made of, pixels.
         device: where the batches go.
         normalize: `kit.pixels.batches.Normalize`.
     """
 
     def __init__(
-        self, samples: Samples, config: TrainConfig | None, side: int, device: torch.device, normalize: nn.Module
+        self,
+        samples: Samples,
+        pack: Packed | None,
+        config: TrainConfig | None,
+        device: torch.device,
+        normalize: nn.Module,
     ) -> None:
-        self.samples, self.config, self.side, self.device, self.normalize = samples, config, side, device, normalize
+        self.samples, self.config, self.device, self.normalize = samples, config, device, normalize
+        self.side = stored_side(samples.size, samples.crop) if pack is None else pack.size
+        # What is mixed of two packs is put together by the host.
+        self.pack = None if (samples.places < 0).any() else pack
         self.warp = DeviceWarp(config, samples.size, samples.crop)
         statistics = samples.statistics
         whole = (samples.places, samples.targets, samples.metadata)
@@ -65,7 +75,7 @@ class OnDevice:
 
     def batches(self, plan: Plan, stored: Stored) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
         """Yield images, target, metadata and rows of each batch; `stored` is read only if pixels must be copied."""
-        pixels = None if (self.samples.places < 0).any() else held(self.samples.pack, self.device)
+        pixels = held(self.pack, self.device)
         ahead = None
         for number, (rows, planned) in enumerate(self._planned(plan)):
             slot = None

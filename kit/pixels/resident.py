@@ -68,6 +68,11 @@ def release(device: torch.device) -> bool:
     return len([_held.pop(key) for key in list(_held) if key[2] == device]) > 0
 
 
+def drop() -> None:
+    """Forget all pixels; their memory is free for others."""
+    _held.clear()
+
+
 def free_memory(device: torch.device) -> int | None:
     """Return the free bytes of a device that has memory of its own, with those that torch keeps for later; or None."""
     if device.type != "cuda":

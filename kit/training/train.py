@@ -22,6 +22,7 @@ from kit.hooks.specs import MetricSpec, Tracker
 from kit.model import distributed
 from kit.model.build import Model, build_model, seed_everything
 from kit.model.checkpoint import Checkpoints, unpack_modules
+from kit.pixels import resident
 from kit.pixels.augment import make_augment
 from kit.pixels.pack import packs_for
 from kit.pixels.samples import Samples, samples_of
@@ -107,9 +108,12 @@ def _enter_grown(run: Run) -> None:
 def train_in_turn(opened: OpenRun, index: Index, folds: list[int], interrupt: Interrupt, console: Console) -> None:
     """Train folds of a run one after another in this process."""
     forecast = forecast_of(opened, index, folds, console)
-    for fold in folds:
-        console.say(f"fold {fold} of {opened.config.folds}")
-        train_one(opened, index, fold, forecast, interrupt, console)
+    try:
+        for fold in folds:
+            console.say(f"fold {fold} of {opened.config.folds}")
+            train_one(opened, index, fold, forecast, interrupt, console)
+    finally:
+        resident.drop()
 
 
 def _plan(opened: OpenRun, only_fold: int | None, console: Console) -> tuple[list[int], list[int]]:
@@ -187,6 +191,9 @@ def train_one(
     model = _model(opened, index, fold, checkpoints)
     forecast.weight_bytes = sum(p.numel() * p.element_size() for p in model.network.state_dict().values())
     train, valid, train_ids, valid_ids = _samples(opened, index, fold, console)
+    # Batches that mix two packs, or go through a pipeline, are made by the host.
+    packs = () if train.external_packs or config.augment else train.packs.values()
+    resident.keep(packs, model.runtime.device, config.pixels, console)
     with ExitStack() as stack:
         trackers: list[Tracker] = []
         for name in config.trackers if distributed.is_main() else ():
