@@ -80,9 +80,14 @@ def cache_dir() -> Path:
     By default it is in `/kaggle/working` or `/kaggle/temp` on Kaggle's machine, elsewhere in the user's cache folder.
     """
     base = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
-    if (KAGGLE / "input").is_dir():
+    if on_kaggle():
         base = next((KAGGLE / name for name in ("working", "temp") if is_writable(KAGGLE / name)), base)
     return _folder("KIT_CACHE", str(base / ("kit-cache" if base.parent == KAGGLE else "kit")))
+
+
+def on_kaggle() -> bool:
+    """Return whether this is Kaggle's machine."""
+    return (KAGGLE / "input").is_dir()
 
 
 def is_writable(folder: Path) -> bool:

@@ -45,7 +45,7 @@ from kit.cli import (
     train,
     verify,
 )
-from kit.cli.context import share_registry, shared_registry
+from kit.cli.context import share, shared_registry
 from kit.cli.process import Signals, drop, reader_gone, ready_streams
 from kit.console import json_text, print_error, print_text, writing
 from kit.errors import BAD_INPUT, DISK, INTERRUPTED, Ended, KitError
@@ -163,7 +163,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(words: list[str]) -> int:
     """Run one command; return its status."""
     plugins = load_plugins()
-    share_registry(Registry(plugins))
+    share(Registry(plugins), words)
     # Not by typer's own `main`, which turns an EOFError or Ctrl-C into something that hides its cause.
     command = get_command(make_app(plugins))
     try:

@@ -29,11 +29,13 @@ def command(
         kit bench histo --model resnet18 --size 96 --batch-size 64
         kit bench histo --set rotate=0 --set amp=off
     """
+    from kit.cli.context import current_registry, need_card
+
+    need_card()
     import tempfile
     from contextlib import ExitStack
     from pathlib import Path
 
-    from kit.cli.context import current_registry
     from kit.console import Console
     from kit.data.store import Store
     from kit.resolve import resolve

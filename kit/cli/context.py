@@ -1,5 +1,6 @@
-"""The plugins, loaded once per call and shared by its commands."""
+"""What the commands of one call share: the plugins, loaded once, and the words that were typed."""
 
+from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
@@ -7,11 +8,13 @@ if TYPE_CHECKING:
     from kit.hooks.registry import Registry
 
 _registry: ContextVar["Registry"] = ContextVar("registry")
+_words: ContextVar[Sequence[str]] = ContextVar("words", default=())
 
 
-def share_registry(registry: "Registry") -> None:
-    """Keep the specs of the loaded plugins for the command that follows (`kit.cli.app.main`)."""
+def share(registry: "Registry", words: Sequence[str]) -> None:
+    """Keep the specs of the loaded plugins, and the words after `kit`, for the command (`kit.cli.app.main`)."""
     _registry.set(registry)
+    _words.set(words)
 
 
 def current_registry() -> "Registry":
@@ -22,3 +25,18 @@ def current_registry() -> "Registry":
 def shared_registry() -> "Registry | None":
     """Return the same; None before the plugins are loaded."""
     return _registry.get(None)
+
+
+def typed() -> Sequence[str]:
+    """Return the words that were typed after `kit`."""
+    return _words.get()
+
+
+def need_card() -> None:
+    """Raise `KitError` if there is a GPU that can't compute.
+
+    What runs a network begins with this: a card that fails is named before data is read.
+    """
+    from kit.model import preflight
+
+    preflight.need_card(typed())

@@ -34,7 +34,9 @@ def command(
         kit evaluate recursion-20260101-120000 --postprocess
         kit evaluate --tta 8 --scales 1,1.25 --metrics log_loss,roc_auc
     """
-    from kit.cli.context import current_registry
+    from kit.cli.context import current_registry, need_card
+
+    need_card()
     from kit.console import Console
     from kit.data.open_run import OpenRun
     from kit.inference.evaluate import evaluate

@@ -58,7 +58,9 @@ def command(
         kit gradcam --method guided-gradcam
         kit gradcam histopathology-20260101-120000 --per-class 4 --class true
     """
-    from kit.cli.context import current_registry
+    from kit.cli.context import current_registry, need_card
+
+    need_card()
     from kit.console import Console
     from kit.data.open_run import OpenRun
     from kit.errors import KitError

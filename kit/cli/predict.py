@@ -33,7 +33,9 @@ def command(
         kit predict recursion-20260101-120000 --nearest
         kit predict /kaggle/input/my-runs/histopathology-20260101-120000 --out test.npz
     """
-    from kit.cli.context import current_registry
+    from kit.cli.context import current_registry, need_card
+
+    need_card()
     from kit.console import Console
     from kit.data.open_run import OpenRun
     from kit.inference.predict import predict_test

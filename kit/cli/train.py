@@ -1,5 +1,6 @@
 """`kit train`: train a network per fold."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +9,8 @@ import typer
 from kit.cli.options import ConfigFile, Json, Settings
 
 if TYPE_CHECKING:
+    from kit.console import Console
+    from kit.run import Run
     from kit.training.train import TrainFolds
 
 
@@ -95,18 +98,19 @@ def command(
     elif competition is None:
         raise KitError("which competition? kit train COMPETITION (kit list), or kit train --resume RUN (kit runs)")
     train_folds = _train_folds(on, address, gpus_per_fold)
-    from kit.data.open_run import OpenRun
-    from kit.data.store import Store
     from kit.model import distributed
-    from kit.reports.loss_picture import draw_losses
-    from kit.resolve import on_this_machine, resolve
-    from kit.run import Run
-    from kit.runs import find_run
-    from kit.training.start import start_run
-    from kit.training.train import train
 
     with distributed.joined():
         console, registry = Console(json, silent=not distributed.is_main()), current_registry()
+        if on is None:  # on Ray, the workers look at their cards
+            _look_at_cards(console)
+        from kit.data.open_run import OpenRun
+        from kit.data.store import Store
+        from kit.resolve import on_this_machine, resolve
+        from kit.run import Run
+        from kit.runs import find_run
+        from kit.training.start import start_run
+        from kit.training.train import train
 
         def start() -> Path:
             store = Store.of(registry, competition or "")
@@ -125,9 +129,29 @@ def command(
         )
         document = train(opened, fold, console, train_folds)
         if distributed.is_main():
-            draw_losses(run, map(int, document["folds"]))
+            _draw(run, map(int, document["folds"]), console)
         console.say(f"run: {run.path}   next: kit predict {run.id}")
         console.result(document)
+
+
+def _look_at_cards(console: "Console") -> None:
+    """Raise `KitError` if the GPU of any process can't compute; say once how to use those that none uses."""
+    from kit.cli.context import need_card, typed
+    from kit.model import distributed
+    from kit.model.preflight import further_cards
+
+    distributed.on_each(need_card)
+    if distributed.world_size() == 1 and (line := further_cards(typed())):
+        console.say(line)
+
+
+def _draw(run: "Run", folds: Iterable[int], console: "Console") -> None:
+    from kit.reports.drawing import can_draw
+
+    if can_draw(console):
+        from kit.reports.loss_picture import draw_losses
+
+        draw_losses(run, folds)
 
 
 def _train_folds(on: str | None, address: str | None, gpus_per_fold: float | None) -> "TrainFolds | None":

@@ -18,8 +18,6 @@ import cv2
 import numpy as np
 import pandas as pd
 from pandas.api.extensions import ExtensionArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from kit.console import Console
 from kit.data.images import checked_paths, resize
@@ -129,6 +127,9 @@ def training_hashes(store: Store, index: Index, console: Console) -> np.ndarray:
 
 def clusters(count: int, *pairs: np.ndarray) -> np.ndarray:
     """Return a cluster number for each of `count` rows; rows that a chain of pairs (mx2) connects share one."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     edges = np.concatenate(pairs)
     graph = coo_array((np.ones(len(edges), bool), (edges[:, 0], edges[:, 1])), shape=(count, count))
     number: np.ndarray = connected_components(graph, directed=False)[1]

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -82,9 +82,14 @@ def grid(tiles: Sequence[np.ndarray]) -> np.ndarray:
 
 
 @lru_cache
-def _font() -> ImageFont.FreeTypeFont:
-    """Load DejaVu Sans, which comes with matplotlib and covers most alphabets."""
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", TEXT)
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Load DejaVu Sans, which covers most alphabets, from beside matplotlib's code; without it Pillow's own font."""
+    found = find_spec("matplotlib")
+    for folder in (found and found.submodule_search_locations) or ():
+        path = Path(folder) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+        if path.is_file():
+            return ImageFont.truetype(path, TEXT)
+    return ImageFont.load_default(TEXT)
 
 
 def _fitted(text: str, width: int) -> str:

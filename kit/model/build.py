@@ -109,11 +109,12 @@ def build_model(
     index: Index,
     normalization: Normalization,
     pretrained: bool,
+    runtime: Runtime | None = None,
 ) -> Model:
-    """Build a new network and loss for one fold, on the chosen device."""
+    """Build a new network and loss for one fold; by default on the device that the configuration chooses."""
     terms = loss_terms(config.loss, registry, index.task.name)
     request = request_of(config, dataset.channels, index.outputs, len(index.metadata), pretrained)
-    runtime = Runtime.choose(config.amp)
+    runtime = runtime or Runtime.choose(config.amp)
     network = build_network(registry.models.get(config.model), request)
     memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
     network = network.to(runtime.device, memory_format=memory_format)  # type: ignore[call-overload]

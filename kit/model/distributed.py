@@ -21,6 +21,7 @@ from torch import Tensor
 
 from kit.console import Console
 from kit.errors import KitError
+from kit.model.preflight import available, take_card
 
 T = TypeVar("T")
 TIMEOUT = timedelta(minutes=30)  # one process packs pixels or scores while the others wait
@@ -38,12 +39,13 @@ def joined() -> Iterator[None]:
         yield
         return
     try:
-        if torch.cuda.is_available():
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        gpus = available(Console(silent=os.environ["RANK"] != "0"))
+        if gpus:
+            _take_card(int(os.environ.get("LOCAL_RANK", "0")))
         socket.getaddrinfo(os.environ["MASTER_ADDR"], None)
         # Python objects and small counts travel by gloo, gradients on a GPU by nccl.
         with _deaf():
-            dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
+            dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=TIMEOUT)
     except (RuntimeError, ValueError, OSError) as error:
         why = next(iter(str(error).splitlines()), type(error).__name__)
         raise KitError(f"the {count} processes of WORLD_SIZE can't join ({why}): {START}") from None
@@ -52,6 +54,16 @@ def joined() -> Iterator[None]:
     finally:
         with contextlib.suppress(RuntimeError):  # another process may be gone
             dist.destroy_process_group()
+
+
+def _take_card(number: int) -> None:
+    try:
+        take_card(number)
+    except KitError as error:
+        if number > torch.cuda.device_count():
+            time.sleep(GRACE)
+            raise SystemExit(error.code) from None  # the first process without a card reports
+        raise
 
 
 @contextlib.contextmanager
@@ -127,6 +139,24 @@ def on_main(work: Callable[[], T]) -> T:
         raise SystemExit(outcome[1])  # the main process reports the reason
     result: T = outcome[0]
     return result
+
+
+def on_each(work: Callable[[], None]) -> None:
+    """Run `work` on every process; if it fails in some, the first of them reports and all end."""
+    failed: KitError | None = None
+    try:
+        work()
+    except KitError as error:
+        failed = error
+    codes: list[Any] = [failed and failed.code] * world_size()
+    if world_size() > 1:
+        dist.all_gather_object(codes, failed and failed.code)
+    first = next((number for number, code in enumerate(codes) if code is not None), None)
+    if first == rank() and failed is not None:
+        raise failed
+    if first is not None:
+        time.sleep(GRACE)
+        raise SystemExit(codes[first])
 
 
 def shard(rows: np.ndarray) -> np.ndarray:

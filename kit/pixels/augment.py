@@ -1,25 +1,25 @@
 """Augment training images: by the configuration's steps (`kit.pixels.warp`) or by the user's own albumentations."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-
-# Without this, importing albumentations asks a package registry for a newer version.
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-
-import albumentations as A
 
 from kit.config import TrainConfig
 from kit.errors import KitError
 from kit.pixels.batches import Augment
 from kit.pixels.draw import varies
 
+if TYPE_CHECKING:
+    import albumentations as A
+
 
 class Pipeline:
     """An albumentations pipeline as (image, seed) -> image; equal seeds give equal images."""
 
-    def __init__(self, compose: A.Compose) -> None:
+    def __init__(self, compose: "A.Compose") -> None:
         self.compose = compose
 
     def __call__(self, image: np.ndarray, seed: int) -> np.ndarray:
@@ -35,16 +35,29 @@ class Pipeline:
         return result
 
 
-def load_pipeline(path: Path) -> A.Compose:
+def load_pipeline(path: Path) -> "A.Compose":
     """Load a pipeline that `albumentations.save` wrote as JSON."""
+    _need_albumentations(path)
     if not path.is_file():
         raise KitError(f"no pipeline at {path}: albumentations.save(pipeline, 'FILE.json') writes one")
+    # Without this, importing albumentations asks a package registry for a newer version.
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    import albumentations as A
+
     try:
         pipeline = A.load(path, data_format="json")
     except Exception as error:
         # Depending on the content of the file, albumentations raises almost anything.
         raise KitError(f"{path} is not a saved albumentations pipeline ({type(error).__name__}: {error})") from None
     return pipeline if isinstance(pipeline, A.Compose) else A.Compose([pipeline])
+
+
+def _need_albumentations(path: Path) -> None:
+    if find_spec("albumentations") is None:
+        raise KitError(
+            f"{path} needs albumentations, which is not installed: pip install 'albumentations>=2.0.8,<3', "
+            "or drop --augment"
+        )
 
 
 def make_augment(config: TrainConfig, folder: Path) -> Augment | None:

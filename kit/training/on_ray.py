@@ -28,6 +28,7 @@ from kit.files import locked
 from kit.hooks.manager import load_plugins
 from kit.hooks.registry import Registry
 from kit.model.checkpoint import Checkpoints
+from kit.model.preflight import need_card
 from kit.paths import cache_dir, data_dir, data_root
 from kit.pixels.pack import Split, packs_for
 from kit.run import Run
@@ -298,6 +299,7 @@ def _train(
         raise KitError(
             f"Ray gave the worker on {node} a GPU, but torch sees none: install the torch build for it there"
         )
+    need_card(command[1:])
     sys.argv = command
     torch.set_num_threads(threads)
     registry, console = Registry(), Console()

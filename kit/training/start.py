@@ -1,10 +1,11 @@
 """Prepare a training run: check everything that can be checked, then write the run's directory."""
 
+import contextlib
 import platform
 import shutil
 from collections.abc import Mapping
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,11 @@ from kit.hooks.registry import Registry
 from kit.hooks.specs import Competition, MetricSpec
 from kit.model import distributed
 from kit.model.build import build_model, normalization_of
+from kit.model.device import Runtime
 from kit.paths import runs_dir
 from kit.pixels.augment import load_pipeline
 from kit.pixels.statistics import check_normalize
+from kit.record import Normalization
 from kit.run import Run, WriteFile
 from kit.runs import find_run
 from kit.training.rows import check_rows, limited
@@ -108,8 +111,7 @@ def start_run(
         console.warn(idle)
     epoch_metrics(registry, store.competition)
     registry.submissions.get(store.competition.submission)
-    # Find a wrong model, head or loss, and weights that are not available, before a directory exists.
-    build_model(config, registry, store.dataset, index, normalization, config.pretrained)
+    _try_model(config, registry, store, index, normalization)
     files: dict[str, WriteFile] = {"folds.csv": lambda path: path.write_bytes(folds.csv())}
     if len(index.external):
         files[EXTERNAL] = partial(write_left_out, index, external_out)
@@ -133,11 +135,19 @@ def start_run(
             else None,
             "left_out": {what: len(names) for what, names in index.missing.items()},
             "data": learned_from,
-            "versions": {name: version(name) for name in ("torch", "torchvision", "timm", "albumentations", "numpy")}
-            | {"python": platform.python_version()},
+            "versions": _versions(),
         },
         files,
     )
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of what a run is computed with; only a pipeline of one's own needs albumentations."""
+    versions = {"python": platform.python_version()}
+    for name in ("torch", "torchvision", "timm", "albumentations", "numpy"):
+        with contextlib.suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
 
 
 def _settle(
@@ -172,6 +182,17 @@ def _settle(
         start = _init_run(config, folds, index, planned)
         config = config.model_copy(update={"init": str(start.path.absolute())})
     return config, index, external_out, planned
+
+
+def _try_model(
+    config: TrainConfig, registry: Registry, store: Store, index: Index, normalization: Normalization
+) -> None:
+    """Find a wrong model, head or loss, and weights that are not available, before a directory exists.
+
+    Not on this machine's GPU: with Ray, others train.
+    """
+    plain = config.model_copy(update={"compile": False})
+    build_model(plain, registry, store.dataset, index, normalization, config.pretrained, Runtime.plain())
 
 
 def training_index(opened: OpenRun, console: Console) -> Index:
