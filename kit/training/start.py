@@ -1,10 +1,11 @@
 """Prepare a training run: check everything that can be checked, then write the run's directory."""
 
+import contextlib
 import platform
 import shutil
 from collections.abc import Mapping
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -133,11 +134,19 @@ def start_run(
             else None,
             "left_out": {what: len(names) for what, names in index.missing.items()},
             "data": learned_from,
-            "versions": {name: version(name) for name in ("torch", "torchvision", "timm", "albumentations", "numpy")}
-            | {"python": platform.python_version()},
+            "versions": _versions(),
         },
         files,
     )
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of what a run is computed with; only a pipeline of one's own needs albumentations."""
+    versions = {"python": platform.python_version()}
+    for name in ("torch", "torchvision", "timm", "albumentations", "numpy"):
+        with contextlib.suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
 
 
 def _settle(
