@@ -35,8 +35,12 @@ def missing(requirements: list[str]) -> list[Requirement]:
     """Those of some requirements that the bare machine lacks; extras are nobody's need."""
     environment = {
         **{name: str(value) for name, value in default_environment().items()},
-        **{"python_version": PYTHON, "python_full_version": f"{PYTHON}.0", "extra": ""},
-        **{"sys_platform": "linux", "platform_machine": "x86_64", "platform_system": "Linux"},
+        "python_version": PYTHON,
+        "python_full_version": f"{PYTHON}.0",
+        "extra": "",
+        "sys_platform": "linux",
+        "platform_machine": "x86_64",
+        "platform_system": "Linux",
     }
     found = [Requirement(text) for text in requirements]
     needed = [one for one in found if one.marker is None or one.marker.evaluate(environment)]
