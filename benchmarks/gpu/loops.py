@@ -196,7 +196,9 @@ class Steady:
     """The speed of a loop behind a DataLoader, from where its queue no longer lives on what was there at the start."""
 
     def __init__(self, batch: int, workers: int, rehearsal: bool) -> None:
-        self.batch, self.first, self.least = batch, 2 if rehearsal else workers + 4, 0.0 if rehearsal else STEADY
+        self.batch, self.least = batch, 0.0 if rehearsal else STEADY
+        # Workers deliver about at once: whole rounds of them are counted.
+        self.first, self.round = (2, 1) if rehearsal else (2 * workers, workers)
         self.steps, self.began, self.used = 0, 0.0, 0.0
         self.figures: dict[str, Any] = {}
 
@@ -206,7 +208,8 @@ class Steady:
         if self.steps == self.first:
             synchronize()
             self.began, self.used = time.perf_counter(), processor_seconds()
-        if self.steps <= self.first or time.perf_counter() - self.began < self.least:
+        rounds, rest = divmod(self.steps - self.first, self.round)
+        if rounds < 1 or rest or time.perf_counter() - self.began < self.least:
             return False
         synchronize()
         seconds = time.perf_counter() - self.began

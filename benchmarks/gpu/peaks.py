@@ -6,7 +6,10 @@ power of two that fits as a batch of resnet18 at 96 px. On a CPU the profile is 
 
 import gc
 import time
+import traceback
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import loops
@@ -110,6 +113,16 @@ def free() -> None:
         torch.cuda.empty_cache()
 
 
+def noted(stage: Stage, name: str, measure: Callable[[], dict[str, Any]]) -> None:
+    """Note what is measured; what fails costs the others nothing."""
+    try:
+        stage.note(name, measure())
+    except Exception as error:
+        traceback.print_exc()
+        stage.note(name, {"failed": " ".join(str(error).split())[:200] or type(error).__name__})
+    free()
+
+
 def main(stage: Stage) -> None:
     all_cases, data = loops.cases(stage.rehearsal), {}
     small = all_cases[0]
@@ -118,12 +131,10 @@ def main(stage: Stage) -> None:
             rows = case.batch * (FIRST + STEPS + 1 if case is small else 2)
             data[case.size] = Pixels.make(stage.scratch / f"{case.size}", case.size, rows, 0)
         if case is small:
-            stage.note("profile", profiled(case, data[case.size], stage.rehearsal))
-            free()
+            noted(stage, "profile", partial(profiled, case, data[case.size], stage.rehearsal))
         if stage.left() < ROUND:
             return
-        stage.note(f"{case.title}: memory", memory(case, data[case.size]))
-        free()
+        noted(stage, f"{case.title}: memory", partial(memory, case, data[case.size]))
     largest_batch(replace(small, images=2), data[small.size], stage)
 
 

@@ -2,7 +2,8 @@
 
 Stages: `right` (the tests marked gpu), `fast` (images/s beside other loops), `peaks` (memory and a profile), `whole` (a
 competition at its real size). Each is a process of its own with its own limit. Each figure is in the results file as
-soon as it is measured, so a cut loses nothing; at the end stands a table.
+soon as it is measured, so a cut loses nothing; at the end stands a table. What a stage printed is beside, in
+gpu-<stage>.log.
 
     python3 benchmarks/gpu/run.py [--only STAGE ...] [--out FOLDER]
     python3 benchmarks/gpu/run.py --rehearsal [--out FOLDER]        tiny sizes on the CPU
@@ -31,7 +32,7 @@ from table import table
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-SECONDS = 540.0  # of everything
+SECONDS = 520.0  # of everything; cleaning up takes some more
 LEAST = 3.0  # seconds for which no stage is worth starting
 EVERY = 0.2  # seconds between two looks at a stage
 MODULES = (
@@ -60,10 +61,15 @@ class Spec:
     seconds: float
 
 
-def stages(python: str) -> list[Spec]:
-    """All stages in their order; the last one may take what the others leave."""
-    limits = {"right": 90.0, "fast": 130.0, "peaks": 30.0, "whole": SECONDS}
-    return [Spec(name, (python, str(HERE / f"{name}.py")), seconds) for name, seconds in limits.items()]
+def stages(python: str, rehearsal: bool = False, only: Sequence[str] = ()) -> list[Spec]:
+    """The chosen stages in their order; the last one may take what the others leave.
+
+    A rehearsal may take twice as long, as any machine must be able to end it.
+    """
+    limits = {"right": 80.0, "fast": 120.0, "peaks": 25.0, "whole": SECONDS}
+    chosen = {name: limit * (2 if rehearsal else 1) for name, limit in limits.items() if not only or name in only}
+    chosen[[*chosen][-1]] = SECONDS
+    return [Spec(name, (python, str(HERE / f"{name}.py")), limit) for name, limit in chosen.items()]
 
 
 def environment(rehearsal: bool) -> dict[str, str]:
@@ -162,8 +168,10 @@ def _run_stage(
     _enter(results, spec.name, next(new))
     seconds, died = time.monotonic() - began, not cut and process.returncode != 0
     how = f"cut after {limit:.0f} s" if cut else f"died with {process.returncode}" if died else "done"
-    last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-12:] if died else []
-    results.end(spec.name, how, seconds, [line[:300] for line in last])
+    said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    results.path.with_name(f"gpu-{spec.name}.log").write_text("\n".join(said[-500:]) + "\n", encoding="utf-8")
+    last = [line[:300] for line in said[-12:]] if died else []
+    results.end(spec.name, how, seconds, last)
     print(f"{spec.name}: {how}, {seconds:.0f} s{': ' + last[-1][:200] if last else ''}", flush=True)
     return not died
 
@@ -214,7 +222,7 @@ def main() -> int:
             return 0
         print(f"{machine['gpu'] or machine['processor']}, torch {machine['torch']}: {path}", flush=True)
         results = Results(path, machine, given.rehearsal)
-        chosen = [spec for spec in stages(python) if not given.only or spec.name in given.only]
+        chosen = stages(python, given.rehearsal, given.only or ())
         alive = run_stages(chosen, results, ends, env, ["--rehearsal"] if given.rehearsal else [])
     print("\n".join(["", *table(results.document, tuple(given.only or ()))]))
     print(f"\n{path}")

@@ -70,7 +70,8 @@ class Watch:
     cores: list[float] = field(default_factory=list)
     waiting: list[float] = field(default_factory=list)
     on_step: Callable[[int, int], None] = lambda epoch, number: None
-    _began: tuple[float, float] = (0.0, 0.0)
+    _began: float = 0.0
+    _used: float = 0.0
     _open: bool = False
     _validating: bool = False
     _ready: list[Any] = field(default_factory=list)
@@ -82,7 +83,7 @@ class Watch:
 
         def planned(job: FoldJob, seed: tuple[int, ...]) -> Any:
             if not self._validating:
-                self._began = time.perf_counter(), processor_seconds()
+                self._used, self._began = processor_seconds(), time.perf_counter()
             return plan(job, seed)
 
         def loaded(loader: Loader, of_plan: Any) -> Iterator[Any]:
@@ -126,9 +127,9 @@ class Watch:
 
     def _close(self) -> None:
         synchronize()
-        self._open, (wall, used) = False, self._began
-        self.seconds.append(time.perf_counter() - wall)
-        self.cores.append((processor_seconds() - used) / self.seconds[-1])
+        self._open = False
+        self.seconds.append(time.perf_counter() - self._began)
+        self.cores.append((processor_seconds() - self._used) / self.seconds[-1])
         pairs = [*zip(self._ended, self._ready, strict=False)][1:]  # before the first one there was no step
         waits = sum(max(0.0, ended.elapsed_time(ready)) for ended, ready in pairs)
         self.waiting.append(waits / 1e3 / self.seconds[-1])
