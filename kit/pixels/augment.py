@@ -2,23 +2,24 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+
+# Without this, importing albumentations asks a package registry for a newer version.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+import albumentations as A
 
 from kit.config import TrainConfig
 from kit.errors import KitError
 from kit.pixels.batches import Augment
 from kit.pixels.draw import varies
 
-if TYPE_CHECKING:
-    import albumentations as A
-
 
 class Pipeline:
     """An albumentations pipeline as (image, seed) -> image; equal seeds give equal images."""
 
-    def __init__(self, compose: "A.Compose") -> None:
+    def __init__(self, compose: A.Compose) -> None:
         self.compose = compose
 
     def __call__(self, image: np.ndarray, seed: int) -> np.ndarray:
@@ -34,14 +35,10 @@ class Pipeline:
         return result
 
 
-def load_pipeline(path: Path) -> "A.Compose":
+def load_pipeline(path: Path) -> A.Compose:
     """Load a pipeline that `albumentations.save` wrote as JSON."""
     if not path.is_file():
         raise KitError(f"no pipeline at {path}: albumentations.save(pipeline, 'FILE.json') writes one")
-    # Without this, importing albumentations asks a package registry for a newer version.
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-    import albumentations as A
-
     try:
         pipeline = A.load(path, data_format="json")
     except Exception as error:

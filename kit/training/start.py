@@ -1,11 +1,10 @@
 """Prepare a training run: check everything that can be checked, then write the run's directory."""
 
-import contextlib
 import platform
 import shutil
 from collections.abc import Mapping
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -134,19 +133,11 @@ def start_run(
             else None,
             "left_out": {what: len(names) for what, names in index.missing.items()},
             "data": learned_from,
-            "versions": _versions(),
+            "versions": {name: version(name) for name in ("torch", "torchvision", "timm", "albumentations", "numpy")}
+            | {"python": platform.python_version()},
         },
         files,
     )
-
-
-def _versions() -> dict[str, str]:
-    """Return the versions of what a run is computed with; only a pipeline of one's own needs albumentations."""
-    versions = {"python": platform.python_version()}
-    for name in ("torch", "torchvision", "timm", "albumentations", "numpy"):
-        with contextlib.suppress(PackageNotFoundError):
-            versions[name] = version(name)
-    return versions
 
 
 def _settle(
