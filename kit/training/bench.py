@@ -105,7 +105,8 @@ def measure(registry: Registry, store: Store, config: TrainConfig, seconds: floa
         layout = Layout(len(index.train), pack.size, store.dataset.channels)
         device = model.runtime.device
         there = config.pixels == "gpu" or (config.pixels == "auto" and resident.fits(layout.bytes, device))
-        resident.keep(packs.values(), device, "gpu" if there else "host", Console(silent=True))
+        own = () if config.augment else packs.values()  # a pipeline of one's own runs on the host
+        resident.keep(own, device, "gpu" if there else "host", Console(silent=True))
         work = _Work(config, model, samples, index, seconds)
         for stage in ("gather", "augment", "copy", "forward", "train", "train_double", "epoch"):
             note(stage, getattr(work, stage)())
