@@ -180,16 +180,25 @@ def average(tensors: Iterable[Tensor]) -> None:
 
 
 def gone(advice: str, marker: Path) -> BaseException:
-    """Return what to raise when another process is gone: one of those left reports it, the others end silently.
+    """Return what to raise when another process is gone; `marker` as in `first_to_end`."""
+    lost = f"process {rank()} of {world_size()} lost another one, which was killed or failed: {advice}"
+    return first_to_end(KitError(lost, 1), marker)
+
+
+def first_to_end(error: KitError, marker: Path) -> BaseException:
+    """Return what to raise for an error of one process: the first to have one reports it, the others end silently.
 
     `marker` is a file that does not exist yet; the process that creates it reports.
     """
-    try:
-        marker.touch(exist_ok=False)
-    except FileExistsError:
-        time.sleep(GRACE)
-        return SystemExit(1)
-    return KitError(f"process {rank()} of {world_size()} lost another one, which was killed or failed: {advice}", 1)
+    if world_size() > 1:
+        try:
+            marker.touch(exist_ok=False)
+        except FileExistsError:
+            time.sleep(GRACE)
+            return SystemExit(error.code)
+        except OSError:  # a full disk, which is then the error
+            return error
+    return error
 
 
 def lost(error: RuntimeError) -> bool:
