@@ -41,8 +41,9 @@ def joined() -> Iterator[None]:
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         socket.getaddrinfo(os.environ["MASTER_ADDR"], None)
-        # Python objects and small counts travel by gloo, gradients on a GPU by nccl.
-        with _deaf():
+        # Python objects and small counts travel by gloo, gradients on a GPU by nccl. A signal ends the process at once:
+        # torch waits for the others for half an hour, and hears none meanwhile.
+        with _ending_signals(signal.SIG_DFL):
             dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
     except (RuntimeError, ValueError, OSError) as error:
         why = next(iter(str(error).splitlines()), type(error).__name__)
@@ -55,13 +56,13 @@ def joined() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _deaf() -> Iterator[None]:
-    """Let signals end the process at once: torch waits for the others for half an hour, and hears none meanwhile."""
+def _ending_signals(action: signal.Handlers) -> Iterator[None]:
+    """Inside the block, the signals that end a process do this: end it at once, or nothing."""
     before = {}
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) != signal.SIG_IGN:
-                before[number] = signal.signal(number, signal.SIG_DFL)
+                before[number] = signal.signal(number, action)
     try:
         yield
     finally:
@@ -123,7 +124,7 @@ def on_main(work: Callable[[], T]) -> T:
             raise
     dist.broadcast_object_list(outcome)
     if outcome[1] is not None:
-        time.sleep(GRACE)
+        _let_report()
         raise SystemExit(outcome[1])  # the main process reports the reason
     result: T = outcome[0]
     return result
@@ -185,6 +186,12 @@ def gone(advice: str, marker: Path) -> BaseException:
     return first_to_end(KitError(lost, 1), marker)
 
 
+def _let_report() -> None:
+    """Let the process that reports end first; torchrun's signal to this one, for the same end, needs no line."""
+    with _ending_signals(signal.SIG_IGN):
+        time.sleep(GRACE)
+
+
 def first_to_end(error: KitError, marker: Path) -> BaseException:
     """Return what to raise for an error of one process: the first to have one reports it, the others end silently.
 
@@ -194,7 +201,7 @@ def first_to_end(error: KitError, marker: Path) -> BaseException:
         try:
             marker.touch(exist_ok=False)
         except FileExistsError:
-            time.sleep(GRACE)
+            _let_report()
             return SystemExit(error.code)
         except OSError:  # a full disk, which is then the error
             return error

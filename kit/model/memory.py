@@ -117,12 +117,14 @@ class AtOnce:
         """Take half as many at once as these, of which `full` says that there is too little memory for them."""
         images = min(images, self.most or images)
         if images < 2 * least:
-            raise out_of_memory(f"{full} for {images} at once", "take smaller images (--size of a new run)")
-        self.most = images // 2
-        self._untold = f"{full}: going on with {self.most} images at once, which changes no result"
+            raise out_of_memory(
+                f"{full} for fewer than {2 * least} images at once", "take smaller images (--size of a new run)"
+            )
+        self.most = -(-images // 2)
+        self._untold = self._untold or f"{full} for {images} images at once"
         free_unused()
 
     def _tell(self) -> None:
         if self._untold:
-            self._console.warn(self._untold)
+            self._console.warn(f"{self._untold}: going on with {self.most}, which changes no result")
             self._untold = ""

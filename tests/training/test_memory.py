@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +14,16 @@ import torch
 from safetensors.torch import load_file
 
 from helpers.little_memory import SAID, TEXT, limited, out
+from helpers.own_folders import own_folders
 from helpers.shared_training import Plain, learned, made
 from helpers.training_runs import begin, go
 from helpers.training_runs import learned as learned_files
+from kit.archives.unpack import from_miniature
 from kit.console import Console
+from kit.data.store import Store
 from kit.errors import KitError
+from kit.hooks.registry import Registry
+from kit.model import distributed
 from kit.model.network import Network
 from kit.pixels.sampler import training_plan
 from kit.run import Run
@@ -118,6 +124,28 @@ def test_a_batch_that_does_not_fit_learns_as_a_smaller_one(tmp_path, recipe):
         same(ours, trained(tmp_path / "whole", recipe), exactly=False)
 
 
+def test_validation_that_does_not_fit_is_the_same_and_divides_no_batch(tmp_path, capsys):
+    whole = trained(tmp_path / "whole", {"norm": True})
+    (tmp_path / "ours").mkdir()
+    parts = Parts()
+    job, rows = made({"norm": True}, tmp_path / "ours", parts)
+    network, forward, asked = job.model.network, job.model.network.forward, []
+
+    def limited_to_validation(images, metadata=None):
+        asked.append(len(images))
+        if not network.training and not network.norm.training and len(images) > 5:
+            raise out()
+        return forward(images, metadata)
+
+    network.forward = limited_to_validation
+    with Interrupt("") as interrupt:
+        ours = learned(job, rows, train_fold(job, interrupt, Console()))
+    assert capsys.readouterr().err.count("too little memory") == 1
+    assert asked.count(16) == 1
+    assert parts.count == 1
+    same(ours, whole)
+
+
 @pytest.mark.parametrize(("batch_size", "accumulate"), [(7, 1), (11, 1), (7, 3)])
 def test_an_odd_batch_learns_as_a_whole_one(tmp_path, batch_size, accumulate):
     settings, parts = {"batch_size": batch_size, "accumulate": accumulate}, Parts()
@@ -195,6 +223,27 @@ def test_what_can_not_be_divided_or_repeated_ends_in_one_line(tmp_path, monkeypa
     assert all(map(torch.equal, before, job.model.network.parameters()))
 
 
+def test_one_process_of_several_ends_and_notes_the_parts_for_the_next_start(store, monkeypatch, tmp_path):
+    """The others wait for it in their backward pass, so it can't repeat its own."""
+    run = begin(store, *SHORT)
+    (tmp_path / "job").mkdir()
+    job, _ = made({"batch_size": 16}, tmp_path / "job", Parts(run), most=4)
+    stepper = Stepper(job.config, job.model, 2)
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "rank", lambda: 1)
+    with pytest.raises(KitError) as caught:
+        Steps(job, stepper, job.train_loader(job.config.size), 0).take(0, 0.1)
+    assert caught.value.code == 5
+    assert re.fullmatch(
+        r"process 1 of 2: the GPU has too little memory \(.*\) for 8 images at once, its share of a batch: each will "
+        r"be computed in 2 parts, a step stays the same \(from the start: --batch-size 8 --set accumulate=2\); "
+        r"let all processes end",
+        str(caught.value),
+    )
+    assert Run.open(run.path).record["parts"] == 2
+    assert Parts(Run.open(run.path)).count == 2
+
+
 def test_other_errors_are_raised_as_they_are(tmp_path, monkeypatch):
     job, _ = made({}, tmp_path)
 
@@ -209,7 +258,25 @@ def test_other_errors_are_raised_as_they_are(tmp_path, monkeypatch):
 # ------------------------------------------------------------------ whole runs
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """The miniature of histopathology, made once."""
+    folder = tmp_path_factory.mktemp("made")
+    with own_folders(folder):
+        from_miniature(Store.of(Registry(), "histo"), None, False)
+    return folder
+
+
+@pytest.fixture
+def store(data, tmp_path) -> Store:
+    shutil.copytree(data, tmp_path, dirs_exist_ok=True)
+    return Store.of(Registry(), "histo")
+
+
 TINY = ["--folds", 2, "--epochs", 1, "--size", 32, "--model", "small_cnn", "--no-pretrained", "--batch-size", 8]
+
+
+SHORT = ["epochs=1", "model=small_cnn", "pretrained=false"]
 
 
 def in_training(most: int, error: Callable[[], Exception] = out) -> Callable[..., Any]:
@@ -228,7 +295,7 @@ LINE = f"warning: {SAID} for 16 images at once: each batch is computed in 2 part
 
 
 def test_a_run_is_divided_once_for_all_its_folds_and_says_so_once(store, capsys, monkeypatch):
-    run, smaller = begin(store), begin(store, "batch_size=8", "accumulate=2")
+    run, smaller = begin(store, *SHORT), begin(store, *SHORT, "batch_size=8", "accumulate=2")
     go(store, smaller)
     monkeypatch.setattr(Network, "forward", in_training(8))
     capsys.readouterr()
@@ -244,7 +311,7 @@ def test_a_run_is_divided_once_for_all_its_folds_and_says_so_once(store, capsys,
 
 
 def test_a_resumed_run_begins_divided(store, capsys, monkeypatch):
-    whole, stopped = begin(store, only_fold=0), begin(store, only_fold=0)
+    whole, stopped = begin(store, *SHORT, only_fold=0), begin(store, *SHORT, only_fold=0)
     monkeypatch.setattr(Network, "forward", in_training(8))
     go(store, whole)
     with monkeypatch.context() as patch:
