@@ -3,9 +3,6 @@
 import time
 from functools import partial
 
-import numpy as np
-import torch
-
 from kit.config import TrainConfig
 from kit.console import Console
 from kit.inference.forward import Forward, forward
@@ -21,6 +18,7 @@ from kit.training.optim import freeze_body
 from kit.training.schedule import is_frozen, learning_rate, out_of_patience, stage_size
 from kit.training.state import TrainState
 from kit.training.stepper import Stepper
+from kit.training.steps import Steps
 from kit.training.validator import Validator
 
 READ_LOSS_EVERY = 10  # steps
@@ -52,6 +50,7 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
     watch = LossWatch(job, state.step)
     interrupt.on_stop = save = partial(_save, job, stepper, predictor, state, watch)
     validation, size = None, None
+    job.keep_pixels(console)
     model.network.train()
 
     for epoch in range(state.epoch, config.epochs):
@@ -66,16 +65,12 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
         if stage_size(config, epoch) != size:
             size = stage_size(config, epoch)
             train_loader, valid_loader = job.train_loader(size), job.valid_loader(size)
-        seed, first = (config.seed, job.fold, epoch), state.step - epoch * steps_per_epoch
-        plan, seeds = job.plan(seed), np.random.SeedSequence(seed).generate_state(steps_per_epoch)
-        shard = distributed.shard
-        own = [(shard(rows), shard(own_seeds)) for step in plan[first:] for rows, own_seeds in step]
-        batches = train_loader.batches(own)
+        steps, first = Steps(job, stepper, train_loader, epoch), state.step - epoch * steps_per_epoch
         began = time.monotonic() - state.seconds
 
         title = f"fold {job.fold} epoch {epoch + 1}/{config.epochs}"
         with console.progress(title, len(job.train), start=state.images) as bar:
-            for number, step in enumerate(plan[first:], first):
+            for number in range(first, steps_per_epoch):
                 # Every N steps: validate and save.
                 every = config.validate_every
                 if every and state.step % every == 0 and state.validated < state.step:
@@ -84,9 +79,8 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
                     began = time.monotonic() - state.seconds
 
                 # Take one step.
-                torch.manual_seed(int(seeds[number]) + distributed.rank())
-                images = sum(len(rows) for rows, _ in step)
-                watch.note(number, step, stepper.step(batches, len(step), images, lr := rate(state.step)), lr)
+                total, images = steps.take(number, lr := rate(state.step)), steps.images(number)
+                watch.note(number, steps.plan[number], total, lr)
                 state.step, state.images = state.step + 1, state.images + images
                 state.seconds = time.monotonic() - began
                 if ema:
@@ -115,7 +109,7 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
         validation = None
     if validation is not None and size == config.size:
         return validation
-    return forward(predictor, job.valid_loader(config.size), config.batch_size * 2)
+    return forward(predictor, job.valid_loader(config.size), config.batch_size * 2, at_once=validator.at_once)
 
 
 def _resume(job: FoldJob, stepper: Stepper, predictor: Model) -> TrainState:
