@@ -3,8 +3,10 @@
 #   make fast ARGS="-k folds"              arguments for pytest
 #   make test CONSTRAINT="torch==2.6.* torchvision==0.21.*"     versions to install instead of the newest
 #   make test LOCK=.ci/requirements.lock   exactly the versions that CI installs
+#   make gpu GPU_PYTHON=python3.12         the Python that has torch with CUDA; it needs nothing of .venv
 
 PYTHON ?= python3
+GPU_PYTHON ?= python3
 ARGS ?=
 CONSTRAINT ?=
 LOCK ?=
@@ -22,10 +24,10 @@ export NO_ALBUMENTATIONS_UPDATE = 1
 # Spinning threads would make two busy processes eight times slower.
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: help demo lint format fast test test-slow audit always
+.PHONY: help demo lint format fast test test-slow gpu gpu-rehearsal audit always
 
 help: ## print this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: export KIT_DATA = .demo/data
 demo: export KIT_RUNS = .demo/runs
@@ -60,6 +62,12 @@ test: lint ## what a change has to pass: lint and all tests but the slow ones
 
 test-slow: .venv/installed-test ## the tests that take minutes each
 	$(BIN)/pytest -m slow $(ARGS)
+
+gpu: ## all that is to be measured on a GPU, with the Python that has torch; nine minutes at most
+	$(GPU_PYTHON) benchmarks/gpu/run.py $(ARGS)
+
+gpu-rehearsal: .venv/installed-test ## the same on the CPU with tiny sizes (3 minutes); measures nothing
+	$(BIN)/python benchmarks/gpu/run.py --rehearsal $(ARGS)
 
 audit: .venv/created ## look the installed packages up among known advisories; needs a network
 	@test -x .venv/audit/bin/pip-audit || { $(PYTHON) -m venv .venv/audit && \

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import subprocess
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ def describe() -> dict[str, Any]:
     model = next(
         (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
     )
-    return {
+    facts = {
         "date": date.today().isoformat(),
         "processor": model,
         "cores": os.cpu_count(),
@@ -26,6 +27,19 @@ def describe() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
+    if facts["gpu"] is not None:
+        memory = torch.cuda.get_device_properties(0).total_memory
+        facts |= {"driver": _driver(), "cuda": torch.version.cuda, "gpu_memory_gb": round(memory / 1e9, 1)}
+    return facts
+
+
+def _driver() -> str:
+    """The version of the GPU's driver; empty where nothing tells it."""
+    try:
+        command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")[0].strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def write(name: str, result: dict[str, Any]) -> None:

@@ -1,11 +1,13 @@
 """The one exception for mistakes of the user and faults of the machine, and its exit codes."""
 
+import re
 import signal
 
 BAD_INPUT = 2
 CREDENTIALS = 3
 NETWORK = 4
 DISK = 5
+MEMORY = DISK  # what the machine lacks: space, a permission, memory
 INTERRUPTED = 130
 
 
@@ -14,7 +16,7 @@ class KitError(Exception):
 
     Args:
         message: one line for the person at the keyboard.
-        code: the exit status: 2 bad input, 3 credentials or rules, 4 network, 5 disk or permission.
+        code: the exit status: 2 bad input, 3 credentials or rules, 4 network, 5 disk, memory or permission.
         ways: several ways to mend it, each printed on its own line below the message.
     """
 
@@ -42,6 +44,41 @@ class Ended(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         self.name, self.code = signal.Signals(number).name, 128 + number
         super().__init__(self.name)
+
+
+# What torch and the libraries below it say, in errors that have no type of their own.
+_NO_MEMORY = ("DefaultCPUAllocator", "CUDA error: out of memory", "STATUS_ALLOC_FAILED", "Insufficient memory")
+
+
+def too_little_memory(error: BaseException) -> str:
+    """Say that the memory of the GPU, or of this machine, is full and how much more was asked for.
+
+    Empty if the error means something else. Torch's own error is told by its name, since torch need not be imported.
+    """
+    first = " ".join(str(error).partition("\n")[0].split())
+    own = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if isinstance(error, KitError) or not (own or any(words in first for words in _NO_MEMORY)):
+        return ""
+    on_gpu = not isinstance(error, MemoryError) and "CPUAllocator" not in first and "Insufficient" not in first
+    # Torch goes on with advice on its allocator; two or three sentences say how much was asked for and is free.
+    said = ". ".join(re.split(r"(?<=[A-Za-z)])\. ", re.sub(r"^\[.*?\] err == 0\. ", "", first))[:3]).rstrip(".")
+    return ("the GPU has too little memory" if on_gpu else "there is too little memory") + (
+        f" ({said})" if said else ""
+    )
+
+
+def out_of_memory(text: str, smaller: str = "give a smaller --batch-size or --size") -> KitError:
+    """Return the error that ends a command for want of memory.
+
+    Args:
+        text: what `too_little_memory` says.
+        smaller: what needs less of it.
+    """
+    if text.startswith("the GPU"):
+        smaller = f"end what else uses it, {smaller}, or compute on the CPU (CUDA_VISIBLE_DEVICES=)"
+    else:
+        smaller = f"free some, or {smaller}"
+    return KitError(f"{text}: {smaller}", MEMORY)
 
 
 def nearest(word: str, known: "list[str] | tuple[str, ...]") -> str:

@@ -117,6 +117,7 @@ class RunRecord(TypedDict):
     left_out: NotRequired[dict[str, int]]
     versions: NotRequired[dict[str, str]]
     data: NotRequired[DataFacts]
+    parts: NotRequired[int]
     score: NotRequired[Score | None]
     predictions: NotRequired[dict[str, Any]]
     leaderboard: NotRequired[dict[str, Number]]
@@ -139,6 +140,7 @@ class FoldResult(TypedDict):
     device: NotRequired[str]
     threads: NotRequired[int]
     world_size: NotRequired[int]
+    parts: NotRequired[int]
     command: NotRequired[list[str]]
 
 

@@ -48,7 +48,7 @@ from kit.cli import (
 from kit.cli.context import share, shared_registry
 from kit.cli.process import Signals, drop, reader_gone, ready_streams
 from kit.console import json_text, print_error, print_text, writing
-from kit.errors import BAD_INPUT, DISK, INTERRUPTED, Ended, KitError
+from kit.errors import BAD_INPUT, DISK, INTERRUPTED, Ended, KitError, out_of_memory, too_little_memory
 from kit.files import FULL
 from kit.hooks.leash import left_running
 from kit.hooks.manager import Plugins, load_plugins
@@ -197,13 +197,12 @@ def _judged(error: BaseException, signals: Signals) -> Told | None:
         return Told("interrupted", INTERRUPTED)
     if isinstance(error, OSError):
         return _judged_os(error)
+    if full := too_little_memory(error):
+        return Told(str(mended := out_of_memory(full)), mended.code)
     file = path_near(error)
     told = {
         EOFError: Told(
             f"{file or 'a file'} ends too early ({error}): restore it, or remove it if kit made it", BAD_INPUT
-        ),
-        MemoryError: Told(
-            f"there is too little memory ({error}): free some, or give a smaller --batch-size or --size", DISK
         ),
         RecursionError: Told(f"{file or 'a file'} is nested too deeply: correct it", BAD_INPUT),
         UnicodeEncodeError: Told(

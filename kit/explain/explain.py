@@ -18,6 +18,7 @@ from kit.explain.cam import Choose, at_size, cam_layer, raw_maps
 from kit.explain.layers import Layer, chosen_layers, find_layers
 from kit.inference.load import load_fold
 from kit.model.build import Model
+from kit.model.memory import AtOnce
 from kit.pixels.batches import Batch, Loader
 from kit.pixels.pack import Split
 from kit.pixels.pack_sources import frame_of
@@ -26,6 +27,8 @@ from kit.pixels.samples import samples_of
 
 SPLITS: tuple[Split, ...] = ("train", "test")
 METHODS = (*CAM_METHODS, *guided.METHODS)
+# (rows B of a split, their probabilities BxC) -> what is decided of each.
+ByRows = Callable[[np.ndarray, np.ndarray], np.ndarray]
 PIXELS = "pixels"  # what the map of a method without layers is called
 
 
@@ -127,7 +130,7 @@ def _explain(
     console: Console,
 ) -> Iterator[Explained]:
     config, store, index = opened.config, opened.store, opened.index
-    answers = Answers(opened)
+    answers, at_once = Answers(opened), AtOnce(console)
     total = sum(len(frame) for _, _, frame in splits)
     of_split = {
         split: samples_of(store, index, split, config, console) for split in dict.fromkeys(p for _, p, _ in splits)
@@ -141,19 +144,20 @@ def _explain(
                 module.eval().requires_grad_(False)
             samples = of_split[split](frame)
             loader = Loader(samples, None, config.workers, model.runtime.device, model.normalize)
-            for batch in loader.batches(ordered_plan(np.arange(len(samples)), config.batch_size)):
+            targets = samples.targets if split == "train" else None
+            answer = partial(_answered, answers, frame["id"], fold)
+            classes_of = partial(_classes, index, of, targets, answer)
+            work = partial(_maps_of_rows, model, layers, method, config.size, classes_of)
+            plan = ordered_plan(np.arange(len(samples)), config.batch_size)
+            for batch, (probabilities, classes, maps) in at_once.each(loader, plan, work):
                 rows = batch.rows.numpy()
-                targets = samples.targets[rows] if split == "train" else None
-                answer = partial(answers.of, frame["id"].iloc[rows].tolist(), fold)
-                choose = partial(_classes, index, of, targets, answer)
-                probabilities, classes, maps = _maps(model, layers, method, batch, choose, config.size)
-                answered = answer(probabilities)
+                answered = answer(rows, probabilities)
                 for place, row in enumerate(rows.tolist()):
                     yield Explained(
                         id=frame["id"].iat[row],
                         image=store.dataset.picture(samples.image(row)),
                         maps={name: values[place].copy() for name, values in maps.items()},
-                        label="" if targets is None else index.task.label_text(index.classes, targets[place]),
+                        label="" if targets is None else index.task.label_text(index.classes, targets[row]),
                         predicted=_named(index, answered[place], probabilities[place]),
                         probability=float(probabilities[place, classes[place]]),
                         explained=index.classes[classes[place]],
@@ -168,6 +172,16 @@ def _layers(model: Model, found: dict[str, Layer], method: str, names: Sequence[
             raise KitError(f"{method} goes back to the pixels: drop --layers, or give --method {guided.GRADCAM}")
         return []
     return [cam_layer(model, found, names)] if method == "cam" else chosen_layers(found, names)
+
+
+def _answered(answers: Answers, ids: pd.Series, fold: int, rows: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    return answers.of(ids.iloc[rows].tolist(), fold, probabilities)
+
+
+def _maps_of_rows(
+    model: Model, layers: list[Layer], method: str, size: int, classes_of: ByRows, batch: Batch
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    return _maps(model, layers, method, batch, partial(classes_of, batch.rows.numpy()), size)
 
 
 def _maps(
@@ -190,16 +204,17 @@ def _classes(
     index: Index,
     of: str,
     targets: np.ndarray | None,
-    answer: Callable[[np.ndarray], np.ndarray],
+    answer: ByRows,
+    rows: np.ndarray,
     probabilities: np.ndarray,
 ) -> np.ndarray:
     """Return the number of the class to explain for each image, from its probabilities BxC and its target."""
     if of not in ("predicted", "true"):
         return np.full(len(probabilities), index.classes.index(of))
-    hot = answer(probabilities)
+    hot = answer(rows, probabilities)
     if of == "true" and targets is not None:
         # Of several labels the most probable is explained, and without any label the most probable class.
-        hot = index.task.one_hot(targets, len(index.classes))
+        hot = index.task.one_hot(targets[rows], len(index.classes))
     chosen: np.ndarray = np.where(hot | ~hot.any(1, keepdims=True), probabilities, -1).argmax(1)
     return chosen
 

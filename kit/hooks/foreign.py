@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn, cast
 
-from kit.errors import KitError, MisuseError, PluginError
+from kit.errors import KitError, MisuseError, PluginError, too_little_memory
 from kit.hooks.leash import place_of, reason
 from kit.hooks.returns import WrongReturn, taken
 from kit.hooks.specs import Tracker, TrackerSpec
@@ -111,7 +111,7 @@ def is_of_the_machine(error: BaseException) -> bool:
     """Return whether an error says something of the machine, whoever's code met it."""
     if isinstance(error, OSError):
         return error.errno is not None and error.errno not in MADE_UP
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's own
+    return bool(too_little_memory(error))
 
 
 def faulty(function: Any, what: str, given: Path | None = None) -> PluginError:

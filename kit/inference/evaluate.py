@@ -13,6 +13,7 @@ from kit.decision.apply import SEEN, Decided, figure_of, held_out, rules_of
 from kit.inference.forward import forward_views
 from kit.inference.load import load_fold
 from kit.inference.tta import Scale, scaled_samples
+from kit.model.memory import AtOnce
 from kit.scoring.apart import apart, mean_over_folds
 from kit.scoring.choice import metrics_of
 from kit.scoring.predictions import Predictions
@@ -87,9 +88,9 @@ def _predict_again(
     opened: OpenRun, folds: Sequence[int], scales: Sequence[Scale], console: Console
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Return ids, probabilities nxK, and the largest distance from those that training saved."""
-    oofs, difference = [], 0.0
+    oofs, difference, at_once = [], 0.0, AtOnce(console)
     for fold in folds:
-        oofs.append(_validate(opened, fold, scales, console))
+        oofs.append(_validate(opened, fold, scales, at_once, console))
         saved = Predictions.load(opened.run.reading(f"fold-{fold}/oof.npz")).reorder(oofs[-1].ids)
         difference = max(difference, float(np.abs(saved.values - oofs[-1].values).max()))
     ids, values = (np.concatenate([getattr(oof, name) for oof in oofs]) for name in ("ids", "values"))
@@ -121,7 +122,7 @@ def _score_postprocessed(opened: OpenRun, predictions: Predictions) -> float:
     return opened.score(target, after.values)
 
 
-def _validate(opened: OpenRun, fold: int, scales: Sequence[Scale], console: Console) -> Predictions:
+def _validate(opened: OpenRun, fold: int, scales: Sequence[Scale], at_once: AtOnce, console: Console) -> Predictions:
     config, index = opened.config, opened.index
     model = load_fold(opened, fold)
     rows = rows_of(index.train[opened.folds.of(index.train) == fold], config.only)
@@ -130,5 +131,5 @@ def _validate(opened: OpenRun, fold: int, scales: Sequence[Scale], console: Cons
         for scale in scales or [Scale(config.size, ())]
     ]
     with console.progress(f"fold {fold} validation", len(rows) * len(samples)) as bar:
-        values = forward_views(model, samples, config, after_batch=bar.advance)
+        values = forward_views(model, samples, config, after_batch=bar.advance, at_once=at_once)
     return Predictions(rows["id"].to_numpy(), index.output_names, values.astype(np.float32)).mean_by_id()

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from kit.inference.forward import forward
 from kit.model.build import Model
+from kit.model.memory import AtOnce
 from kit.model.network import Output
 from kit.pixels.batches import Loader
 
@@ -31,10 +32,12 @@ class Centres:
     known: Tensor
 
     @classmethod
-    def of(cls, model: Model, learned: Loader, classes: int, batch_size: int) -> "Centres":
+    def of(
+        cls, model: Model, learned: Loader, classes: int, batch_size: int, at_once: AtOnce | None = None
+    ) -> "Centres":
         """Compute the centres of a multiclass task from the network's training samples, not augmented."""
         found = torch.from_numpy(
-            forward(model, learned, batch_size, has_targets=False, output_of=embedding).probabilities
+            forward(model, learned, batch_size, has_targets=False, output_of=embedding, at_once=at_once).probabilities
         )
         target = torch.tensor(learned.samples.targets)
         sums = torch.zeros(classes, found.shape[1]).index_add_(0, target, found)

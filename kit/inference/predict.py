@@ -16,6 +16,7 @@ from kit.inference.forward import forward_views
 from kit.inference.load import load_fold
 from kit.inference.nearest import Centres
 from kit.inference.tta import Scale, scaled_samples
+from kit.model.memory import AtOnce
 from kit.pixels.batches import Loader
 from kit.pixels.samples import samples_of
 from kit.run import Run
@@ -54,6 +55,7 @@ def predict_test(
     train, fold_of_row = rows_of(index.train, config.only), opened.folds.of(index.train)
     fold_of_row = fold_of_row[index.train.index.get_indexer(train.index)]
     total, held_out = np.zeros((len(rows), index.outputs), np.float64), []
+    at_once, plain = AtOnce(console), Scale(config.size, ())
     with console.progress(f"predict {len(folds)} folds x {views} views", len(rows) * len(folds) * len(scales)) as bar:
         for fold in folds:
             model = load_fold(opened, fold)
@@ -61,10 +63,10 @@ def predict_test(
             if of_train is not None:
                 training, validation = train[fold_of_row != fold], train[fold_of_row == fold]
                 loader = Loader(of_train(training), None, config.workers, model.runtime.device, model.normalize)
-                output_of = Centres.of(model, loader, index.outputs, config.batch_size * 2).probabilities
-                own = forward_views(model, [(Scale(config.size, ()), of_train(validation))], config, output_of)
+                output_of = Centres.of(model, loader, index.outputs, config.batch_size * 2, at_once).probabilities
+                own = forward_views(model, [(plain, of_train(validation))], config, output_of, at_once=at_once)
                 held_out.append(Predictions(validation["id"].to_numpy(), index.output_names, own.astype(np.float32)))
-            total += forward_views(model, tests, config, output_of, bar.advance)
+            total += forward_views(model, tests, config, output_of, bar.advance, at_once)
     values = (total / len(folds)).astype(np.float32)
     need_sound(run, values, rows["id"].to_numpy())
     predictions = Predictions(rows["id"].to_numpy(), index.output_names, values).mean_by_id()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from kit.config import TrainConfig
 from kit.console import Console
 from kit.data.index import Index
-from kit.errors import KitError, PluginError
+from kit.errors import KitError, PluginError, too_little_memory
 from kit.hooks.foreign import MEND, place_in
 from kit.hooks.leash import place_of, reason
 from kit.hooks.registry import Registry
@@ -149,11 +149,13 @@ def _probe(network: nn.Module, size: int, request: ModelRequest, runtime: Runtim
     try:
         output = network.eval()(images, metadata)
     except (AssertionError, RuntimeError, ValueError) as error:
+        if too_little_memory(error):
+            raise
         raise KitError(
             f"{request.name} can't take {size} px images of {request.channels} channels: {error}: "
             "choose another --size or --model, or tell the network's author"
         ) from error
-    except KitError:
+    except (KitError, MemoryError):
         raise
     except Exception as error:
         place = place_of(error, otherwise=place_in(type(network).forward))

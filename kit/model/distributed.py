@@ -43,8 +43,9 @@ def joined() -> Iterator[None]:
         if gpus:
             _take_card(int(os.environ.get("LOCAL_RANK", "0")))
         socket.getaddrinfo(os.environ["MASTER_ADDR"], None)
-        # Python objects and small counts travel by gloo, gradients on a GPU by nccl.
-        with _deaf():
+        # Python objects and small counts travel by gloo, gradients on a GPU by nccl. A signal ends the process at once:
+        # torch waits for the others for half an hour, and hears none meanwhile.
+        with _ending_signals(signal.SIG_DFL):
             dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=TIMEOUT)
     except (RuntimeError, ValueError, OSError) as error:
         why = next(iter(str(error).splitlines()), type(error).__name__)
@@ -67,13 +68,13 @@ def _take_card(number: int) -> None:
 
 
 @contextlib.contextmanager
-def _deaf() -> Iterator[None]:
-    """Let signals end the process at once: torch waits for the others for half an hour, and hears none meanwhile."""
+def _ending_signals(action: signal.Handlers) -> Iterator[None]:
+    """Inside the block, the signals that end a process do this: end it at once, or nothing."""
     before = {}
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) != signal.SIG_IGN:
-                before[number] = signal.signal(number, signal.SIG_DFL)
+                before[number] = signal.signal(number, action)
     try:
         yield
     finally:
@@ -135,7 +136,7 @@ def on_main(work: Callable[[], T]) -> T:
             raise
     dist.broadcast_object_list(outcome)
     if outcome[1] is not None:
-        time.sleep(GRACE)
+        _let_report()
         raise SystemExit(outcome[1])  # the main process reports the reason
     result: T = outcome[0]
     return result
@@ -179,12 +180,17 @@ def all_reduce(value: Tensor) -> float:
 
 
 def all_reduce_each(values: Tensor) -> list[float]:
-    """Return the sum of each number over all processes."""
+    """Return the sum of each number over all processes; this waits for the device."""
+    numbers: list[float] = sum_each(values).tolist()
+    return numbers
+
+
+def sum_each(values: Tensor) -> Tensor:
+    """Return the sum of each number over all processes, on their device."""
     values = values.detach().clone()
     if world_size() > 1:
         dist.all_reduce(values)
-    numbers: list[float] = values.tolist()
-    return numbers
+    return values
 
 
 def any_of(flag: bool) -> bool:
@@ -210,16 +216,31 @@ def average(tensors: Iterable[Tensor]) -> None:
 
 
 def gone(advice: str, marker: Path) -> BaseException:
-    """Return what to raise when another process is gone: one of those left reports it, the others end silently.
+    """Return what to raise when another process is gone; `marker` as in `first_to_end`."""
+    lost = f"process {rank()} of {world_size()} lost another one, which was killed or failed: {advice}"
+    return first_to_end(KitError(lost, 1), marker)
+
+
+def _let_report() -> None:
+    """Let the process that reports end first; torchrun's signal to this one, for the same end, needs no line."""
+    with _ending_signals(signal.SIG_IGN):
+        time.sleep(GRACE)
+
+
+def first_to_end(error: KitError, marker: Path) -> BaseException:
+    """Return what to raise for an error of one process: the first to have one reports it, the others end silently.
 
     `marker` is a file that does not exist yet; the process that creates it reports.
     """
-    try:
-        marker.touch(exist_ok=False)
-    except FileExistsError:
-        time.sleep(GRACE)
-        return SystemExit(1)
-    return KitError(f"process {rank()} of {world_size()} lost another one, which was killed or failed: {advice}", 1)
+    if world_size() > 1:
+        try:
+            marker.touch(exist_ok=False)
+        except FileExistsError:
+            _let_report()
+            return SystemExit(error.code)
+        except OSError:  # a full disk, which is then the error
+            return error
+    return error
 
 
 def lost(error: RuntimeError) -> bool:

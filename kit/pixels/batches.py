@@ -15,9 +15,10 @@ from torch.utils.data import DataLoader, Dataset
 from kit.config import TrainConfig
 from kit.data.verify import room_for_workers
 from kit.errors import DISK, KitError
+from kit.pixels.on_device import OnDevice, Stored
 from kit.pixels.sampler import Plan
 from kit.pixels.samples import Samples
-from kit.pixels.warp import DeviceWarp, Parameters, cropped, draw, gather, warp_normalized
+from kit.pixels.warp import steps_of, warp_normalized
 
 # The steps of a configuration, done as one warp, or the user's own function (image, seed) -> image.
 Augment = TrainConfig | Callable[[np.ndarray, int], np.ndarray]
@@ -37,8 +38,8 @@ class Loader:
 
     Packed pixels are gathered in this process, in the order of the plan. Images that must be read from files, or pass
     through the user's own pipeline, come from worker processes, which live as long as the loader. On the CPU, the
-    configuration's steps, enlargement and normalisation are one pass from bytes to floats. With a GPU, the bytes are
-    copied (from pinned memory, one batch ahead, on a separate stream) and everything else happens there.
+    configuration's steps, enlargement and normalisation are one pass from bytes to floats. With a GPU, bytes are all
+    that is copied, unless they lie there already, and everything else happens there (`kit.pixels.on_device`).
 
     Args:
         samples: what to read.
@@ -63,38 +64,38 @@ class Loader:
         self.on_device = device.type != "cpu"
         self._own = tuple((value.flatten() / 255).cpu().numpy() for value in (normalize.mean, normalize.std))
         self._out = torch.empty(0)
-        self._warp = DeviceWarp(self.config, samples.size, samples.crop)
-        self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._there: OnDevice | None = None
         self._reader = None
         if samples.pack is None or pipeline is not None:
             self._reader = _Reading(_Reader(samples, pipeline), workers, device)
 
     def batches(self, plan: Plan) -> Iterator[Batch]:
         """Yield the batches of a plan, in its order: one (rows, seeds) per batch."""
-        if not self.on_device:
-            for rows, seeds, pixels, places in self._pixels(plan):
-                yield self._batch(rows, self._normalized(rows, pixels, places, seeds))
+        stored = self._stored(plan)
+        if self.on_device:
+            if self._there is None:
+                pack = None if self._reader is not None else self.samples.pack
+                self._there = OnDevice(self.samples, pack, self.config, self.device, self.normalize)
+            for parts in self._there.batches(plan, stored):
+                yield Batch(*parts)
             return
-        ahead = None
-        for item in self._pixels(plan):
-            copied = self._copy(*item)
-            if ahead is not None:
-                yield self._finish(*ahead)
-            ahead = copied
-        if ahead is not None:
-            yield self._finish(*ahead)
+        for (rows, seeds), (pixels, places) in zip(plan, stored, strict=True):
+            images = self._normalized(rows, pixels, places, seeds)
+            target, metadata = self.samples.targets[rows], self.samples.metadata[rows]
+            yield Batch(images, *(torch.from_numpy(each) for each in (target, metadata, rows)))
 
-    def _pixels(self, plan: Plan) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-        """Yield per batch its rows, seeds, an array of images NxHxWxC, and where in it the rows' images lie."""
+    def _stored(self, plan: Plan) -> Stored:
+        """Yield per batch an array of images NxHxWxC, and where in it the rows' images lie."""
         if self._reader is None and self.samples.pack is not None:
-            for rows, seeds in plan:
-                yield rows, seeds, *self.samples.stored(rows)
+            for rows, _ in plan:
+                yield self.samples.stored(rows)
         elif self._reader is not None:
-            for (rows, seeds), images in zip(plan, self._reader.read(plan), strict=True):
-                yield rows, seeds, images, np.arange(len(rows))
+            for (rows, _), images in zip(plan, self._reader.read(plan), strict=True):
+                yield images, np.arange(len(rows))
 
     def _normalized(self, rows: np.ndarray, pixels: np.ndarray, places: np.ndarray, seeds: np.ndarray) -> Tensor:
-        size, steps = self.samples.size, self._steps(seeds, pixels, len(places))
+        size, crop = self.samples.size, self.samples.crop
+        steps = steps_of(self.config, seeds, len(places), crop, (pixels.shape[1], pixels.shape[2]), size)
         shape = (len(places), size, size, pixels.shape[3])
         if self._out.shape[1:] != shape[1:] or len(self._out) < len(places):
             self._out = torch.empty(shape)
@@ -102,50 +103,6 @@ class Loader:
         statistics = self.samples.statistics
         mean, std = self._own if statistics is None else (statistics.mean[rows], statistics.std[rows])
         return warp_normalized(pixels, places, steps, size, mean, std, out)
-
-    def _steps(self, seeds: np.ndarray, pixels: np.ndarray, count: int) -> Parameters | None:
-        """Return what to do to a batch of `count` images (without steps it has no seeds); None: only enlarge them."""
-        source, (size, crop) = (pixels.shape[1], pixels.shape[2]), (self.samples.size, self.samples.crop)
-        if self.config is not None:
-            return draw(self.config, seeds, source, size)
-        return None if crop == 1 else cropped(count, crop, source, size)
-
-    def _copy(
-        self, rows: np.ndarray, seeds: np.ndarray, pixels: np.ndarray, places: np.ndarray
-    ) -> tuple[np.ndarray, Tensor, Tensor | None, torch.cuda.Event | None]:
-        """Start copying a batch's bytes, and the numbers that say what to do to each image."""
-        pinned = self.device.type == "cuda"
-        images = torch.empty((len(places), *pixels.shape[1:]), dtype=torch.uint8, pin_memory=pinned)
-        gather(pixels, places, images.numpy())
-        steps, parameters = None, self._steps(seeds, pixels, len(places))
-        if parameters is not None:
-            steps = torch.from_numpy(parameters.packed())
-            steps = steps.pin_memory() if pinned else steps
-        with torch.cuda.stream(self._copies):
-            moved = images.to(self.device, non_blocking=True)
-            steps = None if steps is None else steps.to(self.device, non_blocking=True)
-            # An event of this batch alone: when it is waited for, the copy of the next batch is under way.
-            copied = self._copies.record_event() if self._copies is not None else None
-        return rows, moved, steps, copied
-
-    def _finish(self, rows: np.ndarray, images: Tensor, steps: Tensor | None, copied: torch.cuda.Event | None) -> Batch:
-        if copied is not None:
-            now = torch.cuda.current_stream(self.device)
-            now.wait_event(copied)
-            for tensor in (images, steps):
-                if tensor is not None:
-                    tensor.record_stream(now)
-        statistics = self.samples.statistics
-        own = () if statistics is None else (self._moved(statistics.mean[rows]), self._moved(statistics.std[rows]))
-        return self._batch(rows, self.normalize(self._warp(images, steps), *own))
-
-    def _moved(self, values: np.ndarray) -> Tensor:
-        tensor = torch.from_numpy(values)
-        return (tensor.pin_memory() if self.device.type == "cuda" else tensor).to(self.device, non_blocking=True)
-
-    def _batch(self, rows: np.ndarray, images: Tensor) -> Batch:
-        target, metadata = (self._moved(values[rows]) for values in (self.samples.targets, self.samples.metadata))
-        return Batch(images, target, metadata, torch.from_numpy(rows))
 
 
 class _Reading:

@@ -14,12 +14,14 @@ def training_plan(
     accumulate: int = 1,
     weights: np.ndarray | None = None,
     min_rows: int = 2,
+    parts: int = 1,
 ) -> list[list[tuple[np.ndarray, np.ndarray]]]:
     """Plan an epoch: for each step, its batches of (rows, augmentation seeds), at most `accumulate` of them.
 
     Without `weights`, each of `count` rows comes once, in random order; with them, as many rows are drawn with these
     probabilities. No step, unless it is the only one, has fewer rows than `min_rows`: batch normalisation can't work
-    on a single row, and several processes can't share fewer than two each.
+    on a single row, and several processes can't share fewer than two each. In `parts`, each step has the same rows and
+    seeds in so many times as many batches: for an even division, those of `batch_size` / parts, `accumulate` * parts.
     """
     random = np.random.default_rng(seed)
     order = random.permutation(count) if weights is None else random.choice(count, count, p=weights)
@@ -27,9 +29,10 @@ def training_plan(
     edges = list(range(0, count, batch_size * accumulate))
     if len(edges) > 1 and count - edges[-1] < min_rows:
         edges.pop()
+    part = -(-batch_size // parts)
     plan = []
     for start, end in zip(edges, [*edges[1:], count], strict=True):
-        batches = max(1, min(accumulate, -(-(end - start) // batch_size), (end - start) // min_rows))
+        batches = max(1, min(accumulate * parts, -(-(end - start) // part), (end - start) // min_rows))
         plan.append(
             list(zip(np.array_split(order[start:end], batches), np.array_split(seeds[start:end], batches), strict=True))
         )

@@ -73,6 +73,15 @@ def cropped(count: int, crop: float, source: tuple[int, int], size: int) -> Para
     return parameters_of(drawn, crop, source, size)
 
 
+def steps_of(
+    config: TrainConfig | None, seeds: np.ndarray, count: int, crop: float, source: tuple[int, int], size: int
+) -> Parameters | None:
+    """Return what to do to `count` images (without a configuration they have no seeds); None: only enlarge them."""
+    if config is not None:
+        return draw(config, seeds, source, size)
+    return None if crop == 1 else cropped(count, crop, source, size)
+
+
 def compose(
     element: np.ndarray,
     degrees: np.ndarray,
@@ -279,6 +288,7 @@ class DeviceWarp(nn.Module):
         self.size, self.crop = size, crop
         self.moves = crop < 1 or (config is not None and moves(config))
         self.shades = config is not None and shades(config)
+        self._known: dict[tuple[int, int, int, torch.device], tuple[Tensor, Tensor, Tensor]] = {}
 
     def forward(self, images: Tensor, parameters: Tensor | None) -> Tensor:
         """Warp BxHxWxC uint8 by Bx8 (`Parameters.packed`, on the same device; None: only enlarge) -> BxCxSxS float32.
@@ -290,21 +300,34 @@ class DeviceWarp(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             result = images.permute(0, 3, 1, 2).float()
             if parameters is not None and self.moves:
-                result = self._move(result, parameters.float(), centres).round_()
+                result = self._move(result, parameters, centres).round_()
             elif source != (self.size, self.size):
                 result = F.interpolate(result, (self.size, self.size), mode="bilinear").round_()
             if parameters is not None and self.shades:
-                alpha, beta = parameters[:, 6:].float().reshape(-1, 2, 1, 1, 1).unbind(1)
-                result = result.mul(alpha).add_(beta).clamp_(0, 255).floor_()
+                alpha, beta = parameters[:, 6:, None, None, None].unbind(1)
+                result = result.mul_(alpha).add_(beta).clamp_(0, 255).floor_()
             return result.contiguous(memory_format=torch.channels_last)
 
     def _move(self, images: Tensor, parameters: Tensor, centres: bool) -> Tensor:
         height, width = images.shape[2:]
-        steps = torch.arange(self.size, device=images.device, dtype=torch.float32)
-        # Not a matrix product, which loses digits where TensorFloat-32 is allowed.
-        rows = parameters[:, :6].reshape(-1, 2, 3, 1, 1).unbind(2)
-        x, y = (rows[0] * steps + rows[1] * steps[:, None] + rows[2]).unbind(1)
-        # Mirror about the outermost pixels' centres or about the image's edge.
+        # Mirror about the outermost pixels' centres or about the image's edge. grid_sample counts from -1 to 1.
         edge = 0 if centres else 1
-        grid = torch.stack([(2 * x + edge) / (width - 1 + edge) - 1, (2 * y + edge) / (height - 1 + edge) - 1], -1)
+        scale, start, steps = self._constants(height, width, edge, images.device)
+        # Not a matrix product, which loses digits where TensorFloat-32 is allowed.
+        across, down, place = torch.addcmul(start, parameters[:, :6].view(-1, 2, 3), scale)[:, None, None].unbind(4)
+        grid = torch.addcmul(torch.addcmul(place, down, steps[:, None, None]), across, steps[:, None])
         return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=centres)
+
+    def _constants(self, height: int, width: int, edge: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        """Return factors and summands 2x1 and 2x3 from pixels to what grid_sample counts, and the output's steps."""
+        key = (height, width, edge, device)
+        if key not in self._known:
+            self._known[key] = _constants(height, width, edge, self.size, device)
+        return self._known[key]
+
+
+def _constants(height: int, width: int, edge: int, size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    extent = torch.tensor([[width - 1 + edge], [height - 1 + edge]], dtype=torch.float32)
+    start = torch.zeros(2, 3)
+    start[:, 2:] = edge / extent - 1
+    return (2 / extent).to(device), start.to(device), torch.arange(size, dtype=torch.float32, device=device)

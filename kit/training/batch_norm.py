@@ -15,11 +15,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from kit.model import distributed
 from kit.model.build import Model
-from kit.pixels.batches import Loader
+from kit.model.memory import AtOnce, Kept
+from kit.pixels.batches import Batch, Loader
 from kit.pixels.sampler import Plan
 
 # An epoch of this many times 1 / momentum steps leaves e^-10 of what the averages held before: 100 steps for 0.1.
 SETTLED = 10
+LEAST = 2  # images of a batch, which batch norm needs to learn from it
 IMAGES = 1024  # training images that the statistics are averaged over, over all processes
 
 
@@ -57,6 +59,7 @@ def settle(
     loader: Loader,
     plan: Sequence[tuple[np.ndarray, np.ndarray]],
     after_batch: Callable[[int], None] = lambda images: None,
+    at_once: AtOnce | None = None,
 ) -> None:
     """Replace the moving averages by the mean over these batches, each weighted by its images.
 
@@ -67,26 +70,36 @@ def settle(
         model: its network is in training mode, and returns to it.
         loader: of the training images, as training sees them.
         plan: batches of (rows, seeds), over all processes.
-        after_batch: called with the number of images done; what it raises ends the pass.
+        after_batch: called with the number of this process's images done; what it raises ends the pass.
+        at_once: where memory is too small for a batch, its parts count in its place, each by its images.
     """
     network, layers = model.network, moving_layers(model.network)
     momenta = [layer.momentum for layer in layers]
+    kept = Kept(value for layer in layers for value in layer.buffers())
     network.eval()
     seen = 0
+
+    def taken_in(batch: Batch) -> None:
+        kept.keep()
+        for layer in layers:
+            layer.momentum = len(batch.rows) / (seen + len(batch.rows))
+            if layer.num_batches_tracked is not None:
+                layer.num_batches_tracked -= 1  # it counts the steps of training alone
+        try:
+            with model.runtime.autocast():
+                # Not the compiled network, which a change of momentum would compile anew.
+                network.forward(batch.images, batch.metadata)
+        except Exception:
+            kept.restore()
+            raise
+
     try:
         for layer in layers:
             layer.train()
         own = [(distributed.shard(rows), distributed.shard(seeds)) for rows, seeds in plan]
-        for (rows, _), batch in zip(plan, loader.batches(own), strict=True):
-            seen += len(rows)
-            for layer in layers:
-                layer.momentum = len(rows) / seen
-                if layer.num_batches_tracked is not None:
-                    layer.num_batches_tracked -= 1  # it counts the steps of training alone
-            with model.runtime.autocast():
-                # Not the compiled network, which a change of momentum would compile anew.
-                network.forward(batch.images, batch.metadata)
-            after_batch(len(rows))
+        for batch, _ in (at_once or AtOnce()).each(loader, own, taken_in, least=LEAST):
+            seen += len(batch.rows)
+            after_batch(len(batch.rows))
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum

@@ -26,6 +26,7 @@ from kit.data.verify import cores
 from kit.hooks.registry import Registry
 from kit.hooks.specs import Competition, DatasetSpec
 from kit.model.build import Model, build_model, normalization_of, seed_everything
+from kit.pixels import resident
 from kit.pixels.augment import make_augment
 from kit.pixels.batches import Augment, Batch, Loader
 from kit.pixels.pack import Packed, find_packed
@@ -101,10 +102,15 @@ def measure(registry: Registry, store: Store, config: TrainConfig, seconds: floa
         packs = {config.size: pack} if config.pack else {}
         samples = Samples.of(repeated, repeated.train, store.dataset, config.size, packs, crop=config.crop)
         samples = replace(samples, places=np.arange(len(samples)) % pack.count)
+        layout = Layout(len(index.train), pack.size, store.dataset.channels)
+        device = model.runtime.device
+        there = config.pixels == "gpu" or (config.pixels == "auto" and resident.fits(layout.bytes, device))
+        own = () if config.augment else packs.values()  # a pipeline of one's own runs on the host
+        resident.keep(own, device, "gpu" if there else "host", Console(silent=True))
         work = _Work(config, model, samples, index, seconds)
         for stage in ("gather", "augment", "copy", "forward", "train", "train_double", "epoch"):
             note(stage, getattr(work, stage)())
-    layout = Layout(len(index.train), pack.size, store.dataset.channels)
+        resident.drop()
     return Bench(
         rates,
         config,
@@ -242,8 +248,8 @@ class _Work:
             yield from self.loader.batches(self._plan())
 
     def gather(self) -> float | None:
-        """Gather the bytes of a batch from the pack: all that the host does beside a GPU."""
-        if self.samples.pack is None:
+        """Gather the bytes of a batch from the pack: all that the host does beside a GPU that does not hold them."""
+        if self.samples.pack is None or resident.held(self.samples.pack, self.device) is not None:
             return None
         pixels, plan = self.samples.pack.pixels, self._plan()
         out = np.empty((max(len(rows) for rows, _ in plan), *pixels.shape[1:]), np.uint8)
@@ -286,7 +292,7 @@ class _Work:
 
     def copy(self) -> float | None:
         """Copy bytes from pinned memory to the device."""
-        if self.device.type != "cuda":
+        if self.device.type != "cuda" or resident.held(self.samples.pack, self.device) is not None:
             return None
         images = self._bytes().pin_memory()
 

@@ -1,6 +1,7 @@
 """Notice numbers that are no longer finite, find the rows and the cause, and say what to look at first."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,9 +21,9 @@ NAMED = 3  # ids in the message; the file has all
 
 
 class LossWatch:
-    """Remembers the losses of the steps since the last check; reading one waits for the device.
+    """Reads the losses of the steps some steps later, so that the host does not wait for the device.
 
-    `losses` has those of all steps that were checked.
+    `losses` has those of all steps that were read.
 
     Args:
         job: the fold's training.
@@ -31,7 +32,8 @@ class LossWatch:
 
     def __init__(self, job: FoldJob, step: int) -> None:
         self.job, self.losses = job, StepLosses(job.history, step)
-        self._recent: list[tuple[int, Plan, Tensor, float]] = []
+        self._recent: list[_Step] = []
+        self._under_way: list[_Reading] = []
 
     def note(self, step: int, batches: Plan, total: Tensor, rate: float) -> None:
         """Remember a step.
@@ -42,27 +44,68 @@ class LossWatch:
             total: this process's sum of loss times images.
             rate: the learning rate.
         """
-        self._recent.append((step, batches, total, rate))
+        self._recent.append(_Step(step, batches, total, rate))
 
-    def check(self, mean: float) -> str:
-        """Return the mean loss of the epoch so far as text; all processes must call this.
+    def check(self, loss_sum: Tensor, images: int, wait: bool = True) -> str:
+        """Return the mean loss of the epoch as text; all processes must call this.
+
+        Args:
+            loss_sum: this process's sum of loss times images of the epoch so far.
+            images: number of images of the epoch so far, of all processes.
+            wait: read the steps noted so far. Otherwise, beside a GPU, those of the call before, which it has done.
 
         Raises:
-            InUnison: it is not finite. The rows of the first step that made it so are written into the fold's folder.
+            InUnison: the loss is not finite. The rows of the first step that made it so are written into the fold's
+                folder.
         """
-        recent, self._recent = self._recent, []
+        self._under_way.append(_Reading.start(loss_sum, images, self._recent))
+        self._recent = []
+        text = ""
+        while self._under_way and (wait or len(self._under_way) > 1 or self._under_way[0].done is None):
+            text = self._read(self._under_way.pop(0))
+        return text
+
+    def _read(self, reading: "_Reading") -> str:
+        loss_sum, *totals = reading.numbers()
+        mean = loss_sum / max(reading.images, 1)
+        counts = [sum(len(rows) for rows, _ in step.batches) for step in reading.steps]
+        losses = [total / count for total, count in zip(totals, counts, strict=True)]
         if np.isfinite(mean):
-            if recent:
-                totals = distributed.all_reduce_each(torch.stack([total for _, _, total, _ in recent]))
-                images = [sum(len(rows) for rows, _ in batches) for _, batches, _, _ in recent]
-                losses = [total / count for total, count in zip(totals, images, strict=True)]
-                self.losses.add(losses, [rate for *_, rate in recent])
+            self.losses.add(losses, [step.rate for step in reading.steps])
             return f"loss {mean:.4f}"
-        for step, batches, total, _ in recent:
-            if not np.isfinite(loss := distributed.all_reduce(total)):
-                rows = np.concatenate([own for own, _ in batches])
-                raise _error(self.job, f"the loss is {loss:g} at step {step + 1} of an epoch", rows)
+        for step, loss, total in zip(reading.steps, losses, totals, strict=True):
+            if not np.isfinite(loss):
+                rows = np.concatenate([own for own, _ in step.batches])
+                raise _error(self.job, f"the loss is {total:g} at step {step.number + 1} of an epoch", rows)
         raise _error(self.job, f"the loss is {mean:g}", np.empty(0, np.int64))
+
+
+class _Step(NamedTuple):
+    number: int
+    batches: Plan
+    total: Tensor
+    rate: float
+
+
+class _Reading(NamedTuple):
+    """Losses on their way from the device; `done` tells when they are there, None: they are."""
+
+    values: Tensor
+    done: torch.cuda.Event | None
+    images: int
+    steps: list[_Step]
+
+    @classmethod
+    def start(cls, loss_sum: Tensor, images: int, steps: list[_Step]) -> "_Reading":
+        found = distributed.sum_each(torch.stack([loss_sum, *(step.total for step in steps)]))
+        values = found.to("cpu", non_blocking=True)
+        return cls(values, torch.cuda.current_stream().record_event() if found.is_cuda else None, images, steps)
+
+    def numbers(self) -> list[float]:
+        if self.done is not None:
+            self.done.synchronize()
+        numbers: list[float] = self.values.tolist()
+        return numbers
 
 
 def need_finite_output(job: FoldJob, result: Forward) -> None:

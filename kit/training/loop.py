@@ -3,9 +3,6 @@
 import time
 from functools import partial
 
-import numpy as np
-import torch
-
 from kit.config import TrainConfig
 from kit.console import Console
 from kit.inference.forward import Forward, forward
@@ -21,9 +18,10 @@ from kit.training.optim import freeze_body
 from kit.training.schedule import is_frozen, learning_rate, out_of_patience, stage_size
 from kit.training.state import TrainState
 from kit.training.stepper import Stepper
+from kit.training.steps import Steps
 from kit.training.validator import Validator
 
-READ_LOSS_EVERY = 10  # steps; reading the loss waits for the device
+READ_LOSS_EVERY = 10  # steps
 
 
 def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
@@ -52,6 +50,7 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
     watch = LossWatch(job, state.step)
     interrupt.on_stop = save = partial(_save, job, stepper, predictor, state, watch)
     validation, size = None, None
+    job.keep_pixels(console)
     model.network.train()
 
     for epoch in range(state.epoch, config.epochs):
@@ -66,16 +65,12 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
         if stage_size(config, epoch) != size:
             size = stage_size(config, epoch)
             train_loader, valid_loader = job.train_loader(size), job.valid_loader(size)
-        seed, first = (config.seed, job.fold, epoch), state.step - epoch * steps_per_epoch
-        plan, seeds = job.plan(seed), np.random.SeedSequence(seed).generate_state(steps_per_epoch)
-        shard = distributed.shard
-        own = [(shard(rows), shard(own_seeds)) for step in plan[first:] for rows, own_seeds in step]
-        batches = train_loader.batches(own)
+        steps, first = Steps(job, stepper, train_loader, epoch), state.step - epoch * steps_per_epoch
         began = time.monotonic() - state.seconds
 
         title = f"fold {job.fold} epoch {epoch + 1}/{config.epochs}"
         with console.progress(title, len(job.train), start=state.images) as bar:
-            for number, step in enumerate(plan[first:], first):
+            for number in range(first, steps_per_epoch):
                 # Every N steps: validate and save.
                 every = config.validate_every
                 if every and state.step % every == 0 and state.validated < state.step:
@@ -84,18 +79,17 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
                     began = time.monotonic() - state.seconds
 
                 # Take one step.
-                torch.manual_seed(int(seeds[number]) + distributed.rank())
-                images = sum(len(rows) for rows, _ in step)
-                watch.note(number, step, stepper.step(batches, len(step), images, lr := rate(state.step)), lr)
+                total, images = steps.take(number, lr := rate(state.step)), steps.images(number)
+                watch.note(number, steps.plan[number], total, lr)
                 state.step, state.images = state.step + 1, state.images + images
                 state.seconds = time.monotonic() - began
                 if ema:
-                    ema.update(model, state.step)
+                    ema.update(state.step)
 
                 # Every few steps: check the loss, and whether to stop.
                 check_now = state.step % READ_LOSS_EVERY == 0
-                due = check_now or number + 1 == steps_per_epoch
-                bar.advance(images, watch.check(_mean_loss(stepper, state)) if due else "")
+                last = number + 1 == steps_per_epoch
+                bar.advance(images, watch.check(stepper.loss_sum, state.images, last) if check_now or last else "")
                 job.forecast.after_step(bar.rate())
                 if check_now or distributed.world_size() == 1:
                     interrupt.check()
@@ -115,7 +109,7 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
         validation = None
     if validation is not None and size == config.size:
         return validation
-    return forward(predictor, job.valid_loader(config.size), config.batch_size * 2)
+    return forward(predictor, job.valid_loader(config.size), config.batch_size * 2, at_once=validator.at_once)
 
 
 def _resume(job: FoldJob, stepper: Stepper, predictor: Model) -> TrainState:
@@ -137,7 +131,7 @@ def _resume(job: FoldJob, stepper: Stepper, predictor: Model) -> TrainState:
 
 def _save(job: FoldJob, stepper: Stepper, predictor: Model, state: TrainState, watch: LossWatch) -> None:
     """Write a checkpoint: all processes sum their losses, the main process writes; a loss that is NaN is refused."""
-    watch.check(_mean_loss(stepper, state))
+    watch.check(stepper.loss_sum, state.images)
     state.loss_sum, state.scaler = distributed.all_reduce(stepper.loss_sum), stepper.scaler.state_dict()
     if not distributed.is_main():
         return

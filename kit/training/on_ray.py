@@ -23,7 +23,7 @@ from kit.config import TrainConfig
 from kit.console import Console, Waiting, duration, logged_text
 from kit.data.index import Index
 from kit.data.open_run import OpenRun
-from kit.errors import DISK, KitError
+from kit.errors import DISK, MEMORY, KitError, out_of_memory, too_little_memory
 from kit.files import locked
 from kit.hooks.manager import load_plugins
 from kit.hooks.registry import Registry
@@ -271,6 +271,8 @@ def _task(
     except OSError as error:
         return {"text": f"{error}: check that path on {platform.node()}", "code": DISK, "ways": ()}
     except Exception as error:
+        if full := too_little_memory(error):
+            return {"text": str(out_of_memory(full)), "code": MEMORY, "ways": ()}
         foreign = load_plugins().behind(error)
         if foreign is None:
             raise

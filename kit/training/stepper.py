@@ -56,8 +56,12 @@ class Stepper:
         Returns:
             The sum of loss times images of this process, a scalar on the device.
         """
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["scale"]
+        total = self.gradients(batches, count, images)
+        self.update(rate)
+        return total
+
+    def gradients(self, batches: Iterator[Batch], count: int, images: int) -> Tensor:
+        """Compute the gradients of a step; where that fails, this half can be done again, from the first batch."""
         total = torch.zeros_like(self.loss_sum)
         for number in range(count):
             batch = next(batches)
@@ -68,13 +72,22 @@ class Stepper:
                 # The gradients of several processes are averaged; their shares of the loss add up.
                 self.scaler.scale(loss * distributed.world_size()).backward()
             total += loss.detach().double() * images
+        self.loss_sum += total
+        return total
+
+    def forget(self) -> None:
+        """Free the gradients of a step that failed."""
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def update(self, rate: float) -> None:
+        """Clip the gradients and move the weights; where that fails, some may have moved."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["scale"]
         if self.config.clip is not None:
             self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.learning, self.config.clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.loss_sum += total
-        return total
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the mean loss of a batch, mixed as configured; mixing and dropout draw from torch's generator."""

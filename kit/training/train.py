@@ -22,6 +22,7 @@ from kit.hooks.specs import MetricSpec, Tracker
 from kit.model import distributed
 from kit.model.build import Model, build_model, seed_everything
 from kit.model.checkpoint import Checkpoints, unpack_modules
+from kit.pixels import resident
 from kit.pixels.augment import make_augment
 from kit.pixels.pack import packs_for
 from kit.pixels.samples import Samples, samples_of
@@ -35,6 +36,7 @@ from kit.training.forecast import Forecast
 from kit.training.interrupt import Interrupt, Interrupted, InUnison
 from kit.training.job import FoldJob
 from kit.training.loop import train_fold
+from kit.training.memory import Parts
 from kit.training.rows import fold_rows
 from kit.training.start import check_trackers, epoch_metrics, training_index, valid_fold
 
@@ -77,14 +79,9 @@ def train(
                 # On a full disk this fails too; the first cause is the one to tell.
                 with contextlib.suppress(KitError):
                     run.update(state="interrupted" if isinstance(error, (Interrupted, KeyboardInterrupt)) else "failed")
-            if isinstance(error, KitError) and error.code == DISK:
-                raise KitError(f"{error}, then kit train --resume {run.id} goes on", DISK) from None
-            if isinstance(error, InUnison) and not main:
-                raise SystemExit(error.code) from None
-            if isinstance(error, RuntimeError) and distributed.lost(error):
-                advice = f"kit train --resume {run.id} resumes from its last checkpoint"
-                raise distributed.gone(advice, run.path / ".lost") from None
-            raise
+            if (told := _told_once(error, run)) is error:
+                raise
+            raise told from None
         if not main:
             return {}
         score = _close(opened, index, console)
@@ -99,6 +96,19 @@ def train(
     }
 
 
+def _told_once(error: BaseException, run: Run) -> BaseException:
+    """Return what ends this process: of several processes, one reports what happened and the others end silently."""
+    again, marker = f"kit train --resume {run.id}", run.path / ".lost"
+    if isinstance(error, InUnison):
+        return error if distributed.is_main() else SystemExit(error.code)
+    if isinstance(error, RuntimeError) and distributed.lost(error):
+        return distributed.gone(f"{again} resumes from its last checkpoint", marker)
+    if isinstance(error, KitError):
+        with_end = KitError(f"{error}, then {again} goes on", DISK) if error.code == DISK else error
+        return distributed.first_to_end(with_end, marker)
+    return error
+
+
 def _enter_grown(run: Run) -> None:
     with contextlib.suppress(KitError):  # a full disk: the log's digest is of an earlier end
         run.enter_grown()
@@ -107,9 +117,12 @@ def _enter_grown(run: Run) -> None:
 def train_in_turn(opened: OpenRun, index: Index, folds: list[int], interrupt: Interrupt, console: Console) -> None:
     """Train folds of a run one after another in this process."""
     forecast = forecast_of(opened, index, folds, console)
-    for fold in folds:
-        console.say(f"fold {fold} of {opened.config.folds}")
-        train_one(opened, index, fold, forecast, interrupt, console)
+    try:
+        for fold in folds:
+            console.say(f"fold {fold} of {opened.config.folds}")
+            train_one(opened, index, fold, forecast, interrupt, console)
+    finally:
+        resident.drop()
 
 
 def _plan(opened: OpenRun, only_fold: int | None, console: Console) -> tuple[list[int], list[int]]:
@@ -207,6 +220,7 @@ def train_one(
             trackers=tuple(trackers),
             classes=index.classes,
             forecast=forecast,
+            parts=Parts(run, console),
         )
         result = train_fold(job, interrupt, console)
     if not distributed.is_main():
@@ -287,6 +301,7 @@ def _result(job: FoldJob, metric: MetricSpec, score: float, train_seconds: float
         "device": str(job.model.runtime),
         "threads": torch.get_num_threads(),
         "world_size": distributed.world_size(),
+        "parts": job.parts.count,
         "command": sys.argv,
     }
 

@@ -10,6 +10,7 @@ from kit.hooks.specs import ImageTracker, NetworkTracker
 from kit.inference.forward import Forward, forward
 from kit.model import distributed
 from kit.model.build import Model
+from kit.model.memory import AtOnce
 from kit.pixels.batches import Loader
 from kit.training.batch_norm import is_unsettled, settle, settling_plan
 from kit.training.finite import need_finite_output
@@ -32,6 +33,8 @@ class Validator:
         self.metric = job.metrics[0]
         self.unsettled = is_unsettled(predictor.network, steps_per_epoch)
         self._settling: Loader | None = None  # of the training images, at the size validated last
+        # Apart: what validation has no room for must not divide the batches over which batch norm averages.
+        self.at_once, self._settling_at_once = AtOnce(console), AtOnce(console)
 
     def validate(self, loader: Loader, state: TrainState, train_loss: float, rate: float) -> Forward:
         """Predict the validation images and score them.
@@ -95,7 +98,7 @@ class Validator:
         if self._settling is None or self._settling.samples.size != size:
             self._settling = self.job.train_loader(size)
         plan = settling_plan(self.job.plan((self.job.config.seed, self.job.fold, state.epoch)))
-        settle(self.predictor, self._settling, plan, lambda images: self._check())
+        settle(self.predictor, self._settling, plan, lambda images: self._check(), self._settling_at_once)
 
     def _check(self) -> None:
         if distributed.world_size() == 1:  # other processes may have more or fewer batches
@@ -110,4 +113,5 @@ class Validator:
                 bar.advance(images * distributed.world_size())
                 self._check()
 
-            return forward(self.predictor, loader, self.job.config.batch_size * 2, after_batch=after_batch)
+            batch_size = self.job.config.batch_size * 2
+            return forward(self.predictor, loader, batch_size, after_batch=after_batch, at_once=self.at_once)

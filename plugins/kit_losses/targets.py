@@ -24,11 +24,13 @@ def class_shares(target: Tensor, like: Tensor) -> Tensor:
 def labels_of(target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the row, the class number and the share of every label in a multiclass batch; n each.
 
-    Class numbers B give one label per row; class shares BxK (of mixup) give one per share that is not 0.
+    Class numbers B give one label per row; class shares BxK (of mixup, which mixes two images) give two, of which one
+    may have no share. Their number does not depend on the values, which need not be read from the device.
     """
     if target.is_floating_point():
-        rows, classes = target.nonzero(as_tuple=True)
-        return rows, classes, target[rows, classes]
+        shares, classes = target.topk(min(2, target.shape[1]), 1)
+        rows = torch.arange(len(target), device=target.device)[:, None].expand_as(classes)
+        return rows.flatten(), classes.flatten(), shares.flatten()
     return torch.arange(len(target), device=target.device), target, torch.ones_like(target)
 
 

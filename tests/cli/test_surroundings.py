@@ -151,6 +151,16 @@ def fails(monkeypatch, error, near=None):
     monkeypatch.setitem(app.COMMANDS, "fail", SimpleNamespace(command=command))
 
 
+class OutOfMemoryError(RuntimeError):
+    """As torch's own is called, which the command line does not import."""
+
+
+GPU = (
+    "the GPU has too little memory (CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total): "
+    "end what else uses it, give a smaller --batch-size"
+)
+
+
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
@@ -160,6 +170,24 @@ def fails(monkeypatch, error, near=None):
         (OSError(errno.EACCES, "Permission denied", "x.csv"), 5, "'x.csv': check that path"),
         (EOFError("No data left in file"), 2, "{} ends too early (No data left in file)"),
         (MemoryError("Unable to allocate 9 TiB"), 5, "there is too little memory (Unable to allocate 9 TiB)"),
+        (MemoryError(), 5, "error: there is too little memory: free some, or give a smaller --batch-size or --size"),
+        (OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total"), 5, GPU + " or --size"),
+        (OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), 5, "(CUDA_VISIBLE_DEVICES=)"),
+        (
+            RuntimeError("CUDA error: out of memory\nCUDA kernel errors might"),
+            5,
+            "little memory (CUDA error: out of mem",
+        ),
+        (
+            RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"),
+            5,
+            "the GPU has too little",
+        ),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: x"),
+            5,
+            "there is too little memory (DefaultCPUAllocator: can't allocate memory: x): free some",
+        ),
         (RecursionError("maximum recursion depth"), 2, "{} is nested too deeply"),
         (UnicodeEncodeError("ascii", "ö", 0, 1, "x"), 2, "set PYTHONUTF8=1"),
         (KeyboardInterrupt(), 130, "interrupted"),

@@ -14,7 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from helpers import shared_training
+from helpers import little_memory, shared_training
+from kit.errors import KitError
 from kit.model import distributed
 from kit.pixels.sampler import training_plan
 
@@ -132,6 +133,35 @@ def test_a_run_of_two_processes_is_a_run_like_any(kit, sample):
 def test_a_batch_too_small_to_share_is_refused_once(sample):
     _, err = finish(torchrun(*TRAIN, "--batch-size", 3, env=sample), code=2)
     assert err.count("error: 2 processes can't share 3 images: --batch-size 4 or more") == 1
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_of_an_error_in_one_process_one_line_is_told(tmp_path, monkeypatch, count):
+    monkeypatch.setattr(distributed, "world_size", lambda: count)
+    monkeypatch.setattr(distributed, "GRACE", 0)
+    errors = [KitError("first", 5), KitError("second", 5)]
+    raised = [distributed.first_to_end(error, tmp_path / "marker") for error in errors]
+    assert raised[0] is errors[0]
+    assert (raised[1] is errors[1]) == (count == 1)
+    assert count == 1 or (isinstance(raised[1], SystemExit) and raised[1].code == 5)
+    assert distributed.first_to_end(errors[0], tmp_path / "none" / "marker") is errors[0], "nowhere to write"
+
+
+@pytest.mark.slow
+def test_one_process_out_of_memory_ends_all_with_one_line_and_they_can_go_on_in_parts(kit, sample):
+    tiny = ["--epochs", 1, "--model", "small_cnn", "--no-pretrained", "--fold", 0]
+    with_little = [Path(little_memory.__file__), 1, 4, *TRAIN[2:]]
+    _, err = finish(torchrun(*with_little, *tiny, env=sample), code=5)
+    # Where torchrun is quicker than the other process, that one is ended by its signal.
+    lines = [line for line in err.splitlines() if line.startswith("error: ")]
+    (line,) = [line for line in lines if line != "error: ended by SIGTERM"]
+    (run,) = Path(os.environ["KIT_RUNS"]).iterdir()
+    assert line.startswith(f"error: process 1 of 2: {little_memory.SAID} for 8 images at once, its share of a batch: ")
+    assert line.endswith(f"; let all processes end, then kit train --resume {run.name} goes on")
+    assert "OutOfMemoryError" not in err
+    kit("train", "--resume", run.name)
+    result = json.loads((run / "fold-0/result.json").read_text().rpartition("\n")[0])
+    assert result["parts"] == 2
 
 
 def worker(torchrun: subprocess.Popen, rank: int) -> int:

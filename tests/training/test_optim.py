@@ -270,7 +270,7 @@ def test_the_average_is_the_formula():
         with torch.no_grad():
             for value in net.state_dict().values():
                 value.add_(torch.randn_like(value.float()).to(value.dtype) if value.is_floating_point() else 1)
-        ema.update(model, step)
+        ema.update(step)
         decay = min(0.9, (1 + step) / (10 + step))
         for name, value in net.state_dict().items():
             average = decay * expected[name] + (1 - decay) * value.double()

@@ -1,0 +1,276 @@
+"""What `make gpu` promises, with stages of a second: a cut loses nothing, a crash stops itself alone, a table."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from helpers import ROOT
+
+GPU = ROOT / "benchmarks" / "gpu"
+sys.path.append(str(GPU))  # the scripts there are no package
+results, run, table, wheels, profile_text = map(import_module, ("results", "run", "table", "wheels", "profile_text"))
+
+CARD = {"gpu": "Card 1", "torch": "2.11"}
+FAKES = {
+    "cut": """
+        stage.note("first", 1)
+        stage.note("first", 2)
+        subprocess.Popen(["sleep", "60.25"], start_new_session=False)
+        stage.figures.open("a").write('["half", ')
+        time.sleep(60)
+    """,
+    "crash": """
+        stage.note("before", 3)
+        raise RuntimeError("no such kernel")
+    """,
+    "mute": "sys.exit(3)",
+    "fine": "stage.note('after', {'images/s': 5.0, 'rehearsal': stage.rehearsal})",
+}
+
+
+@pytest.fixture
+def specs(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "LEAST", 0.1)
+    head = "import subprocess, sys, time\nfrom stage import Stage\nstage = Stage.of_arguments()\n"
+    made = []
+    for name, body in FAKES.items():
+        script = tmp_path / f"{name}.py"
+        script.write_text(head + "\n".join(line.strip() for line in body.strip().splitlines()))
+        made.append(run.Spec(name, (sys.executable, str(script)), 1.5 if name == "cut" else 30))
+    return made
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(GPU), os.environ.get("PYTHONPATH", "")])}
+
+
+def sleepers() -> int:
+    done = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines().count("sleep 60.25")
+
+
+def test_a_cut_keeps_figures_and_a_crash_stops_only_itself(specs, tmp_path, capsys):
+    path, before = tmp_path / "out" / "gpu.json", sleepers()
+    made = results.Results(path, CARD, rehearsal=False)
+    assert not run.run_stages(specs, made, time.monotonic() + 60, environment(), [])
+    document = json.loads(path.read_text())
+    stages = document["stages"]
+    assert {name: stage["ended"] for name, stage in stages.items()} == {
+        "cut": "cut after 2 s",
+        "crash": "died with 1",
+        "mute": "died with 3",
+        "fine": "done",
+    }
+    assert {name: stage["figures"] for name, stage in stages.items()} == {
+        "cut": {"first": 2},
+        "crash": {"before": 3},
+        "mute": {},
+        "fine": {"after": {"images/s": 5.0, "rehearsal": False}},
+    }
+    assert stages["crash"]["last lines"][-1] == "RuntimeError: no such kernel"
+    assert stages["cut"]["seconds"] < 6
+    assert "no such kernel" in path.with_name("gpu-crash.log").read_text()
+    assert sleepers() == before, "what a stage has started ends with it"
+    assert "crash: died with 1" in capsys.readouterr().out
+
+
+def test_no_stage_starts_once_the_time_is_up(specs, tmp_path):
+    path = tmp_path / "gpu.json"
+    made = results.Results(path, CARD, rehearsal=True)
+    assert run.run_stages(specs, made, time.monotonic(), environment(), ["--rehearsal"])
+    document = json.loads(path.read_text())
+    assert {stage["ended"] for stage in document["stages"].values()} == {"not started: the time was up"}
+    assert "no figure is to be quoted" in document["rehearsal"]
+
+
+def test_the_limits_leave_the_last_stage_five_minutes():
+    limits = [spec.seconds for spec in run.stages("python")]
+    assert run.SECONDS <= 9 * 60 - 15
+    assert run.SECONDS - sum(limits[:-1]) >= 290
+    assert [(spec.name, spec.seconds) for spec in run.stages("python", only=["right"])] == [("right", run.SECONDS)]
+
+
+KEPT = {"gpu": "Card 1", "machine": CARD, "stages": {"fast": {"figures": {"a": 1}}, "whole": {"figures": {"b": 2}}}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, {"gpu": None, "not measured": "no GPU"}),
+        ({"gpu": None, "not measured": "earlier"}, {"gpu": None, "not measured": "earlier"}),
+        ({"gpu": None, "rehearsal": "..."}, {"gpu": None, "not measured": "no GPU"}),
+        (KEPT, KEPT),
+    ],
+)
+def test_without_a_gpu_the_file_says_not_measured_unless_a_card_was(before, after, tmp_path):
+    path = tmp_path / "gpu.json"
+    if before is not None:
+        path.write_text(json.dumps(before))
+    assert results.not_measured(path, "no GPU").startswith("not measured (no GPU): ")
+    assert json.loads(path.read_text()) == after
+
+
+def test_a_rehearsal_never_replaces_figures_of_a_card(tmp_path):
+    path = tmp_path / "gpu.json"
+    path.write_text(json.dumps(KEPT))
+    with pytest.raises(SystemExit, match="holds figures of a GPU"):
+        results.Results(path, {"gpu": None}, rehearsal=True)
+    assert json.loads(path.read_text()) == KEPT
+
+
+def test_figures_of_the_same_card_stay_until_there_are_new_ones(tmp_path):
+    path = tmp_path / "gpu.json"
+    path.write_text(json.dumps(KEPT))
+    made = results.Results(path, CARD, rehearsal=False)
+    made.note("fast", {"c": 3})
+    made.end("fast", "done", 1, [])
+    made.end("whole", "died with 1", 1, ["why"])
+    stages = json.loads(path.read_text())["stages"]
+    assert stages["fast"]["figures"] == {"c": 3}
+    assert stages["whole"]["figures"] == {"b": 2}
+    assert stages["whole"]["again"] == {"ended": "died with 1", "seconds": 1, "last lines": ["why"]}
+
+
+def test_figures_of_another_card_go_to_a_file_of_their_own(tmp_path):
+    path = tmp_path / "gpu.json"
+    path.write_text(json.dumps(KEPT))
+    results.Results(path, {"gpu": "Card 2"}, rehearsal=False)
+    assert json.loads(path.read_text()) == {"gpu": "Card 2", "machine": {"gpu": "Card 2"}, "stages": {}}
+    assert json.loads((tmp_path / "gpu_card_1.json").read_text()) == KEPT
+
+
+def test_the_committed_file_names_a_card_or_says_not_measured():
+    document = results.read(ROOT / "benchmarks" / "results" / "gpu.json")
+    assert "rehearsal" not in document
+    assert document["gpu"] or document == {"gpu": None, "not measured": document["not measured"]}
+
+
+def document_with(values: dict[str, object]) -> dict:
+    stages: dict[str, dict] = {}
+    for row in table.ROWS:
+        if row.title in values:
+            figures = stages.setdefault(row.stage, {"figures": {}})["figures"]
+            if row.key:
+                figures.setdefault(row.name, {})[row.key] = values[row.title]
+            else:
+                figures[row.name] = values[row.title]
+    return {"gpu": "Card 1", "stages": stages}
+
+
+@pytest.mark.parametrize("value", [None, 0.0, 123_456_789.123, "compile, graphs"])
+def test_the_table_has_every_row_and_fits_eighty_columns(value):
+    document = document_with({} if value is None else {row.title: value for row in table.ROWS if row.wanted is None})
+    lines = table.table(document)
+    assert max(map(len, lines)) <= 80
+    assert [line[: table.WIDTH].strip() for line in lines[2:]] == [row.title for row in table.ROWS]
+
+
+# The numbers of issue 18 on both sides of their bounds.
+@pytest.mark.parametrize(
+    ("title", "good", "bad"),
+    [
+        ("resnet18 at 96 px: images/s", 40_000, 39_999),
+        ("resnet50 at 224 px: images/s", 2_600, 2_599),
+        ("resnet18 at 96 px: / bare loop", 0.9, 0.899),
+        ("resnet50 at 224 px: / bare loop", 0.95, 0.949),
+        ("resnet18 at 96 px: / DataLoader", 4.0, 3.99),
+        ("resnet18 at 96 px: waiting share", 0.0199, 0.02),
+        ("ViT-S/16 at 224 px: waiting share", 0.0199, 0.02),
+        ("whole competition, seconds", 300, 301),
+        ("tests marked gpu: failed", 0, 1),
+    ],
+)
+def test_a_figure_that_misses_is_shown_as_missed(title, good, bad):
+    for value, verdict in ((good, "ok"), (bad, "missed")):
+        (line,) = (line for line in table.table(document_with({title: value})) if line.startswith(title))
+        assert line.endswith(f" {verdict}")
+    rehearsed = {**document_with({title: good}), "rehearsal": "..."}
+    assert [line.split()[-1] for line in table.table(rehearsed) if line.startswith(title)] == ["rehearsed"]
+
+
+def test_without_a_gpu_the_command_says_so_in_one_line(tmp_path):
+    command = [sys.executable, str(GPU / "run.py"), "--out", str(tmp_path)]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout == f"not measured (no GPU on this machine): {tmp_path / 'gpu.json'} says so\n"
+    assert json.loads((tmp_path / "gpu.json").read_text()) == {"gpu": None, "not measured": "no GPU on this machine"}
+
+
+TESTS = """
+import pytest
+pytestmark = pytest.mark.gpu
+def test_good(record_property): record_property("cost", 1.25)
+def test_bad(): assert 2 + 2 == 5, "arithmetic"
+def test_off(): pytest.skip("no bf16 here")
+@pytest.fixture
+def broken(): raise OSError("no disk")
+def test_setup(broken): pass
+"""
+
+
+def test_outcomes_of_the_tests_become_figures(tmp_path):
+    (tmp_path / "test_one.py").write_text(TESTS)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = gpu: needs a GPU\n")
+    code = "import right, sys; from pathlib import Path; from stage import Stage; right.TESTS = Path(sys.argv.pop(1))\n"
+    code += "sys.exit(right.main(Stage.of_arguments()))"
+    figures = tmp_path / "figures"
+    words = ["--figures", str(figures), "--scratch", str(tmp_path / "scratch"), "--seconds", "30"]
+    (tmp_path / "scratch").mkdir()
+    command = [sys.executable, "-c", code, str(tmp_path), *words]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = dict(json.loads(line) for line in figures.read_text().splitlines())
+    own = "test_one.py"
+    assert found == {
+        "tests": 4,
+        "passed": 1,
+        "failures": 2,
+        "skips": 1,
+        "not reached": 0,
+        "failed": {f"{own}::test_bad": "AssertionError: arithmetic", f"{own}::test_setup": "OSError: no disk"},
+        "skipped": {f"{own}::test_off": "no bf16 here"},
+        "measured": {f"{own}::test_good": {"cost": 1.25}},
+    }
+
+
+def test_gaps_are_where_nothing_runs():
+    # Hand-worked: 0-4 and 3-6 overlap, 1-2 lies within, 10-12 comes after a gap of 4, 12-13 touches.
+    work_of = profile_text.Work
+    work = [
+        work_of("a", 0, 4),
+        work_of("b", 3, 6),
+        work_of("a", 1, 2),
+        work_of("Memcpy HtoD", 10, 12),
+        work_of("a", 12, 13),
+    ]
+    assert profile_text.gaps(work) == (9, [(4, "Memcpy HtoD")])
+    found = profile_text.summary(
+        work, ["cudaLaunchKernel", "cudaLaunchKernelExC", "cudaStreamSynchronize", "aten::add"], 2
+    )
+    assert found["idle share"] == pytest.approx(4 / 13, abs=1e-4)
+    assert found["copying share"] == pytest.approx(2 / 13, abs=1e-4)
+    steps = {name: found[f"{name} a step"] for name in ("kernels", "launches", "copies", "synchronisations")}
+    assert steps == {"kernels": 2, "launches": 1, "copies": 0.5, "synchronisations": 0.5}
+    top = next(line for line in found["lines"] if line.endswith("  a"))
+    assert top.split() == [f"{6 / 13:.2%}", "0.0030", "1.5", "a"]
+
+
+def test_wheels_are_those_that_the_bare_machine_lacks():
+    texts = [
+        "numpy>=2",
+        "Typing_Extensions>=4",
+        "pydantic-core==2.1",
+        "kaggle>=2",
+        "tomli; python_version < '3.11'",
+        "email-validator; extra == 'email'",
+        "simsimd>=6; python_version >= '3.12'",
+    ]
+    assert [one.name for one in wheels.missing(texts)] == ["pydantic-core", "simsimd"]
+    assert "/benchmarks/gpu/wheels/" in (ROOT / ".gitignore").read_text().splitlines()
+    assert Path(wheels.FOLDER) == GPU / "wheels"
