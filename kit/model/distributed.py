@@ -62,7 +62,7 @@ def _take_card(number: int) -> None:
         take_card(number)
     except KitError as error:
         if number > torch.cuda.device_count():
-            time.sleep(GRACE)
+            _let_report()
             raise SystemExit(error.code) from None  # the first process without a card reports
         raise
 
@@ -156,7 +156,7 @@ def on_each(work: Callable[[], None]) -> None:
     if first == rank() and failed is not None:
         raise failed
     if first is not None:
-        time.sleep(GRACE)
+        _let_report()
         raise SystemExit(codes[first])
 
 

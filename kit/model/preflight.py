@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 
 from kit.console import Console
-from kit.errors import BAD_INPUT, DISK, KitError
+from kit.errors import BAD_INPUT, MEMORY, KitError
 from kit.paths import on_kaggle
 
 # What the wheels of torch 2.7, the last ones with CUDA 12.6 that a plain pip installs, are built for at least, and
@@ -35,8 +35,8 @@ HELD = "nvidia-smi shows what holds it: end that, or choose another card with CU
 NEWER_DRIVER = f"update the driver, or install a torch for an older CUDA: pip install {OLD_WHEELS}"
 # What an operation fails with, what that means, what mends it, and the exit status; the first that fits counts.
 FAULTS = (
-    (r"out of memory|alloc_failed", "has no free memory", HELD, DISK),
-    (r"busy or unavailable", "is held by another process", HELD, DISK),
+    (r"out of memory|alloc_failed", "has no free memory", HELD, MEMORY),
+    (r"busy or unavailable", "is held by another process", HELD, MEMORY),
     (
         r"driver.* too old|driver version is insufficient|unsupported toolchain",
         "needs a newer driver",
