@@ -131,7 +131,7 @@ def kit_loop(case: Case, data: Pixels, **changes: Any) -> dict[str, Any]:
     """Kit's whole loop over packed pixels: the second epoch.
 
     Raises:
-        NotAsAskedError: kit warns of something under these changes, as of going on without compiling: no figure of theirs.
+        NotAsAskedError: kit warns of something under these changes, as of going on without compiling.
     """
     config = case.config(**changes)
     samples, index = data.samples(case.images)
