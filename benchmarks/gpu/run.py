@@ -64,10 +64,10 @@ class Spec:
 def stages(python: str, rehearsal: bool = False, only: Sequence[str] = ()) -> list[Spec]:
     """The chosen stages in their order; the last one may take what the others leave.
 
-    A rehearsal may take twice as long, as any machine must be able to end it.
+    A rehearsal may take three times as long, as any machine must be able to end it.
     """
-    limits = {"right": 80.0, "fast": 120.0, "peaks": 25.0, "whole": SECONDS}
-    chosen = {name: limit * (2 if rehearsal else 1) for name, limit in limits.items() if not only or name in only}
+    limits = {"right": 100.0, "fast": 110.0, "peaks": 25.0, "whole": SECONDS}
+    chosen = {name: limit * (3 if rehearsal else 1) for name, limit in limits.items() if not only or name in only}
     chosen[[*chosen][-1]] = SECONDS
     return [Spec(name, (python, str(HERE / f"{name}.py")), limit) for name, limit in chosen.items()]
 
@@ -190,6 +190,8 @@ def _enter(results: Results, stage: str, figures: dict[str, Any]) -> None:
     if figures:
         results.note(stage, figures)
         for name, value in figures.items():
+            if isinstance(value, int):  # a count, of which the end is in the table
+                continue
             print(f"  {name}: {json.dumps(value)}"[:160], flush=True)
 
 
