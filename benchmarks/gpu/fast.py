@@ -57,10 +57,12 @@ class Fast:
         """The cases and sides of some rounds."""
         small, large, *others = self.cases
         main, variants = ("bare", "kit", "DataLoader"), ("kit, graphs", "kit, pixels=host", "kit, pixels=gpu")
-        yield from ((case, side) for case in self.cases for side in main)
+        yield from ((case, side) for case in (small, large) for side in main)
+        yield from ((case, side) for case in others for side in ("bare", "kit"))
         few = (small,) if self.stage.rehearsal else (small, large)
         yield from ((case, side) for case in few for side in ("kit", "bare", *variants))
         yield from ((case, "Lightning") for case in few)
+        yield from ((case, "DataLoader") for case in others)
         yield from ((small, side) for side in ("kit, compile", "bare, compile", "kit, compile, graphs"))
         if self.stage.rehearsal:
             return
