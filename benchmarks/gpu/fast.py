@@ -21,6 +21,8 @@ import torch
 from loops import Case, Pixels
 from stage import Stage
 
+from kit.errors import KitError
+
 COMPILING = 45.0  # seconds that must be left for it
 ROUND = 4.0  # seconds that must be left for any other side
 ROUNDS = 3  # more of them, as far as the time allows
@@ -45,7 +47,7 @@ class Fast:
             "kit, graphs": partial(loops.kit_loop, graphs=True),
             "kit, compile": partial(loops.kit_loop, compile=True),
             "kit, compile, graphs": partial(loops.kit_loop, compile=True, graphs=True),
-            "bare, compile": partial(loops.bare_loop, compile=True),
+            "bare, compile": partial(loops.bare_loop, compiled=True),
         }
         self.pixels: dict[int, Pixels] = {}
         self.found: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -55,13 +57,16 @@ class Fast:
         """The cases and sides of some rounds."""
         small, large, *others = self.cases
         main, variants = ("bare", "kit", "DataLoader"), ("kit, graphs", "kit, pixels=host", "kit, pixels=gpu")
-        yield from ((case, side) for case in self.cases for side in main)
-        yield from ((case, side) for case in (small, large) for side in ("kit", "bare", *variants))
-        yield from ((case, "Lightning") for case in (small, large))
+        yield from ((case, side) for case in (small, large) for side in main)
+        yield from ((case, side) for case in others for side in ("bare", "kit"))
+        few = (small,) if self.stage.rehearsal else (small, large)
+        yield from ((case, side) for case in few for side in ("kit", "bare", *variants))
+        yield from ((case, "Lightning") for case in few)
+        yield from ((case, "DataLoader") for case in others)
         yield from ((small, side) for side in ("kit, compile", "bare, compile", "kit, compile, graphs"))
-        yield from ((case, side) for case in others for side in (*variants, "Lightning"))
         if self.stage.rehearsal:
             return
+        yield from ((case, side) for case in others for side in (*variants, "Lightning"))
         for turn in range(ROUNDS):
             sides = (*main, *variants) if turn % 2 else (*variants, *main[::-1])
             yield from ((case, side) for case in self.cases for side in sides)
@@ -78,16 +83,10 @@ class Fast:
             if case is not self.cases[0]:
                 return
             case = replace(case, model="small_cnn")  # compiling any other takes minutes of a CPU
-        name = f"{case.title}: {side}"
         try:
             figures = self.sides[side](case, self.pixels_of(case))
         except Exception as error:  # what one side can't do must not cost the others their figures
-            self.given_up.add((case.title, side))
-            missing = isinstance(error, ImportError) and side == "Lightning"
-            if not missing:
-                traceback.print_exc()
-            why = " ".join(str(error).split())[:200] or type(error).__name__
-            self.stage.note(name, {"skipped" if missing else "failed": why})
+            self.give_up(case, side, error)
         else:
             self.found.setdefault((case.title, side), []).append(figures)
             self.note(case, side)
@@ -97,6 +96,20 @@ class Fast:
                 torch.cuda.empty_cache()
             if compiles:
                 torch.compiler.reset()
+
+    def give_up(self, case: Case, side: str, error: Exception) -> None:
+        """Note why a side has no figure, and don't try it again."""
+        # Where one network can't be compiled, none can, and kit warns of it once only.
+        self.given_up |= {(case.title, side)}
+        if "compile" in side:
+            self.given_up |= {(each.title, name) for each in self.cases for name in self.sides if "compile" in name}
+        traceback.print_exc()
+        if (case.title, side) in self.found:
+            return
+        # A CPU can't do all that a GPU can.
+        skipped = (ImportError, KitError, loops.NotAsAskedError) if self.stage.rehearsal else (ImportError,)
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        self.stage.note(f"{case.title}: {side}", {"skipped" if isinstance(error, skipped) else "failed": why})
 
     def pixels_of(self, case: Case) -> Pixels:
         if case.size not in self.pixels:
@@ -108,8 +121,10 @@ class Fast:
 
     def note(self, case: Case, side: str) -> None:
         rounds = self.found[case.title, side]
-        medians = {key: round(statistics.median(one[key] for one in rounds), 4) for key in rounds[0]}
-        facts = {"model": case.model, "size": case.size, "batch": case.batch}
+        numbers = [key for key, value in rounds[0].items() if isinstance(value, float)]
+        medians = {key: round(statistics.median(one[key] for one in rounds), 4) for key in numbers}
+        facts = {"warnings": said} if (said := rounds[0].get("warnings")) else {}
+        facts |= {"model": case.model, "size": case.size, "batch": case.batch}
         speeds = [round(one["images/s"], 1) for one in rounds]
         self.stage.note(f"{case.title}: {side}", {**medians, "rounds": speeds, **facts})
         ratios = self.ratios(case.title)

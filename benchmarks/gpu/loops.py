@@ -1,7 +1,8 @@
 """What is compared on a GPU: the cases, and the loops that train them."""
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from watch import Watch, processor_seconds, synchronize
 
 from kit.config import TrainConfig
+from kit.console import Console
 from kit.data.index import Index
 from kit.hooks.registry import Registry
 from kit.hooks.specs import DatasetSpec
@@ -104,18 +106,45 @@ def model_of(config: TrainConfig, samples: Samples, index: Index) -> Model:
     return build_model(config, Registry(), samples.dataset, index, halves, pretrained=False)
 
 
+class NotAsAskedError(Exception):
+    """Kit went on otherwise than it was asked to, with a warning."""
+
+
+@contextlib.contextmanager
+def warnings() -> Iterator[list[str]]:
+    """Collect what kit warns of."""
+    said: list[str] = []
+    warn = Console.warn
+
+    def heard(console: Console, text: str, *given: Any) -> None:
+        said.append(text)
+        warn(console, text, *given)
+
+    Console.warn = heard
+    try:
+        yield said
+    finally:
+        Console.warn = warn
+
+
 def kit_loop(case: Case, data: Pixels, **changes: Any) -> dict[str, Any]:
-    """Kit's whole loop over packed pixels: the second epoch."""
+    """Kit's whole loop over packed pixels: the second epoch.
+
+    Raises:
+        NotAsAskedError: kit warns of something under these changes, as of going on without compiling.
+    """
     config = case.config(**changes)
     samples, index = data.samples(case.images)
-    model = model_of(config, samples, index)
-    with Watch().watching() as watch:
-        history_of(config, model, samples, index)
+    with warnings() as said, Watch().watching() as watch:
+        history_of(config, model_of(config, samples, index), samples, index)
+    if changes and said:
+        raise NotAsAskedError("; ".join(said))
+    about = {"warnings": said} if said else {}
     return {
         "images/s": case.images / watch.seconds[1],
         "waiting": watch.waiting[1],
         "host cores": watch.cores[1],
-    }
+    } | about
 
 
 def bare_step(model: Model, batch: int, size: int) -> Callable[[], None]:
@@ -136,10 +165,12 @@ def bare_step(model: Model, batch: int, size: int) -> Callable[[], None]:
     return step
 
 
-def bare_loop(case: Case, data: Pixels, **changes: Any) -> dict[str, Any]:
+def bare_loop(case: Case, data: Pixels, compiled: bool = False) -> dict[str, Any]:
     """As many bare steps as kit's epoch has; without a gradient scaler, which bfloat16 does not need."""
-    steps = -(-case.images // case.batch)
-    step = bare_step(model_of(case.config(**changes), *data.samples(2)), case.batch, case.size)
+    steps, model = -(-case.images // case.batch), model_of(case.config(), *data.samples(2))
+    if compiled:
+        model.network.compile()
+    step = bare_step(model, case.batch, case.size)
     for _ in range(min(WARM, steps)):
         step()
     synchronize()

@@ -22,6 +22,7 @@ class Outcomes:
         self.stage, self.left = stage, 0
         self.passed, self.failed, self.skipped = 0, {}, {}
         self.measured: dict[str, Any] = {}
+        self.noted: dict[str, Any] = {}
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self.left = len(session.items)
@@ -49,15 +50,19 @@ class Outcomes:
             self.note()
 
     def note(self) -> None:
-        for name, value in (
-            ("passed", self.passed),
-            ("failures", len(self.failed)),
-            ("skips", len(self.skipped)),
-            ("not reached", self.left),
-            ("failed", self.failed),
-            ("skipped", self.skipped),
-        ):
-            self.stage.note(name, value)
+        """Hand on what has changed."""
+        now = {
+            "passed": self.passed,
+            "failures": len(self.failed),
+            "skips": len(self.skipped),
+            "not reached": self.left,
+            "failed": dict(self.failed),
+            "skipped": dict(self.skipped),
+        }
+        for name, value in now.items():
+            if self.noted.get(name) != value:
+                self.stage.note(name, value)
+        self.noted = now
 
 
 def first_line(report: pytest.TestReport | pytest.CollectReport) -> str:

@@ -82,7 +82,7 @@ class Watch:
         plan, batches, warp, validate = FoldJob.plan, Loader.batches, DeviceWarp.forward, Validator.validate
 
         def planned(job: FoldJob, seed: tuple[int, ...]) -> Any:
-            if not self._validating:
+            if not self._open and not self._validating:
                 self._used, self._began = processor_seconds(), time.perf_counter()
             return plan(job, seed)
 
