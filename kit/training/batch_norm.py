@@ -84,8 +84,7 @@ def settle(
                 if layer.num_batches_tracked is not None:
                     layer.num_batches_tracked -= 1  # it counts the steps of training alone
             with model.runtime.autocast():
-                # Not the compiled network, which a change of momentum would compile anew.
-                network.forward(batch.images, batch.metadata)
+                network(batch.images, batch.metadata)
             after_batch(len(rows))
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):

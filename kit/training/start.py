@@ -23,11 +23,13 @@ from kit.hooks.registry import Registry
 from kit.hooks.specs import Competition, MetricSpec
 from kit.model import distributed
 from kit.model.build import build_model, normalization_of
+from kit.model.device import Runtime
 from kit.paths import runs_dir
 from kit.pixels.augment import load_pipeline
 from kit.pixels.statistics import check_normalize
 from kit.run import Run, WriteFile
 from kit.runs import find_run
+from kit.training.graphs import why_no_graphs
 from kit.training.rows import check_rows, limited
 
 PIPELINE = "augment.json"
@@ -75,6 +77,8 @@ def idle_settings(config: TrainConfig) -> list[str]:
     ]
     if config.track_network and not config.trackers:
         lines.append("track_network shows nothing without a tracker: --set trackers=tensorboard")
+    if config.graphs and (why := why_no_graphs(Runtime.choose(config.amp).device)):
+        lines.append(f"graphs changes nothing, since {why}")
     return lines
 
 
