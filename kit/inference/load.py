@@ -1,7 +1,7 @@
 """Load the network of a trained fold, as it was saved."""
 
 from kit.data.open_run import OpenRun
-from kit.model.build import Model, build_model
+from kit.model.build import Model, build_model, compile_calls
 from kit.model.checkpoint import Checkpoints, unpack_modules
 
 
@@ -13,4 +13,6 @@ def load_fold(opened: OpenRun, fold: int) -> Model:
     )
     weights = Checkpoints(run.fold_dir(fold)).weights(config.checkpoint)
     unpack_modules(weights, model.network, model.loss)
+    if config.compile:
+        compile_calls(model.network, model.runtime.device)
     return model

@@ -4,6 +4,7 @@ import functools
 import random
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import torch
@@ -121,9 +122,18 @@ def build_model(
     *_, embedding = (_probe(network, side, request, runtime) for side in (*config.sizes, config.size))
     loss = build_loss(terms, LossRequest(config, index, embedding)).to(runtime.device)
     normalize = Normalize(normalization["mean"], normalization["std"]).to(runtime.device)
-    if config.compile and _compiles(runtime.device.type):
-        network.compile()
     return Model(network, loss, normalize, runtime, index.task)
+
+
+def compiled(network: nn.Module, device: torch.device) -> nn.Module:
+    """Return a module of the same weights that torch compiles when called; the network itself where it can't."""
+    return cast(nn.Module, torch.compile(network)) if _compiles(device.type) else network
+
+
+def compile_calls(network: nn.Module, device: torch.device) -> None:
+    """Let torch compile a network when it is called, where it can; its `forward`, which hooks see, stays as it is."""
+    if _compiles(device.type):
+        network.compile()
 
 
 @functools.cache

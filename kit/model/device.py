@@ -15,6 +15,11 @@ class Runtime:
     device: torch.device
     amp: torch.dtype | None
 
+    def __post_init__(self) -> None:
+        # By default cuDNN convolves float32 in TensorFloat-32, of three decimal digits. `amp` is the way to be fast:
+        # what is not in half precision (`amp=off`, Grad-CAM) is float32 as on a CPU.
+        torch.backends.cudnn.allow_tf32 = False
+
     @classmethod
     def choose(cls, amp: str) -> "Runtime":
         """Choose CUDA if available, otherwise the CPU.

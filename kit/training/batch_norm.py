@@ -87,8 +87,7 @@ def settle(
                 layer.num_batches_tracked -= 1  # it counts the steps of training alone
         try:
             with model.runtime.autocast():
-                # Not the compiled network, which a change of momentum would compile anew.
-                network.forward(batch.images, batch.metadata)
+                network(batch.images, batch.metadata)
         except Exception:
             kept.restore()
             raise

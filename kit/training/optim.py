@@ -48,7 +48,12 @@ def make_optimizer(config: TrainConfig, network: nn.Module, loss: nn.Module) -> 
             if chosen:
                 groups.append({"params": chosen, "weight_decay": decay, "scale": scale})
     if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=True)
+        sgd = torch.optim.SGD(groups, config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=True)
+        # The fused step breaks where some weights have moved and others, frozen until now, have not. From zero, the
+        # first step is the gradient itself, as it is without.
+        for parameter in (parameter for group in groups for parameter in group["params"] if config.momentum):
+            sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return sgd
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
     return kind(groups, config.lr, fused=True)
 

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from kit.config import TrainConfig
 from kit.console import Console
@@ -31,6 +32,7 @@ from kit.pixels.statistics import check_normalize
 from kit.record import Normalization
 from kit.run import Run, WriteFile
 from kit.runs import find_run
+from kit.training.graphs import why_no_graphs
 from kit.training.rows import check_rows, limited
 
 PIPELINE = "augment.json"
@@ -78,6 +80,14 @@ def idle_settings(config: TrainConfig) -> list[str]:
     ]
     if config.track_network and not config.trackers:
         lines.append("track_network shows nothing without a tracker: --set trackers=tensorboard")
+    # Not `Runtime.choose`, which looks at the card: with Ray, others train.
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if config.graphs and (why := why_no_graphs(device)):
+        lines.append(f"graphs changes nothing, since {why}")
+    if config.pixels == "gpu" and device.type == "cpu":
+        lines.append("pixels=gpu changes nothing, since there is no GPU here")
+    elif config.pixels == "gpu" and (not config.pack or config.limit or config.external or config.augment):
+        lines.append("pixels=gpu changes nothing: with pack=false, limit, external or augment the host makes batches")
     return lines
 
 
@@ -191,8 +201,7 @@ def _try_model(
 
     Not on this machine's GPU: with Ray, others train.
     """
-    plain = config.model_copy(update={"compile": False})
-    build_model(plain, registry, store.dataset, index, normalization, config.pretrained, Runtime.plain())
+    build_model(config, registry, store.dataset, index, normalization, config.pretrained, Runtime.plain())
 
 
 def training_index(opened: OpenRun, console: Console) -> Index:

@@ -1,6 +1,6 @@
 """One optimisation step, shared by training, `kit lr-find` and `kit bench`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -9,9 +9,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from kit.config import TrainConfig
 from kit.model import distributed
-from kit.model.build import Model
+from kit.model.build import Model, compiled
 from kit.model.losses import loss_of
+from kit.model.network import Output
 from kit.pixels.batches import Batch
+from kit.training.graphs import Graphs, why_no_graphs
 from kit.training.mix import mix
 from kit.training.optim import make_optimizer
 
@@ -34,11 +36,18 @@ class Stepper:
         self.scaler = model.runtime.scaler()
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=model.runtime.device)
         self.learning: list[nn.Parameter] = [*model.network.parameters(), *model.loss.parameters()]
+        # Compiled for steps alone: validating with it would compile it again for each size, mode and set of frozen
+        # weights, and torch gives up after eight times.
+        self._network = compiled(model.network, model.runtime.device) if config.compile else model.network
+        graphed = config.graphs and not why_no_graphs(model.runtime.device)
+        self._graphs = Graphs(self._network, model.runtime) if graphed else None
         self.prepare()
 
     def prepare(self) -> None:
-        """Set which gradients the processes average; call it again when other weights are frozen."""
-        self._module: nn.Module = _Loss(self.model)
+        """Set which gradients are computed and averaged over the processes; call it again when others are frozen."""
+        if self._graphs is not None:
+            self._graphs.forget()
+        self._module: nn.Module = _Loss(self._graphs or self._network, self.model.loss)
         if distributed.world_size() > 1:
             # A margin loss has its own classifier and leaves the network's without a gradient.
             unused = any(True for _ in self.model.loss.parameters())
@@ -65,10 +74,10 @@ class Stepper:
         total = torch.zeros_like(self.loss_sum)
         for number in range(count):
             batch = next(batches)
+            if number == 0:
+                self.optimizer.zero_grad(set_to_none=True)
             with self._accumulating(number + 1 < count):
                 loss = self.loss(batch) * (len(batch.rows) / images)
-                if number == 0:
-                    self.optimizer.zero_grad(set_to_none=True)
                 # The gradients of several processes are averaged; their shares of the loss add up.
                 self.scaler.scale(loss * distributed.world_size()).backward()
             total += loss.detach().double() * images
@@ -106,9 +115,9 @@ class Stepper:
 class _Loss(nn.Module):
     """Network and loss as one module, since a loss may have weights of its own."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, network: Callable[[Tensor, Tensor], Output], loss: nn.Module) -> None:
         super().__init__()
-        self.network, self.loss = model.network, model.loss
+        self.network, self.loss = network, loss
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the mean loss of a batch."""

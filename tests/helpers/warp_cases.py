@@ -6,6 +6,17 @@ import numpy as np
 from kit.config import TrainConfig
 from kit.pixels.warp import GROUP, Parameters, compose
 
+EVERY = {
+    "flip": True,
+    "rot90": True,
+    "rotate": 30,
+    "zoom": 0.2,
+    "shift": 0.1,
+    "shear": 8,
+    "brightness": 0.2,
+    "contrast": 0.3,
+}
+
 
 def config(**values) -> TrainConfig:
     return TrainConfig(**{"competition": "c", "dataset": "d", "loss": "bce", "flip": False, **values})
@@ -45,3 +56,9 @@ def fixed(
         crop,
     )
     return Parameters(matrices, np.array([alpha], np.float32), np.array([beta], np.float32), crop)
+
+
+def off(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float]:
+    """Mean and largest difference in grey levels."""
+    difference = np.abs(ours.astype(np.float64) - theirs)
+    return float(difference.mean()), float(difference.max())

@@ -10,20 +10,10 @@ import torch
 from albumentations.augmentations.geometric.functional import d4
 from PIL import Image, ImageEnhance
 
-from helpers.warp_cases import config, fixed, pictures
+from helpers.warp_cases import EVERY, config, fixed, off, pictures
 from kit.pixels.batches import Normalize
 from kit.pixels.warp import GROUP, DeviceWarp, Parameters, cropped, draw, gather, warp_batch, warp_normalized
 
-EVERY = {
-    "flip": True,
-    "rot90": True,
-    "rotate": 30,
-    "zoom": 0.2,
-    "shift": 0.1,
-    "shear": 8,
-    "brightness": 0.2,
-    "contrast": 0.3,
-}
 CHANNELS = (1, 2, 3, 4, 6)
 
 
@@ -56,12 +46,6 @@ def on_device(images: np.ndarray, parameters: Parameters | None, size: int, **va
     assert result.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(result, result.round())
     return result.permute(0, 2, 3, 1).numpy()
-
-
-def off(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float]:
-    """Mean and largest difference in grey levels."""
-    difference = np.abs(ours.astype(np.float64) - theirs)
-    return float(difference.mean()), float(difference.max())
 
 
 @pytest.mark.parametrize("channels", CHANNELS)

@@ -243,8 +243,23 @@ def test_the_forecast_counts_the_rows_that_only_selects(store, monkeypatch):
         ({"probabilities": "flip=0.5", "flip": True}, []),
         ({"track_network": True}, ["track_network shows nothing"]),
         ({"track_network": True, "trackers": ["tensorboard"]}, []),
+        (
+            {"pixels": "gpu", "graphs": True},
+            ["graphs changes nothing, since", "pixels=gpu changes nothing, since"],
+        ),
+        ({"pixels": "host"}, []),
     ],
 )
-def test_a_setting_that_changes_nothing_is_named(settings, said):
+def test_a_setting_that_changes_nothing_is_named(settings, said, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     lines = idle_settings(validate({"competition": "x", "dataset": "x", "loss": "bce", **settings}))
     assert [line[: len(begin)] for line, begin in zip(lines, said, strict=True)] == said
+
+
+@pytest.mark.parametrize("host", [{"pack": False}, {"limit": 9}, {"external": "x.csv"}, {"augment": "x.json"}])
+def test_pixels_that_the_host_must_make_are_named(host, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    settings = {"competition": "x", "dataset": "x", "loss": "bce", "pixels": "gpu"}
+    assert idle_settings(validate(settings)) == []
+    (line,) = idle_settings(validate(settings | host))
+    assert line.startswith("pixels=gpu changes nothing: with pack=false, limit, external or augment")
