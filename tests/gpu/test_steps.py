@@ -203,7 +203,7 @@ def test_a_step_never_waits_for_the_card(tmp_path, device, recipe):
             count = learner.config.accumulate
             losses.append(learner.stepper.step(batches, count, count * learner.config.batch_size, 1e-3))
             if learner.ema is not None:
-                learner.ema.update(learner.model, before + 1)
+                learner.ema.update(before + 1)
         batches.close()
     assert all(float(loss) > 0 for loss in losses)
 

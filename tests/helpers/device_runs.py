@@ -122,7 +122,7 @@ class Learner:
                 losses.append(self.stepper.step(batches, len(step), images, self.config.lr) / images)
                 self.done += 1
                 if self.ema is not None:
-                    self.ema.update(self.model, self.done)
+                    self.ema.update(self.done)
                 after()
         return torch.stack(losses).tolist()
 

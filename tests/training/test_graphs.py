@@ -132,7 +132,7 @@ def trained(model: Model, sizes: list[list[int]], after=lambda stepper, step: No
         batches = iter([batch_of(rows, 10 * number + place) for place, rows in enumerate(step)])
         learner.step(batches, len(step), sum(step), 0.01)
         if ema:
-            ema.update(model, number + 1)
+            ema.update(number + 1)
         after(learner, number)
     states = [model.network, model.loss, *([ema.model.network] if ema else [])]
     return {f"{n}.{key}": value for n, each in enumerate(states) for key, value in each.state_dict().items()}
