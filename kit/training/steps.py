@@ -86,10 +86,11 @@ class Steps:
         self._batches = None
         self.stepper.forget()
         self._kept.restore()
-        free_unused()
         # The attempt of one process of several can't be repeated: the others wait for it in their backward pass.
         config, parts, alone = self.job.config, self.job.parts, distributed.world_size() == 1
-        if alone and config.pixels == "auto" and free_pixels(self.job.model.runtime.device):
+        freed = alone and config.pixels == "auto" and free_pixels(self.job.model.runtime.device)
+        free_unused()
+        if freed:
             return
         most = self._most(number)
         while self._most(number) == most:
