@@ -85,8 +85,10 @@ class Stepper:
         return total
 
     def forget(self) -> None:
-        """Free the gradients of a step that failed."""
+        """Free the gradients of a step that failed, and what was captured of it."""
         self.optimizer.zero_grad(set_to_none=True)
+        if self._graphs is not None:
+            self._graphs.forget()
 
     def update(self, rate: float) -> None:
         """Clip the gradients and move the weights; where that fails, some may have moved."""

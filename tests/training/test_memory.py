@@ -244,6 +244,40 @@ def test_one_process_of_several_ends_and_notes_the_parts_for_the_next_start(stor
     assert Parts(Run.open(run.path)).count == 2
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError("Unable to allocate 9 TiB"), "there is too little memory (Unable to allocate 9 TiB)"),
+        (
+            RuntimeError("CUDA error: out of memory\nCompile with"),
+            "the GPU has too little memory (CUDA error: out of memory)",
+        ),
+        (
+            RuntimeError("[enforce fail at a.cpp:1] err == 0. DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+            "there is too little memory (DefaultCPUAllocator: can't allocate memory: 9 bytes)",
+        ),
+    ],
+    ids=["numpy", "CUDA", "torch"],
+)
+def test_any_kind_of_too_little_memory_divides_the_batch(tmp_path, monkeypatch, capsys, error, said):
+    gradients, parts = Stepper.gradients, Parts(console=Console())
+    job, _ = made({}, tmp_path, parts)
+
+    def fails_whole(self, batches, count, images):
+        if count == 1:
+            raise error
+        return gradients(self, batches, count, images)
+
+    monkeypatch.setattr(Stepper, "gradients", fails_whole)
+    with Interrupt("") as interrupt:
+        train_fold(job, interrupt, Console(silent=True))
+    assert parts.count == 2
+    assert capsys.readouterr().err == (
+        f"warning: {said} for 8 images at once: each batch is computed in 2 parts, a step is the same "
+        "(from the start: --batch-size 4 --set accumulate=2)\n"
+    )
+
+
 def test_other_errors_are_raised_as_they_are(tmp_path, monkeypatch):
     job, _ = made({}, tmp_path)
 
@@ -279,9 +313,9 @@ TINY = ["--folds", 2, "--epochs", 1, "--size", 32, "--model", "small_cnn", "--no
 SHORT = ["epochs=1", "model=small_cnn", "pretrained=false"]
 
 
-def in_training(most: int, error: Callable[[], Exception] = out) -> Callable[..., Any]:
+def in_training(most: int) -> Callable[..., Any]:
     """Return a `Network.forward` into which only so many images fit in training."""
-    forward, too_many = Network.forward, limited(most, error)
+    forward, too_many = Network.forward, limited(most)
     return lambda self, *inputs: (too_many if self.training and self.body.training else forward)(self, *inputs)
 
 
@@ -325,28 +359,11 @@ def test_a_resumed_run_begins_divided(store, capsys, monkeypatch):
     assert learned_files(stopped) == learned_files(whole)
 
 
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (lambda: torch.OutOfMemoryError(TEXT), f"error: {SAID} for 2 images at once"),
-        (
-            lambda: MemoryError("Unable to allocate 9 TiB"),
-            "error: there is too little memory (Unable to allocate 9 TiB)",
-        ),
-        (
-            lambda: RuntimeError(
-                "[enforce fail at alloc_cpu.cpp:1] err == 0. DefaultCPUAllocator: can't allocate memory"
-            ),
-            "error: there is too little memory (DefaultCPUAllocator: can't allocate memory) for 2 images at once",
-        ),
-    ],
-    ids=["GPU", "numpy", "torch"],
-)
-def test_too_little_for_anything_is_one_line_with_the_way_on(kit, store, monkeypatch, error, said):
-    monkeypatch.setattr(Network, "forward", in_training(0, error))
+def test_too_little_for_anything_is_one_line_with_the_way_on(kit, store, monkeypatch):
+    monkeypatch.setattr(Network, "forward", in_training(0))
     err = kit("train", "histo", *TINY, code=5).err
     lines = [line for line in err.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1
     assert "Traceback" not in err
-    assert lines[0].startswith(said)
+    assert lines[0].startswith(f"error: {SAID} for 2 images at once, too few to divide: ")
     assert re.search(r", then kit train --resume histopathology-[-0-9]+ goes on$", lines[0])
