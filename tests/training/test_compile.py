@@ -36,10 +36,9 @@ def compilations(monkeypatch):
 SMALL = ["model=small_cnn", "pretrained=false"]
 # 120 images a fold in batches of 16, the last of 8: once for the one size, once for any.
 RECIPES = {
-    "plain": ([], 2),
     "within epochs": (["validate_every=3"], 2),
     "freeze, average": (["freeze_epochs=1", "ema=0.9"], 4),
-    "sizes": (['size="16,24,32"', "epochs=3"], 6),
+    "sizes": (['size="16,32"'], 4),
     "mixup, accumulate, clip": (["mixup=0.4", "cutmix=1", "accumulate=2", "clip=1", "head_dropout=0.5"], 2),
 }
 
@@ -104,15 +103,15 @@ def test_training_leaves_the_network_itself_as_it_is(store, compilations, monkey
 
 @pytest.mark.slow
 def test_the_compiler_itself_learns_nearly_the_same(store):
-    """Inductor fuses operations, so sums are rounded elsewhere."""
+    """Inductor fuses operations, so sums are rounded elsewhere; a small rate keeps that from growing."""
     torch._dynamo.reset()
     counters.clear()
     build._compiles.cache_clear()
     if not build._compiles("cpu"):
         pytest.skip("torch can't compile here")
-    runs = [begin(store, *SMALL, f"compile={on}", only_fold=0) for on in ("false", "true")]
+    runs = [begin(store, *SMALL, "lr=1e-4", f"compile={on}", only_fold=0) for on in ("false", "true")]
     for run in runs:
         go(store, run)
     (plain, compiled) = ([row["train loss"] for row in read_history(run, 0)] for run in runs)
-    np.testing.assert_allclose(compiled, plain, rtol=2e-3)
-    assert 0 < counters["stats"]["unique_graphs"] <= 3
+    np.testing.assert_allclose(compiled, plain, rtol=1e-3)
+    assert counters["stats"]["unique_graphs"] == 3, "what asks whether it can compile, one size, any size"
