@@ -209,10 +209,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the stage in hand too
     env = environment(given.rehearsal)
     # A rehearsal never writes where figures are kept, unless it is told to.
-    default = (
-        Path(tempfile.mkdtemp(prefix="kit-gpu-rehearsal-")) if given.rehearsal else ROOT / "benchmarks" / "results"
-    )
-    path = (given.out or default).resolve() / NAME
+    out = given.out or (Path(tempfile.mkdtemp(prefix="kit-gpu-rehearsal-")) if given.rehearsal else RESULTS)
+    path = out.resolve() / NAME
     with tempfile.TemporaryDirectory(prefix="kit-gpu-wheels-") as target:
         if missing := add_wheels(python, env, HERE / "wheels", Path(target)):
             print(missing, flush=True)
