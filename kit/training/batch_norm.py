@@ -84,7 +84,8 @@ def settle(
                 if layer.num_batches_tracked is not None:
                     layer.num_batches_tracked -= 1  # it counts the steps of training alone
             with model.runtime.autocast():
-                network(batch.images, batch.metadata)
+                # Not the compiled network, which a change of momentum would compile anew.
+                network.forward(batch.images, batch.metadata)
             after_batch(len(rows))
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
