@@ -80,6 +80,9 @@ class Graphs:
             Console().warn(f"this network can't be captured as a CUDA graph ({why}): going on without graphs")
             self._fails = True
             return None
+        # The graph keeps the nodes that gather its gradients, on the stream of the capture: harmless, but torch warns.
+        if hasattr(torch.autograd.graph, "set_warn_on_accumulate_grad_stream_mismatch"):
+            torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
         return cast(nn.Module, graphed)
 
     def _keep_gradients(self) -> None:
