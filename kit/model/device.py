@@ -32,6 +32,8 @@ class Runtime:
         """
         need_card()
         if torch.cuda.is_available():
+            # Let cuDNN try its algorithms once a shape: shapes are few, steps are many. The choice can change bits.
+            torch.backends.cudnn.benchmark = not torch.are_deterministic_algorithms_enabled()
             kind = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
             # With several processes, each has its own GPU.
             return cls(torch.device("cuda", torch.cuda.current_device()), None if amp == "off" else kind)

@@ -137,6 +137,8 @@ class Slot:
             self.host = torch.empty(shape, dtype=kind.dtype, pin_memory=self.copies is not None)
             self.there = torch.empty(shape, dtype=kind.dtype, device=self.device)
             self.done()  # this memory may have been another's until now
+            if self.copies is not None:
+                self.there.record_stream(self.copies)  # nor may it be another's while a copy is under way
         host = self.host[: self.count].numpy()
         if places is None:
             host[...] = values

@@ -18,7 +18,7 @@ from kit.pixels.batches import Augment, Loader
 from kit.pixels.sampler import Plan, balanced_weights, training_plan
 from kit.pixels.samples import Samples
 from kit.training.forecast import Forecast
-from kit.training.memory import Parts
+from kit.training.parts import Parts
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from kit.model.memory import Kept, free_unused
 from kit.pixels import resident
 from kit.pixels.batches import Batch, Loader
 from kit.training.job import FoldJob
-from kit.training.memory import failed_update
+from kit.training.parts import failed_update
 from kit.training.stepper import Stepper
 
 

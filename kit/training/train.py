@@ -36,7 +36,7 @@ from kit.training.forecast import Forecast
 from kit.training.interrupt import Interrupt, Interrupted, InUnison
 from kit.training.job import FoldJob
 from kit.training.loop import train_fold
-from kit.training.memory import Parts
+from kit.training.parts import Parts
 from kit.training.rows import fold_rows
 from kit.training.start import check_trackers, epoch_metrics, training_index, valid_fold
 

@@ -144,8 +144,8 @@ def too_little_memory(device: torch.device, peak: int) -> Iterator[None]:
 
 
 def test_a_batch_too_large_for_the_card_is_halved(store, kit, device):
-    if importlib.util.find_spec("kit.training.memory") is None:
-        pytest.skip("kit.training.memory is not there yet")
+    if importlib.util.find_spec("kit.training.parts") is None:
+        pytest.skip("kit.training.parts is not there yet")
     # A network whose activations take most of the memory: a training batch more than twice that of validation.
     large = ["model=resnet50", "size=224"] if device.type == "cuda" else ["model=small_cnn", "size=32"]
     settings = ["pretrained=false", "batch_size=60", "epochs=2", *large]

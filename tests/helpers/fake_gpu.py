@@ -61,6 +61,7 @@ class FakeGpu(TorchDispatchMode):
         for name in ("empty", "tensor", "zeros"):
             monkeypatch.setattr(torch, name, self._made(getattr(torch, name)))
         monkeypatch.setattr(torch.Tensor, "pin_memory", self._pinned)
+        monkeypatch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: None)
         monkeypatch.setattr(torch, "autocast", lambda *given, **named: nullcontext())
 
     def note(self, kind: str, line: str) -> None:

@@ -38,7 +38,7 @@ from kit.training.forecast import Forecast
 from kit.training.interrupt import Interrupt
 from kit.training.job import FoldJob
 from kit.training.loop import train_fold
-from kit.training.memory import Parts
+from kit.training.parts import Parts
 
 COUNT, SIZE = 45, 12
 

@@ -30,7 +30,7 @@ from kit.run import Run
 from kit.training import steps
 from kit.training.interrupt import Interrupt
 from kit.training.loop import train_fold
-from kit.training.memory import Parts
+from kit.training.parts import Parts
 from kit.training.stepper import Stepper
 from kit.training.steps import Steps
 
