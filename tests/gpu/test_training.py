@@ -2,7 +2,6 @@
 
 import contextlib
 import gc
-import importlib.util
 import time
 from collections.abc import Iterator
 
@@ -144,8 +143,6 @@ def too_little_memory(device: torch.device, peak: int) -> Iterator[None]:
 
 
 def test_a_batch_too_large_for_the_card_is_halved(store, kit, device):
-    if importlib.util.find_spec("kit.training.parts") is None:
-        pytest.skip("kit.training.parts is not there yet")
     # A network whose activations take most of the memory: a training batch more than twice that of validation.
     large = ["model=resnet50", "size=224"] if device.type == "cuda" else ["model=small_cnn", "size=32"]
     settings = ["pretrained=false", "batch_size=60", "epochs=2", *large]
