@@ -47,7 +47,15 @@ class Ended(KeyboardInterrupt):
 
 
 # What torch and the libraries below it say, in errors that have no type of their own.
-_NO_MEMORY = ("DefaultCPUAllocator", "CUDA error: out of memory", "STATUS_ALLOC_FAILED", "Insufficient memory")
+_NO_MEMORY = (
+    "DefaultCPUAllocator",
+    "CUDA error: out of memory",
+    "STATUS_ALLOC_FAILED",
+    "ALLOCATION_FAILED",
+    "Insufficient memory",
+)
+# What torch says where cuDNN has no algorithm, mostly since none has the memory that it needs.
+_NO_ALGORITHM = re.compile(r"unable to find (an engine to execute|a valid cudnn algorithm)", re.IGNORECASE)
 
 
 def too_little_memory(error: BaseException) -> str:
@@ -57,14 +65,14 @@ def too_little_memory(error: BaseException) -> str:
     """
     first = " ".join(str(error).partition("\n")[0].split())
     own = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    if isinstance(error, KitError) or not (own or any(words in first for words in _NO_MEMORY)):
+    no_algorithm = _NO_ALGORITHM.search(first) is not None
+    if isinstance(error, KitError) or not (own or no_algorithm or any(words in first for words in _NO_MEMORY)):
         return ""
     on_gpu = not isinstance(error, MemoryError) and "CPUAllocator" not in first and "Insufficient" not in first
     # Torch goes on with advice on its allocator; two or three sentences say how much was asked for and is free.
     said = ". ".join(re.split(r"(?<=[A-Za-z)])\. ", re.sub(r"^\[.*?\] err == 0\. ", "", first))[:3]).rstrip(".")
-    return ("the GPU has too little memory" if on_gpu else "there is too little memory") + (
-        f" ({said})" if said else ""
-    )
+    full = "the GPU has too little memory" if on_gpu else "there is too little memory"
+    return (f"{full}, most likely" if no_algorithm else full) + (f" ({said})" if said else "")
 
 
 def out_of_memory(text: str, smaller: str = "give a smaller --batch-size or --size") -> KitError:

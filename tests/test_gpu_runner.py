@@ -224,7 +224,7 @@ def test_outcomes_of_the_tests_become_figures(tmp_path):
     code = "import right, sys; from pathlib import Path; from stage import Stage; right.TESTS = Path(sys.argv.pop(1))\n"
     code += "sys.exit(right.main(Stage.of_arguments()))"
     figures = tmp_path / "figures"
-    words = ["--figures", str(figures), "--scratch", str(tmp_path / "scratch"), "--seconds", "30"]
+    words = ["--figures", str(figures), "--scratch", str(tmp_path / "scratch"), "--ends", str(time.monotonic() + 30)]
     (tmp_path / "scratch").mkdir()
     command = [sys.executable, "-c", code, str(tmp_path), *words]
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=tmp_path, check=False)

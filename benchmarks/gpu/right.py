@@ -24,6 +24,13 @@ class Outcomes:
         self.measured: dict[str, Any] = {}
         self.noted: dict[str, Any] = {}
 
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Put first what tells most, and last what compiles: the time may be up."""
+        files = ["test_training.py", "test_prediction.py", "test_steps.py"]
+        rank = {name: number for number, name in enumerate(files)}
+        items.sort(key=lambda item: ("compiled" in item.name, rank.get(item.path.name, len(files))))
+
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self.left = len(session.items)
         self.stage.note("tests", self.left)

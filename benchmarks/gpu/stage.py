@@ -18,7 +18,8 @@ class Stage:
         rehearsal: tiny sizes on the CPU.
         figures: file of one JSON line a figure, which the runner reads while the stage runs.
         scratch: a folder for whatever the stage makes.
-        ends: the time (`time.monotonic`) by which it should have ended; soon after, it is cut.
+        ends: the time (`time.monotonic`, one for all processes of a machine) by which it should have ended; soon after,
+            it is cut.
     """
 
     rehearsal: bool
@@ -32,9 +33,9 @@ class Stage:
         parser.add_argument("--rehearsal", action="store_true")
         parser.add_argument("--figures", type=Path, required=True)
         parser.add_argument("--scratch", type=Path, required=True)
-        parser.add_argument("--seconds", type=float, required=True)
+        parser.add_argument("--ends", type=float, required=True)
         given = parser.parse_args()
-        return cls(given.rehearsal, given.figures, given.scratch, time.monotonic() + given.seconds - LAST_WORDS)
+        return cls(given.rehearsal, given.figures, given.scratch, given.ends - LAST_WORDS)
 
     def left(self) -> float:
         """Seconds until it should have ended."""

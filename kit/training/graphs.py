@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from kit.console import Console
 from kit.model import distributed
 from kit.model.device import Runtime
+from kit.model.memory import free_unused
 from kit.model.network import Output
 
 
@@ -71,8 +72,10 @@ class Graphs:
             self.runtime.device.type, dtype=amp or torch.bfloat16, enabled=amp is not None, cache_enabled=False
         )
         given = (images.detach().clone(), metadata.detach().clone())
+        free_unused()  # an earlier graph and its memory are held by a cycle
         try:
             with _untouched(self.network, self.runtime.device), autocast:
+                self._need_no_wait(given)
                 # A margin loss leaves the network's own classifier without a gradient.
                 graphed = torch.cuda.make_graphed_callables(_Tensors(self.network), given, allow_unused_input=True)
         except Exception as error:  # a network may wait for the device, or its memory may not suffice twice
@@ -84,6 +87,20 @@ class Graphs:
         if hasattr(torch.autograd.graph, "set_warn_on_accumulate_grad_stream_mismatch"):
             torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
         return cast(nn.Module, graphed)
+
+    def _need_no_wait(self, given: tuple[Tensor, Tensor]) -> None:
+        """Raise an error if a pass waits for the device: that would break the capture half way, and leave torch so."""
+        if self.runtime.device.type != "cuda":
+            return
+        learning = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        before = torch.cuda.get_sync_debug_mode()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            outputs = [output for output in self.network(*given) if output.requires_grad]
+            if outputs:
+                torch.autograd.grad(outputs, learning, [torch.ones_like(each) for each in outputs], allow_unused=True)
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
 
     def _keep_gradients(self) -> None:
         """Move gradients of the step's earlier batches: they may lie where the replayed backward pass writes its own.

@@ -66,6 +66,9 @@ def store(miniature: Path, kit: Callable[..., Any], monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("KIT_DATA", str(miniature))
     if not any(miniature.iterdir()):
         kit("download", "histo", "--miniature")
+    from kit.pixels import resident
+
+    resident._full.clear()  # of an earlier test that needed the memory
     return Store.of(Registry(), "histo")
 
 

@@ -87,7 +87,9 @@ def test_a_rate_is_found(store, kit):
 
 
 def test_every_stage_is_measured(store, kit, device):
-    found = kit("bench", "histo", "--model", "small_cnn", "--size", 32, "--seconds", 0.1, "--json").json
+    found = kit(
+        "bench", "histo", "--model", "small_cnn", "--size", 32, "--seconds", 0.1, "--set", "pixels=host", "--json"
+    ).json
     assert found["device"] == device.type
     rates = found["stages"]
     assert rates["train"] > 0
