@@ -129,6 +129,7 @@ def test_a_run_of_one_fold_explains_what_that_fold_judged(kit):
     assert [one["fold"] for one in document["images"]] == [1] * 3
 
 
+@pytest.mark.slow
 def test_six_channels_two_images_an_id_and_a_second_input(kit):
     run = trained("recursion", "metadata=true", "loss=0.2*cross_entropy+0.8*arcface")
     index = index_for(run)
@@ -294,6 +295,7 @@ def resident() -> float:
     return pages * 4096 / 1e6
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="memory is read from /proc")
 def test_memory_does_not_grow_over_a_thousand_images():
     """A hoard of their maps alone would take 70 MB, graphs far more."""

@@ -98,6 +98,7 @@ def test_two_processes_learn_what_one_learns(tmp_path, name):
             torch.testing.assert_close(found[key], value, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_processes_settle_batch_norm_together(tmp_path):
     """Each sees half of every batch; all end with the mean of both halves' statistics."""
     (tmp_path / "alone").mkdir()

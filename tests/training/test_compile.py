@@ -43,7 +43,13 @@ RECIPES = {
 }
 
 
-@pytest.mark.parametrize(("recipe", "most"), RECIPES.values(), ids=RECIPES)
+# The quick one freezes and averages; `make test-slow` has all.
+SLOW = {name: () if name == "freeze, average" else pytest.mark.slow for name in RECIPES}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "most"), [pytest.param(*each, id=name, marks=SLOW[name]) for name, each in RECIPES.items()]
+)
 def test_a_compiled_network_learns_the_same(store, compilations, recipe, most):
     eager, compiled = begin(store, *SMALL, *recipe), begin(store, *SMALL, *recipe, "compile=true")
     go(store, eager)
