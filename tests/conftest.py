@@ -15,6 +15,7 @@ skipped where they are absent.
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,11 +83,23 @@ def archives() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder that is empty until the first test that asks for `store`: drawing a miniature takes seconds."""
+    return tmp_path_factory.mktemp("made-once")
+
+
 @pytest.fixture
-def store(kit: Callable[..., Done]) -> Any:
-    """The store of histopathology's miniature."""
+def store(kit: Callable[..., Done], made_once: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The store of histopathology's miniature, a copy of the test's own."""
     from kit.data.store import Store
     from kit.hooks.registry import Registry
+    from kit.paths import data_root
 
-    kit("download", "histo", "--miniature")
+    if not any(made_once.iterdir()):
+        with monkeypatch.context() as patch:
+            patch.setenv("KIT_DATA", str(made_once))
+            kit("download", "histo", "--miniature")
+    # With its times: packs are known by those of their files.
+    shutil.copytree(made_once, data_root(), dirs_exist_ok=True)
     return Store.of(Registry(), "histo")

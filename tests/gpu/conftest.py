@@ -52,24 +52,13 @@ def device() -> Any:
     return torch.device("cpu") if rehearsing() else torch.device("cuda", torch.cuda.current_device())
 
 
-@pytest.fixture(scope="session")
-def miniature(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("miniature")
-
-
 @pytest.fixture
-def store(miniature: Path, kit: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The store of histopathology's miniature, one for all tests: minutes on a card are few."""
-    from kit.data.store import Store
-    from kit.hooks.registry import Registry
-
-    monkeypatch.setenv("KIT_DATA", str(miniature))
-    if not any(miniature.iterdir()):
-        kit("download", "histo", "--miniature")
+def store(store: Any) -> Any:
+    """The store of histopathology's miniature; an earlier test may have kept pixels away from the card."""
     from kit.pixels import resident
 
-    resident._full.clear()  # of an earlier test that needed the memory
-    return Store.of(Registry(), "histo")
+    resident._full.clear()
+    return store
 
 
 @pytest.fixture
