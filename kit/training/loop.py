@@ -82,7 +82,6 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
                 total, images = steps.take(number, lr := rate(state.step)), steps.images(number)
                 watch.note(number, steps.plan[number], total, lr)
                 state.step, state.images = state.step + 1, state.images + images
-                state.seconds = time.monotonic() - began
                 if ema:
                     ema.update(state.step)
 
@@ -90,6 +89,7 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
                 check_now = state.step % READ_LOSS_EVERY == 0
                 last = number + 1 == steps_per_epoch
                 bar.advance(images, watch.check(stepper.loss_sum, state.images, last) if check_now or last else "")
+                state.seconds = time.monotonic() - began  # the last check has waited for the device
                 job.forecast.after_step(bar.rate())
                 if check_now or distributed.world_size() == 1:
                     interrupt.check()
