@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -147,6 +148,66 @@ def test_figures_of_another_card_go_to_a_file_of_their_own(tmp_path):
     results.Results(path, {"gpu": "Card 2"}, rehearsal=False)
     assert json.loads(path.read_text()) == {"gpu": "Card 2", "machine": {"gpu": "Card 2"}, "stages": {}}
     assert json.loads((tmp_path / "gpu_card_1.json").read_text()) == KEPT
+
+
+def test_a_card_that_comes_back_finds_its_figures(tmp_path):
+    path = tmp_path / "gpu.json"
+    path.write_text(json.dumps(KEPT))
+    other = {"gpu": "Card 2"}
+    for machine in (other, CARD, other):
+        made = results.Results(path, machine, rehearsal=False)
+        if machine is CARD:
+            made.note("fast", {"c": 3})
+    kept = json.loads((tmp_path / "gpu_card_1.json").read_text())["stages"]
+    assert {name: stage["figures"] for name, stage in kept.items()} == {"fast": {"c": 3}, "whole": {"b": 2}}
+
+
+def nowhere(path: Path) -> None:
+    path.parent.rmdir()
+    path.parent.touch()
+
+
+FILES = {
+    "no folder": (nowhere, "can't be written \\(File exists\\): give another --out FOLDER"),
+    "half a file": (lambda path: path.write_text('{"gpu": '), "can't be read .*: move it away, or give another --out"),
+}
+
+
+@pytest.mark.parametrize("what", FILES)
+def test_a_file_of_results_that_can_not_be_used_is_named_in_one_line(what, tmp_path):
+    make, said = FILES[what]
+    path = tmp_path / "out" / "gpu.json"
+    path.parent.mkdir()
+    make(path)
+    with pytest.raises(SystemExit, match=said):
+        results.Results(path, CARD, rehearsal=False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_stage_and_leaves_its_figures_its_log_and_the_table(number, tmp_path):
+    (tmp_path / "slow.py").write_text(
+        "import os, time\nfrom stage import Stage\nstage = Stage.of_arguments()\n"
+        "print('said', flush=True)\nstage.note('process', [os.getpid()])\ntime.sleep(60)\n"
+    )
+    code = f"""
+import run, sys
+run.stages = lambda *_: [run.Spec("fast", (sys.executable, "{tmp_path}/slow.py"), 20)]
+run.arguments = lambda: run.argparse.Namespace(rehearsal=True, only=None, out=run.Path("{tmp_path}"))
+run.add_wheels = lambda *_: ""
+run.describe = lambda *_: {{"gpu": None, "processor": "none", "torch": "none"}}
+sys.exit(run.main())
+"""
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()) as made:
+        line = next(line for line in made.stdout if "process" in line)
+        made.send_signal(number)
+        said, errors = made.communicate(timeout=30)
+    assert (made.returncode, errors) == (128 + number, "")
+    assert "fast: cut by a signal" in said
+    assert table.ROWS[0].title in said
+    assert json.loads((tmp_path / "gpu.json").read_text())["stages"]["fast"]["ended"] == "cut by a signal"
+    assert (tmp_path / "gpu-fast.log").read_text() == "said\n"
+    assert not lives(int(line.split("[")[1].rstrip("]\n")))
 
 
 def test_the_committed_file_names_a_card_or_says_not_measured():
