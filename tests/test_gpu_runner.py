@@ -198,7 +198,8 @@ run.describe = lambda *_: {{"gpu": None, "processor": "none", "torch": "none"}}
 sys.exit(run.main())
 """
     command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()) as made:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, env=environment()) as made:
         line = next(line for line in made.stdout if "process" in line)
         made.send_signal(number)
         said, errors = made.communicate(timeout=30)
@@ -324,6 +325,38 @@ def test_gaps_are_where_nothing_runs():
     assert steps == {"kernels": 2, "launches": 1, "copies": 0.5, "synchronisations": 0.5}
     top = next(line for line in found["lines"] if line.endswith("  a"))
     assert top.split() == [f"{6 / 13:.2%}", "0.0030", "1.5", "a"]
+
+
+def test_wheels_of_an_earlier_call_stay_until_all_new_ones_are_there(tmp_path, monkeypatch):
+    def one(folder: Path) -> dict[str, Path]:
+        (folder / "new.whl").touch()
+        return {"new": folder / "new.whl"}
+
+    def none(folder: Path) -> dict[str, Path]:
+        one(folder)
+        raise SystemExit("can't be fetched")
+
+    monkeypatch.setattr(wheels, "FOLDER", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["wheels.py"])
+    (tmp_path / "old.whl").touch()
+    monkeypatch.setattr(wheels, "gather", none)
+    with pytest.raises(SystemExit):
+        wheels.main()
+    assert [path.name for path in tmp_path.iterdir()] == ["old.whl"]
+    monkeypatch.setattr(wheels, "gather", one)
+    wheels.main()
+    assert [path.name for path in tmp_path.iterdir()] == ["new.whl"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [("", "arguments are required: CHECKOUT"), ("/dev", "/dev is no checkout of kit"), ("/dev x", "'x'")],
+)
+def test_host_work_says_what_it_takes(words, said):
+    command = [sys.executable, str(ROOT / "benchmarks" / "host_work.py"), *words.split()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert said in done.stderr.splitlines()[-1]
 
 
 def test_wheels_are_those_that_the_bare_machine_lacks():
