@@ -10,6 +10,7 @@ ratio is the median over the rounds.
     python benchmarks/host_work.py /tmp/before [ROUNDS]        5 rounds: a minute
 """
 
+import argparse
 import json
 import os
 import statistics
@@ -113,10 +114,10 @@ def run(checkout: Path) -> dict[str, dict[str, float]]:
     return json.loads(done.stdout)
 
 
-def main(before: str, rounds: int = 5) -> None:
+def main(before: Path, rounds: int) -> None:
     import machine
 
-    taken = [(run(Path(before)), run(ROOT)) for _ in range(rounds)]
+    taken = [(run(before), run(ROOT)) for _ in range(rounds)]
     result = {}
     for what in taken[0][1]:
         sides = [(old[what]["microseconds"], new[what]["microseconds"]) for old, new in taken]
@@ -133,5 +134,11 @@ def main(before: str, rounds: int = 5) -> None:
 if __name__ == "__main__":
     if sys.argv[1:] == ["--measure"]:
         print(json.dumps(measure()))
-    else:
-        main(sys.argv[1], *(int(value) for value in sys.argv[2:]))
+        sys.exit()
+    parser = argparse.ArgumentParser(description="What the host does for a batch beside a GPU, before and now.")
+    parser.add_argument("before", type=Path, metavar="CHECKOUT", help="another checkout of kit")
+    parser.add_argument("rounds", type=int, nargs="?", default=5, metavar="ROUNDS", help="default: 5, a minute")
+    given = parser.parse_args()
+    if not (given.before / "kit" / "__init__.py").is_file():
+        parser.error(f"{given.before} is no checkout of kit: git worktree add /tmp/before REVISION makes one")
+    main(given.before.resolve(), given.rounds)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -149,6 +150,67 @@ def test_figures_of_another_card_go_to_a_file_of_their_own(tmp_path):
     assert json.loads((tmp_path / "gpu_card_1.json").read_text()) == KEPT
 
 
+def test_a_card_that_comes_back_finds_its_figures(tmp_path):
+    path = tmp_path / "gpu.json"
+    path.write_text(json.dumps(KEPT))
+    other = {"gpu": "Card 2"}
+    for machine in (other, CARD, other):
+        made = results.Results(path, machine, rehearsal=False)
+        if machine is CARD:
+            made.note("fast", {"c": 3})
+    kept = json.loads((tmp_path / "gpu_card_1.json").read_text())["stages"]
+    assert {name: stage["figures"] for name, stage in kept.items()} == {"fast": {"c": 3}, "whole": {"b": 2}}
+
+
+def nowhere(path: Path) -> None:
+    path.parent.rmdir()
+    path.parent.touch()
+
+
+FILES = {
+    "no folder": (nowhere, "can't be written \\(File exists\\): give another --out FOLDER"),
+    "half a file": (lambda path: path.write_text('{"gpu": '), "can't be read .*: move it away, or give another --out"),
+}
+
+
+@pytest.mark.parametrize("what", FILES)
+def test_a_file_of_results_that_can_not_be_used_is_named_in_one_line(what, tmp_path):
+    make, said = FILES[what]
+    path = tmp_path / "out" / "gpu.json"
+    path.parent.mkdir()
+    make(path)
+    with pytest.raises(SystemExit, match=said):
+        results.Results(path, CARD, rehearsal=False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_stage_and_leaves_its_figures_its_log_and_the_table(number, tmp_path):
+    (tmp_path / "slow.py").write_text(
+        "import os, time\nfrom stage import Stage\nstage = Stage.of_arguments()\n"
+        "print('said', flush=True)\nstage.note('process', [os.getpid()])\ntime.sleep(60)\n"
+    )
+    code = f"""
+import run, sys
+run.stages = lambda *_: [run.Spec("fast", (sys.executable, "{tmp_path}/slow.py"), 20)]
+run.arguments = lambda: run.argparse.Namespace(rehearsal=True, only=None, out=run.Path("{tmp_path}"))
+run.add_wheels = lambda *_: ""
+run.describe = lambda *_: {{"gpu": None, "processor": "none", "torch": "none"}}
+sys.exit(run.main())
+"""
+    command = [sys.executable, "-c", code]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, env=environment()) as made:
+        line = next(line for line in made.stdout if "process" in line)
+        made.send_signal(number)
+        said, errors = made.communicate(timeout=30)
+    assert (made.returncode, errors) == (128 + number, "")
+    assert "fast: cut by a signal" in said
+    assert table.ROWS[0].title in said
+    assert json.loads((tmp_path / "gpu.json").read_text())["stages"]["fast"]["ended"] == "cut by a signal"
+    assert (tmp_path / "gpu-fast.log").read_text() == "said\n"
+    assert not lives(int(line.split("[")[1].rstrip("]\n")))
+
+
 def test_the_committed_file_names_a_card_or_says_not_measured():
     document = results.read(ROOT / "benchmarks" / "results" / "gpu.json")
     assert "rehearsal" not in document
@@ -263,6 +325,38 @@ def test_gaps_are_where_nothing_runs():
     assert steps == {"kernels": 2, "launches": 1, "copies": 0.5, "synchronisations": 0.5}
     top = next(line for line in found["lines"] if line.endswith("  a"))
     assert top.split() == [f"{6 / 13:.2%}", "0.0030", "1.5", "a"]
+
+
+def test_wheels_of_an_earlier_call_stay_until_all_new_ones_are_there(tmp_path, monkeypatch):
+    def one(folder: Path) -> dict[str, Path]:
+        (folder / "new.whl").touch()
+        return {"new": folder / "new.whl"}
+
+    def none(folder: Path) -> dict[str, Path]:
+        one(folder)
+        raise SystemExit("can't be fetched")
+
+    monkeypatch.setattr(wheels, "FOLDER", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["wheels.py"])
+    (tmp_path / "old.whl").touch()
+    monkeypatch.setattr(wheels, "gather", none)
+    with pytest.raises(SystemExit):
+        wheels.main()
+    assert [path.name for path in tmp_path.iterdir()] == ["old.whl"]
+    monkeypatch.setattr(wheels, "gather", one)
+    wheels.main()
+    assert [path.name for path in tmp_path.iterdir()] == ["new.whl"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [("", "arguments are required: CHECKOUT"), ("/dev", "/dev is no checkout of kit"), ("/dev x", "'x'")],
+)
+def test_host_work_says_what_it_takes(words, said):
+    command = [sys.executable, str(ROOT / "benchmarks" / "host_work.py"), *words.split()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert said in done.stderr.splitlines()[-1]
 
 
 def test_wheels_are_those_that_the_bare_machine_lacks():

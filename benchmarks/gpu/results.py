@@ -12,8 +12,11 @@ REHEARSAL = "on a CPU with tiny sizes, to find typing errors: no figure is to be
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The document there; nothing if there is none."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    """The document there; nothing if there is none. Raise `SystemExit` if that can't be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"{path} can't be read ({error}): move it away, or give another --out FOLDER") from None
 
 
 def is_of_a_card(document: dict[str, Any]) -> bool:
@@ -24,14 +27,17 @@ def write(path: Path, document: dict[str, Any]) -> None:
     """Replace the file in one rename.
 
     Raises:
-        SystemExit: it holds a card's figures, and these are none.
+        SystemExit: it holds a card's figures, and these are none; or nothing can be written there.
     """
     if is_of_a_card(read(path)) and not is_of_a_card(document):
         raise SystemExit(f"{path} holds figures of a GPU, which are kept: give another --out FOLDER")
-    path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.new")
-    new.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    os.replace(new, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        os.replace(new, path)
+    except OSError as error:
+        raise SystemExit(f"{path} can't be written ({error.strerror}): give another --out FOLDER") from None
 
 
 def not_measured(path: Path, why: str) -> str:
@@ -44,22 +50,28 @@ def not_measured(path: Path, why: str) -> str:
     return f"not measured ({why}): {path} says so"
 
 
+def _beside(path: Path, card: str) -> Path:
+    """The file of a card while `path` is another's."""
+    return path.with_name(f"gpu_{re.sub(r'[^a-z0-9]+', '_', card.lower()).strip('_')}.json")
+
+
 class Results:
     """The document while the stages run.
 
     Figures that an earlier call has measured on the same card stay until their stage has a new one; those of another
-    card go to a file of their own beside it.
+    card go to a file of their own beside it, and come back from there when that card does.
     """
 
     def __init__(self, path: Path, machine: dict[str, Any], rehearsal: bool) -> None:
         self.path, earlier = path, read(path)
         kept: dict[str, Any] = {}
-        if is_of_a_card(earlier) and not rehearsal:
-            if earlier["gpu"] == machine["gpu"]:
-                kept = earlier.get("stages", {})
-            else:
-                slug = re.sub(r"[^a-z0-9]+", "_", earlier["gpu"].lower()).strip("_")
-                write(path.with_name(f"gpu_{slug}.json"), earlier)
+        if not rehearsal:
+            if is_of_a_card(earlier) and earlier["gpu"] != machine["gpu"]:
+                write(_beside(path, earlier["gpu"]), earlier)
+                earlier = {}
+            if not is_of_a_card(earlier):
+                earlier = read(_beside(path, machine["gpu"]))
+            kept = earlier.get("stages", {})
         about = {"rehearsal": REHEARSAL} if rehearsal else {}
         self.document: dict[str, Any] = {"gpu": machine["gpu"], **about, "machine": machine, "stages": dict(kept)}
         self._new: dict[str, dict[str, Any]] = {}

@@ -111,7 +111,8 @@ def describe(python: str, env: dict[str, str]) -> dict[str, Any]:
     """The machine; raise `SystemExit` if torch can't be imported."""
     done = subprocess.run([python, "-c", MACHINE], env=env, capture_output=True, text=True)
     if done.returncode:
-        raise SystemExit(f"{python} can't describe this machine: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
+        why = (done.stderr.strip().splitlines() or ["?"])[-1]
+        raise SystemExit(f"{python} can't describe this machine ({why}): make gpu GPU_PYTHON=... names one with torch")
     facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return facts
 
@@ -152,6 +153,7 @@ def _run_stage(
         f"{began + limit:.1f}",
     ]
     new, cut = _news(figures), False
+    stopped: SystemExit | None = None
     # In a session of its own, so that its end is that of all the processes that it has started.
     with (
         log.open("wb") as out,
@@ -170,17 +172,22 @@ def _run_stage(
                 time.sleep(EVERY)
                 _enter(results, spec.name, next(new))
                 cut = time.monotonic() - began > limit
+        except SystemExit as signalled:
+            stopped = signalled
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
     _enter(results, spec.name, next(new))
-    seconds, died = time.monotonic() - began, not cut and process.returncode != 0
-    how = f"cut after {limit:.0f} s" if cut else f"died with {process.returncode}" if died else "done"
+    seconds, died = time.monotonic() - began, not cut and not stopped and process.returncode != 0
+    cuts = ("cut by a signal" if stopped else "") or (f"cut after {limit:.0f} s" if cut else "")
+    how = cuts or (f"died with {process.returncode}" if died else "done")
     said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     results.path.with_name(f"gpu-{spec.name}.log").write_text("\n".join(said[-500:]) + "\n", encoding="utf-8")
     last = [line[:300] for line in said[-12:]] if died else []
     results.end(spec.name, how, seconds, last)
     print(f"{spec.name}: {how}, {seconds:.0f} s{': ' + last[-1][:200] if last else ''}", flush=True)
+    if stopped:
+        raise stopped
     return not died
 
 
@@ -215,7 +222,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> int:
     ends = time.monotonic() + SECONDS
     given, python = arguments(), sys.executable
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the stage in hand too
+    for number in (signal.SIGINT, signal.SIGTERM):  # they end the stage in hand too
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     env = environment(given.rehearsal)
     # A rehearsal never writes where figures are kept, unless it is told to.
     out = given.out or (Path(tempfile.mkdtemp(prefix="kit-gpu-rehearsal-")) if given.rehearsal else RESULTS)
@@ -231,9 +239,10 @@ def main() -> int:
         print(f"{machine['gpu'] or machine['processor']}, torch {machine['torch']}: {path}", flush=True)
         results = Results(path, machine, given.rehearsal)
         chosen = stages(python, given.rehearsal, given.only or ())
-        alive = run_stages(chosen, results, ends, env, ["--rehearsal"] if given.rehearsal else [])
-    print("\n".join(["", *table(results.document, tuple(given.only or ()))]))
-    print(f"\n{path}")
+        try:
+            alive = run_stages(chosen, results, ends, env, ["--rehearsal"] if given.rehearsal else [])
+        finally:
+            print("\n".join(["", *table(results.document, tuple(given.only or ())), "", str(path)]), flush=True)
     return 0 if alive else 1
 
 

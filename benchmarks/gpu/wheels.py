@@ -6,8 +6,10 @@ goes to `benchmarks/gpu/wheels/`, which git ignores: carry the folder along. kit
     python benchmarks/gpu/wheels.py
 """
 
+import argparse
 import subprocess
 import sys
+import tempfile
 import tomllib
 import zipfile
 from email.parser import Parser
@@ -60,16 +62,14 @@ def download(requirement: Requirement, folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "-q", "--no-deps"]
     command += ["--only-binary=:all:", "--python-version", PYTHON, "--implementation", "cp", "-d", str(folder)]
     command += [word for platform in PLATFORMS for word in ("--platform", platform)]
-    subprocess.run([*command, f"{requirement.name}{requirement.specifier}"], check=True)
+    if subprocess.run([*command, f"{requirement.name}{requirement.specifier}"]).returncode:
+        raise SystemExit(f"{requirement} can't be fetched: try again where there is a network; nothing is changed")
     (new,) = set(folder.glob("*.whl")) - before
     return new
 
 
 def gather(folder: Path) -> dict[str, Path]:
     """Fetch all that is missing, with what it needs in turn; raise if two needs do not agree."""
-    folder.mkdir(exist_ok=True)
-    for old in folder.glob("*.whl"):
-        old.unlink()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted, wheels = missing(project["dependencies"]), {}
     while wanted:
@@ -86,9 +86,16 @@ def gather(folder: Path) -> dict[str, Path]:
 
 
 def main() -> None:
-    wheels = gather(FOLDER)
-    size = sum(wheel.stat().st_size for wheel in wheels.values())
-    for wheel in sorted(wheels.values()):
+    argparse.ArgumentParser(description="Gather the wheels that a bare machine with a GPU lacks.").parse_args()
+    FOLDER.mkdir(exist_ok=True)
+    # Those of an earlier call go when all new ones are there.
+    with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
+        fetched = gather(Path(folder)).values()
+        for old in FOLDER.glob("*.whl"):
+            old.unlink()
+        wheels = sorted(wheel.replace(FOLDER / wheel.name) for wheel in fetched)
+    size = sum(wheel.stat().st_size for wheel in wheels)
+    for wheel in wheels:
         print(f"{wheel.stat().st_size / 1e6:6.2f} MB  {wheel.name}")
     print(f"{size / 1e6:6.2f} MB  in {FOLDER}")
     if size > MOST_BYTES:

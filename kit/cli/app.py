@@ -45,7 +45,7 @@ from kit.cli import (
     train,
     verify,
 )
-from kit.cli.context import share, shared_registry
+from kit.cli.context import share, shared_registry, typed
 from kit.cli.process import Signals, drop, reader_gone, ready_streams
 from kit.console import json_text, print_error, print_text, writing
 from kit.errors import BAD_INPUT, DISK, INTERRUPTED, Ended, KitError, out_of_memory, too_little_memory
@@ -174,6 +174,14 @@ def _run(words: list[str]) -> int:
     return status if isinstance(status, int) else 0
 
 
+# What takes less memory where a command has no --batch-size and no --size.
+_OTHER_RUN = "take a run of a smaller --size or --model"
+SMALLER = {
+    "lr-find": "give a smaller --set batch_size=... or --set size=...",
+    **dict.fromkeys(("predict", "evaluate", "gradcam"), _OTHER_RUN),
+}
+
+
 @dataclass(frozen=True)
 class Told:
     """How an error is told: in one line, with the exit status and several ways to mend it; by default as a fault."""
@@ -198,7 +206,8 @@ def _judged(error: BaseException, signals: Signals) -> Told | None:
     if isinstance(error, OSError):
         return _judged_os(error)
     if full := too_little_memory(error):
-        return Told(str(mended := out_of_memory(full)), mended.code)
+        mended = out_of_memory(full, *filter(None, [SMALLER.get(next(iter(typed()), ""))]))
+        return Told(str(mended), mended.code)
     file = path_near(error)
     told = {
         EOFError: Told(

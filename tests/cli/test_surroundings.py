@@ -203,6 +203,23 @@ def test_the_cause_is_named_in_one_line(kit, monkeypatch, tmp_path, error, code,
 
 
 @pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("train histo", "give a smaller --batch-size or --size"),
+        ("bench histo", "give a smaller --batch-size or --size"),
+        ("lr-find histo", "give a smaller --set batch_size=... or --set size=..."),
+        *((command, "take a run of a smaller --size or --model") for command in ("predict", "evaluate", "gradcam")),
+    ],
+)
+def test_too_little_memory_names_what_the_command_takes(kit, monkeypatch, line, said):
+    def full(words: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("kit.model.preflight.need_card", full)
+    assert kit(*line.split(), code=5).err == f"error: there is too little memory: free some, or {said}\n"
+
+
+@pytest.mark.parametrize(
     ("line", "code"),
     [
         ("info nothing", 2),
