@@ -1,7 +1,8 @@
 """What all tests share.
 
 Every test runs in folders of its own: `KIT_DATA`, `KIT_CACHE` and `KIT_RUNS` lie in `tmp_path`, third-party plugins are
-off and only this machine can be reached. The fixture `kit` runs the command line in this process:
+off and only this machine can be reached. Tests compute on the CPU; only those marked `gpu` see a GPU. The fixture `kit`
+runs the command line in this process:
 
     def test_it(kit):
         done = kit("download", "histo", "--miniature", "--json")
@@ -16,7 +17,7 @@ skipped where they are absent.
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
 
-from helpers import ROOT
+from helpers import ROOT, no_gpu
 from helpers.no_network import block, is_here, offline_path, refused_in_test
 
 
@@ -44,6 +45,15 @@ class Done:
     def json(self) -> Any:
         """The one document on stdout."""
         return json.loads(self.out)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    # Around the fixtures of modules too, which train.
+    if item.get_closest_marker("gpu") and os.environ.get("KIT_GPU_REHEARSAL") != "1":
+        return (yield)
+    with no_gpu.hidden():
+        return (yield)
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """All of `make gpu` on the CPU with tiny sizes, so that the first second on a card is not spent on a typing error."""
 
 import json
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -19,7 +20,8 @@ COMMITTED = ROOT / "benchmarks" / "results" / "gpu.json"
 def test_every_stage_of_make_gpu_runs_to_its_end(tmp_path):
     before = COMMITTED.read_bytes()
     command = [sys.executable, str(ROOT / "benchmarks" / "gpu" / "run.py"), "--rehearsal", "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     document = json.loads((tmp_path / "gpu.json").read_text())
     assert document["gpu"] is None

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from importlib import import_module
 from pathlib import Path
@@ -38,6 +39,7 @@ FAKES = {
 @pytest.fixture
 def specs(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "LEAST", 0.1)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     head = "import subprocess, sys, time\nfrom stage import Stage\nstage = Stage.of_arguments()\n"
     made = []
     for name, body in FAKES.items():
@@ -62,11 +64,11 @@ def lives(process: int) -> bool:
 def test_a_cut_keeps_figures_and_a_crash_stops_only_itself(specs, tmp_path, capsys):
     path = tmp_path / "out" / "gpu.json"
     made = results.Results(path, CARD, rehearsal=False)
-    assert not run.run_stages(specs, made, time.monotonic() + 3 * 20 + 1.5, environment(), [])
+    assert not run.run_stages(specs, made, time.monotonic() + 3 * 20 + 3.4, environment(), [])
     document = json.loads(path.read_text())
     stages = document["stages"]
     assert {name: stage["ended"] for name, stage in stages.items()} == {
-        "cut": "cut after 1 s",
+        "cut": "cut after 3 s",
         "crash": "died with 1",
         "mute": "died with 3",
         "fine": "done",
@@ -79,7 +81,7 @@ def test_a_cut_keeps_figures_and_a_crash_stops_only_itself(specs, tmp_path, caps
         "fine": {"after": {"images/s": 5.0, "rehearsal": False}},
     }
     assert stages["crash"]["last lines"][-1] == "RuntimeError: no such kernel"
-    assert stages["cut"]["seconds"] < 6
+    assert stages["cut"]["seconds"] < 20, "it would take a minute"
     assert "no such kernel" in path.with_name("gpu-crash.log").read_text()
     assert not lives(child), "what a stage has started ends with it"
     assert "crash: died with 1" in capsys.readouterr().out
@@ -262,7 +264,7 @@ def test_a_figure_that_misses_is_shown_as_missed(title, good, bad):
 
 def test_without_a_gpu_the_command_says_so_in_one_line(tmp_path):
     command = [sys.executable, str(GPU / "run.py"), "--out", str(tmp_path)]
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TMPDIR": str(tmp_path)}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert done.stdout == f"not measured (no GPU on this machine): {tmp_path / 'gpu.json'} says so\n"
     assert json.loads((tmp_path / "gpu.json").read_text()) == {"gpu": None, "not measured": "no GPU on this machine"}
@@ -286,7 +288,7 @@ def test_outcomes_of_the_tests_become_figures(tmp_path):
     code = "import right, sys; from pathlib import Path; from stage import Stage; right.TESTS = Path(sys.argv.pop(1))\n"
     code += "sys.exit(right.main(Stage.of_arguments()))"
     figures = tmp_path / "figures"
-    words = ["--figures", str(figures), "--scratch", str(tmp_path / "scratch"), "--ends", str(time.monotonic() + 30)]
+    words = ["--figures", str(figures), "--scratch", str(tmp_path / "scratch"), "--ends", str(time.monotonic() + 300)]
     (tmp_path / "scratch").mkdir()
     command = [sys.executable, "-c", code, str(tmp_path), *words]
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=tmp_path, check=False)

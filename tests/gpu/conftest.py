@@ -4,7 +4,6 @@ With KIT_GPU_REHEARSAL=1 they run on the CPU, with the same code, so that no typ
 nothing but what training needs (torch, timm, pandas, OpenCV and the like), and kit need not be installed.
 """
 
-import ctypes
 import json
 import os
 from collections.abc import Callable
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from helpers.no_gpu import has_driver
 
 # Before the first call of cuBLAS, which else keeps a workspace with which sums are not repeated to the bit.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -24,9 +25,7 @@ def rehearsing() -> bool:
 
 
 def has_card() -> bool:
-    try:
-        ctypes.CDLL("libcuda.so.1")  # the driver: without one torch need not be imported to know
-    except OSError:
+    if not has_driver():
         return False
     import torch
 

@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from helpers.device_runs import Learner, config_of, made, on
+from helpers.little_memory import in_training
 from helpers.training_runs import begin, go, learned, read_history
 from kit.errors import KitError
 from kit.model.checkpoint import Checkpoints
+from kit.model.network import Network
 from kit.run import Run
 from kit.scoring.predictions import Predictions
 from kit.training.interrupt import Interrupt
@@ -128,17 +130,8 @@ def too_little_memory(device: torch.device, peak: int) -> Iterator[None]:
         finally:
             torch.cuda.set_per_process_memory_fraction(1.0, device)
         return
-    from kit.model.network import Network
-
-    forward = Network.forward
-
-    def full(self, images, metadata=None):
-        if self.training and len(images) > 30:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-        return forward(self, images, metadata)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Network, "forward", full)
+        patch.setattr(Network, "forward", in_training(30))
         yield
 
 

@@ -27,6 +27,11 @@ class Stream:
     def wait_event(self, event: "Event") -> None:
         self.gpu.note("stream waits", f"{self.name} waits for {event.name}")
 
+    def record_event(self) -> "Event":
+        event = Event(self.gpu)
+        event.record(self)
+        return event
+
 
 class Event:
     def __init__(self, gpu: "FakeGpu") -> None:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from kit.config import TrainConfig
+from helpers.warp_cases import config
 from kit.console import Console
 from kit.data.images import read_rgb
 from kit.data.index import Index
@@ -14,10 +14,6 @@ from kit.data.store import Store
 from kit.hooks.specs import Competition, DatasetSpec
 from kit.pixels.pack import packs_for
 from kit.pixels.samples import Samples
-
-
-def config(**values) -> TrainConfig:
-    return TrainConfig(competition="c", dataset="d", loss="bce", flip=False, **values)
 
 
 class Leaves:

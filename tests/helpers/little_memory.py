@@ -40,6 +40,12 @@ def limited(most: int, error: Callable[[], Exception] = out) -> Callable[..., An
     return checked
 
 
+def in_training(most: int) -> Callable[..., Any]:
+    """Return a `Network.forward` into which only so many images fit in training."""
+    forward, too_many = Network.forward, limited(most)
+    return lambda self, *inputs: (too_many if self.training and self.body.training else forward)(self, *inputs)
+
+
 if __name__ == "__main__":
     from kit.cli.app import main
 

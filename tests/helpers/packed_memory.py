@@ -45,7 +45,8 @@ def main(folder: Path, count: int) -> None:
     for (name,) in files:
         (folder / name).touch()
     # The rows share their names, so that what grows is not the index.
-    frame = pd.DataFrame({"id": np.arange(count), "files": files * (count // 8), "target": np.zeros(count, np.int8)})
+    rows = {"id": [name for (name,) in files] * (count // 8), "files": files * (count // 8)}
+    frame = pd.DataFrame({**rows, "target": np.zeros(count, np.int8)})
     index = Index(folder, "binary", ("no", "yes"), frame, frame.iloc[:0])
     dataset = DatasetSpec("many", 3, lambda root: index, read)
     store = Store(Competition("many", "Many", "many", "binary", "roc_auc", "many", "many"), dataset, folder)

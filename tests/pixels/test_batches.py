@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.leaf_images import Leaves, config
+from helpers.leaf_images import Leaves
+from helpers.warp_cases import config
 from kit.console import Console
 from kit.data.images import read_rgb, resize
 from kit.errors import DISK, KitError

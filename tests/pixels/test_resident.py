@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.leaf_images import Leaves, config
+from helpers.leaf_images import Leaves
+from helpers.warp_cases import EVERY, config
 from kit.console import Console
 from kit.errors import KitError
 from kit.pixels import resident
@@ -26,11 +27,8 @@ def free(monkeypatch, count: int | None) -> None:
     monkeypatch.setattr(resident, "free_memory", lambda device: count)
 
 
-STEPS = {"rot90": True, "rotate": 30, "zoom": 0.2, "shift": 0.1, "shear": 5, "brightness": 0.2, "contrast": 0.2}
-
-
 @pytest.mark.parametrize(("size", "crop"), [(20, 1.0), (16, 1.0), (31, 1.0), (10, 0.5)])
-@pytest.mark.parametrize("steps", [None, {}, STEPS])
+@pytest.mark.parametrize("steps", [None, {}, EVERY])
 def test_batches_are_those_that_are_copied_to_the_bit(leaves, monkeypatch, size, crop, steps):
     free(monkeypatch, 10**6)
     samples = leaves.samples(size, True, crop)

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from helpers.fake_gpu import FakeGpu, nowhere
-from helpers.leaf_images import Leaves, config
+from helpers.leaf_images import Leaves
 from helpers.loss_cases import built
+from helpers.warp_cases import EVERY, config
 from kit.config import validate
 from kit.model.build import Model
 from kit.model.device import Runtime
@@ -22,7 +23,6 @@ from kit.training.ema import Ema
 from kit.training.finite import LossWatch
 from kit.training.stepper import Stepper
 
-STEPS = {"rot90": True, "rotate": 30, "zoom": 0.2, "shift": 0.1, "shear": 5, "brightness": 0.2, "contrast": 0.2}
 BATCHES = 50
 
 
@@ -58,7 +58,7 @@ def loader_on(gpu: FakeGpu, tmp_path, held: bool, **steps) -> Loader:
 
 @pytest.mark.parametrize("held", [False, True])
 def test_a_batch_costs_a_fixed_number_of_calls_and_no_memory(gpu, tmp_path, held):
-    loader = loader_on(gpu, tmp_path, held, **STEPS)
+    loader = loader_on(gpu, tmp_path, held, **EVERY)
     with gpu:
         first = sum(len(batch.rows) for batch in loader.batches(plan()))
         gpu.calls.clear()
@@ -75,7 +75,7 @@ def test_a_batch_costs_a_fixed_number_of_calls_and_no_memory(gpu, tmp_path, held
 
 
 def test_memory_is_written_again_only_after_it_was_read_and_read_only_after_it_was_written(gpu, tmp_path):
-    loader = loader_on(gpu, tmp_path, False, **STEPS)
+    loader = loader_on(gpu, tmp_path, False, **EVERY)
     with gpu:
         list(loader.batches(plan()))
     slots = loader._there._slots
@@ -100,7 +100,7 @@ def test_memory_is_written_again_only_after_it_was_read_and_read_only_after_it_w
 
 def test_a_step_of_training_reads_no_value_and_launches_what_a_bare_one_does(gpu, tmp_path):
     """Beside forward and backward pass: the sums of the loss, and one launch for all averages, one for all counters."""
-    loader = loader_on(gpu, tmp_path, True, **STEPS)
+    loader = loader_on(gpu, tmp_path, True, **EVERY)
     runtime = Runtime(gpu.device, None)
     settings = validate({"competition": "c", "dataset": "d", "loss": "bce", "ema": 0.9, "clip": 1.0})
     model = Model(Net(), built("bce", "binary"), loader.normalize, runtime, BINARY)
@@ -131,14 +131,6 @@ def test_a_step_of_training_reads_no_value_and_launches_what_a_bare_one_does(gpu
 
 def test_losses_are_read_one_look_late_beside_a_gpu_and_all_of_them_at_the_end(gpu, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.Tensor, "is_cuda", True)
-    monkeypatch.setattr(Stream := type(gpu.main), "record_event", lambda self: recorded(self), raising=False)
-
-    def recorded(stream):
-        event = torch.cuda.Event()
-        event.record(stream)
-        return event
-
-    assert Stream
     watch = LossWatch(SimpleNamespace(history=tmp_path / "history.csv"), 0)
     one = [(np.arange(4), np.arange(4))]
     said = []

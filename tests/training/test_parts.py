@@ -2,27 +2,20 @@
 
 import os
 import re
-import shutil
 import signal
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from helpers.little_memory import SAID, TEXT, limited, out
-from helpers.own_folders import own_folders
+from helpers.little_memory import SAID, TEXT, in_training, out
 from helpers.shared_training import Plain, learned, made
 from helpers.training_runs import begin, go
 from helpers.training_runs import learned as learned_files
-from kit.archives.unpack import from_miniature
 from kit.console import Console
-from kit.data.store import Store
 from kit.errors import KitError
-from kit.hooks.registry import Registry
 from kit.model import distributed
 from kit.model.network import Network
 from kit.pixels.sampler import training_plan
@@ -292,31 +285,10 @@ def test_other_errors_are_raised_as_they_are(tmp_path, monkeypatch):
 # ------------------------------------------------------------------ whole runs
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    """The miniature of histopathology, made once."""
-    folder = tmp_path_factory.mktemp("made")
-    with own_folders(folder):
-        from_miniature(Store.of(Registry(), "histo"), None, False)
-    return folder
-
-
-@pytest.fixture
-def store(data, tmp_path) -> Store:
-    shutil.copytree(data, tmp_path, dirs_exist_ok=True)
-    return Store.of(Registry(), "histo")
-
-
 TINY = ["--folds", 2, "--epochs", 1, "--size", 32, "--model", "small_cnn", "--no-pretrained", "--batch-size", 8]
 
 
 SHORT = ["epochs=1", "model=small_cnn", "pretrained=false"]
-
-
-def in_training(most: int) -> Callable[..., Any]:
-    """Return a `Network.forward` into which only so many images fit in training."""
-    forward, too_many = Network.forward, limited(most)
-    return lambda self, *inputs: (too_many if self.training and self.body.training else forward)(self, *inputs)
 
 
 def weights(run: Run) -> list[torch.Tensor]:

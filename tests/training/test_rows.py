@@ -250,8 +250,7 @@ def test_the_forecast_counts_the_rows_that_only_selects(store, monkeypatch):
         ({"pixels": "host"}, []),
     ],
 )
-def test_a_setting_that_changes_nothing_is_named(settings, said, monkeypatch):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+def test_a_setting_that_changes_nothing_is_named(settings, said):
     lines = idle_settings(validate({"competition": "x", "dataset": "x", "loss": "bce", **settings}))
     assert [line[: len(begin)] for line, begin in zip(lines, said, strict=True)] == said
 
