@@ -110,6 +110,7 @@ class _Reading:
 
     def __init__(self, reader: "_Reader", workers: int | None, device: torch.device) -> None:
         self._sampler: list[tuple[np.ndarray, np.ndarray]] = []
+        self._plans = 0  # begun so far
         count = workers if workers is not None else (min(4, os.cpu_count() or 1) if device.type == "cuda" else 0)
         count = count if room_for_workers(count) else 0
         self._loader: DataLoader[np.ndarray | KitError] = DataLoader(
@@ -127,8 +128,11 @@ class _Reading:
 
     def read(self, plan: Plan) -> Iterator[np.ndarray]:
         self._sampler[:] = plan
+        self._plans = number = self._plans + 1
         try:
             for images in self._loader:
+                if self._plans != number:  # the workers read that one's images
+                    raise ValueError("another plan was begun, which ends this one")
                 if isinstance(images, KitError):
                     raise images
                 yield images

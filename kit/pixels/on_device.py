@@ -71,22 +71,28 @@ class OnDevice:
         self._whole = [each if each is None else torch.tensor(each, device=device) for each in (*whole, *own)]
         copies = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._plans = [(Slot(device, copies), Slot(device, copies)) for _ in range(2)]
-        self._slots = [Slot(device, copies) for _ in range(SLOTS)]
+        self._new_slots = lambda: [Slot(device, copies) for _ in range(SLOTS)]
+        self._idle: list[list[Slot]] = []  # what no iterator uses now
 
     def batches(self, plan: Plan, stored: Stored) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
         """Yield images, target, metadata and rows of each batch; `stored` is read only if pixels must be copied."""
         pixels = held(self.pack, self.device)
+        slots = self._idle.pop() if self._idle else self._new_slots()
         ahead = None
-        for number, (rows, planned) in enumerate(self._planned(plan)):
-            slot = None
-            if pixels is None:
-                slot = self._slots[number % SLOTS]
-                slot.send(*next(stored))
+        try:
+            for number, (rows, planned) in enumerate(self._planned(plan)):
+                slot = None
+                if pixels is None:
+                    slot = slots[number % SLOTS]
+                    slot.send(*next(stored))
+                if ahead is not None:
+                    yield self._made(*ahead, pixels)
+                ahead = rows, planned, slot
             if ahead is not None:
                 yield self._made(*ahead, pixels)
-            ahead = rows, planned, slot
-        if ahead is not None:
-            yield self._made(*ahead, pixels)
+        finally:
+            # Not before: the batch ahead of one iterator must not be overwritten by another's.
+            self._idle.append(slots)
 
     def _made(
         self, rows: np.ndarray, planned: Planned, slot: "Slot | None", pixels: Tensor | None

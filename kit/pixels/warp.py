@@ -237,7 +237,8 @@ def _turned(image: np.ndarray, turn: list[list[float]]) -> np.ndarray:
     """Flip and turn the image by copying pixels; `turn` as in DIHEDRAL."""
     (a, b), (c, d) = turn
     if a == 0:
-        image, a, d = cv2.transpose(image), c, b
+        # cv2.transpose knows no pixels of 5, 7 or 9 bytes.
+        image, a, d = np.ascontiguousarray(image.swapaxes(0, 1)) if image.shape[2] > 4 else cv2.transpose(image), c, b
     return image if a > 0 and d > 0 else cv2.flip(image, -1 if a < 0 and d < 0 else int(a < 0))
 
 

@@ -28,14 +28,18 @@ class Ema:
         """Follow the model after its step `step`, counted from 1."""
         share = 1 - min(self.decay, (1 + step) / (10 + step))
         averages, values, counters, counts = [], [], [], []
-        for follower, leader in self._pairs:
-            for ours, theirs in zip(_state(follower), _state(leader), strict=True):
-                if ours.is_floating_point():
-                    averages.append(ours)
-                    values.append(theirs)
-                else:
-                    counters.append(ours)
-                    counts.append(theirs)
+        # Once each: weights that two layers share are averaged once.
+        for ours, theirs in {
+            id(ours): (ours, theirs)
+            for follower, leader in self._pairs
+            for ours, theirs in zip(_state(follower), _state(leader), strict=True)
+        }.values():
+            if ours.is_floating_point():
+                averages.append(ours)
+                values.append(theirs)
+            else:
+                counters.append(ours)
+                counts.append(theirs)
         torch._foreach_lerp_(averages, values, share)
         if counters:
             torch._foreach_copy_(counters, counts)

@@ -74,6 +74,7 @@ def train_fold(job: FoldJob, interrupt: Interrupt, console: Console) -> Forward:
                 # Every N steps: validate and save.
                 every = config.validate_every
                 if every and state.step % every == 0 and state.validated < state.step:
+                    watch.check(stepper.loss_sum, state.images)  # the cause of a NaN is in the rows of its step
                     validator.validate(valid_loader, state, _mean_loss(stepper, state), rate(state.step - 1))
                     save()
                     began = time.monotonic() - state.seconds

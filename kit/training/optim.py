@@ -17,11 +17,12 @@ def depth_groups(network: nn.Module, loss: nn.Module) -> list[list[nn.Parameter]
     """Return the parameters by depth: the parts of the body from the image on, then the head with those of the loss."""
     module = getattr(network, "head", None)
     head = set(module.parameters()) if isinstance(module, nn.Module) else set()
-    layers = [
-        [parameter for parameter in layer.parameters(recurse=False) if parameter not in head]
-        for layer in network.modules()
-    ]
-    layers = [layer for layer in layers if layer]
+    # Weights that several layers share are moved once, with the first of them.
+    layer_of = {
+        parameter: layer for layer in reversed(list(network.modules())) for parameter in layer.parameters(False)
+    }
+    layers = [[each for each in layer.parameters(False) if layer_of[each] is layer] for layer in network.modules()]
+    layers = [own for layer in layers if (own := [parameter for parameter in layer if parameter not in head])]
     edges = [round(depth * len(layers) / BODY_PARTS) for depth in range(BODY_PARTS + 1)]
     body = [[parameter for layer in layers[a:b] for parameter in layer] for a, b in pairwise(edges)]
     return [*body, [*(p for p in network.parameters() if p in head), *loss.parameters()]]

@@ -118,6 +118,29 @@ def test_the_path_of_a_gpu_gives_the_same_batches(made, size, steps, pack):
         assert float(difference.mean()) < 0.3
 
 
+@pytest.mark.parametrize("on_device", [False, True])
+@pytest.mark.parametrize(("pack", "workers"), [(True, 0), (False, 0), (False, 2)])
+def test_a_plan_begun_inside_another_takes_no_image_from_it(made, pack, workers, on_device):
+    samples = made.samples(20, pack)
+    loader = Loader(samples, None, workers, torch.device("cpu"), Normalize([0.0] * 3, [1.0] * 3))
+    loader.on_device = on_device
+    outer = loader.batches(ordered_plan(np.arange(6), 1))
+    next(outer)
+    inner = loader.batches(ordered_plan(np.arange(6)[::-1].copy(), 2))
+    for number in (0, 1):
+        batch = next(inner)
+        assert batch.rows.tolist() == [5 - 2 * number, 4 - 2 * number]
+        grey = (batch.images * 255).round().permute(0, 2, 3, 1).numpy()
+        assert all((grey[place] == samples.image(row)).all() for place, row in enumerate(batch.rows.tolist()))
+    if not pack:  # workers read one plan at a time
+        with pytest.raises(ValueError, match=r"another plan|is shorter"):
+            list(outer)
+        return
+    for batch in outer:
+        grey = (batch.images * 255).round().permute(0, 2, 3, 1).numpy()
+        assert (grey[0] == samples.image(int(batch.rows))).all()
+
+
 def test_enlarged_pixels_are_those_of_the_files(made):
     packed, plain = made.samples(31, pack=True), made.samples(31, pack=False)
     assert packed.pack.size == 20

@@ -59,6 +59,14 @@ def test_flips_and_turns_are_those_of_albumentations_to_the_bit(element, side, c
     assert (on_device(image[None], parameters, side, flip=True)[0] == expected).all()
 
 
+@pytest.mark.parametrize("channels", [5, 7, 8, 9, 11])
+@pytest.mark.parametrize("element", GROUP)
+def test_images_of_any_number_of_channels_are_turned(element, channels):
+    image = pictures(1, 16, channels, noise=True)[0]
+    expected = np.dstack([d4(np.ascontiguousarray(image[..., channel]), element) for channel in range(channels)])
+    assert (one(image, fixed(16, 16, element), 16) == expected).all()
+
+
 STEPS = {
     "rotate": {"degrees": 23.0},
     "zoom in": {"scale": (1.3, 1.1)},

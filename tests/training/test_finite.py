@@ -2,11 +2,14 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from helpers.shared_training import made
 from helpers.training_runs import begin, go
+from kit.console import Console
 from kit.data.open_run import OpenRun
 from kit.errors import KitError
 from kit.hooks.registry import Registry
@@ -15,6 +18,8 @@ from kit.pixels.statistics import ChannelStatistics
 from kit.run import Run
 from kit.training import finite, validator
 from kit.training.interrupt import Interrupt
+from kit.training.loop import train_fold
+from kit.training.stepper import Stepper
 
 SHORT = ("epochs=1", "model=small_cnn")
 
@@ -68,6 +73,31 @@ def test_ctrl_c_after_a_nan_saves_no_nan(store, monkeypatch):
     with pytest.raises(KitError, match=r"a std that is 0 or not finite|smaller --lr"):
         go(store, run)
     assert not (run.fold_dir(0) / "checkpoint.json").exists()
+
+
+@pytest.mark.parametrize(("every", "step"), [({"validate_every": 5}, 8), ({"save_every": 3}, 8), ({}, 3), ({}, 12)])
+def test_a_loss_that_is_read_late_names_its_own_rows(tmp_path, monkeypatch, every, step):
+    """Beside a GPU a look reads what the look before asked for; before validating, saving and ending all is read."""
+    job, _ = made({"batch_size": 4, **every}, tmp_path)
+    start, gradients, taken = finite._Reading.start, Stepper.gradients, []
+
+    def spoil(stepper, *given):
+        total = gradients(stepper, *given)
+        taken.append(1)
+        if len(taken) == step:
+            stepper.loss_sum += np.nan
+            stepper.learning[0].grad.fill_(np.nan)
+            total = total + np.nan
+        return total
+
+    late = SimpleNamespace(synchronize=lambda: None)
+    monkeypatch.setattr(finite._Reading, "start", lambda *given: start(*given)._replace(done=late))
+    monkeypatch.setattr(Stepper, "gradients", spoil)
+    number = (step - 1) % len(job.plan((0,))) + 1
+    with Interrupt("") as interrupt, pytest.raises(KitError, match=f"the loss is nan at step {number} of an epoch"):
+        train_fold(job, interrupt, Console(silent=True))
+    rows = np.concatenate([rows for rows, _ in job.plan((0, 0, (step - 1) // len(job.plan((0,)))))[number - 1]])
+    assert json.loads((tmp_path / finite.FILE).read_text())["ids"] == [str(row) for row in rows]
 
 
 def spoiled(samples: Samples, what: str) -> Samples:

@@ -78,7 +78,7 @@ def test_memory_is_written_again_only_after_it_was_read_and_read_only_after_it_w
     loader = loader_on(gpu, tmp_path, False, **EVERY)
     with gpu:
         list(loader.batches(plan()))
-    slots = loader._there._slots
+    (slots,) = loader._there._idle
     for slot in slots:
         copied, read = slot.copied.name, slot.read.name
         own = [line for line in gpu.log if copied in line.split(" after ")[0] or read in line.split(" after ")[0]]

@@ -23,9 +23,11 @@ def config(**values) -> TrainConfig:
     return TrainConfig.model_validate({"competition": "c", "dataset": "d", "loss": "bce", **values})
 
 
-def network() -> Network:
+def network(shared: bool = False) -> Network:
     torch.manual_seed(0)
     body = nn.Sequential(*[layer for n in range(4) for layer in (nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3))])
+    if shared:
+        body[6].weight = body[2].weight
     return Network(body, 3, 2, "linear", 0)
 
 
@@ -185,10 +187,11 @@ def test_optimisers_are_those_of_torch(name, kind, options):
     torch.testing.assert_close(ours.weight, theirs.weight)
 
 
+@pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
-def test_weights_that_are_thawed_move_as_in_torchs_plain_loop(name):
+def test_weights_that_are_thawed_move_as_in_torchs_plain_loop(name, shared):
     # In eval mode: in front of batch norm a bias has no gradient but rounding, which Adam would blow up.
-    nets = [network().eval(), network().eval()]
+    nets = [network(shared).eval(), network(shared).eval()]
     ours = make_optimizer(config(optimizer=name, lr=0.01, weight_decay=0, momentum=0.9), nets[0], nn.Identity())
     kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}[name]
     options = {"momentum": 0.9} if name == "sgd" else {"weight_decay": 0}
@@ -278,16 +281,17 @@ def test_mixed_targets_have_the_shares_of_the_pixels(way):
     assert binary.target.shape == (4, 1)
 
 
-def test_the_average_is_the_formula():
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_average_is_the_formula(shared):
     from kit.model.build import Model
 
-    net = network()
+    net = network(shared)
     model = Model(net, nn.Identity(), None, None, BINARY)
     ema = Ema(model, 0.9)
     expected = {name: value.double().clone() for name, value in net.state_dict().items()}
     for step in range(1, 200):
         with torch.no_grad():
-            for value in net.state_dict().values():
+            for value in {value.data_ptr(): value for value in net.state_dict().values()}.values():
                 value.add_(torch.randn_like(value.float()).to(value.dtype) if value.is_floating_point() else 1)
         ema.update(step)
         decay = min(0.9, (1 + step) / (10 + step))
