@@ -82,7 +82,9 @@ class Results:
 
     def note(self, stage: str, figures: dict[str, Any]) -> None:
         """Enter new figures of a stage; the first ones replace those of an earlier call."""
-        fresh = self._new.setdefault(stage, {"date": date.today().isoformat(), "ended": "running", "figures": {}})
+        # A later call may be of another torch.
+        about = {"date": date.today().isoformat(), "torch": self.document["machine"].get("torch")}
+        fresh = self._new.setdefault(stage, {**about, "ended": "running", "figures": {}})
         fresh["figures"].update(figures)
         self.document["stages"][stage] = fresh
         self.write()
