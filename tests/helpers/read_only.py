@@ -73,12 +73,13 @@ def run_commands(
 ) -> list[tuple[int, str, str]]:
     """Run commands of kit one after another in the folder `writable`; return the status, output and errors of each.
 
-    With `everything`, all of the machine but `writable` is read-only, and there is no network.
+    With `everything`, all of the machine but `writable` is read-only, and there is no network. A variable that is empty
+    is not set.
     """
     code = [sys.executable, "-B", "-c", CHILD]
     given = json.dumps([str(kaggle or writable / "none"), commands], default=str)
     environment = {**os.environ, **variables, "PYTHONPATH": offline_path(os.environ.get("PYTHONPATH", ""))}
-    environment = {name: value for name, value in environment.items() if value}
+    environment = {name: value for name, value in environment.items() if value or name not in variables}
     words = mounting()
     with _without_mounts(read_only, everything) if words is None else _nothing():
         if words is not None:
