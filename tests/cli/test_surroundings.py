@@ -183,6 +183,12 @@ GPU = (
             5,
             "the GPU has too little",
         ),
+        (RuntimeError("CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"), 5, "the GPU has too little memory ("),
+        (
+            RuntimeError("FIND was unable to find an engine to execute this computation"),
+            5,
+            "the GPU has too little memory, most likely (FIND was unable",
+        ),
         (
             RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: x"),
             5,

@@ -163,15 +163,16 @@ def test_only_missing_folds_are_trained_and_an_error_in_a_task_is_one_line(store
     go(store, run)
     trained = learned(run)
     Run.open(run.path).update(planned=[0, 1])
-    (run.fold_dir(0) / "checkpoint.json").parent.mkdir(exist_ok=True)
-    (run.fold_dir(0) / "checkpoint.json").write_text("{", encoding="utf-8")
+    (pixels,) = store.root.glob(".kit/packed/*-train-*.pixels")
+    whole = pixels.read_bytes()
+    pixels.write_bytes(bytes([whole[0] ^ 1]) + whole[1:])  # which only a task reads
     said = end(on_ray(run), 2)
     errors = [line for line in said.splitlines() if "error" in line.lower()]
     assert len(errors) == 1
     assert errors[0].startswith("error: ")
-    assert "fold-0/checkpoint.json can't be read as JSON" in errors[0]
+    assert "are damaged on this disk: kit pack histo --split train --verify" in errors[0]
     assert Run.open(run.path).state == "failed"
-    (run.fold_dir(0) / "checkpoint.json").unlink()
+    pixels.write_bytes(whole)
     end(on_ray(run))
     assert Run.open(run.path).state == "finished"
     assert starts(run, 1) == []
