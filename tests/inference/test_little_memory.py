@@ -85,5 +85,5 @@ def test_too_little_for_one_image_is_one_line(kit, path, monkeypatch, line):
     (error,) = [text for text in err.splitlines() if text.startswith("error: ")]
     assert error.startswith(f"error: {SAID}")
     assert "CUDA_VISIBLE_DEVICES=" in error
-    assert ("--batch-size" if len(line) > 1 else "--size") in error
+    assert ("--batch-size" if line[0] == "bench" else "size") in error
     assert "Traceback" not in err

@@ -34,7 +34,13 @@ def stop_after(monkeypatch):
 
 
 # 120 images a fold: 8 batches of training an epoch; a validation has 8 to settle batch norm and 4 to predict.
-@pytest.mark.parametrize("looks", [1, 5, 8, 10, 12, 13, 16, 20, 24, 30, 33, 40, 52], ids=lambda n: f"after-{n}-batches")
+# At the start, in an epoch, at its end, after it, near the end of all; `make test-slow` has more places.
+QUICK, MORE = (1, 8, 13, 30, 52), (5, 10, 12, 16, 20, 24, 33, 40)
+
+
+@pytest.mark.parametrize(
+    "looks", [*QUICK, *(pytest.param(n, marks=pytest.mark.slow) for n in MORE)], ids=lambda n: f"after-{n}-batches"
+)
 def test_resume_equals_uninterrupted(store, stop_after, monkeypatch, looks):
     whole = begin(store, "validate_every=5")
     go(store, whole)
