@@ -105,6 +105,7 @@ def test_what_deterministic_algorithms_cost(tmp_path, device, figure):
             seconds.setdefault(exact, []).append(time.perf_counter() - began)
         finally:
             torch.use_deterministic_algorithms(False)
+    assert min(map(len, seconds.values())) == 2
     figure("deterministic algorithms: seconds of a step by those without", min(seconds[True]) / min(seconds[False]))
 
 

@@ -1,7 +1,10 @@
 """What the tests of training share: quick runs on the miniature, and what they have learned."""
 
 import hashlib
+from pathlib import Path
 
+from helpers.own_folders import own_folders
+from kit.archives.unpack import from_miniature
 from kit.console import Console
 from kit.data.open_run import OpenRun
 from kit.data.store import Store
@@ -22,6 +25,15 @@ def begin(store: Store, *settings: str, only_fold: int | None = None) -> Run:
 
 def go(store: Store, run: Run, only_fold: int | None = None) -> dict:
     return train(OpenRun(Registry(), Run.open(run.path)), only_fold, Console(json=True))
+
+
+def made_once(folder: Path, *settings: str) -> Path:
+    """Make data and a trained run in a folder, for the tests of a module; return the folder."""
+    with own_folders(folder):
+        store = Store.of(Registry(), "histo")
+        from_miniature(store, None, False)
+        go(store, begin(store, *settings))
+    return folder
 
 
 def learned(run: Run) -> dict[str, str]:

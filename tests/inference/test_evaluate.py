@@ -7,12 +7,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import fbeta_score
 
-from helpers.own_folders import own_folders
-from helpers.training_runs import begin, go
-from kit.archives.unpack import from_miniature
+from helpers.training_runs import made_once
 from kit.console import Console
 from kit.data.open_run import OpenRun
-from kit.data.store import Store
 from kit.decision.tune import Wish, tune_run
 from kit.hooks.registry import Registry
 from kit.hooks.specs import MetricSpec
@@ -28,12 +25,7 @@ SEVENTH = 1 / 7  # what no figure of kit's own is
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
     """Data and a run of two folds, made once."""
-    folder = tmp_path_factory.mktemp("made")
-    with own_folders(folder):
-        store = Store.of(Registry(), "histo")
-        from_miniature(store, None, False)
-        go(store, begin(store, "epochs=1"))
-    return folder
+    return made_once(tmp_path_factory.mktemp("made"), "epochs=1")
 
 
 @pytest.fixture

@@ -8,11 +8,7 @@ import numpy as np
 import pytest
 
 from helpers.little_memory import SAID, limited
-from helpers.own_folders import own_folders
-from helpers.training_runs import QUICK, begin, go
-from kit.archives.unpack import from_miniature
-from kit.data.store import Store
-from kit.hooks.registry import Registry
+from helpers.training_runs import QUICK, made_once
 from kit.model.network import Network
 from kit.runs import all_runs
 from kit.scoring.predictions import Predictions
@@ -23,12 +19,7 @@ LINE = f"warning: {SAID} for {{}} images at once: going on with {{}}, which chan
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
     """Data and a run of two folds, made once."""
-    folder = tmp_path_factory.mktemp("made")
-    with own_folders(folder):
-        store = Store.of(Registry(), "histo")
-        from_miniature(store, None, False)
-        go(store, begin(store, "epochs=1", "model=small_cnn", "pretrained=false"))
-    return folder
+    return made_once(tmp_path_factory.mktemp("made"), "epochs=1", "model=small_cnn", "pretrained=false")
 
 
 @pytest.fixture
