@@ -28,8 +28,8 @@ import torch
 from one_fold import history_of
 
 from kit.config import TrainConfig
+from kit.hooks.learning import ModelRequest
 from kit.hooks.registry import Registry
-from kit.hooks.specs import ModelRequest
 from kit.model.build import build_model, seed_everything
 
 MODEL, COUNT, SIZE, BATCH, PAIRS = "mobilenet_v3_small", 2048, 96, 64, 3

@@ -72,8 +72,8 @@ def fastai(truth: Path, folder: Path) -> dict[str, float]:
     import torch
     from fastai.vision import all as f
 
+    from kit.hooks.learning import ModelRequest
     from kit.hooks.registry import Registry
-    from kit.hooks.specs import ModelRequest
 
     data = Path(os.environ["KIT_DATA"]) / "histopathologic-cancer-detection"
     labels = pd.read_csv(data / "train_labels.csv", dtype={"id": str})

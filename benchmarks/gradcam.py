@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from kit.explain.cam import at_size, raw_maps
 from kit.explain.layers import Layer, find_layers
+from kit.hooks.learning import ModelRequest
 from kit.hooks.registry import Registry
-from kit.hooks.specs import ModelRequest
 from kit.model.build import Model
 from kit.model.device import Runtime
 from kit.pixels.batches import Batch, Normalize

@@ -22,9 +22,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from kit.hooks.learning import LossRequest, LossSpec, ModelRequest, ModelSpec
 from kit.hooks.manager import load_plugins
 from kit.hooks.registry import Registry
-from kit.hooks.specs import DatasetSpec, LossRequest, LossSpec, ModelRequest, ModelSpec, SubmissionSpec
+from kit.hooks.specs import DatasetSpec, SubmissionSpec
 
 if TYPE_CHECKING:
     import pandas as pd

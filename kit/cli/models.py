@@ -10,8 +10,8 @@ from kit.errors import KitError
 
 if TYPE_CHECKING:
     from kit.console import Console
+    from kit.hooks.learning import ModelRequest, ModelSpec
     from kit.hooks.registry import Registry
-    from kit.hooks.specs import ModelRequest, ModelSpec
 
 OFFLINE = {True: "on disk", False: "to download", None: "none exist"}
 

@@ -185,7 +185,7 @@ def _labels(index: Index, frame: pd.DataFrame) -> np.ndarray:
 
 def _hot(index: Index, frame: pd.DataFrame) -> np.ndarray:
     """Return targets as nxK of 0 and 1, with two columns for a binary task."""
-    return index.task.one_hot(index.targets(frame), len(index.classes)).astype(np.float32)
+    return index.task.strata(index.targets(frame), len(index.classes)).astype(np.float32)
 
 
 def _greedy(labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> np.ndarray:

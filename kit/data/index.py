@@ -32,11 +32,12 @@ class Index:
     Args:
         root: the folder that the file paths are relative to.
         task: a `kit.task.Task`, or its name.
-        classes: names of the classes, in the order of the outputs.
+        classes: names of the classes, in the order of the outputs; of a regression those of the targets.
         train: one row per sample with the columns `id` (what is predicted and submitted), `files` (tuple of paths,
             relative to root, in the order in which `DatasetSpec.read` takes them; `kit.data.file_names.FileNames` makes
             them from a pattern and takes little memory), `target` (binary: 0 or 1;
-            multiclass: class number; multilabel: tuple of class numbers) and, where samples belong together, `group`
+            multiclass and ordinal: class number; multilabel: tuple of class numbers; regression: a number, or of
+            several `classes` a tuple of numbers) and, where samples belong together, `group`
             (a string; missing where unknown), and, where folds are stratified by something other than the target,
             `stratum`. Several samples (two sites of a well) may share an id; a column `sample` then tells them apart.
         test: likewise, without `target` and `group`.
@@ -231,9 +232,9 @@ def check_index(index: Index) -> None:
             values = pd.to_numeric(frame[column], errors="coerce").to_numpy(np.float64)
             _refuse(index, split, frame, ~np.isfinite(values), column, "a finite number")
         if name != "test":
-            one = "a class number" if index.task.single_label else "a tuple of class numbers"
-            good = f"{one} from 0 to {len(index.classes) - 1}"
-            _refuse(index, split, frame, ~_classes_known(index, frame["target"]), "target", good)
+            count = len(index.classes)
+            right = index.task.known(frame["target"], count)
+            _refuse(index, split, frame, ~right, "target", index.task.good_target(count))
     _check_groups(index)
     for column in ("target", "group"):
         _refuse_two(index, column)
@@ -290,16 +291,6 @@ def _is_blank(value: object) -> bool:
 
 def _are_files(value: object) -> bool:
     return isinstance(value, (tuple, list)) and len(value) > 0 and not any(map(_is_blank, value))
-
-
-def _classes_known(index: Index, target: pd.Series) -> np.ndarray:
-    count = len(index.classes)
-    if index.task.single_label:
-        values = pd.to_numeric(target, errors="coerce").to_numpy(np.float64)
-        text = False if pd.api.types.is_numeric_dtype(target) else _each(target, lambda value: isinstance(value, str))
-        return (values >= 0) & (values < count) & (values == np.floor(values)) & ~np.asarray(text)
-    known = set(range(count))
-    return np.fromiter((isinstance(row, tuple) and known.issuperset(row) for row in target), bool, len(target))
 
 
 def _refuse(index: Index, split: str, frame: pd.DataFrame, bad: np.ndarray, column: str, good: str) -> None:

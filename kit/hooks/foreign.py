@@ -16,7 +16,7 @@ from typing import Any, NoReturn, cast
 from kit.errors import KitError, MisuseError, PluginError, too_little_memory
 from kit.hooks.leash import place_of, reason
 from kit.hooks.returns import WrongReturn, taken
-from kit.hooks.specs import Tracker, TrackerSpec
+from kit.hooks.trackers import Tracker, TrackerSpec
 
 # What the system says of a name that a plugin made up; its other errors are the machine's.
 MADE_UP = (errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL, errno.ENAMETOOLONG)

@@ -12,15 +12,9 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from kit.hooks.specs import (
-    Competition,
-    DatasetSpec,
-    LossSpec,
-    MetricSpec,
-    ModelSpec,
-    SubmissionSpec,
-    TrackerSpec,
-)
+from kit.hooks.learning import AugmentationSpec, HeadSpec, LossSpec, ModelSpec, OptimizerSpec
+from kit.hooks.specs import Competition, DatasetSpec, MetricSpec, SubmissionSpec
+from kit.hooks.trackers import TrackerSpec
 
 if TYPE_CHECKING:
     import typer
@@ -120,6 +114,45 @@ def kit_trackers() -> list[TrackerSpec]:  # type: ignore[empty-body]
         @hookimpl
         def kit_trackers():
             return [TrackerSpec("print", open=lambda run, fold: Printer())]
+    """
+
+
+@hookspec
+def kit_heads() -> list[HeadSpec]:  # type: ignore[empty-body]
+    """Add heads: modules that map a network's features and metadata to logits and an embedding.
+
+    Called when a network that `kit.plugin.network.Network` joins is built with that head (`--set head=NAME`).
+
+    Example:
+        @hookimpl
+        def kit_heads():
+            return [HeadSpec("median", build=lambda request: MedianHead(request), description="median pooling")]
+    """
+
+
+@hookspec
+def kit_optimizers() -> list[OptimizerSpec]:  # type: ignore[empty-body]
+    """Add optimisers.
+
+    Called when a fold's training starts (`--set optimizer=NAME`).
+
+    Example:
+        @hookimpl
+        def kit_optimizers():
+            return [OptimizerSpec("nadam", build=lambda request: torch.optim.NAdam(request.groups, request.lr))]
+    """
+
+
+@hookspec
+def kit_augmentations() -> list[AugmentationSpec]:  # type: ignore[empty-body]
+    """Add steps of augmentation, each in two forms that agree: NumPy and OpenCV, and torch.
+
+    Called when training images are augmented by it (`--set steps=NAME=STRENGTH`).
+
+    Example:
+        @hookimpl
+        def kit_augmentations():
+            return [AugmentationSpec("fade", draw=draw, array=fade_array, tensor=fade_tensor, high=0.5)]
     """
 
 

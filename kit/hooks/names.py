@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from kit.hooks.specs import TASK_NAMES, Competition, ModelSpec
+from kit.hooks.learning import ModelSpec
+from kit.hooks.specs import TASK_NAMES, Competition
 
 LONGEST = 200  # characters; a file name has at most 255 bytes
 RIGHT: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -17,7 +18,10 @@ RIGHT: dict[str, tuple[Callable[[Any], bool], str]] = {
     "tasks": (lambda value: _are(value, lambda each: each in TASK_NAMES), f"a tuple of {', '.join(TASK_NAMES)}"),
     "mean": (lambda value: _are(value, lambda each: _is_number(each)), "a tuple of numbers"),
     "std": (lambda value: _are(value, lambda each: _is_number(each) and each > 0), "a tuple of numbers above 0"),
-    "decision": (lambda value: value in (None, "thresholds", "weights"), "thresholds, weights or None"),
+    "decision": (lambda value: value in (None, "thresholds", "weights", "cuts"), "thresholds, weights, cuts or None"),
+    "numbers": (lambda value: type(value) is int and value > 0, "a number of uniform numbers"),
+    "low": (lambda value: _is_number(value), "a number"),
+    "high": (lambda value: _is_number(value), "a number"),
     "higher_is_better": (lambda value: isinstance(value, bool), "True or False"),
     "beta": (lambda value: _is_number(value) and value > 0, "a number above 0"),
 }

@@ -6,19 +6,25 @@ from typing import Any, Generic, TypeVar
 
 from kit.errors import KitError, nearest
 from kit.hooks.foreign import guarded
+from kit.hooks.learning import AugmentationSpec, HeadSpec, LossSpec, ModelSpec, OptimizerSpec
 from kit.hooks.manager import Plugin, Plugins, load_plugins
 from kit.hooks.names import wrong_spec
-from kit.hooks.specs import (
+from kit.hooks.specs import Competition, DatasetSpec, MetricSpec, SubmissionSpec
+from kit.hooks.trackers import TrackerSpec
+
+S = TypeVar(
+    "S",
+    AugmentationSpec,
     Competition,
     DatasetSpec,
+    HeadSpec,
     LossSpec,
     MetricSpec,
     ModelSpec,
+    OptimizerSpec,
     SubmissionSpec,
     TrackerSpec,
 )
-
-S = TypeVar("S", Competition, DatasetSpec, ModelSpec, LossSpec, SubmissionSpec, MetricSpec, TrackerSpec)
 
 
 @dataclass(frozen=True)
@@ -152,6 +158,21 @@ class Registry:
         """Trackers, by name."""
         return self._of("tracker", "kit_trackers", TrackerSpec)
 
+    @property
+    def heads(self) -> Specs[HeadSpec]:
+        """Heads, by name."""
+        return self._of("head", "kit_heads", HeadSpec)
+
+    @property
+    def optimizers(self) -> Specs[OptimizerSpec]:
+        """Optimisers, by name."""
+        return self._of("optimiser", "kit_optimizers", OptimizerSpec)
+
+    @property
+    def augmentations(self) -> Specs[AugmentationSpec]:
+        """Steps of augmentation, by name."""
+        return self._of("augmentation", "kit_augmentations", AugmentationSpec)
+
     def problems(self) -> tuple[list[Plugin], list[Clash]]:
         """Call every hook, then return all plugins (broken ones with the reason) and all name clashes."""
         kinds = (
@@ -162,5 +183,8 @@ class Registry:
             self.submissions,
             self.metrics,
             self.trackers,
+            self.heads,
+            self.optimizers,
+            self.augmentations,
         )
         return self.plugins.records, [clash for specs in kinds for clash in specs.clashes.values()]

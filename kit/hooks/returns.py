@@ -176,6 +176,8 @@ TAKEN: dict[tuple[str, str], Take] = {
     ("ModelSpec", "offline"): _offline,
     ("ModelSpec", "names"): _names,
     ("LossSpec", "build"): MODULE,
+    ("HeadSpec", "build"): MODULE,
+    ("OptimizerSpec", "build"): _instance("torch.optim.optimizer.Optimizer", "torch.optim.Optimizer"),
     ("SubmissionSpec", "check"): _findings,
     ("SubmissionSpec", "postprocess"): _instance(
         "kit.scoring.predictions.Predictions", "kit.plugin.predictions.Predictions"

@@ -11,24 +11,22 @@ D width of the embedding, E metadata columns, n rows.
 """
 
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from matplotlib.figure import Figure
-    from torch import Tensor, nn
 
-    from kit.config import TrainConfig
     from kit.data.index import Index
     from kit.scoring.predictions import Predictions
 
 # Each names an object in `kit.task`.
-TaskName = Literal["binary", "multiclass", "multilabel"]
-TASK_NAMES: tuple[TaskName, ...] = ("binary", "multiclass", "multilabel")
+TaskName = Literal["binary", "multiclass", "multilabel", "ordinal", "regression"]
+TASK_NAMES: tuple[TaskName, ...] = ("binary", "multiclass", "multilabel", "ordinal", "regression")
 
 
 @dataclass(frozen=True)
@@ -39,12 +37,14 @@ class Competition:
         name: its name in `kit`; unique among the installed plugins.
         title: its full title, for people.
         slug: Kaggle's name of the competition, or `owner/name` of a dataset.
-        task: `binary` (one sigmoid), `multiclass` (softmax) or `multilabel` (one sigmoid per class).
+        task: `binary` (one sigmoid), `multiclass` (softmax), `multilabel` (one sigmoid per class), `ordinal` (classes
+            in an order) or `regression` (one or several numbers).
         metric: name of the `MetricSpec` that scores it.
         dataset: name of its `DatasetSpec`; `--set dataset=NAME` replaces it.
         submission: name of its `SubmissionSpec`.
         aliases: short names for the command line; unique like `name`.
-        classes: class names in the order of the outputs; empty if they come from the labels.
+        classes: class names in the order of the outputs; empty if they come from the labels. Of an ordinal task they
+            are the grades from the lowest on, of a regression the names of the targets.
         kaggle: how Kaggle hosts it: as a `competition`, as a `dataset`, or not at all (`none`).
         url: address of its web page; empty for none.
         facts: what else `kit info` prints, by name: counts, bytes, medals.
@@ -159,90 +159,6 @@ class DatasetSpec:
 
 
 @dataclass(frozen=True)
-class ModelRequest:
-    """The network to build, anew for every fold.
-
-    Args:
-        name: the full name asked for; a family `timm/*` finds its network's own name after the slash.
-        channels: number of input channels C; a pretrained stem is widened to it (`kit.plugin.network.widen_stem`).
-        outputs: number of logits K.
-        head: name of the head: a key of `kit.model.network.HEADS`.
-        metadata: number of metadata columns E; 0 for none.
-        pretrained: start from pretrained weights; raise `KitError` if they are not available.
-    """
-
-    name: str
-    channels: int
-    outputs: int
-    head: str
-    metadata: int
-    pretrained: bool
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """A network by name, or a family of networks.
-
-    Args:
-        name: unique among the installed plugins; a trailing `/*` makes it a family.
-        build: (request) -> module whose `forward(images, metadata)` takes normalised float images BxCxHxW and metadata
-            BxE (or None) and returns `kit.plugin.network.Output(logits BxK, embedding BxD)`.
-        description: half a line for `kit models`.
-        mean: mean per channel that its pretrained weights expect, for pixels scaled to 0..1. If the data has more
-            channels, the values repeat. Default: that of ImageNet.
-        std: standard deviation per channel, likewise; all above 0.
-        statistics: (full name) -> (mean, std), for a family whose networks differ in them; replaces `mean` and `std`.
-        offline: (full name) -> whether its pretrained weights are on this disk; None if it has no pretrained weights.
-            Default: no network of this spec has any.
-        names: (shell pattern such as `timm/resnet*`) -> full names of the family's networks that match, for
-            `kit models`. Default: the networks of the family are not listed.
-    """
-
-    name: str
-    build: Callable[[ModelRequest], "nn.Module"]
-    description: str = ""
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
-    statistics: Callable[[str], tuple[tuple[float, ...], tuple[float, ...]]] | None = None
-    offline: Callable[[str], bool | None] | None = None
-    names: Callable[[str], list[str]] | None = None
-
-
-@dataclass(frozen=True)
-class LossRequest:
-    """The loss to build, anew for every fold.
-
-    Args:
-        config: the run's configuration.
-        index: the competition's samples, for example for class weights from class counts.
-        embedding: width D of the network's embedding, for losses with their own classifier.
-    """
-
-    config: "TrainConfig"
-    index: "Index"
-    embedding: int
-
-
-@dataclass(frozen=True)
-class LossSpec:
-    """A loss by name.
-
-    Args:
-        name: unique among the installed plugins.
-        build: (request) -> module called with (`Output`, `Batch`) that returns a scalar, the mean over the batch. A
-            loss with its own classifier on the embedding (a margin loss) also has a method `logits(output)` -> BxK,
-            which prediction uses in place of `output.logits`.
-        tasks: the tasks it can be used for; default: all.
-        description: half a line for lists.
-    """
-
-    name: str
-    build: Callable[[LossRequest], "nn.Module"]
-    tasks: tuple[TaskName, ...] = TASK_NAMES
-    description: str = ""
-
-
-@dataclass(frozen=True)
 class Finding:
     """One thing that a check of a csv found.
 
@@ -286,13 +202,15 @@ class MetricSpec:
         name: unique among the installed plugins.
         higher_is_better: direction of improvement.
         compute: (target, prediction) -> float; NaN where it is not defined. Predictions are probabilities. Binary:
-            target n of 0 and 1, prediction n; multiclass: target n of class numbers, prediction nxK; multilabel:
-            target nxK of 0 and 1, prediction nxK.
+            target n of 0 and 1, prediction n; multiclass and ordinal: target n of class numbers, prediction nxK;
+            multilabel: target nxK of 0 and 1, prediction nxK; regression: both are numbers in the target's own unit, n,
+            or nxK of several targets.
         tasks: the tasks it can be used for; default: all.
         label: its heading in tables; default: `name`.
         decision: the decision rule that `kit thresholds` tunes for it, if it scores predicted classes and not ranks:
-            `thresholds` (multi-label: the probability from which a class is predicted) or `weights` (multiclass: the
-            factor on each class's probability). None: it scores probabilities as they are.
+            `thresholds` (multi-label: the probability from which a class is predicted), `weights` (multiclass: the
+            factor on each class's probability) or `cuts` (ordinal: between which expected grades a grade is predicted).
+            None: it scores probabilities as they are.
         beta: weight of recall in the F-beta by which thresholds are searched, class by class.
         of_classes: whether it depends on the predicted classes alone (accuracy, F1), so that a run's decision rule
             counts; a metric with a `decision` does. Default: it judges probabilities or ranks.
@@ -308,7 +226,7 @@ class MetricSpec:
     compute: Callable[["np.ndarray", "np.ndarray"], float]
     tasks: tuple[TaskName, ...] = TASK_NAMES
     label: str = ""
-    decision: Literal["thresholds", "weights"] | None = None
+    decision: Literal["thresholds", "weights", "cuts"] | None = None
     beta: float = 1.0
     of_classes: bool = False
     ranked_by: Literal["pooled", "folds"] = "pooled"
@@ -317,70 +235,3 @@ class MetricSpec:
     def judges_classes(self) -> bool:
         """Whether it depends on the predicted classes alone."""
         return self.of_classes or self.decision is not None
-
-
-class Tracker(Protocol):
-    """Receives the numbers of one fold's training, on the main process only.
-
-    `log` is called once per validation. A fold that resumes after a stop or a kill opens a new tracker, which may
-    receive a step that an earlier tracker has received already: the later numbers count.
-    """
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Receive one row of history.csv.
-
-        Args:
-            step: number of batches since the start of the fold.
-            values: the row's numbers by column: epoch, losses, metrics, learning rate, seconds, images per second.
-        """
-
-    def close(self) -> None:
-        """End the fold, also after a stop or an error."""
-
-
-@dataclass(frozen=True)
-class Preview:
-    """One validation image.
-
-    Args:
-        image: HxWx3 uint8, RGB.
-        caption: two lines: its label, and the prediction with its probability.
-    """
-
-    image: "np.ndarray"
-    caption: str
-
-
-@runtime_checkable
-class ImageTracker(Tracker, Protocol):
-    """A tracker that also receives images; one without this method gets numbers only."""
-
-    def images(self, step: int, previews: Sequence[Preview]) -> None:
-        """Receive up to 16 validation images, the same ones each time, after `log` of the same step."""
-
-
-@runtime_checkable
-class NetworkTracker(Tracker, Protocol):
-    """A tracker that also receives the network, where the run asks for that (`--set track_network=true`)."""
-
-    def network(self, step: int, network: "nn.Module", images: "Tensor", metadata: "Tensor") -> None:
-        """Receive the network that predicts, which must stay as it is, after `log` of the same step.
-
-        `images` (1xCxHxW) and `metadata` (1xE) are zeros that it takes, on its device.
-        """
-
-
-@dataclass(frozen=True)
-class TrackerSpec:
-    """A tracker by name.
-
-    Args:
-        name: unique among the installed plugins.
-        open: (folder of the run, number of the fold) -> tracker. Called when the training of a fold starts or resumes.
-        check: () -> None. Raises `KitError` if something the tracker needs is not installed; called before the run's
-            folder is created. Default: nothing to check.
-    """
-
-    name: str
-    open: Callable[[Path, int], Tracker]
-    check: Callable[[], None] | None = None

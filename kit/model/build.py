@@ -15,10 +15,11 @@ from kit.console import Console
 from kit.data.index import Index
 from kit.errors import KitError, PluginError, too_little_memory
 from kit.hooks.foreign import MEND, place_in
+from kit.hooks.learning import LossRequest, ModelRequest, ModelSpec
 from kit.hooks.leash import place_of, reason
 from kit.hooks.registry import Registry
 from kit.hooks.returns import shown
-from kit.hooks.specs import DatasetSpec, LossRequest, ModelRequest, ModelSpec
+from kit.hooks.specs import DatasetSpec
 from kit.model import distributed
 from kit.model.device import Runtime
 from kit.model.losses import build_loss, loss_terms, predicting_logits

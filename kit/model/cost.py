@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from kit.errors import KitError
-from kit.hooks.specs import ModelRequest, ModelSpec
+from kit.hooks.learning import ModelRequest, ModelSpec
 from kit.model.build import build_network
 
 OUTPUTS = 1000

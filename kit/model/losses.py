@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from kit.errors import KitError, PluginError
 from kit.hooks.foreign import at
+from kit.hooks.learning import LossRequest, LossSpec
 from kit.hooks.leash import has_foreign_frame, reason
 from kit.hooks.registry import Registry
 from kit.hooks.returns import shown
-from kit.hooks.specs import LossRequest, LossSpec
 from kit.model.network import Output
 from kit.pixels.batches import Batch
 

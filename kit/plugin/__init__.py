@@ -6,28 +6,27 @@ from `kit.errors`; their tests import from `kit.testing`. Everything else in `ki
 
 from kit.hooks.hookspecs import hookimpl
 from kit.hooks.lazy import lazy
-from kit.hooks.specs import (
-    Competition,
-    DatasetSpec,
-    Finding,
-    ImageTracker,
+from kit.hooks.learning import (
+    AugmentationSpec,
+    HeadRequest,
+    HeadSpec,
     LossRequest,
     LossSpec,
-    MetricSpec,
     ModelRequest,
     ModelSpec,
-    NetworkTracker,
-    Picture,
-    Preview,
-    SubmissionSpec,
-    Tracker,
-    TrackerSpec,
+    OptimizerRequest,
+    OptimizerSpec,
 )
+from kit.hooks.specs import Competition, DatasetSpec, Finding, MetricSpec, Picture, SubmissionSpec
+from kit.hooks.trackers import ImageTracker, NetworkTracker, Preview, Tracker, TrackerSpec
 
 __all__ = [
+    "AugmentationSpec",
     "Competition",
     "DatasetSpec",
     "Finding",
+    "HeadRequest",
+    "HeadSpec",
     "ImageTracker",
     "LossRequest",
     "LossSpec",
@@ -35,6 +34,8 @@ __all__ = [
     "ModelRequest",
     "ModelSpec",
     "NetworkTracker",
+    "OptimizerRequest",
+    "OptimizerSpec",
     "Picture",
     "Preview",
     "SubmissionSpec",

@@ -2,6 +2,16 @@
 
 from kit.decision.thresholds import nested_f1
 from kit.scoring.metrics import f1_by_class, macro_f1, mean_recall
-from kit.task import BINARY, MULTICLASS, MULTILABEL
+from kit.task import BINARY, MULTICLASS, MULTILABEL, ORDINAL, REGRESSION
 
-__all__ = ["BINARY", "MULTICLASS", "MULTILABEL", "f1_by_class", "macro_f1", "mean_recall", "nested_f1"]
+__all__ = [
+    "BINARY",
+    "MULTICLASS",
+    "MULTILABEL",
+    "ORDINAL",
+    "REGRESSION",
+    "f1_by_class",
+    "macro_f1",
+    "mean_recall",
+    "nested_f1",
+]

@@ -9,7 +9,8 @@ import numpy as np
 
 from kit.config import TrainConfig
 from kit.console import Console
-from kit.hooks.specs import MetricSpec, Tracker
+from kit.hooks.specs import MetricSpec
+from kit.hooks.trackers import Tracker
 from kit.model import distributed
 from kit.model.build import Model
 from kit.model.checkpoint import Checkpoints

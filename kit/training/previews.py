@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kit.hooks.specs import Preview
+from kit.hooks.trackers import Preview
 from kit.inference.forward import Forward
 from kit.pixels.samples import Samples
 from kit.task import Task

@@ -18,7 +18,8 @@ from kit.data.index import Index, rows_of
 from kit.data.open_run import OpenRun
 from kit.errors import DISK, KitError
 from kit.files import sha256, write_json
-from kit.hooks.specs import MetricSpec, Tracker
+from kit.hooks.specs import MetricSpec
+from kit.hooks.trackers import Tracker
 from kit.model import distributed
 from kit.model.build import Model, build_model, seed_everything
 from kit.model.checkpoint import Checkpoints, unpack_modules

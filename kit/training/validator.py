@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from kit.console import Console
-from kit.hooks.specs import ImageTracker, NetworkTracker
+from kit.hooks.trackers import ImageTracker, NetworkTracker
 from kit.inference.forward import Forward, forward
 from kit.model import distributed
 from kit.model.build import Model

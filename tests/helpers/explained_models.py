@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
+from kit.hooks.learning import ModelRequest
 from kit.hooks.registry import Registry
-from kit.hooks.specs import ModelRequest
 from kit.model.build import Model
 from kit.model.device import Runtime
 from kit.pixels.batches import Normalize

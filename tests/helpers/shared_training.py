@@ -22,8 +22,9 @@ from torch import nn
 from kit.config import TrainConfig
 from kit.console import Console
 from kit.data.index import Index
+from kit.hooks.learning import LossRequest
 from kit.hooks.registry import Registry
-from kit.hooks.specs import DatasetSpec, LossRequest
+from kit.hooks.specs import DatasetSpec
 from kit.inference.forward import Forward
 from kit.model import distributed
 from kit.model.build import Model, seed_everything

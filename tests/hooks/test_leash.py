@@ -19,10 +19,11 @@ from helpers import ROOT
 from kit.cli.app import make_app
 from kit.errors import Ended
 from kit.hooks import leash, manager
+from kit.hooks.learning import ModelSpec
 from kit.hooks.manager import Plugins
 from kit.hooks.names import wrong_name
 from kit.hooks.registry import Registry
-from kit.hooks.specs import Competition, DatasetSpec, ModelSpec
+from kit.hooks.specs import Competition, DatasetSpec
 from kit.plugin import hookimpl
 
 FACTS = {"name": "x", "title": "X", "slug": "x", "task": "binary", "metric": "m", "dataset": "d", "submission": "s"}

@@ -17,20 +17,11 @@ from kit.data.images import read_sample
 from kit.errors import Ended, KitError, PluginError
 from kit.hooks.foreign import Foreign, guarded
 from kit.hooks.hookspecs import hookimpl
+from kit.hooks.learning import LossSpec, ModelSpec
 from kit.hooks.manager import Plugins, load_plugins
 from kit.hooks.registry import Registry
-from kit.hooks.specs import (
-    Competition,
-    DatasetSpec,
-    Finding,
-    ImageTracker,
-    LossSpec,
-    MetricSpec,
-    ModelSpec,
-    Picture,
-    SubmissionSpec,
-    TrackerSpec,
-)
+from kit.hooks.specs import Competition, DatasetSpec, Finding, MetricSpec, Picture, SubmissionSpec
+from kit.hooks.trackers import ImageTracker, TrackerSpec
 from kit.resolve import resolve
 
 TARGET_OF = 'frames[0].assign(target=frames[0]["tree"].map(TREES.index))'

@@ -11,8 +11,8 @@ from kit.config import validate
 from kit.errors import KitError
 from kit.explain.cam import at_size, cam_layer, raw_maps
 from kit.explain.layers import find_layers
+from kit.hooks.learning import ModelRequest, ModelSpec
 from kit.hooks.registry import Registry
-from kit.hooks.specs import ModelRequest, ModelSpec
 from kit.model.build import build_network, request_of
 from kit.model.network import HEADS, HeadName, HeadOptions, Network, TwoUnits
 from kit.pixels.batches import Batch

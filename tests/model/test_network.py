@@ -11,8 +11,8 @@ from torch import nn
 
 from kit.config import validate
 from kit.errors import KitError
+from kit.hooks.learning import ModelRequest
 from kit.hooks.registry import Registry
-from kit.hooks.specs import ModelRequest
 from kit.model.build import normalization_of
 from kit.model.network import HEADS, ConcatPoolHead, Network, widen_stem
 

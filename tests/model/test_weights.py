@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from kit.errors import KitError
+from kit.hooks.learning import ModelRequest
 from kit.hooks.registry import Registry
-from kit.hooks.specs import ModelRequest
 from kit.model.weights import read_weights
 from kit_timm import networks as timm_networks
 from kit_torchvision import networks as torchvision_networks

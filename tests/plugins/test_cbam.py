@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torchvision import models
 
+from kit.hooks.learning import ModelRequest
 from kit.hooks.registry import Registry
-from kit.hooks.specs import ModelRequest
 from kit_cbam.network import BottleneckAttention, ChannelGate, SpatialGate
 
 

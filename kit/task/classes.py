@@ -1,122 +1,21 @@
-"""The kinds of task, defined once: targets, outputs, probabilities, predicted classes, losses, label texts.
-
-Code that depends on the kind of task asks its `Task`. A new kind is one more object in `TASKS` and its name in
-`kit.hooks.specs.TaskName`. Shapes, for n rows, C classes and K outputs:
-
-| task | target | probabilities | predicted |
-|---|---|---|---|
-| binary | float32 nx1 of 0 and 1 | nx1, of the positive class | n truth values |
-| multiclass | int64 n, class numbers | nxC, rows of sum 1 | n class numbers |
-| multilabel | float32 nxC of 0 and 1 | nxC | nxC truth values |
-"""
+"""Tasks that predict classes: binary, several of several, one of several, one of several in an order."""
 
 # ruff: noqa: D102 - what a method of a task does is said where it is abstract
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from kit.task.kind import HALF, Task, one_hot
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-HALF = 0.5
 # Float32 can't resolve a smaller distance of a probability from 1.
 SMALLEST = 1e-7
 EDGE = 1e-6  # probabilities are clipped at this distance from 0 and 1 before taking their logit
-
-
-@dataclass(frozen=True)
-class Task(ABC):
-    """One kind of task."""
-
-    name: ClassVar[str]
-    single_label: ClassVar[bool]
-    """Whether every row has exactly one class."""
-    softmax: ClassVar[bool]
-    """Whether the largest probability decides; otherwise each output decides by itself, by a threshold."""
-    average: ClassVar[Literal["binary", "macro"]]
-    """How scikit-learn averages figures over classes."""
-    loss: ClassVar[str] = "bce"
-    """What training minimises where neither the competition nor the person says so."""
-
-    def __str__(self) -> str:
-        return self.name
-
-    def fits(self, classes: int) -> bool:
-        """Return whether the task can have this number of classes."""
-        return classes > 0
-
-    def outputs(self, classes: Sequence[str]) -> tuple[str, ...]:
-        """Return the classes that have an output (a logit) of their own."""
-        return tuple(classes)
-
-    @abstractmethod
-    def targets(self, column: pd.Series, classes: int) -> np.ndarray:
-        """Encode the index's column `target`."""
-
-    def flat(self, values: np.ndarray) -> np.ndarray:
-        """Shape targets or probabilities as metrics take them."""
-        return values
-
-    def class_counts(self, targets: np.ndarray, classes: int) -> np.ndarray:
-        """Count the rows of each class, C."""
-        return np.bincount(targets.reshape(-1).astype(np.int64), minlength=classes)
-
-    @abstractmethod
-    def one_hot(self, labels: np.ndarray, classes: int) -> np.ndarray:
-        """Spread targets or predicted classes over one column per class: truth values nxC."""
-
-    def by_class(self, values: np.ndarray) -> np.ndarray:
-        """Spread probabilities over one column per class, nxC."""
-        return values
-
-    @abstractmethod
-    def predicted(self, values: np.ndarray, threshold: float = HALF) -> np.ndarray:
-        """Predict classes without a tuned rule: that of the largest probability, or those at the threshold or above."""
-
-    @abstractmethod
-    def as_probabilities(self, predicted: np.ndarray, classes: int) -> np.ndarray:
-        """Shape predicted classes as metrics take probabilities: 1 for these, 0 for the rest, float32."""
-
-    @abstractmethod
-    def losses(self, target: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Return the cross-entropy of each row in nats, n float64; with several labels, the mean over the classes."""
-
-    @abstractmethod
-    def entropy(self, values: np.ndarray) -> np.ndarray:
-        """Return the entropy of each row's probabilities in nats, n float64."""
-
-    @abstractmethod
-    def confidence(self, values: np.ndarray) -> np.ndarray:
-        """Return how sure each row's prediction is, n: the probability of its least sure class."""
-
-    @abstractmethod
-    def logits(self, values: np.ndarray) -> np.ndarray:
-        """Return the logits (float64) of probabilities nxK."""
-
-    @abstractmethod
-    def from_logits(self, logits: np.ndarray) -> np.ndarray:
-        """Return the probabilities of logits nxK."""
-
-    @abstractmethod
-    def probabilities(self, logits: "Tensor") -> "Tensor":
-        """Return the probabilities of a network's logits BxK."""
-
-    def class_logits(self, logits: "Tensor") -> "Tensor":
-        """Spread a network's logits over one column per class, BxC."""
-        return logits
-
-    def label_text(self, classes: Sequence[str], target: np.ndarray) -> str:
-        """Name the class of one row's target."""
-        return classes[int(target.item())]
-
-    def predicted_numbers(self, values: np.ndarray) -> list[int]:
-        """Return the classes predicted from one row of probabilities by class (C), likeliest first, without a rule."""
-        return [int(values.argmax())]
 
 
 class _Sigmoids(Task):
@@ -166,7 +65,7 @@ class Binary(_Sigmoids):
         return values[:, 0] if values.ndim == 2 else values
 
     def one_hot(self, labels: np.ndarray, classes: int) -> np.ndarray:
-        return _one_hot(labels, classes)
+        return one_hot(labels, classes)
 
     def by_class(self, values: np.ndarray) -> np.ndarray:
         values = values.reshape(len(values), -1)
@@ -192,6 +91,13 @@ class Multilabel(_Sigmoids):
 
     def targets(self, column: pd.Series, classes: int) -> np.ndarray:
         return multi_hot(column.tolist(), classes)
+
+    def known(self, column: pd.Series, classes: int) -> np.ndarray:
+        numbers = set(range(classes))
+        return np.fromiter((isinstance(row, tuple) and numbers.issuperset(row) for row in column), bool, len(column))
+
+    def good_target(self, classes: int) -> str:
+        return f"a tuple of class numbers from 0 to {classes - 1}"
 
     def class_counts(self, targets: np.ndarray, classes: int) -> np.ndarray:
         return np.asarray(targets.sum(0))
@@ -228,7 +134,7 @@ class Multiclass(Task):
         return column.to_numpy(np.int64)
 
     def one_hot(self, labels: np.ndarray, classes: int) -> np.ndarray:
-        return _one_hot(labels, classes)
+        return one_hot(labels, classes)
 
     def predicted(self, values: np.ndarray, threshold: float = HALF) -> np.ndarray:
         return np.asarray(values.argmax(1))
@@ -258,17 +164,24 @@ class Multiclass(Task):
         return logits.softmax(1)
 
 
-BINARY, MULTICLASS, MULTILABEL = Binary(), Multiclass(), Multilabel()
-TASKS: dict[str, Task] = {task.name: task for task in (BINARY, MULTICLASS, MULTILABEL)}
+class Ordinal(Multiclass):
+    """One of several classes in an order, the grades: the expected grade decides, by cuts between grades."""
 
+    name = "ordinal"
 
-def task_of(task: Task | str) -> Task:
-    """Return a task by its name; return a task as it is."""
-    if isinstance(task, Task):
-        return task
-    if task not in TASKS:
-        raise ValueError(f"task {task!r} is not one of {', '.join(TASKS)}")
-    return TASKS[task]
+    def fits(self, classes: int) -> bool:
+        return classes >= 2
+
+    def expected(self, values: np.ndarray) -> np.ndarray:
+        """Return the expected grade of each row of probabilities nxC, n float64: 0 to C - 1."""
+        return np.asarray(values, np.float64) @ np.arange(values.shape[1])
+
+    def predicted(self, values: np.ndarray, threshold: float = HALF) -> np.ndarray:
+        """Round the expected grade, halves up."""
+        return np.floor(self.expected(values) + HALF).astype(np.int64)
+
+    def predicted_numbers(self, values: np.ndarray) -> list[int]:
+        return self.predicted(values[None]).tolist()
 
 
 def multi_hot(labels: list[tuple[int, ...]], classes: int) -> np.ndarray:
@@ -277,13 +190,6 @@ def multi_hot(labels: list[tuple[int, ...]], classes: int) -> np.ndarray:
     rows = np.repeat(np.arange(len(labels)), [len(row) for row in labels])
     result[rows, [number for row in labels for number in row]] = 1
     return result
-
-
-def _one_hot(numbers: np.ndarray, classes: int) -> np.ndarray:
-    numbers = numbers.reshape(-1).astype(np.int64)
-    columns = np.zeros((len(numbers), classes), bool)
-    columns[np.arange(len(numbers)), numbers] = True
-    return columns
 
 
 def _rows(values: np.ndarray) -> np.ndarray:

@@ -1,0 +1,201 @@
+"""What plugins return for the network's side: networks, heads, losses, optimisers and steps of augmentation.
+
+Small frozen records of names and callables, as in `kit.hooks.specs`, whose rules and letters of shapes hold here too.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kit.hooks.specs import TASK_NAMES, TaskName
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor, nn
+
+    from kit.config import TrainConfig
+    from kit.data.index import Index
+
+
+@dataclass(frozen=True)
+class ModelRequest:
+    """The network to build, anew for every fold.
+
+    Args:
+        name: the full name asked for; a family `timm/*` finds its network's own name after the slash.
+        channels: number of input channels C; a pretrained stem is widened to it (`kit.plugin.network.widen_stem`).
+        outputs: number of logits K.
+        head: name of the head: a key of `kit.model.network.HEADS`.
+        metadata: number of metadata columns E; 0 for none.
+        pretrained: start from pretrained weights; raise `KitError` if they are not available.
+    """
+
+    name: str
+    channels: int
+    outputs: int
+    head: str
+    metadata: int
+    pretrained: bool
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A network by name, or a family of networks.
+
+    Args:
+        name: unique among the installed plugins; a trailing `/*` makes it a family.
+        build: (request) -> module whose `forward(images, metadata)` takes normalised float images BxCxHxW and metadata
+            BxE (or None) and returns `kit.plugin.network.Output(logits BxK, embedding BxD)`.
+        description: half a line for `kit models`.
+        mean: mean per channel that its pretrained weights expect, for pixels scaled to 0..1. If the data has more
+            channels, the values repeat. Default: that of ImageNet.
+        std: standard deviation per channel, likewise; all above 0.
+        statistics: (full name) -> (mean, std), for a family whose networks differ in them; replaces `mean` and `std`.
+        offline: (full name) -> whether its pretrained weights are on this disk; None if it has no pretrained weights.
+            Default: no network of this spec has any.
+        names: (shell pattern such as `timm/resnet*`) -> full names of the family's networks that match, for
+            `kit models`. Default: the networks of the family are not listed.
+    """
+
+    name: str
+    build: Callable[[ModelRequest], "nn.Module"]
+    description: str = ""
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    statistics: Callable[[str], tuple[tuple[float, ...], tuple[float, ...]]] | None = None
+    offline: Callable[[str], bool | None] | None = None
+    names: Callable[[str], list[str]] | None = None
+
+
+@dataclass(frozen=True)
+class LossRequest:
+    """The loss to build, anew for every fold.
+
+    Args:
+        config: the run's configuration.
+        index: the competition's samples, for example for class weights from class counts.
+        embedding: width D of the network's embedding, for losses with their own classifier.
+    """
+
+    config: "TrainConfig"
+    index: "Index"
+    embedding: int
+
+
+@dataclass(frozen=True)
+class LossSpec:
+    """A loss by name.
+
+    Args:
+        name: unique among the installed plugins.
+        build: (request) -> module called with (`Output`, `Batch`) that returns a scalar, the mean over the batch. A
+            loss with its own classifier on the embedding (a margin loss) also has a method `logits(output)` -> BxK,
+            which prediction uses in place of `output.logits`.
+        tasks: the tasks it can be used for; default: all.
+        description: half a line for lists.
+    """
+
+    name: str
+    build: Callable[[LossRequest], "nn.Module"]
+    tasks: tuple[TaskName, ...] = TASK_NAMES
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class HeadRequest:
+    """The head to build, anew for every network.
+
+    Args:
+        name: of the head.
+        features: channels F of the feature map.
+        outputs: number of logits K.
+        metadata: number of metadata columns E; 0 for none.
+        dropout: share of the features dropped in front of the last layer; None: the head's own.
+        batch_norm: whether its features are batch-normalised; None: the head's own.
+        two_units: one logit from two softmax units (binary tasks).
+    """
+
+    name: str
+    features: int
+    outputs: int
+    metadata: int
+    dropout: float | None = None
+    batch_norm: bool | None = None
+    two_units: bool = False
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """A head by name: what makes logits of a network's features.
+
+    Args:
+        name: unique among the installed plugins.
+        build: (request) -> module whose `forward(features, metadata)` takes a feature map BxFxhxw, or pooled features
+            BxF, and metadata BxE (or None), and returns `kit.plugin.network.Output(logits BxK, embedding BxD)`.
+        description: half a line for lists.
+    """
+
+    name: str
+    build: Callable[[HeadRequest], "nn.Module"]
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class OptimizerRequest:
+    """The optimiser to build, anew for every fold.
+
+    Args:
+        config: the run's configuration.
+        groups: groups of parameters as torch takes them: `params`, `weight_decay` and `scale`, the group's share of the
+            schedule's learning rate, which must be kept.
+        lr: the peak learning rate.
+    """
+
+    config: "TrainConfig"
+    groups: list[dict[str, Any]]
+    lr: float
+
+
+@dataclass(frozen=True)
+class OptimizerSpec:
+    """An optimiser by name.
+
+    Args:
+        name: unique among the installed plugins.
+        build: (request) -> optimiser.
+        description: half a line for lists.
+    """
+
+    name: str
+    build: Callable[[OptimizerRequest], "torch.optim.Optimizer"]
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class AugmentationSpec:
+    """A step of augmentation by name, asked for with `--set steps=NAME=STRENGTH`.
+
+    What is done to an image is drawn first, as some numbers, and applied by one of two functions that agree: `array` on
+    the CPU, image by image, and `tensor` beside a GPU, batch by batch.
+
+    Args:
+        name: unique among the installed plugins.
+        draw: (strength, uniform numbers in [0, 1) of BxS, side of the output in pixels) -> parameters BxP float32, of
+            each image from its own row alone.
+        array: (HxWxC uint8, its parameters P) -> HxWxC uint8, with NumPy and OpenCV; any number of channels.
+        tensor: (BxCxHxW float32 of whole grey levels 0..255, parameters BxP) -> the same shape, with torch; must not
+            wait for the device.
+        numbers: S, how many uniform numbers an image needs.
+        low, high: the strengths that make sense, for messages and for the conformance suite; low changes nothing.
+        description: half a line for lists: what the strength means.
+    """
+
+    name: str
+    draw: Callable[[float, "np.ndarray", int], "np.ndarray"]
+    array: Callable[["np.ndarray", "np.ndarray"], "np.ndarray"]
+    tensor: Callable[["Tensor", "Tensor"], "Tensor"]
+    numbers: int = 1
+    low: float = 0.0
+    high: float = 1.0
+    description: str = ""
