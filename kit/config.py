@@ -27,13 +27,11 @@ class ModelConfig(BaseModel):
     """Model: the network and its input."""
 
     model: str = Field("efficientnet_lite0", description="name of the network")
-    head: str = Field("linear", description="head of the network: linear, concat_pool or vgg")
+    head: str = Field("linear", description="name of the head: what makes logits of features (kit list heads)")
     head_dropout: float | None = Field(
-        None, ge=0, lt=1, description="dropout before the last layer; none: the head's own (0, 0.5, 0.5)"
+        None, ge=0, lt=1, description="dropout before the last layer; none: the head's own"
     )
-    head_batch_norm: bool | None = Field(
-        None, description="batch norm of the head's features; none: the head's own (concat_pool has it)"
-    )
+    head_batch_norm: bool | None = Field(None, description="batch norm of the head's features; none: the head's own")
     two_units: bool = Field(False, description="binary tasks: two softmax units in place of one sigmoid")
     pretrained: bool = Field(True, description="start from pretrained weights")
     init: str | None = Field(None, description="run whose networks training starts from, fold by fold")

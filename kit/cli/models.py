@@ -145,7 +145,7 @@ def _request(
         nothing = {"competition": "none", "dataset": "none", "loss": "none", "size": 224}
         config = validate({**nothing, **parse_settings(settings or []), "model": name})
         outputs = classes or (1 if config.two_units else OUTPUTS)
-        return request_of(config, channels or 3, outputs, 0, pretrained=False), size or config.size
+        return request_of(config, registry, channels or 3, outputs, 0, pretrained=False), size or config.size
     store = Store.of(registry, competition)
     config, _ = resolve(store.competition, store.is_miniature, None, {"model": name, "size": size}, settings)
     store = Store.of(registry, competition, config.dataset)
@@ -154,7 +154,9 @@ def _request(
         index = store.index().with_metadata(config.metadata)  # data says more than facts: another dataset's classes
         metadata, names = len(index.metadata), names if classes else index.classes
     outputs = len(task_of(store.competition.task).outputs(names))
-    return request_of(config, channels or store.dataset.channels, outputs, metadata, pretrained=False), config.size
+    return request_of(
+        config, registry, channels or store.dataset.channels, outputs, metadata, pretrained=False
+    ), config.size
 
 
 def _print_layers(registry: "Registry", console: "Console", request: "ModelRequest", size: int) -> dict[str, Any]:

@@ -32,6 +32,7 @@ BUILT_IN_MODULES = (
     "kit_augmentations",
     "kit_cbam",
     "kit_ham10000",
+    "kit_heads",
     "kit_histopathology",
     "kit_losses",
     "kit_metrics",
