@@ -57,11 +57,11 @@ class OptimisationConfig(BaseModel):
     batch_size: int = Field(32, ge=1, le=65_536, description="images per forward pass")
     accumulate: int = Field(1, ge=1, le=4096, description="batches per optimiser step")
     sampler: Literal["uniform", "balanced"] = Field("uniform", description="balanced draws every class equally often")
-    optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="name of the optimiser")
+    optimizer: str = Field("adamw", description="name of the optimiser (kit list optimizers)")
     lr: float = Field(1e-3, gt=0, le=100, description="peak learning rate; 1e-5..1e-3 rises with depth to the head")
     lr_low: float | None = Field(None, gt=0, le=100, description="learning rate of the first layers; none: lr")
     weight_decay: float = Field(1e-2, ge=0, le=10, description="weight decay, except on norms and biases")
-    momentum: float = Field(0.9, ge=0, lt=1, description="sgd: momentum")
+    momentum: float = Field(0.9, ge=0, lt=1, description="sgd, rmsprop: momentum")
     nesterov: bool = Field(False, description="sgd: Nesterov momentum")
     schedule: Literal["one_cycle", "constant", "step", "cosine", "plateau"] = Field(
         "one_cycle", description="schedule of the learning rate"

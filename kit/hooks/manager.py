@@ -36,6 +36,7 @@ BUILT_IN_MODULES = (
     "kit_histopathology",
     "kit_losses",
     "kit_metrics",
+    "kit_optimizers",
     "kit_protein",
     "kit_recursion",
     "kit_small_networks",

@@ -69,6 +69,7 @@ class Specs(Generic[S]):
                 for name in _names(spec):
                     self._specs[name] = safe
                     owners.setdefault(name, []).append(plugin)
+        self.owners = {name: providers[0] for name, providers in owners.items()}
         self.clashes = {
             name: Clash(kind, name, tuple(f"{plugin.distribution} ({plugin.name})" for plugin in providers))
             for name, providers in owners.items()

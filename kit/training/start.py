@@ -122,6 +122,7 @@ def start_run(
     normalization = normalization_of(config, registry, store.dataset, index, console)
     check_trackers(config, registry)
     chosen_steps(config, registry)
+    registry.optimizers.get(config.optimizer)
     for idle in idle_settings(config):
         console.warn(idle)
     epoch_metrics(registry, store.competition)
