@@ -91,13 +91,20 @@ def _named(registry: "Registry", kind: Kind, console: "Console") -> list[dict[st
     # What no spec of this kind says has no column.
     columns = ["name", *(key for key in said if any(row.get(key) for row in rows)), "plugin"]
     columns += ["description"] if any(row["description"] for row in rows) else []
-    cells = [[", ".join(row[key]) if key == "tasks" else str(row[key]) for key in columns] for row in rows]
+    cells = [[_tasks(row[key]) if key == "tasks" else str(row[key]) for key in columns] for row in rows]
     console.table("", [said.get(key, key) for key in columns], cells)
     return rows
 
 
+def _tasks(names: list[str]) -> str:
+    from kit.hooks.specs import TASK_NAMES
+
+    return "all" if set(names) == set(TASK_NAMES) else ", ".join(names)
+
+
 def _row(specs: "Specs[Any]", spec: Any) -> dict[str, Any]:
-    row = {"name": spec.name, "plugin": specs.owners[spec.name].name, "description": getattr(spec, "description", "")}
+    description = getattr(spec, "description", "") or getattr(spec, "label", "")
+    row = {"name": spec.name, "plugin": specs.owners[spec.name].name, "description": description}
     if hasattr(spec, "tasks"):
         row["tasks"] = list(spec.tasks)
     if hasattr(spec, "low"):
