@@ -26,6 +26,11 @@ def pseudo_label(opened: OpenRun, min_confidence: float, path: Path, postprocess
         The document of `kit pseudo-label --json`.
     """
     run = opened.run
+    if not opened.index.task.has_classes:
+        raise KitError(
+            f"{opened.competition.name} predicts numbers, which don't say how sure they are, so none can be chosen as "
+            "pseudo-labels: kit train --external takes a csv of your own"
+        )
     if opened.store.dataset.external is None:
         raise KitError(
             f"{opened.competition.name} takes no external training data, so pseudo-labels are of no use there"
@@ -45,7 +50,7 @@ def pseudo_label(opened: OpenRun, min_confidence: float, path: Path, postprocess
         predictions = postprocessed(opened, predictions)
     kept = replace(index, test=index.test[index.test["id"].isin(set(ids))])
     with atomic(path) as temporary:
-        opened.submission.write(predictions.reorder(ids), kept, temporary)
+        opened.submission.write(replace(predictions.reorder(ids), task=index.task), kept, temporary)
     return {
         "run": run.id,
         "path": path,
