@@ -1,4 +1,4 @@
-"""Building blocks of several metrics: F1 and recall per class; and which of several scores is the best."""
+"""Building blocks of several metrics: F1 and recall per class, kappa; and which of several scores is the best."""
 
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -42,3 +42,18 @@ def recall_by_class(target: np.ndarray, predicted: np.ndarray, classes: int) -> 
 def mean_recall(target: np.ndarray, predicted: np.ndarray) -> float:
     """Return the balanced accuracy of class numbers n: the mean recall of the classes that occur."""
     return float(np.nanmean(recall_by_class(target, predicted, int(target.max()) + 1)))
+
+
+def quadratic_kappa(counts: np.ndarray) -> np.ndarray:
+    """Return Cohen's kappa with quadratic weights (Cohen 1968) of counts of true by predicted grade, ...xCxC.
+
+    NaN where truth and prediction are the same single grade.
+    """
+    grades = np.arange(counts.shape[-1])
+    weights = np.square(grades[:, None] - grades)
+    true, predicted = counts.sum(-1).astype(np.float64), counts.sum(-2)
+    observed = (weights * counts).sum((-2, -1))
+    expected = np.einsum("...i,ij,...j->...", true, weights, predicted) / np.maximum(true.sum(-1), 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        kappa: np.ndarray = 1 - observed / expected
+    return kappa
