@@ -107,7 +107,8 @@ def held_out(opened: OpenRun, ids: np.ndarray, values: np.ndarray, threshold: fl
     """Decide training rows from their probabilities nxK, each by the run's rule that has not seen it.
 
     Without a rule, or with a `threshold`, the task's own decision holds: the largest probability, the expected grade
-    rounded, or every class from the threshold (0.5) on; numbers are what they are. Give all rows of a part together: a rule by share looks at all of them.
+    rounded, or every class from the threshold (0.5) on; numbers are what they are. Give all rows of a part together: a
+    rule by share looks at all of them.
     """
     task = opened.index.task
     if threshold is not None:

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -119,7 +120,7 @@ def _between(text: str, classes: Sequence[str]) -> tuple[float, ...]:
     count = len(classes) - 1
     cuts = [_number(each) for each in text.split(",")]
     known = [cut for cut in cuts if cut is not None]
-    rising = all(low < high for low, high in zip(known, known[1:], strict=False))
+    rising = all(low < high for low, high in pairwise(known))
     if len(cuts) != count or len(known) != count or not rising or not all(0 <= cut <= count for cut in known):
         example = ",".join(f"{number + HALF:g}" for number in range(count))
         raise KitError(

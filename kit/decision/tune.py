@@ -176,7 +176,9 @@ class _Tuning:
         rows = self.target, self.oof.values, self.parts
         if kind is grades:
             return grades.tune(*rows, self.judge)
-        found: dict[str, TunedRule] = kind.tune(*rows, self.score, self.wanted if kind is cut else self.wanted["f-beta"])
+        found: dict[str, TunedRule] = kind.tune(
+            *rows, self.score, self.wanted if kind is cut else self.wanted["f-beta"]
+        )
         return found
 
     def estimate(self, best: TunedRule, console: Console) -> dict[str, Any]:
