@@ -11,6 +11,7 @@ from kit.files import atomic
 from kit.runs import step_to
 from kit.scoring.predictions import Predictions
 from kit.submission.write import postprocessed
+from kit.task import ORDINAL
 
 
 def pseudo_label(opened: OpenRun, min_confidence: float, path: Path, postprocess: bool) -> dict[str, Any]:
@@ -28,8 +29,8 @@ def pseudo_label(opened: OpenRun, min_confidence: float, path: Path, postprocess
     run = opened.run
     if not opened.index.task.has_classes:
         raise KitError(
-            f"{opened.competition.name} predicts numbers, which don't say how sure they are, so none can be chosen as "
-            "pseudo-labels: kit train --external takes a csv of your own"
+            f"{opened.competition.name} predicts numbers, which say nothing of how sure they are: "
+            "pseudo-labels are for tasks with classes"
         )
     if opened.store.dataset.external is None:
         raise KitError(
@@ -37,8 +38,10 @@ def pseudo_label(opened: OpenRun, min_confidence: float, path: Path, postprocess
         )
     if not run.has("test.npz"):
         raise KitError(f"run {run.id} has no predictions: {step_to(run, 'test.npz')}")
-    index, predictions = opened.index, with_rule(run, Predictions.load(run.reading("test.npz")).mean_by_id())
-    confidence = index.task.confidence(predictions.values)
+    index, made = opened.index, Predictions.load(run.reading("test.npz")).mean_by_id()
+    predictions = with_rule(run, made)
+    # A decided grade is sure of itself.
+    confidence = index.task.confidence(made.values if index.task is ORDINAL else predictions.values)
     sure = confidence >= min_confidence
     if not sure.any():
         raise KitError(

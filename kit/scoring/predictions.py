@@ -1,4 +1,4 @@
-"""Predictions: ids x classes of probabilities, saved as npz without pickle."""
+"""Predictions: ids x classes of probabilities, or ids x targets of numbers, saved as npz without pickle."""
 
 import zipfile
 import zlib
@@ -15,12 +15,13 @@ from kit.task import Task
 
 @dataclass(frozen=True)
 class Predictions:
-    """Probabilities per id and class; of a regression numbers, per id and target.
+    """Probabilities per id and class; of a regression numbers per id and target.
 
     Args:
         ids: n ids as text; preferably an object array, which shares the index's strings.
         classes: K names; a binary task has one, the positive class.
-        values: float32 nxK in 0..1; of a regression in the targets' own unit.
+        values: float32 nxK in 0..1; of a regression numbers in their own unit. Of an ordinal task whose grades a rule
+            has decided, 1 for the grade and 0 for the rest.
         thresholds: K, of a binary or multi-label task: a class is predicted from its threshold on; None: 0.5. Not
             saved with the rest: `kit thresholds` keeps them.
         task: of the competition, where known, for `predicted`; not saved with the rest.

@@ -16,6 +16,7 @@ from kit.hooks.specs import Competition, Finding
 from kit.run import Run
 from kit.runs import all_runs, step_to
 from kit.scoring.predictions import Predictions, need_sound
+from kit.task import ORDINAL
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,9 @@ def write_submission(
         if any(finding.level == "error" for finding in findings):
             raise _Unfit
     if has_rule(opened.competition.task, opened.metric) and run.decision is None:
-        plain = "the largest probability decides" if opened.index.task.softmax else "every class has the threshold 0.5"
+        task = opened.index.task
+        plain = "the largest probability decides" if task.softmax else "every class has the threshold 0.5"
+        plain = "the expected grade is rounded" if task is ORDINAL else plain
         findings.append(Finding("warning", f"{plain}: kit thresholds {run.id} tunes that"))
     return CheckedCsv(opened.competition, path, findings, run, run.record["origin"])
 
