@@ -32,7 +32,7 @@ def command(
     console = Console(json)
     with console.waiting("checking") as waiting:
         results = run(name, current_registry(), lambda done, total, what: waiting.tell(f"{done} of {total}, {what}"))
-    shown = [result for result in results if result.status != "passed"]
+    shown = [result for result in results if result.status not in ("passed", "skipped")]
     for result in shown:
         word = "WRONG" if result.bad else {"failed": "advice"}.get(result.status, result.status)
         console.say(f"{word}: {result.name} of {result.subject}: {result.text}")
