@@ -15,10 +15,10 @@ def command(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Check a plugin against the contract, without its data: on a miniature, and on made-up numbers.
+    """Check a plugin against the contract.
 
-    By default all installed plugins that are not kit's own. Exit with 2 when a check of the contract fails; advice
-    is only told. docs/testing-plugins.md lists the checks.
+    It needs no data: a miniature is drawn, and numbers are made up. By default all installed plugins that are not kit's
+    own are checked. Exit with 2 when a check of the contract fails; advice is only told.
 
     \b
     Example:

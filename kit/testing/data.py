@@ -41,10 +41,23 @@ def data_of(subject: Subject, spec: DatasetSpec) -> Data:
     """Return the data of a dataset; raise `Skipped` if there is none."""
     if spec.miniature is not None:
         return Data(spec, miniature_of(subject, spec), True)
+    base = variant_of(subject, spec)
+    if base is not None:
+        return Data(spec, miniature_of(subject, base), True)
     for competition in subject.own("competition"):
         if competition.dataset == spec.name and holds_data(root := data_dir(competition.slug), set()):
             return Data(spec, root, False)
     raise Skipped(f"dataset {spec.name} has no miniature, and its data is not on this disk")
+
+
+def variant_of(subject: Subject, spec: DatasetSpec) -> DatasetSpec | None:
+    """Return the dataset whose data this one reads in another way (`--set dataset=NAME`): that of the plugin's one
+    competition, if it has a miniature; None for a dataset that stands alone."""
+    competitions = subject.own("competition")
+    if spec.miniature is not None or len(competitions) != 1 or competitions[0].dataset == spec.name:
+        return None
+    bases = [each for each in subject.own("dataset") if each.name == competitions[0].dataset]
+    return bases[0] if bases and bases[0].miniature is not None else None
 
 
 def miniature_of(subject: Subject, spec: DatasetSpec) -> Path:

@@ -17,7 +17,7 @@ from kit.hooks.specs import Picture
 from kit.paths import IMAGE
 from kit.testing import watch
 from kit.testing.check import Broken, check, need, suppose
-from kit.testing.data import copied, data_of, index_error, index_of, other_order, read, same_frames, samples
+from kit.testing.data import copied, data_of, index_error, index_of, other_order, read, same_frames, samples, variant_of
 from kit.testing.subject import Subject
 
 FOLDS = 2
@@ -27,7 +27,11 @@ FOLDS = 2
 def index_is_made(subject: Subject) -> str:
     """`index` returns an index with training and test samples."""
     data = data_of(subject, subject.spec)
-    index = subject.spec.index(data.root)
+    try:
+        index = subject.spec.index(data.root)
+    except KitError as error:
+        suppose(variant_of(subject, subject.spec) is None, f"the miniature lacks what it reads: {error}")
+        raise
     need(isinstance(index, Index), f"index() returns {shown(index)}, not a kit.plugin.data.Index")
     need(len(index.train), "index().train is empty")
     need(len(index.test), "index().test is empty")

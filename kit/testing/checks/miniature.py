@@ -14,7 +14,7 @@ from kit.console import Console
 from kit.data.check import check_data
 from kit.testing import watch
 from kit.testing.check import check, need, suppose
-from kit.testing.data import draw, index_of, miniature_of
+from kit.testing.data import draw, index_of, miniature_of, variant_of
 from kit.testing.subject import Subject
 
 ENOUGH, GLANCE = 20, 2.5  # files that are compared, seconds in which they are drawn
@@ -26,6 +26,8 @@ FILES, BYTES, SECONDS = 20_000, 500_000_000, 30.0
 @check("miniature/exists", "write miniature(folder, seed): every trial and test begins with it", "advice")
 def exists(subject: Subject) -> None:
     """The dataset draws a miniature."""
+    base = variant_of(subject, subject.spec)
+    suppose(base is None, f"it reads the data of {base.name if base else ''} in another way")
     need(subject.spec.miniature is not None, f"dataset {subject.name} has no miniature")
 
 
@@ -36,10 +38,10 @@ def draws(subject: Subject) -> str:
     if not _root(subject).with_suffix(".done").exists():
         shutil.rmtree(_root(subject), ignore_errors=True)
         subject.kept["glances"] = {seed: _begin(subject, seed) for seed in (0, 1)}
-        written, before = len(watch.written), time.monotonic()
+        written, before = len(watch.written), time.process_time()
         state = _state()
         draw(subject.spec, _root(subject), 0)
-        subject.kept["seconds"] = time.monotonic() - before
+        subject.kept["seconds"] = time.process_time() - before
         subject.kept["outside"] = [path for path in watch.written[written:] if not _is_own(subject, path)]
         subject.kept["moved"] = state != _state()
         _root(subject).with_suffix(".done").touch()
@@ -99,8 +101,8 @@ def leaves_random(subject: Subject) -> None:
 @check("miniature/passes-check", "draw what kit check takes for good data")
 def passes_check(subject: Subject) -> None:
     """`kit check` finds nothing wrong with it."""
-    index = index_of(subject, subject.spec)
     _drawn(subject)
+    index = index_of(subject, subject.spec)
     report = check_data(subject.spec, index, Console(silent=True))
     wrong = [f"{each.name}: {each.result} ({', '.join(each.offenders[:1])})" for each in report.checks if not each.ok]
     need(not wrong, "; ".join(wrong[:2]))
