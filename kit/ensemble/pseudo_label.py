@@ -27,14 +27,14 @@ def pseudo_label(opened: OpenRun, min_confidence: float, path: Path, postprocess
         The document of `kit pseudo-label --json`.
     """
     run = opened.run
-    if opened.store.dataset.external is None:
-        raise KitError(
-            f"{opened.competition.name} takes no external training data, so pseudo-labels are of no use there"
-        )
     if not opened.index.task.has_classes:
         raise KitError(
             f"{opened.competition.name} predicts numbers, which say nothing of how sure they are: "
             "pseudo-labels are for tasks with classes"
+        )
+    if opened.store.dataset.external is None:
+        raise KitError(
+            f"{opened.competition.name} takes no external training data, so pseudo-labels are of no use there"
         )
     if not run.has("test.npz"):
         raise KitError(f"run {run.id} has no predictions: {step_to(run, 'test.npz')}")
@@ -53,7 +53,7 @@ def pseudo_label(opened: OpenRun, min_confidence: float, path: Path, postprocess
         predictions = postprocessed(opened, predictions)
     kept = replace(index, test=index.test[index.test["id"].isin(set(ids))])
     with atomic(path) as temporary:
-        opened.submission.write(predictions.reorder(ids), kept, temporary)
+        opened.submission.write(replace(predictions.reorder(ids), task=index.task), kept, temporary)
     return {
         "run": run.id,
         "path": path,

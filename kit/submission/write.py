@@ -1,7 +1,7 @@
 """Write and check a competition's csv before anyone sees it: a run's predictions, or a file of any origin."""
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kit.data.open_run import OpenRun
@@ -72,9 +72,9 @@ def write_submission(
         again = f"kit predict {run.id}{f' --out {made}' if made else ''} predicts anew"
         raise KitError(f"{source} has predictions of other classes: {again}")
     need_sound(run, found.values, found.ids)
-    predictions = with_rule(run, found)
+    predictions = replace(with_rule(run, found), task=opened.index.task)
     if postprocess:
-        predictions = postprocessed(opened, predictions)
+        predictions = replace(postprocessed(opened, predictions), task=opened.index.task)
     findings: list[Finding] = []
     path = out or run.path / "submission.csv"
     with contextlib.suppress(_Unfit), run.writing(path.name) if out is None else atomic(path) as temporary:
