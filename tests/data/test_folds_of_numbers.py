@@ -52,7 +52,9 @@ def test_each_fold_has_the_same_share_of_each_tenth(kind):
         counts = np.bincount(fold[tenths == tenth], minlength=5)
         assert np.ptp(counts) <= 2
     # As even as scikit-learn's folds by the same tenths, and more so than random ones.
-    theirs = np.array([values[held].mean() for _, held in StratifiedKFold(5, shuffle=True).split(values, tenths)])
+    theirs = np.array(
+        [values[held].mean() for _, held in StratifiedKFold(5, shuffle=True, random_state=0).split(values, tenths)]
+    )
     chance = np.array([part.mean() for part in np.array_split(np.random.default_rng(1).permutation(values), 5)])
     assert ours.std() < max(2 * theirs.std(), 1e-9)
     assert ours.std() < chance.std()
