@@ -86,6 +86,9 @@ class LossConfig(BaseModel):
     bce_factor: float = Field(1, gt=0, description="bce: factor on the loss")
     focal_gamma: float = Field(2, ge=0, description="focal: how strongly easy samples are down-weighted")
     focal_alpha: float | None = Field(None, ge=0, le=1, description="focal: weight of positives; none: unweighted")
+    bounds: tuple[float, float] | None = Field(
+        None, description="regression: predict between these numbers, by a sigmoid, e.g. 0..100"
+    )
     margin: float = Field(0.5, ge=0, lt=3.2, description="arcface: angle in radians; cosface: cosine")
     margin_scale: float = Field(30, gt=0, description="arcface, cosface: factor on the cosine")
 
@@ -187,11 +190,12 @@ class TrainConfig(
             values["sizes"], values["size"] = tuple(size), size[-1]
         if isinstance(values.get("scales"), str):
             values["scales"] = values["scales"].split(",")
-        if isinstance(bounds := values.get("brightness_range"), str):
-            values["brightness_range"] = bounds.split(".." if ".." in bounds else ",")
-        for key in ("steps", "probabilities"):
-            if isinstance(text := values.get(key), str):
-                values[key] = dict([step.partition("=")[::2] for step in text.split(",")])
+        for name in ("brightness_range", "bounds"):
+            if isinstance(ends := values.get(name), str):
+                values[name] = ends.split(".." if ".." in ends else ",")
+        for name in ("steps", "probabilities"):
+            if isinstance(text := values.get(name), str):
+                values[name] = dict([step.partition("=")[::2] for step in text.split(",")])
         return values
 
     @model_validator(mode="after")
@@ -204,6 +208,9 @@ class TrainConfig(
         if self.brightness_range is not None and self.brightness_range[0] > self.brightness_range[1]:
             low, high = self.brightness_range
             raise ValueError(f"brightness_range = {low:g}..{high:g} falls: give LOW..HIGH")
+        if self.bounds is not None and self.bounds[0] >= self.bounds[1]:
+            low, high = self.bounds
+            raise ValueError(f"bounds = {low:g}..{high:g}: the second must be above the first: give LOW..HIGH")
         for name in self.steps:
             if name in FUSED_STEPS:
                 raise ValueError(f"steps: {name} is a key of its own: --set {name}=...")

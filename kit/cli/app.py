@@ -41,6 +41,7 @@ from kit.cli import (
     runs,
     submissions,
     submit,
+    test_plugin,
     thresholds,
     train,
     verify,
@@ -82,6 +83,7 @@ COMMANDS = {
     "models": models,
     "config": config,
     "plugins": plugins,
+    "test-plugin": test_plugin,
 }
 
 
