@@ -22,7 +22,7 @@ ROOMS = (
     ("splits",),
     ("console", "image_files"),
     ("task", "hooks", "config", "record", "images"),
-    ("run",),
+    ("run", "scaffold"),
     ("runs",),
     ("resolve", "data"),
     ("archives", "pixels", "scoring"),
