@@ -1,6 +1,6 @@
 """What the commands of one call share: the plugins, loaded once, and the words that were typed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
@@ -9,12 +9,22 @@ if TYPE_CHECKING:
 
 _registry: ContextVar["Registry"] = ContextVar("registry")
 _words: ContextVar[Sequence[str]] = ContextVar("words", default=())
+_runner: ContextVar[Callable[[list[str]], int]] = ContextVar("runner")
 
 
-def share(registry: "Registry", words: Sequence[str]) -> None:
-    """Keep the specs of the loaded plugins, and the words after `kit`, for the command (`kit.cli.app.main`)."""
+def share(registry: "Registry", words: Sequence[str], runner: Callable[[list[str]], int]) -> None:
+    """Keep the specs of the loaded plugins, and the words after `kit`, for the command (`kit.cli.app.main`).
+
+    `runner` runs a command line and returns its status.
+    """
     _registry.set(registry)
     _words.set(words)
+    _runner.set(runner)
+
+
+def run_line(words: list[str]) -> int:
+    """Run another command line in this process, with plugins of its own; return its status."""
+    return _runner.get()(words)
 
 
 def current_registry() -> "Registry":

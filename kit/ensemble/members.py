@@ -24,7 +24,10 @@ from kit.scoring.predictions import Predictions
 from kit.tables import read_table, refuse_repeated
 
 # What a blend copies from the record of its first run.
-FACTS = ("competition", "slug", "origin", "classes", "sources", "normalization", "folds", "left_out", "versions")
+FACTS = (
+    *("competition", "slug", "origin", "classes", "sources", "normalization", "folds", "left_out", "versions"),
+    "plugin_files",
+)
 
 
 @dataclass(frozen=True)

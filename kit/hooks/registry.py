@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from kit.errors import KitError, nearest
+from kit.hooks.contract import as_current, gives_way
 from kit.hooks.foreign import guarded
 from kit.hooks.learning import AugmentationSpec, HeadSpec, LossSpec, ModelSpec, OptimizerSpec
-from kit.hooks.manager import Plugin, Plugins, load_plugins
+from kit.hooks.manager import BUILT_IN, Plugin, Plugins, load_plugins
 from kit.hooks.names import wrong_spec
 from kit.hooks.specs import Competition, DatasetSpec, MetricSpec, SubmissionSpec
 from kit.hooks.trackers import TrackerSpec
@@ -54,8 +55,7 @@ class Specs(Generic[S]):
 
     def __init__(self, plugins: Plugins, kind: str, hook: str, type_: type[S]) -> None:
         self.kind, self._plugins = kind, plugins
-        self._specs: dict[str, S] = {}
-        owners: dict[str, list[Plugin]] = {}
+        given: dict[str, list[tuple[Plugin, S]]] = {}
         for plugin, specs in plugins.call(hook):
             wrong = _first_wrong(specs, type_)
             if wrong:
@@ -64,14 +64,15 @@ class Specs(Generic[S]):
                 )
                 continue
             for spec in specs:
-                safe = guarded(spec, plugin.title, plugins.package_of(plugin))
+                safe = guarded(as_current(spec, plugin.contract), plugin.title, plugins.package_of(plugin))
                 for name in _names(spec):
-                    self._specs[name] = safe
-                    owners.setdefault(name, []).append(plugin)
+                    given.setdefault(name, []).append((plugin, safe))
+        given = {name: _without_later(kind, name, pairs) for name, pairs in given.items()}
+        self._specs: dict[str, S] = {name: pairs[-1][1] for name, pairs in given.items()}
         self.clashes = {
-            name: Clash(kind, name, tuple(f"{plugin.distribution} ({plugin.name})" for plugin in providers))
-            for name, providers in owners.items()
-            if len(providers) > 1
+            name: Clash(kind, name, tuple(f"{plugin.distribution} ({plugin.name})" for plugin, _ in pairs))
+            for name, pairs in given.items()
+            if len(pairs) > 1
         }
 
     def __iter__(self) -> Iterator[S]:
@@ -100,6 +101,12 @@ def _names(spec: Any) -> set[str]:
     if isinstance(spec, Competition):
         return {spec.name, spec.slug, spec.slug.rsplit("/", 1)[-1], *spec.aliases}
     return {spec.name}
+
+
+def _without_later(kind: str, name: str, pairs: list[tuple[Plugin, S]]) -> list[tuple[Plugin, S]]:
+    """Leave out kit's own spec of a name that it did not have yet when another plugin was written."""
+    later = any(gives_way(plugin.contract, kind, name) for plugin, _ in pairs)
+    return [(plugin, spec) for plugin, spec in pairs if not (later and plugin.distribution == BUILT_IN)]
 
 
 def _first_wrong(specs: object, type_: type) -> str:

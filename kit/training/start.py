@@ -21,6 +21,7 @@ from kit.data.open_run import OpenRun, data_facts
 from kit.data.store import Store
 from kit.errors import KitError, nearest
 from kit.files import need_writable
+from kit.hooks import single_files
 from kit.hooks.registry import Registry
 from kit.hooks.specs import Competition, MetricSpec
 from kit.model import distributed
@@ -146,6 +147,7 @@ def start_run(
             "left_out": {what: len(names) for what, names in index.missing.items()},
             "data": learned_from,
             "versions": _versions(),
+            **({"plugin_files": [str(path) for path in own]} if (own := single_files.named()) else {}),
         },
         files,
     )
