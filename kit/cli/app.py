@@ -33,6 +33,7 @@ from kit.cli import (
     log,
     lr_find,
     models,
+    new,
     pack,
     plugins,
     predict,
@@ -82,6 +83,7 @@ COMMANDS = {
     "log": log,
     "models": models,
     "config": config,
+    "new": new,
     "plugins": plugins,
 }
 
