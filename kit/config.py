@@ -87,6 +87,9 @@ class LossConfig(BaseModel):
     bce_factor: float = Field(1, gt=0, description="bce: factor on the loss")
     focal_gamma: float = Field(2, ge=0, description="focal: how strongly easy samples are down-weighted")
     focal_alpha: float | None = Field(None, ge=0, le=1, description="focal: weight of positives; none: unweighted")
+    bounds: tuple[float, float] | None = Field(
+        None, description="regression: predict between these numbers, by a sigmoid, e.g. 0..100"
+    )
     margin: float = Field(0.5, ge=0, lt=3.2, description="arcface: angle in radians; cosface: cosine")
     margin_scale: float = Field(30, gt=0, description="arcface, cosface: factor on the cosine")
 
@@ -200,8 +203,9 @@ class TrainConfig(
             values["sizes"], values["size"] = tuple(size), size[-1]
         if isinstance(values.get("scales"), str):
             values["scales"] = values["scales"].split(",")
-        if isinstance(bounds := values.get("brightness_range"), str):
-            values["brightness_range"] = bounds.split(".." if ".." in bounds else ",")
+        for name in ("brightness_range", "bounds"):
+            if isinstance(ends := values.get(name), str):
+                values[name] = ends.split(".." if ".." in ends else ",")
         if isinstance(chances := values.get("probabilities"), str):
             values["probabilities"] = dict([step.partition("=")[::2] for step in chances.split(",")])
         return values
@@ -216,6 +220,9 @@ class TrainConfig(
         if self.brightness_range is not None and self.brightness_range[0] > self.brightness_range[1]:
             low, high = self.brightness_range
             raise ValueError(f"brightness_range = {low:g}..{high:g} falls: give LOW..HIGH")
+        if self.bounds is not None and self.bounds[0] >= self.bounds[1]:
+            low, high = self.bounds
+            raise ValueError(f"bounds = {low:g}..{high:g}: the second must be above the first: give LOW..HIGH")
         for name in ("mixup", "cutmix"):
             if 0 < getattr(self, name) < 1e-3:
                 raise ValueError(f"{name} = {getattr(self, name):g}: give 0 (none), or 0.001 or more")

@@ -225,11 +225,11 @@ def _init_run(config: TrainConfig, folds: Folds, index: Index, planned: list[int
         )
     if untrained := sorted(set(planned) - set(start.trained_folds)):
         raise KitError(f"init = {start.id}: its fold {untrained[0]} is not trained: kit train --resume {start.id}")
-    for key in ("model", "head", "head_batch_norm", "two_units", "metadata"):
+    for key in ("model", "head", "head_batch_norm", "two_units", "metadata", "bounds"):
         if (own := getattr(start.config, key)) != getattr(config, key):
             raise KitError(
-                f"init = {start.id} has {key} = {own}: --model, head, head_batch_norm, two_units and metadata must be "
-                "the same"
+                f"init = {start.id} has {key} = {own}: --model, head, head_batch_norm, two_units, metadata and "
+                "bounds must be the same"
             )
     return start
 
