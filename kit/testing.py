@@ -154,8 +154,9 @@ def check_loss(spec: LossSpec, index: "Index", batch_size: int = 6) -> None:
     torch.manual_seed(0)
     loss = spec.build(LossRequest(config, index, embedding=16))
     frame = index.train.head(batch_size)
+    logits = index.outputs if spec.outputs is None else spec.outputs(index)
     output = Output(
-        torch.randn(len(frame), index.outputs, requires_grad=True), torch.randn(len(frame), 16, requires_grad=True)
+        torch.randn(len(frame), logits, requires_grad=True), torch.randn(len(frame), 16, requires_grad=True)
     )
     batch = Batch(
         torch.zeros(len(frame), 3, 8, 8),
@@ -171,7 +172,7 @@ def check_loss(spec: LossSpec, index: "Index", batch_size: int = 6) -> None:
     _promise(any(reached), "the loss has no gradient towards the logits or the embedding")
     own = getattr(loss, "logits", None)
     if own is not None:
-        _promise(own(output).shape == output.logits.shape, "logits(output) has the wrong shape")
+        _promise(own(output).shape == (len(frame), index.outputs), "logits(output) has the wrong shape")
 
 
 def check_submission(spec: SubmissionSpec, index: "Index") -> None:

@@ -136,6 +136,7 @@ def _request(
     from kit.data.store import Store
     from kit.model.build import request_of
     from kit.model.cost import OUTPUTS
+    from kit.model.losses import loss_outputs, loss_terms
     from kit.resolve import parse_settings, resolve
     from kit.task import task_of
 
@@ -150,10 +151,12 @@ def _request(
     config, _ = resolve(store.competition, store.is_miniature, None, {"model": name, "size": size}, settings)
     store = Store.of(registry, competition, config.dataset)
     metadata, names = 0, tuple(map(str, range(classes or 0))) or store.competition.classes
+    outputs = len(task_of(store.competition.task).outputs(names))
     if store.origin is not None or config.metadata or not names:
         index = store.index().with_metadata(config.metadata)  # data says more than facts: another dataset's classes
-        metadata, names = len(index.metadata), names if classes else index.classes
-    outputs = len(task_of(store.competition.task).outputs(names))
+        metadata = len(index.metadata)
+        if not classes:
+            outputs = loss_outputs(loss_terms(config.loss, registry, index.task.name), index)
     return request_of(config, channels or store.dataset.channels, outputs, metadata, pretrained=False), config.size
 
 

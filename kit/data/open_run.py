@@ -117,8 +117,7 @@ class OpenRun:
 
     def score(self, target: np.ndarray, prediction: np.ndarray) -> float:
         """Return the competition's metric of targets (as `Index.targets` returns them) and probabilities nxK."""
-        task = self.index.task
-        return self.metric.compute(task.flat(target), task.flat(prediction))
+        return self.metric.score(self.index.task, target, prediction)
 
 
 def data_facts(store: Store, index: Index) -> DataFacts:

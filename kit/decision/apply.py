@@ -146,4 +146,4 @@ def figure_of(
     task = opened.index.task
     if decided.by is not None and metric.judges_classes:
         values = task.as_probabilities(decided.predicted, len(opened.index.classes))
-    return metric.compute(task.flat(target)[rows], task.flat(values)[rows])
+    return metric.score(task, target[rows], values[rows])

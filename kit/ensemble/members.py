@@ -67,7 +67,7 @@ class BlendBasis:
     def prediction(self, values: np.ndarray) -> np.ndarray:
         """Return values nxK as the metric takes them: unchanged, or at thresholds tuned on the other nesting folds."""
         if not self.at_thresholds:
-            return self.task.flat(values)
+            return self.metric.takes(self.task, values)
         tuned = nested("per-class", self.target, values, self.nesting, self.metric.beta)
         return self.task.as_probabilities(tuned, len(self.index.classes))
 

@@ -90,16 +90,20 @@ class LossSpec:
     Args:
         name: unique among the installed plugins.
         build: (request) -> module called with (`Output`, `Batch`) that returns a scalar, the mean over the batch. A
-            loss with its own classifier on the embedding (a margin loss) also has a method `logits(output)` -> BxK,
-            which prediction uses in place of `output.logits`.
+            loss that predicts from something else than the network's logits (a margin loss from its own classifier on
+            the embedding, an ordinal loss from one score) also has a method `logits(output)` -> BxK of the task's own
+            outputs K, which prediction uses in place of `output.logits`.
         tasks: the tasks it can be used for; default: all.
         description: half a line for lists.
+        outputs: (index) -> number of logits that the network must have, for a loss that needs another number than the
+            task's outputs; it then has a method `logits`. Default: the task's.
     """
 
     name: str
     build: Callable[[LossRequest], "nn.Module"]
     tasks: tuple[TaskName, ...] = TASK_NAMES
     description: str = ""
+    outputs: "Callable[[Index], int] | None" = None
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from kit.data.index import Index
     from kit.scoring.predictions import Predictions
+    from kit.task import Task
 
 # Each names an object in `kit.task`.
 TaskName = Literal["binary", "multiclass", "multilabel", "ordinal", "regression"]
@@ -235,3 +236,12 @@ class MetricSpec:
     def judges_classes(self) -> bool:
         """Whether it depends on the predicted classes alone."""
         return self.of_classes or self.decision is not None
+
+    def takes(self, task: "Task", values: "np.ndarray") -> "np.ndarray":
+        """Shape probabilities nxK as `compute` takes them; where no rule has decided, the task does if it has its own
+        way (`Task.judged`)."""
+        return task.flat(task.judged(values) if self.judges_classes else values)
+
+    def score(self, task: "Task", target: "np.ndarray", values: "np.ndarray") -> float:
+        """Compute the metric of targets and probabilities nxK in the forms of the task (`kit.task`)."""
+        return self.compute(task.flat(target), self.takes(task, values))

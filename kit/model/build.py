@@ -22,7 +22,7 @@ from kit.hooks.returns import shown
 from kit.hooks.specs import DatasetSpec
 from kit.model import distributed
 from kit.model.device import Runtime
-from kit.model.losses import build_loss, loss_terms, predicting_logits
+from kit.model.losses import build_loss, loss_outputs, loss_terms, predicting_logits
 from kit.model.network import HeadName, HeadOptions, Output
 from kit.pixels.batches import Normalize
 from kit.pixels.statistics import channel_statistics
@@ -32,13 +32,17 @@ from kit.task import Task
 
 @dataclass(frozen=True)
 class Model:
-    """A network on its device, its loss (which may carry the classifier) and the normalisation of its input."""
+    """A network on its device, its loss (which may carry the classifier) and the normalisation of its input.
+
+    `outputs` is the task's number of outputs K; None: as many as the network has logits.
+    """
 
     network: nn.Module
     loss: nn.Module
     normalize: Normalize
     runtime: Runtime
     task: Task
+    outputs: int | None = None
 
     def copy(self) -> "Model":
         """Return a model with the same weights that does not learn."""
@@ -46,8 +50,8 @@ class Model:
         return replace(self, network=network.requires_grad_(False), loss=loss.requires_grad_(False))
 
     def logits(self, output: Output) -> Tensor:
-        """Return the logits to predict from: the loss's own classifier's if it has one, otherwise the network's."""
-        return predicting_logits(self.loss, output).float()
+        """Return the logits BxK to predict from: the loss's own if it has any, otherwise the network's."""
+        return predicting_logits(self.loss, output, self.outputs).float()
 
     def probabilities(self, output: Output) -> Tensor:
         """Return the probabilities of an output, BxK."""
@@ -115,15 +119,17 @@ def build_model(
 ) -> Model:
     """Build a new network and loss for one fold; by default on the device that the configuration chooses."""
     terms = loss_terms(config.loss, registry, index.task.name)
-    request = request_of(config, dataset.channels, index.outputs, len(index.metadata), pretrained)
+    request = request_of(config, dataset.channels, loss_outputs(terms, index), len(index.metadata), pretrained)
     runtime = runtime or Runtime.choose(config.amp)
     network = build_network(registry.models.get(config.model), request)
     memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
     network = network.to(runtime.device, memory_format=memory_format)  # type: ignore[call-overload]
-    *_, embedding = (_probe(network, side, request, runtime) for side in (*config.sizes, config.size))
-    loss = build_loss(terms, LossRequest(config, index, embedding)).to(runtime.device)
+    *_, output = (_probe(network, side, request, runtime) for side in (*config.sizes, config.size))
+    loss = build_loss(terms, LossRequest(config, index, output.embedding.shape[1])).to(runtime.device)
+    with torch.no_grad():
+        predicting_logits(loss, output, index.outputs)  # a loss that can't predict is refused before it learns
     normalize = Normalize(normalization["mean"], normalization["std"]).to(runtime.device)
-    return Model(network, loss, normalize, runtime, index.task)
+    return Model(network, loss, normalize, runtime, index.task, index.outputs)
 
 
 def compiled(network: nn.Module, device: torch.device) -> nn.Module:
@@ -153,8 +159,8 @@ def _compiles(device: str) -> bool:
 
 
 @torch.no_grad()
-def _probe(network: nn.Module, size: int, request: ModelRequest, runtime: Runtime) -> int:
-    """Pass two black images through a new network; check its output shapes and return the width of its embedding."""
+def _probe(network: nn.Module, size: int, request: ModelRequest, runtime: Runtime) -> Output:
+    """Pass two black images through a new network; check the shapes of its output and return it."""
     images = torch.zeros(2, request.channels, size, size, device=runtime.device)
     metadata = torch.zeros(2, request.metadata, device=runtime.device)
     try:
@@ -181,4 +187,4 @@ def _probe(network: nn.Module, size: int, request: ModelRequest, runtime: Runtim
             f"the plugin of {request.name} returns logits {tuple(output.logits.shape)} for 2 images, "
             f"not (2, {request.outputs}): tell its author"
         )
-    return int(output.embedding.shape[1])
+    return output

@@ -180,6 +180,10 @@ class Ordinal(Multiclass):
         """Round the expected grade, halves up."""
         return np.floor(self.expected(values) + HALF).astype(np.int64)
 
+    def judged(self, values: np.ndarray) -> np.ndarray:
+        """Return 1 for the rounded expected grade and 0 for the rest, so that a metric's `argmax` is that grade."""
+        return self.as_probabilities(self.predicted(values), values.shape[1])
+
     def predicted_numbers(self, values: np.ndarray) -> list[int]:
         return self.predicted(values[None]).tolist()
 

@@ -84,6 +84,10 @@ class Task(ABC):
     def as_probabilities(self, predicted: np.ndarray, classes: int) -> np.ndarray:
         """Shape predicted classes as metrics take probabilities: 1 for these, 0 for the rest, float32."""
 
+    def judged(self, values: np.ndarray) -> np.ndarray:
+        """Return what a metric of predicted classes judges where no rule has decided: here the probabilities."""
+        return values
+
     @abstractmethod
     def losses(self, target: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Return the cross-entropy of each row in nats, n float64; with several labels, the mean over the classes."""

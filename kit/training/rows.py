@@ -103,7 +103,7 @@ def _is_defined(index: Index, valid: pd.DataFrame, metric: MetricSpec) -> bool:
         values /= values.sum(1, keepdims=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        value = metric.compute(index.task.flat(index.targets(valid)), index.task.flat(values))
+        value = metric.score(index.task, index.targets(valid), values)
     return bool(np.isfinite(value))
 
 

@@ -36,6 +36,7 @@ def index_of(task: str, targets: list) -> Index:
 INDEX = {
     "binary": index_of("binary", [0, 0, 0, 1, 0, 1]),
     "multiclass": index_of("multiclass", [0, 1, 1, 2, 3, 3, 3]),
+    "ordinal": index_of("ordinal", [0, 1, 1, 2, 3, 3, 3]),
     "multilabel": index_of("multilabel", [(0, 1), (1,), (2,), (0, 3), (1,), ()]),
 }
 
