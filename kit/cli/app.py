@@ -42,6 +42,7 @@ from kit.cli import (
     runs,
     submissions,
     submit,
+    test_plugin,
     thresholds,
     train,
     verify,
@@ -85,6 +86,7 @@ COMMANDS = {
     "models": models,
     "config": config,
     "plugins": plugins,
+    "test-plugin": test_plugin,
 }
 
 

@@ -164,9 +164,13 @@ class Plugins:
             except Failed as failed:
                 self.mark_broken(key, f"kit_commands: {failed}")
 
+    def module_of(self, plugin: Plugin) -> Any:
+        """Return a plugin's module; None if it could not be loaded."""
+        return self.manager.get_plugin(_key(plugin))
+
     def package_of(self, plugin: Plugin) -> str:
         """Return the top-level name of a plugin's module."""
-        module = self.manager.get_plugin(_key(plugin))
+        module = self.module_of(plugin)
         return str(getattr(module, "__name__", type(module).__module__)).partition(".")[0]
 
     def place(self, plugin: Plugin, hook: str) -> str:

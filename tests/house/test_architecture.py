@@ -32,14 +32,13 @@ ROOMS = (
     ("training", "explain", "kaggle"),
     ("reports",),
     ("verify",),
-    ("testing", "cli"),
+    ("testing",),
+    ("cli",),
     ("plugin",),
     ("__main__",),
 )
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
-# What plugin authors call in their tests reaches through the whole house, inside its functions.
-CONFORMANCE = ROOT / "kit/testing.py"
-TORCH_ROOMS = {"pixels", "model", "training", "inference", "explain", "testing.py"}
+TORCH_ROOMS = {"pixels", "model", "training", "inference", "explain", "testing"}
 UNPICKLERS = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 SOURCES = sorted(path for folder in ("kit", "plugins", "competitions") for path in (ROOT / folder).rglob("*.py"))
 ALL = SOURCES + sorted(path for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
@@ -93,10 +92,10 @@ def is_light(path: Path) -> bool:
     """The command line, the contract, and the top of every plugin."""
     return (
         name(path).startswith(("kit/cli/", "kit/hooks/"))
+        or name(path.parent) == "kit/testing"
         or name(path)
         in (
             "kit/plugin/__init__.py",
-            "kit/testing.py",
             "kit/errors.py",
             "kit/files.py",
             "kit/paths.py",
