@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from kit.errors import KitError
+from kit.errors import KitError, nearest
+from kit.hooks.learning import FUSED_STEPS
 
 
 class DataConfig(BaseModel):
@@ -87,23 +88,11 @@ class LossConfig(BaseModel):
     bce_factor: float = Field(1, gt=0, description="bce: factor on the loss")
     focal_gamma: float = Field(2, ge=0, description="focal: how strongly easy samples are down-weighted")
     focal_alpha: float | None = Field(None, ge=0, le=1, description="focal: weight of positives; none: unweighted")
+    bounds: tuple[float, float] | None = Field(
+        None, description="regression: predict between these numbers, by a sigmoid, e.g. 0..100"
+    )
     margin: float = Field(0.5, ge=0, lt=3.2, description="arcface: angle in radians; cosface: cosine")
     margin_scale: float = Field(30, gt=0, description="arcface, cosface: factor on the cosine")
-
-
-# The steps of the augmentation, each a key of the configuration.
-Step = Literal[
-    "flip",
-    "flip_vertical",
-    "rot90",
-    "rotate",
-    "zoom",
-    "shift",
-    "shear",
-    "brightness",
-    "brightness_range",
-    "contrast",
-]
 
 
 class AugmentationConfig(BaseModel):
@@ -121,7 +110,10 @@ class AugmentationConfig(BaseModel):
     brightness_range: tuple[Annotated[float, Field(ge=0, le=10)], Annotated[float, Field(ge=0, le=10)]] | None = Field(
         None, description="multiply the grey levels by a factor from this range, e.g. 0.2..1.2"
     )
-    probabilities: dict[Step, Annotated[float, Field(ge=0, le=1)]] = Field(
+    steps: dict[str, float] = Field(
+        {}, description="further steps in this order, each with its strength, NAME=STRENGTH,... (kit list steps)"
+    )
+    probabilities: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
         {}, description="how often a step is applied, e.g. rotate=0.5,zoom=0.3; else flips 0.5, all others 1"
     )
     augment: str | None = Field(None, description="saved albumentations pipeline that replaces the above")
@@ -200,10 +192,12 @@ class TrainConfig(
             values["sizes"], values["size"] = tuple(size), size[-1]
         if isinstance(values.get("scales"), str):
             values["scales"] = values["scales"].split(",")
-        if isinstance(bounds := values.get("brightness_range"), str):
-            values["brightness_range"] = bounds.split(".." if ".." in bounds else ",")
-        if isinstance(chances := values.get("probabilities"), str):
-            values["probabilities"] = dict([step.partition("=")[::2] for step in chances.split(",")])
+        for name in ("brightness_range", "bounds"):
+            if isinstance(ends := values.get(name), str):
+                values[name] = ends.split(".." if ".." in ends else ",")
+        for key in ("steps", "probabilities"):
+            if isinstance(text := values.get(key), str):
+                values[key] = dict([step.partition("=")[::2] for step in text.split(",")])
         return values
 
     @model_validator(mode="after")
@@ -216,6 +210,16 @@ class TrainConfig(
         if self.brightness_range is not None and self.brightness_range[0] > self.brightness_range[1]:
             low, high = self.brightness_range
             raise ValueError(f"brightness_range = {low:g}..{high:g} falls: give LOW..HIGH")
+        if self.bounds is not None and self.bounds[0] >= self.bounds[1]:
+            low, high = self.bounds
+            raise ValueError(f"bounds = {low:g}..{high:g}: the second must be above the first: give LOW..HIGH")
+        for name in self.steps:
+            if name in FUSED_STEPS:
+                raise ValueError(f"steps: {name} is a key of its own: --set {name}=...")
+        for name in self.probabilities:
+            if name not in FUSED_STEPS and name not in self.steps:
+                known = nearest(name, [*FUSED_STEPS, *self.steps])
+                raise ValueError(f"probabilities: this configuration has no step {name!r}: {known}")
         for name in ("mixup", "cutmix"):
             if 0 < getattr(self, name) < 1e-3:
                 raise ValueError(f"{name} = {getattr(self, name):g}: give 0 (none), or 0.001 or more")

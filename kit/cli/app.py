@@ -34,6 +34,7 @@ from kit.cli import (
     log,
     lr_find,
     models,
+    new,
     pack,
     plugins,
     predict,
@@ -85,6 +86,7 @@ COMMANDS = {
     "log": log,
     "models": models,
     "config": config,
+    "new": new,
     "plugins": plugins,
     "test-plugin": test_plugin,
 }

@@ -74,7 +74,10 @@ def _data(store: "Store") -> dict[str, Any]:
         return {**document, "problem": str(error)}
     document["train_ids"] = index.train["id"].nunique()
     document["test_ids"] = index.test["id"].nunique()
-    document["class_counts"] = index.class_counts()
+    if index.task.has_classes:
+        document["class_counts"] = index.class_counts()
+    else:
+        document["targets"] = index.target_figures()
     document["grouped_by"] = index.grouped_by or None
     if index.grouped_by:
         document["groups"] = index.train["group"].nunique()
@@ -91,4 +94,6 @@ def _text(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.4g}"
     return "none" if value is None else str(value)

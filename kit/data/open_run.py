@@ -77,7 +77,8 @@ class OpenRun:
                     raise KitError(f"{misfit}; {error}") from None
             raise
         if list(index.classes) != self.run.record.get("classes"):
-            raise KitError(f"the data's classes are not those of run {self.run.id}: train again on this data")
+            what = "classes" if index.task.has_classes else "targets"
+            raise KitError(f"the data's {what} are not those of run {self.run.id}: train again on this data")
         if "data" in self.run.record:
             self._refuse_other_origin(index)
         self.changed = self._changed(index)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from kit.hooks.learning import ModelSpec
+from kit.hooks.learning import FUSED_STEPS, AugmentationSpec, ModelSpec
 from kit.hooks.specs import TASK_NAMES, Competition
 
 LONGEST = 200  # characters; a file name has at most 255 bytes
@@ -19,7 +19,6 @@ RIGHT: dict[str, tuple[Callable[[Any], bool], str]] = {
     "mean": (lambda value: _are(value, lambda each: _is_number(each)), "a tuple of numbers"),
     "std": (lambda value: _are(value, lambda each: _is_number(each) and each > 0), "a tuple of numbers above 0"),
     "decision": (lambda value: value in (None, "thresholds", "weights", "cuts"), "thresholds, weights, cuts or None"),
-    "numbers": (lambda value: type(value) is int and value > 0, "a number of uniform numbers"),
     "low": (lambda value: _is_number(value), "a number"),
     "high": (lambda value: _is_number(value), "a number"),
     "higher_is_better": (lambda value: isinstance(value, bool), "True or False"),
@@ -46,6 +45,11 @@ def wrong_spec(spec: Any) -> str:
         names.append(("slug", spec.slug, 1))
         names += [("alias", alias, 0) for alias in spec.aliases]
         names += [(field, getattr(spec, field), 0) for field in ("metric", "dataset", "submission")]
+    if isinstance(spec, AugmentationSpec):
+        if spec.name in FUSED_STEPS:
+            return f"the name {spec.name!a} of {kind} is that of a step that kit has itself"
+        if not {",", "="}.isdisjoint(str(spec.name)):
+            return f"the name {spec.name!a} of {kind} has a character that separates steps"
     for field, value, slashes in names:
         wrong = wrong_name(value, slashes)
         if wrong:

@@ -24,6 +24,7 @@ from kit.model import distributed
 from kit.model.device import Runtime
 from kit.model.losses import build_loss, loss_outputs, loss_terms, predicting_logits
 from kit.model.network import HeadName, HeadOptions, Output
+from kit.model.targets import ScaledTargets, check_targets
 from kit.pixels.batches import Normalize
 from kit.pixels.statistics import channel_statistics
 from kit.record import Normalization
@@ -118,6 +119,7 @@ def build_model(
     runtime: Runtime | None = None,
 ) -> Model:
     """Build a new network and loss for one fold; by default on the device that the configuration chooses."""
+    check_targets(config, index)
     terms = loss_terms(config.loss, registry, index.task.name)
     request = request_of(config, dataset.channels, loss_outputs(terms, index), len(index.metadata), pretrained)
     runtime = runtime or Runtime.choose(config.amp)
@@ -125,7 +127,10 @@ def build_model(
     memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
     network = network.to(runtime.device, memory_format=memory_format)  # type: ignore[call-overload]
     *_, output = (_probe(network, side, request, runtime) for side in (*config.sizes, config.size))
-    loss = build_loss(terms, LossRequest(config, index, output.embedding.shape[1])).to(runtime.device)
+    loss = build_loss(terms, LossRequest(config, index, output.embedding.shape[1]))
+    if not index.task.has_classes:
+        loss = ScaledTargets.of(loss, config, index)
+    loss = loss.to(runtime.device)
     with torch.no_grad():
         predicting_logits(loss, output, index.outputs)  # a loss that can't predict is refused before it learns
     normalize = Normalize(normalization["mean"], normalization["std"]).to(runtime.device)

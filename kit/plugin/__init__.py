@@ -8,6 +8,7 @@ from kit.hooks.contract import CONTRACT
 from kit.hooks.hookspecs import hookimpl
 from kit.hooks.lazy import lazy
 from kit.hooks.learning import (
+    AugmentationRequest,
     AugmentationSpec,
     HeadRequest,
     HeadSpec,
@@ -23,6 +24,7 @@ from kit.hooks.trackers import ImageTracker, NetworkTracker, Preview, Tracker, T
 
 __all__ = [
     "CONTRACT",
+    "AugmentationRequest",
     "AugmentationSpec",
     "Competition",
     "DatasetSpec",

@@ -168,6 +168,7 @@ class Ordinal(Multiclass):
     """One of several classes in an order, the grades: the expected grade decides, by cuts between grades."""
 
     name = "ordinal"
+    in_order = True
 
     def fits(self, classes: int) -> bool:
         return classes >= 2

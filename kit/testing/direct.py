@@ -186,7 +186,7 @@ def check_submission(spec: SubmissionSpec, index: "Index") -> None:
 
     ids = index.test["id"].drop_duplicates().to_numpy(np.str_)
     values = np.random.default_rng(0).random((len(ids), index.outputs), np.float32)
-    predictions = Predictions(ids, index.output_names, values)
+    predictions = Predictions(ids, index.output_names, values, task=index.task)
     if spec.postprocess is not None:
         predictions = spec.postprocess(predictions, index)
     path, second = index.root / "conformance.csv", index.root / "conformance-again.csv"
@@ -216,7 +216,8 @@ def _check_frame(spec: DatasetSpec, index: "Index", frame: "pd.DataFrame", name:
     if name == "train":
         targets = index.targets(frame)
         top = len(index.classes) - 1 if index.task.softmax else 1
-        _promise(targets.min() >= 0 and targets.max() <= top, "index().train: a target is out of range")
+        within = not index.task.has_classes or (targets.min() >= 0 and targets.max() <= top)
+        _promise(within, "index().train: a target is out of range")
     for paths in index.paths(frame.head(3)):
         image, again = spec.read(paths), spec.read(paths)
         shape = f"read() returns {image.dtype} {image.shape}, not uint8 HxWx{spec.channels}"

@@ -22,6 +22,7 @@ from kit.data.store import Store
 from kit.errors import KitError, nearest
 from kit.files import need_writable
 from kit.hooks import single_files
+from kit.hooks.learning import FUSED_STEPS
 from kit.hooks.registry import Registry
 from kit.hooks.specs import Competition, MetricSpec
 from kit.model import distributed
@@ -30,6 +31,7 @@ from kit.model.device import Runtime
 from kit.paths import runs_dir
 from kit.pixels.augment import load_pipeline
 from kit.pixels.statistics import check_normalize
+from kit.pixels.steps import chosen_steps
 from kit.record import Normalization
 from kit.run import Run, WriteFile
 from kit.runs import find_run
@@ -75,10 +77,12 @@ def check_trackers(config: TrainConfig, registry: Registry) -> None:
 
 def idle_settings(config: TrainConfig) -> list[str]:
     """Return a line for each setting that changes nothing, as what it acts on is off."""
-    off = [step for step in config.probabilities if not getattr(config, step)]
+    off = [step for step in config.probabilities if step in FUSED_STEPS and not getattr(config, step)]
     lines = [
         f"probabilities: {step} is off, so how often it is applied changes nothing (--set {step}=...)" for step in off
     ]
+    if config.steps and config.augment:
+        lines.append(f"steps ({', '.join(config.steps)}) change nothing: the pipeline of augment replaces all steps")
     if config.track_network and not config.trackers:
         lines.append("track_network shows nothing without a tracker: --set trackers=tensorboard")
     # Not `Runtime.choose`, which looks at the card: with Ray, others train.
@@ -118,6 +122,7 @@ def start_run(
     check_rows(index, folds, planned, own_external, config, registry.metrics.get(store.competition.metric), console)
     normalization = normalization_of(config, registry, store.dataset, index, console)
     check_trackers(config, registry)
+    chosen_steps(config, registry)
     for idle in idle_settings(config):
         console.warn(idle)
     epoch_metrics(registry, store.competition)
@@ -225,11 +230,11 @@ def _init_run(config: TrainConfig, folds: Folds, index: Index, planned: list[int
         )
     if untrained := sorted(set(planned) - set(start.trained_folds)):
         raise KitError(f"init = {start.id}: its fold {untrained[0]} is not trained: kit train --resume {start.id}")
-    for key in ("model", "head", "head_batch_norm", "two_units", "metadata"):
+    for key in ("model", "head", "head_batch_norm", "two_units", "metadata", "bounds"):
         if (own := getattr(start.config, key)) != getattr(config, key):
             raise KitError(
-                f"init = {start.id} has {key} = {own}: --model, head, head_batch_norm, two_units and metadata must be "
-                "the same"
+                f"init = {start.id} has {key} = {own}: --model, head, head_batch_norm, two_units, metadata and "
+                "bounds must be the same"
             )
     return start
 

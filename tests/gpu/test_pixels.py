@@ -8,7 +8,7 @@ from helpers.device_runs import CPU, config_of, loader_of, made, with_own_statis
 from helpers.warp_cases import EVERY, config, off, pictures
 from kit.pixels.batches import Loader, Normalize
 from kit.pixels.sampler import training_plan
-from kit.pixels.warp import DeviceWarp, cropped, draw, warp_batch, warp_normalized
+from kit.pixels.warp import DeviceWarp, Steps, cropped, draw, warp_batch, warp_normalized
 
 pytestmark = pytest.mark.gpu
 
@@ -79,7 +79,7 @@ def test_the_loader_of_the_card_is_that_of_the_cpu(tmp_path, device, augment, ow
     samples = with_own_statistics(data.samples) if own else data.samples
     settings, numbers = config_of(**augment), ([0.4] * channels, [0.25] * channels)
     plan = [batch for step in training_plan(50, 16, (0,)) for batch in step]
-    theirs = Loader(samples, settings if augment else None, 0, CPU, Normalize(*numbers))
+    theirs = Loader(samples, Steps(settings) if augment else None, 0, CPU, Normalize(*numbers))
     ours = loader_of(samples, settings if augment else None, device, Normalize(*numbers).to(device))
     for found, expected in zip(ours.batches(plan), theirs.batches(plan), strict=True):
         assert found.images.device.type == found.target.device.type == found.metadata.device.type == device.type
