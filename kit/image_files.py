@@ -28,7 +28,7 @@ def without_ending(ids: pd.Series) -> pd.Series:
 
 
 def base_of(root: Path, table: str) -> Path:
-    """Return the folder that holds a table (or a folder): the data's own, or one below it where all lies in a folder more.
+    """Return the folder that holds a table or folder: the data's own, or one below it where all lies in a folder more.
 
     Without any the data's own folder is returned; two that hold it are a `KitError`.
     """

@@ -67,7 +67,7 @@ def other_kind(
         )
     pair = _answers(images)
     is_answer = pair is not None and (sample is not None or MASKS.search(pair[1]) or pair[1].startswith(pair[0]))
-    if pair is not None and is_answer and (table is None or sample is not None and not sample.match.is_good):
+    if pair is not None and is_answer and (table is None or (sample is not None and not sample.match.is_good)):
         kind = "segmentation" if MASKS.search(pair[1]) else "image to image"
         return (
             f"{kind}: for each image of {pair[0]} one of {pair[1]} is the answer, and {ONLY}; "

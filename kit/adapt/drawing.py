@@ -8,6 +8,7 @@ from kit.adapt.proposal import Labels, Proposal, Submission, TestImages
 from kit.image_files import RANK
 
 PER_CLASS, LEAST, TESTS = 4, 24, 8  # images
+TEST_NUMBERS = 500  # from which test images are numbered
 FEW_CLASSES = 6  # of those that are read from the table
 WRITABLE = ".png"
 
@@ -70,10 +71,11 @@ def _draw(found: Proposal, match: Match | None, folder: str, name: str, kind: st
     return [f"    draw_image({_path(folder, name, ending)}, {kind}, random)"]
 
 
-def _names(match: Match, word: str) -> tuple[str, str]:
+def _names(match: Match, word: str, start: int = 0) -> tuple[str, str]:
     """Return the code of the value that names an image, and that of the name of its file."""
     if match.width:
-        return 'f"{number}"', f'{text(match.prefix)} + f"{{number:0{match.width}d}}"'
+        number = f"number + {start}" if start else "number"
+        return f'f"{{{number}}}"', f'{text(match.prefix)} + f"{{{number}:0{match.width}d}}"'
     value = f'f"{word}{{number}}"'
     return value, f"{text(match.prefix)} + {value}" if match.prefix else value
 
@@ -85,8 +87,8 @@ def _table(found: Proposal, labels: Labels) -> list[str]:
     value, name = _names(match, "a")
     lines = ["rows = []", "for number, kind in enumerate(kinds):"]
     lines += _draw(found, match, labels.folder, name, _scale(found))
-    row = {column: f'f"i{{number // 2}}"' for column in ids.columns[:1]} if len(ids.columns) > 1 else {}
-    row |= {column: 'f"{number % 2}"' for column in ids.columns[1:]}
+    row = dict.fromkeys(ids.columns[:1], 'f"i{number // 2}"') if len(ids.columns) > 1 else {}
+    row |= dict.fromkeys(ids.columns[1:], 'f"{number % 2}"')
     row |= {column: value for column in ids.columns if len(ids.columns) == 1 and column != match.column}
     row[match.column] = value
     if found.group is not None and found.group not in row:
@@ -159,7 +161,7 @@ def _tests(found: Proposal, labels: Labels, test: TestImages) -> list[str]:
         return []
     lines = ["rows, sample = [], []" if test.table else "sample = []", f"for number in range({TESTS}):"]
     match = test.match or Match("", test.folder, 0, 0)
-    value, name = _names(match, "b")
+    value, name = _names(match, "b", TEST_NUMBERS)
     lines += _draw(found, test.match, test.folder, name, "number / 8")
     row = {match.column: value} if test.table else {}
     id_ = value
@@ -168,7 +170,7 @@ def _tests(found: Proposal, labels: Labels, test: TestImages) -> list[str]:
         row |= {labels.ids.columns[0]: 'f"j{number // 2}"', labels.ids.columns[1]: 'f"{number % 2}"'}
         id_ = f'f"j{{number // 2}}" + {text(labels.ids.join)} + f"{{number % 2}}"'
     row[test.id] = id_
-    row |= {column: "int(random.integers(9))" for column in found.metadata}
+    row |= dict.fromkeys(found.metadata, "int(random.integers(9))")
     own_table = test.table and test.table != form.file
     if own_table:
         lines.append(f"    rows.append({_dict(row)})")
@@ -202,4 +204,4 @@ def _sample_rows(found: Proposal, form: Submission, id_: str) -> list[str]:
         return ["    for name in CLASSES:", f"        sample.append({_dict(row)})"]
     if len(columns) > 12 and set(columns) <= {*found.classes}:
         return [f"    sample.append({{{text(id_name)}: {id_}, **dict.fromkeys(CLASSES, {value})}})"]
-    return [f"    sample.append({_dict({id_name: id_} | {column: value for column in columns})})"]
+    return [f"    sample.append({_dict({id_name: id_} | dict.fromkeys(columns, value))})"]

@@ -6,6 +6,7 @@ from difflib import SequenceMatcher
 from pathlib import PurePosixPath
 
 from kit.adapt.images import TEST_WORDS, TRAIN_WORDS, Images, Match
+from kit.adapt.labels import TARGET
 from kit.adapt.sample import Sample, starts_of
 from kit.adapt.tables import Table, Tables
 from kit.errors import KitError, nearest
@@ -91,35 +92,45 @@ def find_table(
     good = [each for each in good if sample is None or each[0].name != sample.table.name]
     if not good:
         return None
-    ranked = sorted(good, key=lambda each: _rank(*each, sample), reverse=True)
+    ranked = sorted(good, key=lambda each: _rank(each, sample), reverse=True)
     table, match = ranked[0]
     if len(ranked) == 1:
         return table, match, "the only table whose rows name images"
-    if _rank(*ranked[1], sample) == _rank(table, match, sample):
+    first, second = _rank(ranked[0], sample), _rank(ranked[1], sample)
+    if first[:-1] == second[:-1] and second[-1] > NEAR * first[-1]:
         names = ", ".join(each.name for each, _ in ranked[:4])
         raise KitError(
             f"the labels can be in {names}: each of them names the images: give --set table={table.name} or another"
         )
-    why = "of several tables that name images, the one "
-    marks = (
-        "with the columns of the sample submission",
-        "with one row per image",
-        "whose name says so",
-        "with most images",
-    )
-    pairs = zip(_rank(table, match, sample), _rank(*ranked[1], sample), marks, strict=True)
-    return table, match, why + next(mark for own, other, mark in pairs if own != other)
+    mark = next(mark for own, other, mark in zip(first, second, MARKS, strict=True) if own != other)
+    return table, match, f"of several tables that name images, the one {mark}"
 
 
-def _rank(table: Table, match: Match, sample: Sample | None) -> tuple[bool, bool, bool, int]:
+MARKS = (
+    "with the columns of the sample submission",
+    "with a column named as a label",
+    "with one row per image",
+    "whose name says so",
+    "with most images",
+)
+NEAR = 0.5  # the share of the images of one table that make another one as likely
+
+
+def _rank(found: tuple[Table, Match], sample: Sample | None) -> tuple[bool, bool, bool, bool, int]:
+    """Return what speaks for a table of labels, in the order of `MARKS`."""
+    table, match = found
+    columns = [name for name in table.columns if name != match.column]
     has_columns = sample is not None and (
-        all(name in table.columns and name != match.column for name in sample.columns)
-        or any(set(sample.columns) <= set(table.values(name)) for name in table.columns if len(sample.columns) > 1)
-        or any(sample.names and set(sample.names) <= set(table.values(name)) for name in table.columns)
+        {*sample.columns} <= {*columns}
+        or (len(sample.columns) > 1 and any({*sample.columns} <= {*table.values(name)} for name in columns))
+        or (bool(sample.names) and any({*sample.names} <= {*table.values(name)} for name in columns))
     )
     values = table.values(match.column)
     unique = bool(values.nunique() == len(values)) or bool(sample is not None and sample.names)
-    return has_columns, unique, re.search(r"train|label", table.name, re.IGNORECASE) is not None, match.count
+    hot = [name for name in columns if {*table.values(name)} == {"0", "1"}]
+    labelled = len(hot) > 1 or any(TARGET.fullmatch(name) for name in columns)
+    is_named = re.search(r"train|label", table.name, re.IGNORECASE) is not None
+    return has_columns, labelled, unique, is_named, match.count
 
 
 def find_folders(images: Images, sample: Sample | None) -> tuple[str, list[str]] | None:
@@ -184,14 +195,14 @@ def no_match(images: Images, matched: list[tuple[Table, Match]]) -> KitError:
     column = match.column or table.columns[0]
     ids = [bare(value.rpartition("/")[2]) for value in table.values(column).head(LOOKED)]
     stems = images.sorted[:: max(1, len(images.sorted) // LOOKED)]
-    best, pair = 0, None
+    best, pair = 0, ("", "", "")
     for id_ in ids[:5]:
         for stem in stems:
-            part = SequenceMatcher(None, id_.lower(), stem.lower(), autojunk=False).find_longest_match()
-            if part.size > best:
-                best, pair = part.size, (id_, stem, id_[part.a : part.a + part.size])
+            common = SequenceMatcher(None, id_.lower(), stem.lower(), autojunk=False).find_longest_match()
+            if common.size > best:
+                best, pair = common.size, (id_, stem, id_[common.a : common.a + common.size])
     count = f"{match.count:,} of {match.of:,} values of {column!r} in {table.name} name an image file"
-    if pair is None or best < 2:
+    if best < 2:
         example = f"such as {ids[0]!r}; files are such as {stems[0]!r}" if ids and stems else ""
         return KitError(f"{count} ({example}): correct the ids, or give --set table=FILE --set id=COLUMN")
     id_, stem, part = pair

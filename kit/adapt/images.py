@@ -232,7 +232,7 @@ def ids_as(match: Match, values: pd.Series) -> pd.Series:
 
 def _rests(stems: list[str], key: str) -> list[str]:
     """Return what follows a key in the names that begin with it and then have no digit or letter."""
-    rests = []
+    rests: list[str] = []
     at = bisect.bisect_left(stems, key)
     while at < len(stems) and stems[at].startswith(key) and len(rests) <= MOST_FILES:
         rest = stems[at][len(key) :]

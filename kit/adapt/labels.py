@@ -17,8 +17,8 @@ TARGET = re.compile(
     re.IGNORECASE,
 )
 IN_ORDER = re.compile(
-    r"(^|_| )(diagnosis|grades?|levels?|severity|stages?|scores?|ratings?|rank|degree|isup\w*|kl|birads?|bi-rads|ordinal|"
-    r"quality|density|retinopathy\w*)($|_| |\d)",
+    r"(^|_| )(diagnosis|grades?|levels?|severity|stages?|scores?|ratings?|rank|degree|isup\w*|kl|"
+    r"birads?|bi-rads|ordinal|quality|density|retinopathy\w*)($|_| |\d)",
     re.IGNORECASE,
 )
 LIKE_CLASS = re.compile(

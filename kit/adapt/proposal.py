@@ -121,7 +121,7 @@ class Proposal:
     notes: list[str] = field(default_factory=list)
 
     def document(self) -> dict[str, Any]:
-        """Return the proposal as `--json` prints it; of what kit can't do the values are null and `missing` says why."""
+        """Return the proposal as `--json` prints it; of what kit can't do, `missing` says why."""
         form, labels, test = self.submission, self.labels, self.test_images
         return {
             "name": self.name,

@@ -14,7 +14,7 @@ from kit.adapt.images import TEST_WORDS, TRAIN_WORDS, Images, Match, ids_as
 from kit.adapt.labels import Labels as Target
 from kit.adapt.labels import find_target, judge_target
 from kit.adapt.proposal import KEYS, Ids, Labels, Proposal, TestImages
-from kit.adapt.sample import Sample, find_sample, starts_of
+from kit.adapt.sample import find_sample, starts_of
 from kit.adapt.tables import Table, Tables, read_tables
 from kit.adapt.wanted import find_form, find_metric
 from kit.errors import KitError, nearest
@@ -72,8 +72,8 @@ class _Evidence:
             return replace(
                 self.found,
                 missing=[
-                    f"a sequence: the images of an id lie in a folder of its own ({labels.folder}/), and kit takes single "
-                    "images, or a fixed number of files per id: choose an image of each id, named like it"
+                    f"a sequence: the images of an id lie in a folder of its own ({labels.folder}/), and kit takes "
+                    "single images, or a fixed number of files per id: choose an image of each id, named like it"
                 ],
             )
         self._find_test()

@@ -154,7 +154,7 @@ def _class_names(content: Any) -> dict[str, str]:
     if all(isinstance(value, str) for value in content.values()) and all(key.isdigit() for key in content):
         return {key: str(value) for key, value in content.items()}
     numbers = list(content.values())
-    if all(type(value) is int for value in numbers) and sorted(numbers) == list(range(len(numbers))):
-        if not any(bare(key) != key for key in content):
-            return {str(value): key for key, value in content.items()}
+    in_row = all(type(value) is int for value in numbers) and sorted(numbers) == list(range(len(numbers)))
+    if in_row and not any(bare(key) != key for key in content):
+        return {str(value): key for key, value in content.items()}
     return {}

@@ -4,6 +4,7 @@ from kit.adapt.labels import Labels, list_length
 from kit.adapt.proposal import Submission
 from kit.adapt.sample import Sample
 
+MAP_AT = (3, 5, 10)  # the metrics that kit has
 SUREST = ("1", "true", "yes", "positive", "malignant", "abnormal")
 
 
@@ -19,8 +20,8 @@ def find_form(sample: Sample | None, labels: Labels, ids: str) -> tuple[Submissi
         several = labels.task in ("multilabel",)
         columns = labels.classes if several else (labels.target,) if isinstance(labels.target, str) else labels.classes
         columns = ("label",) if columns in (("folder",), ("file name",)) else columns
-        holds = {"binary": "probabilities", "multilabel": "probabilities", "regression": "numbers"}
-        form = Submission(None, (ids, *columns), holds.get(labels.task, "classes"))
+        usual = {"binary": "probabilities", "multilabel": "probabilities", "regression": "numbers"}
+        form = Submission(None, (ids, *columns), usual.get(labels.task, "classes"))
         return form, "there is no sample submission, so this is a guess", []
     name, header = sample.table.name, (sample.id, *sample.columns)
     if sample.names:
@@ -94,8 +95,9 @@ def find_metric(labels: Labels, form: Submission, kind: str) -> tuple[str, str, 
     if task == "ordinal" and form.holds == "classes":
         return "quadratic_kappa", "grades in an order, predicted as whole numbers", ["accuracy", "rmse"]
     if form.holds == "labels":
+        near = min(MAP_AT, key=lambda count: abs(count - form.count))
         return (
-            f"map_at_{form.count}",
+            f"map_at_{near}",
             f"{form.count} labels in each row, the likeliest first",
             [f"top_{form.count}_accuracy"],
         )

@@ -13,6 +13,7 @@ from kit.errors import BAD_INPUT, KitError
 if TYPE_CHECKING:
     from kit.adapt.proposal import Proposal
     from kit.console import Console
+    from kit.hooks.registry import Registry
 
 WIDTH = 78
 SHOWN = 60  # signs of a value
@@ -45,12 +46,13 @@ def command(
         pip install -e kit-leaves
         kit download leaves --from data/leaves
     """
+    from kit.cli.context import current_registry
     from kit.console import Console
     from kit.scaffold.package import free_folder, package_names, write_package
 
-    console = Console(json)
+    console, registry = Console(json), current_registry()
     given = _answers(settings or [])
-    name = name or _name_of(folder)
+    name = _free_name(name, folder, registry)
     names = package_names(name)
     place = free_folder(dest or Path(names.distribution))
     found = _proposed(folder, name, given, console)
@@ -64,12 +66,34 @@ def command(
         raise KitError(f"kit can't do this: {found.missing[0]}")
     from kit.adapt.package import package_files
 
+    _check_metric(found, registry)
     write_package(place, package_files(found))
     _tell(found, console)
     console.say(f"\nwritten: {place}")
     for line in (f"pip install -e {place}", f"kit download {name} --from {folder}", f"kit check {name}"):
         console.say(f"next: {line}")
     console.result({**found.document(), "package": place})
+
+
+def _free_name(given: str | None, folder: Path, registry: "Registry") -> str:
+    """Return the name of the competition; raise `KitError` for one that another plugin's has."""
+    name = given or _name_of(folder)
+    kinds = (registry.competitions, registry.datasets, registry.submissions)
+    owner = next(filter(None, (specs.owner(name) for specs in kinds)), "")
+    own = f"kit-{name.replace('_', '-')} ("
+    if not owner or owner.startswith(own):
+        return name
+    if given is None:
+        return _free_name(f"my-{name}"[:60], folder, registry)
+    raise KitError(f"{owner} has a competition of the name {name} already: give another --name, such as my-{name}")
+
+
+def _check_metric(found: "Proposal", registry: "Registry") -> None:
+    """Raise `KitError` for a metric that nobody provides, or that is not for this task."""
+    metric = registry.metrics.get(found.metric)
+    if found.task not in metric.tasks:
+        known = ", ".join(each.name for each in registry.metrics if found.task in each.tasks)
+        raise KitError(f"{found.metric} is no metric of a {found.task} task: give --set metric=NAME, one of {known}")
 
 
 def _proposed(folder: Path, name: str, given: dict[str, str], console: "Console") -> "Proposal":

@@ -33,7 +33,7 @@ def with_images(
     Returns:
         The rows that have all their files, and the ids of the others.
     """
-    table = table.drop_duplicates().reset_index(drop=True)
+    table = table.drop_duplicates().reset_index(drop=True).copy()
     names = table[image].map(lambda name: name.rpartition("/")[2])
     if names.nunique() < table[image].nunique():
         names = table[image].str.removeprefix(f"{folder}/")  # its folders tell apart files of one name
@@ -43,8 +43,8 @@ def with_images(
             for each in suffixes
         ]
         frame = pd.concat([part for part, _ in parts], ignore_index=True)
-        found = set(frame["id"])
-        return frame, tuple(id_ for id_ in dict.fromkeys(table["id"]) if id_ not in found)
+        there = set(frame["id"])
+        return frame, tuple(id_ for id_ in dict.fromkeys(table["id"]) if id_ not in there)
     found = find_images(names, root, folder, suffixes)
     frame = table.assign(files=found.files)[found.there].reset_index(drop=True)
     if not frame["id"].is_unique:
@@ -100,5 +100,5 @@ def with_metadata(
                 for into, text in zip(made, texts, strict=True):
                     into[f"{column}={value}"] = (text == value).to_numpy(np.float64)
     names = tuple(made[0])
-    frames = [frame.assign(**new) for frame, new in zip((train, test), made, strict=True)]
-    return frames[0], frames[1], names
+    wide = [pd.DataFrame(new, index=frame.index) for new, frame in zip(made, (train, test), strict=True)]
+    return pd.concat([train, wide[0]], axis=1), pd.concat([test, wide[1]], axis=1), names

@@ -87,6 +87,7 @@ class SampleForm:
             for name, values in self._values(ordered, list(table.columns[1:])).items():
                 table[name] = values
         table.to_csv(path, index=False)
+        return None
 
     def _apart(self, rows: pd.Series) -> tuple[pd.Series, pd.Series]:
         """Take apart the first column, where it names an id and a class, which may hold what stands between them."""
@@ -117,7 +118,7 @@ class SampleForm:
             return {columns[0]: [self.separator.join(self.classes[at] for at in row) for row in order.tolist()]}
         # A binary task may have a threshold of its own.
         predicted = found.predicted()[:, 0] if self.task == "binary" else task.predicted(found.values)
-        hot = task.one_hot(np.asarray(predicted), len(self.classes))
+        hot = task.one_hot(np.clip(predicted, 0, len(self.classes) - 1), len(self.classes))
         if len(columns) > 1:
             names = list(self.classes)
             return {
