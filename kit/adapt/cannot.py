@@ -61,7 +61,7 @@ def other_kind(
         if BOXES.fullmatch(column) and (sample is None or column in own):
             return f"detection: {column!r} in {name} holds boxes, and {ONLY}; boxes are missing as an output"
     boxed = next((each.name for each in tables.tables if each.bbox_only), None)
-    if boxed is not None and (sample is None or table is None or table.name == boxed):
+    if boxed is not None and sample is None and (table is None or table.name == boxed):
         return (
             f"detection: the annotations of {boxed} are boxes or outlines, and {ONLY}; boxes are missing as an output"
         )

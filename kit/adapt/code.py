@@ -63,6 +63,10 @@ def specs(found: Proposal) -> str:
     """Return the hooks."""
     name = text(found.name)
     classes = "CLASSES" if named_classes(found) else "()"
+    # The accuracy that each validation computes otherwise is none of numbers.
+    tiny = "".join(f"\n                {text(key)}: {value!r}," for key, value in TINY.items())
+    tiny = tiny.replace("'small_cnn'", '"small_cnn"') + "\n            "
+    epochs = '\n            epoch_metrics=("mae",),' if found.task == "regression" else ""
     channels = len(found.labels.match.suffixes) if stacked(found.labels) and found.labels and found.labels.match else 3
     return f"""
 
@@ -78,9 +82,9 @@ def kit_competitions():
             metric={text(found.metric)},
             dataset={name},
             submission={name},
-            kaggle="none",
+            kaggle="none",{epochs}
             defaults={{"size": {found.side}}},
-            miniature_defaults={json.dumps(TINY).replace("false", "False")},
+            miniature_defaults={{{tiny}}},
         )
     ]
 
@@ -117,7 +121,7 @@ def index_code(found: Proposal) -> str:
     lines = ["", "", "def index(root):"]
     lines.append(f'    """{_told(labels)}"""')
     used = {"target_of", *(("read_labels", "with_images") if table or test.table else ())}
-    used |= {"images_below"} if not table or not test.table else set()
+    used |= {"images_below"} if not table or (not test.table and test.folder is not None) else set()
     used |= {"wide"} if labels.long else set()
     used |= {"with_metadata"} if found.metadata else set()
     data = ["Index", "base_of", *(["without_ending"] if _strips(labels.match) or _strips(test.match) else [])]

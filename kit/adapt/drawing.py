@@ -8,6 +8,7 @@ from kit.adapt.proposal import Labels, Proposal, Submission, TestImages
 from kit.image_files import RANK
 
 PER_CLASS, LEAST, TESTS = 4, 24, 8  # images
+LINE = 96
 TEST_NUMBERS = 500  # from which test images are numbered
 FEW_CLASSES = 6  # of those that are read from the table
 WRITABLE = ".png"
@@ -21,13 +22,13 @@ def miniature_code(found: Proposal) -> str:
     body = [*_begin(found)]
     body += _table(found, labels) if labels.kind == "table" else _files(found, labels)
     body += _tests(found, labels, test)
-    lines = "\n".join(f"    {line}" if line else "" for line in body)
+    lines = "\n".join(f"    {line}" for each in body for line in each.split("\n"))
+    pandas = "\n    import pandas as pd" if "pd." in lines else ""
     return f'''
 
 def miniature(root, seed):
     """Draw a miniature in the layout of the real data; where the blob of a picture is tells its label."""
-    import numpy as np
-    import pandas as pd
+    import numpy as np{pandas}
 
     from kit.plugin.layouts import draw_image
 
@@ -123,11 +124,17 @@ def _long_rows(labels: Labels, row: dict[str, str], found: Proposal) -> list[str
         row[column] = f"{row.get(column, 'str(number)')} + {text(labels.ids.join)} + name"
     row |= {name: "name"} if name else {}
     row[value] = number
-    return ["    for at, name in enumerate(CLASSES):", f"        rows.append({_dict(row)})"]
+    return ["    for at, name in enumerate(CLASSES):", f"        rows.append({_dict(row, 3)})"]
 
 
-def _dict(row: dict[str, str]) -> str:
-    return "{" + ", ".join(f"{text(column)}: {code}" for column, code in row.items()) + "}"
+def _dict(row: dict[str, str], depth: int = 2) -> str:
+    """Return the code of a row, in several lines where it is long."""
+    items = [f"{text(column)}: {code}" for column, code in row.items()]
+    line = "{" + ", ".join(items) + "}"
+    if len(line) < LINE - 4 * depth:
+        return line
+    indent = "    " * depth
+    return "{\n" + "".join(f"{indent}{item},\n" for item in items) + "    " * (depth - 1) + "}"
 
 
 def _write(labels: Labels) -> list[str]:

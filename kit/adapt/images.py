@@ -177,6 +177,14 @@ class Images:
         if len(around) > max(4, len(found) // 4):
             return None
         best = min(around, key=lambda folder: (_speaks(folder, other), -_speaks(folder, wanted), -around[folder]))
+        inside = Counter(
+            tuple(sorted({f"/{name.rpartition('.')[0]}" for name in self.by_place[f"{_slash(best)}{key}/"]}))
+            for key in found
+            if f"{_slash(best)}{key}/" in self.by_place
+        )
+        suffixes, count = inside.most_common(1)[0]
+        if count >= ENOUGH * len(found) and len(suffixes) <= MOST_FILES:
+            return Match(column, best, count, len(keys), suffixes, views=True, by_folder=True)
         return Match(column, best, around[best], len(keys), by_folder=True)
 
     def _folder(self, stems: list[str], wanted: tuple[str, ...], other: tuple[str, ...]) -> str:

@@ -60,6 +60,7 @@ TAG_SEPARATORS = (" ", "|", ";", ",")
 MOST_GRADES = 10
 FEW = 20  # values that are no labels if each row has another one
 NEAR_ONE_EACH = 0.5  # the share of the rows: of more different labels nothing can be learned
+MOST = 0.8  # of the columns of a sample submission, or of a column's values, that must be the same
 NO_GROUND = "nothing tells these apart"
 
 
@@ -157,10 +158,10 @@ def _by_values(table: Table, columns: list[str], sample: Sample) -> str | None:
     wanted = set(sample.columns)
     for column in columns:
         values = set(table.values(column))
-        if len(values & wanted) >= 0.8 * len(wanted):
+        if len(values & wanted) >= MOST * max(len(values), 1) or len(values & wanted) >= MOST * len(wanted):
             return column
         tags = {tag for text in values for tag in re.split(r"[ ,;|]", text) if tag}
-        if len(values) < 5000 and len(tags & wanted) >= 0.8 * len(wanted):
+        if len(values) < 5000 and len(tags & wanted) >= MOST * len(wanted):
             return column
     return None
 
@@ -196,12 +197,13 @@ def judge_target(
         separator = (_tags(counts)[0] or " ") if task == "multilabel" else ""
     if task == "regression":
         return Labels(target, task, (target,), "", {"task": why}, {"task": other})
-    classes = _ordered(counts, separator, numeric)
+    classes = _ordered([*counts.index], separator, numeric, sample)
     if task == "binary" and len(classes) != 2:
         raise KitError(
             f"{target} in {table.name} has {len(classes)} values, so the task is not binary: drop --set task"
         )
-    if len(classes) > FEW and len(classes) > NEAR_ONE_EACH * len(values):
+    asked = sample is not None and (lists or len(sample.columns) > 1)
+    if not asked and len(classes) > FEW and len(classes) > NEAR_ONE_EACH * len(values):
         raise KitError(
             f"{target} in {table.name} has {len(classes):,} different values in {len(values):,} rows, near one per "
             "image, so it is no label: give --set target=COLUMN, or --set task=regression if they are numbers"
@@ -252,7 +254,7 @@ def _of_numbers(
     if sample is not None and len(sample.columns) > 1:
         return "multiclass", "whole numbers, and the sample submission has a column for each", ["ordinal"], ""
     like_class = LIKE_CLASS.search(target) is not None
-    fractions = sample is not None and sample.has_fractions and not like_class
+    fractions = sample is not None and sample.has_fractions and not (like_class and len(numbers) <= MOST_GRADES)
     if len(numbers) <= MOST_GRADES and in_row and not like_class and IN_ORDER.search(target) and not fractions:
         return "ordinal", f"{len(numbers)} whole numbers in a row, and {target!r} names grades", ["multiclass"], ""
     if len(numbers) <= MOST_GRADES and not fractions:
@@ -262,7 +264,7 @@ def _of_numbers(
             ["ordinal", "regression"],
             "",
         )
-    if like_class and len(counts) <= NEAR_ONE_EACH * len(values):
+    if like_class and not fractions:
         return "multiclass", f"whole numbers, and {target!r} names classes", ["regression"], ""
     return "regression", f"{len(numbers):,} different whole numbers", ["multiclass"], ""
 
@@ -301,11 +303,13 @@ def _tags(counts: pd.Series, is_plural: bool = False, given: Sequence[str] = ())
     return "", 0
 
 
-def _ordered(counts: pd.Series, separator: str, numeric: bool) -> tuple[str, ...]:
-    names = list(counts.index)
+def _ordered(names: list[str], separator: str, numeric: bool, sample: Sample | None) -> tuple[str, ...]:
+    """Return the classes in order: with those that only the columns of the sample submission name."""
     if separator:
         names = list(dict.fromkeys(tag.strip() for text in names for tag in text.split(separator) if tag.strip()))
-    if numeric:
+    if sample is not None and len(sample.columns) >= len(names) and {*names} <= {*sample.columns}:
+        names = sample.columns
+    if numeric and all(NUMBER.fullmatch(name) for name in names):
         return tuple(sorted(names, key=float))
     if len(names) == 2:
         # The second one is the positive class.
@@ -315,9 +319,7 @@ def _ordered(counts: pd.Series, separator: str, numeric: bool) -> tuple[str, ...
 
 def list_length(sample: Sample, classes: Collection[str]) -> int:
     """Return how many labels a sample submission lists in each row of its one column; 1 where it does not."""
-    if len(sample.columns) != 1:
+    if len(sample.columns) != 1 or any(" " in name for name in classes):
         return 1
-    rows = [text.split() for text in sample.table.values(sample.columns[0]).head(2000)]
-    lengths = {len(row) for row in rows}
-    is_list = len(lengths) == 1 and all(tag in classes for row in rows for tag in row)
-    return lengths.pop() if is_list else 1
+    lengths = {len(text.split()) for text in sample.table.values(sample.columns[0]).head(2000)}
+    return lengths.pop() if len(lengths) == 1 else 1

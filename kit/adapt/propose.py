@@ -24,6 +24,7 @@ from kit.task import TASKS
 SIDES = (32, 64, 96, 128, 160, 192, 224)
 LOOKED_AT = 5  # images whose headers are read
 FRAMES = 20  # images of an id from which they are a sequence
+HOLDS = ("probabilities", "classes", "labels", "tags", "numbers")
 SEPARATORS = ("_", "-", "__", "/", ":", "")
 
 
@@ -58,7 +59,8 @@ class _Evidence:
     def __init__(self, folder: Folder, name: str, answers: dict[str, str], tables: Tables) -> None:
         self.folder, self.answers, self.tables = folder, answers, tables
         self.images = Images(folder)
-        self.sample = find_sample(tables, self.images, answers.get("submission"))
+        file = answers.get("submission")
+        self.sample = find_sample(tables, self.images, None if file in HOLDS else file)
         self.found = Proposal(name)
 
     def proposal(self) -> Proposal:
@@ -68,7 +70,7 @@ class _Evidence:
             return replace(self.found, missing=[missing])
         target = self._of_table(*table) if table else self._without_table()
         labels = self.found.labels
-        if labels is not None and labels.match is not None and labels.match.by_folder:
+        if labels is not None and labels.match is not None and labels.match.by_folder and not labels.match.views:
             return replace(
                 self.found,
                 missing=[
@@ -207,9 +209,15 @@ class _Evidence:
         values = table.frame[match.column]
         if self.sample is not None and self.sample.join and match.column == self.sample.id:
             values = starts_of(values, self.sample.join)
+        return self._there(match, values)
+
+    def _there(self, match: Match, values: pd.Series) -> int:
+        """Return the number of samples of which there are images."""
+        views = len(match.suffixes) if match.views else 1
+        if match.by_folder:
+            return match.count * views
         names = ids_as(match, values) + match.suffixes[0]
-        there = names[names.isin(self.images.places)].nunique()
-        return there * (len(match.suffixes) if match.views else 1)
+        return values[names.isin(self.images.places).to_numpy()].nunique() * views
 
     # Labels in names
 
@@ -284,8 +292,7 @@ class _Evidence:
             match = replace(match, folder=(wanted or match.folder).rstrip("/"))
             found.test_images = TestImages(match.folder, table.name, table.names, column or match.column, match, join)
             ids = sample.ids if is_sample and sample is not None else table.frame[match.column]
-            names = ids_as(match, ids) + match.suffixes[0]
-            found.test = names[names.isin(self.images.places)].nunique() * (len(match.suffixes) if match.views else 1)
+            found.test = self._there(match, ids)
             self._say("test", f"images in {match.folder or 'the folder'} that {table.name} names")
             return
         self._test_folder(wanted)
@@ -323,6 +330,8 @@ class _Evidence:
         for key in ("task", "classes"):
             self._say(key, target.reasons.get(key, "as its labels are"), target.could_be.get(key))
         form, why, other = find_form(self.sample, target, "id" if found.id == "file name" else found.id)
+        holds = self.answers.get("submission", "")
+        form = replace(form, holds=holds) if holds in HOLDS else form
         found.submission = form
         self._say("submission", why, [*other, *(self.sample.others if self.sample is not None else ())])
         metric, why, other = find_metric(target, form, found.labels.kind if found.labels else "table")

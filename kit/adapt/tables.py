@@ -43,7 +43,8 @@ class Table:
     @property
     def is_sample(self) -> bool:
         """Whether its name says that it is a sample submission."""
-        return SAMPLE.search(PurePosixPath(self.name).name) is not None
+        name = PurePosixPath(self.name).name
+        return SAMPLE.search(name) is not None and "train" not in name.lower()
 
     @cached_property
     def columns(self) -> list[str]:

@@ -12,7 +12,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from kit.archives.archive import Archive, refuse_doubled
@@ -164,13 +164,12 @@ def _unpacked(
 
     What the folder has unpacked already is not written again, and nothing is written through a link.
     """
-    for name in packed:
-        *around, _ = name.split("/")
-        for count in range(1, len(around) + 1):
-            _open_up(stage / "/".join(around[:count]))
     there = {each for name, target in links.items() for each in _names(name, target)}
     with Plan(archives, stage, console, list(packed)) as plan:
         plan.files = list(new_files({file.name: file for file in plan.files}, there).values())
+        for name in (*packed, *(file.name for file in plan.files)):
+            for folder in reversed(PurePosixPath(name).parents[:-1]):
+                _open_up(stage / folder)
         for archive, name in zip(archives, packed, strict=True):
             if any(file.archive is archive for file in plan.files):
                 (stage / name).unlink(missing_ok=True)

@@ -202,26 +202,13 @@ class Plan:
 
 
 def new_files(planned: dict[str, Planned], there: set[str]) -> dict[str, Planned]:
-    """Return what comes out of archives in a folder and is not in the folder already, file or whole folder.
+    """Return what comes out of archives in a folder and is not there already, in its place or beside the archive.
 
     Args:
         planned: the files by name.
         there: names of the files in the folder, the archives among them.
     """
-    folders = {name.rpartition("/")[0] for name in there}
-    folders |= {each for folder in folders for each in _above(folder)}
-    unpacked = {name.rpartition("/")[0] for name in planned} & folders - {""}
-    return {
-        name: file
-        for name, file in planned.items()
-        if not (name in there or name.partition("/")[2] in there or unpacked.intersection(_above(name)))
-    }
-
-
-def _above(name: str) -> list[str]:
-    """Return the folders around a file or folder, without the first one of all."""
-    parts = name.split("/")
-    return ["/".join(parts[:count]) for count in range(1, len(parts))]
+    return {name: file for name, file in planned.items() if not (name in there or name.partition("/")[2] in there)}
 
 
 def discard_nested(root: Path) -> None:

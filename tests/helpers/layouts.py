@@ -241,7 +241,7 @@ LAYOUTS: dict[str, Layout] = {
     "dogs-cats": Layout(
         dogs_cats, {"task": "binary", "target": "file name", "classes": 2, "metric": "log_loss", "train": 24, "test": 6}
     ),
-    "histo": Layout(
+    "tissue": Layout(
         histo,
         {"task": "binary", "id": "id", "target": "label", "classes": 2, "metric": "roc_auc", "train": 24, "test": 6},
     ),
