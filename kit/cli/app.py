@@ -17,6 +17,7 @@ from typer.main import get_command
 
 from kit import __version__
 from kit.cli import (
+    adapt,
     bench,
     blend,
     check,
@@ -60,6 +61,7 @@ from kit.hooks.registry import Registry
 COMMANDS = {
     "list": list_,
     "info": info,
+    "adapt": adapt,
     "download": download,
     "check": check,
     "explore": explore,
