@@ -51,7 +51,8 @@ class Competition:
         facts: what else `kit info` prints, by name: counts, bytes, medals.
         defaults: values of `TrainConfig` by key, for the real data.
         miniature_defaults: values that override `defaults` on the synthetic miniature.
-        epoch_metrics: names of the metrics that each validation computes besides `metric`.
+        epoch_metrics: names of the metrics that each validation computes besides `metric`; default: `accuracy`, of a
+            regression `rmse`.
 
     Raises:
         ValueError: the task is unknown.
@@ -76,6 +77,8 @@ class Competition:
     def __post_init__(self) -> None:
         if self.task not in TASK_NAMES:
             raise ValueError(f"task {self.task!r} of competition {self.name!r} is not one of {', '.join(TASK_NAMES)}")
+        if self.task == "regression" and self.epoch_metrics == ("accuracy",):
+            object.__setattr__(self, "epoch_metrics", ("rmse",))
 
     @classmethod
     def from_toml(cls, path: Path) -> "Competition":
