@@ -1,6 +1,9 @@
 """The examples: short, installed into a clean environment, used with every command that applies to them."""
 
 import re
+import subprocess
+import sys
+import zipfile
 
 import pytest
 
@@ -42,6 +45,23 @@ def used(name, tmp_path):
     (tmp_path / "drawn").mkdir()
     assert environment.kit_json("test-plugin", name)["ok"]
     use(environment.kit_json, module_of(EXAMPLES / name), tmp_path / "drawn")
+
+
+def test_the_cactus_competition_from_download_to_a_checked_csv(kit, tmp_path, monkeypatch):
+    """As a wheel, in this process; the slow test installs all of them."""
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=EXAMPLES / "kit-cactus", check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    monkeypatch.setenv("KIT_PLUGINS", "cactus")
+    (tmp_path / "drawn").mkdir()
+    use(lambda *words: kit(*words, "--json").json, module_of(EXAMPLES / "kit-cactus"), tmp_path / "drawn")
+    (csv,) = (tmp_path / "runs").glob("*/submission.csv")
+    rows = csv.read_text().splitlines()
+    assert rows[0] == "id,has_cactus"
+    assert [row.partition(",")[0] for row in rows[1:]] == [f"{number:032x}.jpg" for number in range(1000, 1012)]
 
 
 @pytest.mark.slow

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from kit.hooks.lazy import lazy
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from kit.scoring.predictions import Predictions
     from kit.task import Task
 
+READ_RGB = lazy("kit.data.images:read_only_file")
 # Each names an object in `kit.task`.
 TaskName = Literal["binary", "multiclass", "multilabel", "ordinal", "regression"]
 TASK_NAMES: tuple[TaskName, ...] = ("binary", "multiclass", "multilabel", "ordinal", "regression")
@@ -122,7 +125,7 @@ class DatasetSpec:
         name: unique among the installed plugins.
         channels: number of channels C of the arrays that `read` returns.
         index: (raw folder) -> `Index`. Must not decode images: 220,025 rows take seconds.
-        read: (files of one sample, in the order of the index) -> HxWxC uint8.
+        read: (files of one sample, in the order of the index) -> HxWxC uint8. Default: the only one as RGB.
         composite: (HxWxC uint8) -> HxWx3 uint8, RGB for people to look at; default: the first three channels, or the
             first one in grey if there are fewer.
         groups: (file given with `kit folds --group FILE`) -> {id: group}; default: a csv with the id in its first
@@ -145,7 +148,7 @@ class DatasetSpec:
     name: str
     channels: int
     index: Callable[[Path], "Index"]
-    read: Callable[[tuple[Path, ...]], "np.ndarray"]
+    read: Callable[[tuple[Path, ...]], "np.ndarray"] = READ_RGB
     composite: Callable[["np.ndarray"], "np.ndarray"] | None = None
     groups: Callable[[Path], Mapping[str, str]] | None = None
     figures: Callable[["Index"], Iterable[Picture]] | None = None

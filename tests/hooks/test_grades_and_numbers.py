@@ -13,4 +13,5 @@ from kit.hooks.manager import load_plugins
 from kit.run import Run
 from kit.scoring.predictions import Predictions
 from kit.task import ORDINAL
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
