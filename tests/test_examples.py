@@ -32,6 +32,16 @@ def test_an_example_is_short(name):
     assert lines <= (CACTUS if name == "kit-cactus" else LONGEST)
 
 
+def test_the_docs_show_the_cactus_competition_as_it_is():
+    text = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+    for name in ("pyproject.toml", "kit_cactus.py"):
+        own = (EXAMPLES / "kit-cactus" / name).read_text(encoding="utf-8")
+        assert f"# kit-cactus/{name}\n{own}```\n" in text
+    assert sum(len(path.read_text().splitlines()) for path in files_of("kit-cactus")) == int(
+        re.search(r"(\d+) lines in all", text)[1]
+    )
+
+
 def test_kit_names_none_of_them():
     words = {word for name in NAMES for word in (name, name.replace("-", "_"))}
     pattern = re.compile(r"\b(" + "|".join(map(re.escape, sorted(words))) + r")\b")

@@ -18,10 +18,7 @@ def kit_datasets():
 
 @hookimpl
 def kit_submissions():
-    from kit.plugin.submission import SampleForm
-
-    form = SampleForm("sample_submission.csv", "binary", CLASSES, "probabilities")
-    return [SubmissionSpec("cactus", write=form.write, check=form.check)]
+    return [SubmissionSpec.like_sample("cactus", "binary", CLASSES)]
 
 
 def index(root):

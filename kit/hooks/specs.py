@@ -200,6 +200,33 @@ class SubmissionSpec:
     postprocess: Callable[["Predictions", "Index"], "Predictions"] | None = None
     grade: Callable[[Path, Path], Mapping[str, float]] | None = None
 
+    @classmethod
+    def like_sample(
+        cls,
+        name: str,
+        task: TaskName,
+        classes: tuple[str, ...],
+        holds: Literal["probabilities", "classes", "labels", "tags", "numbers"] = "probabilities",
+        sample: str = "sample_submission.csv",
+        **more: Any,
+    ) -> "SubmissionSpec":
+        """Return a submission in the form of the sample submission: its rows, its header, its order.
+
+        The arguments, and `more`, are those of `kit.plugin.submission.SampleForm`, which is imported when it is needed.
+        """
+
+        def form() -> Any:
+            return lazy("kit.submission.form:SampleForm")(sample, task, classes, holds, **more)
+
+        def write(predictions: "Predictions", index: "Index", path: Path) -> None:
+            form().write(predictions, index, path)
+
+        def check(path: Path, root: Path) -> list[Finding]:
+            findings: list[Finding] = form().check(path, root)
+            return findings
+
+        return cls(name, write, check)
+
 
 @dataclass(frozen=True)
 class MetricSpec:
