@@ -104,7 +104,8 @@ def _proposed(folder: Path, name: str, given: dict[str, str], console: "Console"
     with Folder(folder, console) as found:
         while True:
             try:
-                return propose(found, name, given)
+                with console.waiting("reading tables and names"):
+                    return propose(found, name, given)
             except KitError as error:
                 key = _asked(str(error), given)
                 if key is None or console.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
