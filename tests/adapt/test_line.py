@@ -30,9 +30,10 @@ def adapted(kit, monkeypatch, tmp_path: Path, name: str, folder: Path) -> Path:
     return module
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(each, marks=[] if each in QUICK else pytest.mark.slow) for each in WHOLE]
-)
+LINES = [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in WHOLE]
+
+
+@pytest.mark.parametrize("name", LINES)
 def test_the_whole_line_works(kit, monkeypatch, tmp_path, name):
     folder = tmp_path / "raw"
     folder.mkdir()
@@ -46,10 +47,11 @@ def test_the_whole_line_works(kit, monkeypatch, tmp_path, name):
     kit("predict")
     done = kit("submit", "--dry-run", "--json").json
     assert tree(folder) == before, "the folder is only read"
-    sample = kit("adapt", folder, "--name", name, "--dest", tmp_path / "again", "--json").json["submission"]
+    again = kit("adapt", folder, "--name", name, "--dest", tmp_path / "again", "--json").json
+    sample = again["submission"]
     written = pd.read_csv(next((tmp_path / "runs").glob("*/submission.csv")), dtype=str)
     assert list(written.columns) == [sample["id"], *sample["columns"]]
-    assert done["valid"] is True or not done.get("findings")
+    assert done["valid"]
     assert not written.isna().to_numpy().any()
 
 
@@ -144,7 +146,7 @@ def test_a_metric_must_exist_and_fit(kit, tmp_path):
 
 
 def test_hostile_names_of_columns_stay_texts(kit, monkeypatch, tmp_path):
-    folder, column = tmp_path / "raw", 'a"""\\{0}\u202e\'\n'
+    folder, column = tmp_path / "raw", 'a"""\\{0}\u202e\''
     for number in range(12):
         image(folder / "train" / f"{number:03d}.png", number % 2)
     table(folder / "train.csv", ({"id": f"{n:03d}", column: ("no", 'y"""{x}')[n % 2]} for n in range(12)))
