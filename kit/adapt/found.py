@@ -21,6 +21,7 @@ IMAGE_NAME = re.compile(r"image|img|file|path|photo|picture|(^|_)id($|_)|(?<=[a-
 PATTERNS = (r"^([A-Za-z][A-Za-z_ -]*?)[._ -]*\d+$", r"^\d+[._ -]+([A-Za-z][A-Za-z_ -]*)$")
 LEAST = 2  # images of each label in names of files
 LOOKED = 400
+LONE = 0.2  # the share of rows that must have a number of their own, if numbers are to name images
 
 
 def match_of(
@@ -28,7 +29,8 @@ def match_of(
 ) -> Match:
     """Return how a table names images: by the column of which most values do, an id before a path."""
     found = [images.match(name, table.frame[name], words, others) for name in table.columns]
-    good = [match for match in found if match.is_good]
+    # Class numbers would name images too, with zeros before them.
+    good = [match for match in found if match.is_good and not (match.width and match.of < LONE * len(table.frame))]
     if not good and sample is not None and sample.join and sample.id in table.columns:
         return images.match(sample.id, starts_of(table.frame[sample.id], sample.join), words, others)
     if not good:
@@ -127,7 +129,7 @@ def _rank(found: tuple[Table, Match], sample: Sample | None) -> tuple[bool, bool
     )
     values = table.values(match.column)
     unique = bool(values.nunique() == len(values)) or bool(sample is not None and sample.names)
-    hot = [name for name in columns if {*table.values(name)} == {"0", "1"}]
+    hot = [name for name in columns if {*table.values(name)} in ({"0", "1"}, {"0.0", "1.0"})]
     labelled = len(hot) > 1 or any(TARGET.fullmatch(name) for name in columns)
     is_named = re.search(r"train|label", table.name, re.IGNORECASE) is not None
     return has_columns, labelled, unique, is_named, match.count
@@ -207,6 +209,11 @@ def no_match(images: Images, matched: list[tuple[Table, Match]]) -> KitError:
         return KitError(f"{count} ({example}): correct the ids, or give --set table=FILE --set id=COLUMN")
     id_, stem, part = pair
     place, ending = images.places[stem][0]
-    whole = part == stem
-    said = f"{part!r} would, with {ending}, as {place}{stem}{ending}" if whole else f"nearest is {place}{stem}{ending}"
-    return KitError(f"{count}: of {id_!r} the part {said}: correct the ids, or give --set id=COLUMN")
+    file = f"{place}{stem}{ending}"
+    if part == stem:
+        said = f"of {id_!r} the part {part!r} would, with {ending}: {file}"
+    elif part.lower() == stem.lower():
+        said = f"{id_!r} has other capitals than {file}"
+    else:
+        said = f"the name nearest to {id_!r} is {file}, with {part!r} in both"
+    return KitError(f"{count}: {said}: correct the ids, or give --set id=COLUMN")

@@ -86,7 +86,7 @@ class Images:
             self.folders[place.rstrip("/").rpartition("/")[2]].append(place)
             for name in names:
                 stem, dot, ending = name.rpartition(".")
-                self.places[stem].append((place, dot + ending.lower()))
+                self.places[stem].append((place, dot + ending))
         self.by_place = folder.images
         self.sorted = sorted(self.places)
         self.turned = sorted(stem[::-1] for stem in self.places)
@@ -195,7 +195,7 @@ class Images:
             for folder in {above for place, _ in self.places[stem] for above in _above(place)}:
                 counts[folder] += 1
             for place, ending in self.places[stem]:
-                endings[place.rstrip("/")][ending] += 1
+                endings[place.rstrip("/")][ending.lower()] += 1
         if not counts:
             return ""
         most = max(counts.values())

@@ -61,7 +61,6 @@ MOST_GRADES = 10
 FEW = 20  # values that are no labels if each row has another one
 NEAR_ONE_EACH = 0.5  # the share of the rows: of more different labels nothing can be learned
 MOST = 0.8  # of the columns of a sample submission, or of a column's values, that must be the same
-NO_GROUND = "nothing tells these apart"
 
 
 @dataclass(frozen=True)
@@ -100,36 +99,57 @@ def find_target(
     Raises:
         KitError: no column, or several, can be it; it says which.
     """
-    columns = [name for name in table.columns if name != images]
     if wanted is not None:
-        given = [name.strip() for name in wanted.split(",")]
-        unknown = [name for name in given if name not in table.columns]
-        if unknown:
-            raise KitError(
-                f"{table.name} has no column {unknown[0]!r}{nearest(unknown[0], table.columns)}: "
-                "give --set target=COLUMN"
-            )
-        return given[0] if len(given) == 1 else tuple(given), "given with --set", []
+        return _given(table, wanted), "given with --set", []
+    columns = [name for name in table.columns if name != images]
     only = [name for name in columns if test is None or name not in test.columns]
     others = [name for name in only if TARGET.fullmatch(name)] or only
-    if sample is not None and not sample.names:
-        shared = [name for name in sample.columns if name in columns]
-        if shared and len(shared) == len(sample.columns):
-            found = shared[0] if len(shared) == 1 else tuple(shared)
-            rest = [name for name in others if name not in shared]
-            return found, f"the column{'s' * (len(shared) > 1)} of {sample.table.name} in {table.name}", rest
-        found_by = _by_values(table, columns, sample)
-        if found_by:
-            return found_by, f"its values are the columns of {sample.table.name}", [x for x in others if x != found_by]
-        if len(shared) > 1 and len(shared) >= len(sample.columns) // 2:
-            return tuple(shared), f"columns of {sample.table.name} in {table.name}", others
-    if sample is not None and sample.names and sample.columns[0] in columns:
-        return sample.columns[0], f"the column of {sample.table.name}", []
+    if sample is not None:
+        found = _of_sample(table, columns, others, sample)
+        if found is not None:
+            return found
     if not only:
         raise KitError(
             f"no column of {table.name} is a label (it has {', '.join(table.columns[:8])}): "
             "give --set target=COLUMN or --set table=FILE"
         )
+    return _likeliest(table, only, sample, test)
+
+
+def _given(table: Table, wanted: str) -> str | tuple[str, ...]:
+    given = [name.strip() for name in wanted.split(",")]
+    unknown = [name for name in given if name not in table.columns]
+    if unknown:
+        raise KitError(
+            f"{table.name} has no column {unknown[0]!r}{nearest(unknown[0], table.columns)}: give --set target=COLUMN"
+        )
+    return given[0] if len(given) == 1 else tuple(given)
+
+
+def _of_sample(
+    table: Table, columns: list[str], others: list[str], sample: Sample
+) -> tuple[str | tuple[str, ...], str, list[str]] | None:
+    """Return the target by the columns of the sample submission, as `find_target` does; None if they do not tell."""
+    shared = [name for name in sample.columns if name in columns]
+    if sample.names:
+        return (shared[0], f"the column of {sample.table.name}", []) if shared else None
+    if shared and len(shared) == len(sample.columns):
+        found = shared[0] if len(shared) == 1 else tuple(shared)
+        rest = [name for name in others if name not in shared]
+        return found, f"the column{'s' * (len(shared) > 1)} of {sample.table.name} in {table.name}", rest
+    by_values = _by_values(table, columns, sample)
+    if by_values:
+        rest = [name for name in others if name != by_values]
+        return by_values, f"its values are the columns of {sample.table.name}", rest
+    if len(shared) > 1 and len(shared) >= len(sample.columns) // 2:
+        return tuple(shared), f"columns of {sample.table.name} in {table.name}", others
+    return None
+
+
+def _likeliest(
+    table: Table, only: list[str], sample: Sample | None, test: Table | None
+) -> tuple[str | tuple[str, ...], str, list[str]]:
+    """Return the target by names and values of columns, as `find_target` does."""
     named = [name for name in only if TARGET.fullmatch(name)]
     values = set(sample.values) if sample is not None else set()
     by_value = [name for name in only if values and values <= {*table.frame[name]}]
@@ -146,8 +166,8 @@ def find_target(
         return tuple(hot), "columns of 0 and 1", [name for name in only if name not in hot]
     few = named or only
     raise KitError(
-        f"which of {', '.join(few[:8])} in {table.name} is the target? {NO_GROUND}: give "
-        f"--set target={few[0]} or another"
+        f"which of {', '.join(few[:8])} in {table.name} is the target? nothing tells: give --set target={few[0]} "
+        "or another"
     )
 
 

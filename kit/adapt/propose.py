@@ -238,7 +238,10 @@ class _Evidence:
                 matched = [
                     (table, match_of(table, self.images, TRAIN_WORDS, TEST_WORDS)) for table in self.tables.others
                 ]
-                raise no_match(self.images, [each for each in matched if each[1].of])
+                matched = [each for each in matched if each[1].of]
+                if not matched and self.tables.unread:
+                    raise KitError(f"no table can be read: {next(iter(self.tables.unread.values()))}: correct it")
+                raise no_match(self.images, matched)
             parent, pattern, classes = names
             found.id, found.target = "file name", "file name"
             found.labels = Labels("name", parent, pattern=pattern)

@@ -80,7 +80,7 @@ def find_sample(tables: Tables, images: Images, wanted: str | None) -> Sample | 
         raise KitError(f"there is no table {wanted!r}{nearest(wanted, known)}: give --set submission=FILE")
     samples = [table for table in tables.tables if table.name == wanted] if wanted else tables.samples
     samples = [table for table in samples if len(table.columns) >= 2 and len(table.frame)] or (
-        [] if wanted else [table for table in tables.others if _looks_so(table)]
+        [] if wanted else [table for table in tables.others if _looks_so(table, tables.others)]
     )
     found = [_read(table, images, tables) for table in samples]
     if not found:
@@ -89,9 +89,15 @@ def find_sample(tables: Tables, images: Images, wanted: str | None) -> Sample | 
     return replace(best, others=tuple(name for each in found if (name := each.table.name) != best.table.name))
 
 
-def _looks_so(table: Table) -> bool:
-    """Return whether a table that is not named so is a sample: named like the test set, one value in each column."""
-    if "test" not in table.name.lower() or len(table.columns) < 2 or len(table.frame) < 2:
+def _looks_so(table: Table, others: list[Table]) -> bool:
+    """Return whether a table that is not named so is a sample: one value in each column, and named like the test set.
+
+    Or its columns are those of another table.
+    """
+    if len(table.columns) < 2 or len(table.frame) < 2 or "train" in table.name.lower():
+        return False
+    twins = [other for other in others if other is not table and other.columns == table.columns]
+    if "test" not in table.name.lower() and not twins:
         return False
     return all(table.frame[column].nunique() == 1 for column in table.columns[1:])
 

@@ -96,8 +96,9 @@ def read_tables(folder: Folder) -> Tables:
                 _add_json(found, name, path)
             else:
                 _add_csv(found, name, path)
-        except (KitError, OSError) as error:
-            found.unread[name] = str(error)
+        except (KitError, OSError, ValueError, RecursionError) as error:
+            why = " ".join(str(error).split())
+            found.unread[name] = why if name in why else f"{name} ({why})"
     return found
 
 

@@ -87,11 +87,11 @@ def find_metric(labels: Labels, form: Submission, kind: str) -> tuple[str, str, 
         form: of the csv.
         kind: where labels are: `table`, `folder` or `name`.
     """
-    task, several = labels.task, len(labels.classes) > 1
+    task = labels.task
     if task == "regression":
-        if several:
-            return "r2", "several numbers of different units", ["weighted_r2", "rmse", "mae"]
-        return "rmse", "a number for each image", ["mae", "r2"]
+        if form.join:
+            return "r2", "a row for each of several numbers, of different sizes", ["weighted_r2", "rmse", "mae"]
+        return "rmse", "numbers for each image", ["mae", "r2"]
     if task == "ordinal" and form.holds == "classes":
         return "quadratic_kappa", "grades in an order, predicted as whole numbers", ["accuracy", "rmse"]
     if form.holds == "labels":

@@ -61,9 +61,9 @@ def command(
         if json:
             from kit.console import print_error
 
-            print_error(f"kit can't do this: {found.missing[0]}")
+            print_error(found.missing[0])
             raise typer.Exit(BAD_INPUT)
-        raise KitError(f"kit can't do this: {found.missing[0]}")
+        raise KitError(found.missing[0])
     from kit.adapt.package import package_files
 
     _check_metric(found, registry)
@@ -80,8 +80,9 @@ def _free_name(given: str | None, folder: Path, registry: "Registry") -> str:
     name = given or _name_of(folder)
     kinds = (registry.competitions, registry.datasets, registry.submissions)
     owner = next(filter(None, (specs.owner(name) for specs in kinds)), "")
-    own = f"kit-{name.replace('_', '-')} ("
-    if not owner or owner.startswith(own):
+    # What an earlier call wrote may be installed.
+    earlier = owner.replace("_", "-").endswith((f"kit-{name.replace('_', '-')})", f" ({name.replace('_', '-')})"))
+    if not owner or (earlier and "competition-kit" not in owner):
         return name
     if given is None:
         return _free_name(f"my-{name}"[:60], folder, registry)
@@ -104,7 +105,8 @@ def _proposed(folder: Path, name: str, given: dict[str, str], console: "Console"
     with Folder(folder, console) as found:
         while True:
             try:
-                return propose(found, name, given)
+                with console.waiting("reading tables and names"):
+                    return propose(found, name, given)
             except KitError as error:
                 key = _asked(str(error), given)
                 if key is None or console.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
