@@ -90,6 +90,10 @@ def test_numbers_from_check_to_csv(kit, tmp_path, example):
             root_mean_squared_error(truth[own], values, multioutput="raw_values") for values in (oof.values[own], mean)
         )
         assert (ours < 0.8 * theirs).all()
+    # The scale is saved with the weights.
+    evaluated = kit("evaluate", "--json").json
+    assert evaluated["difference"] < 1e-3
+    assert evaluated["metrics"]["weighted_r2"] == pytest.approx(run.score["value"], rel=1e-5)
     kit("predict", "--tta", "2")
     submitted = kit("submit", "--dry-run", "--json").json
     assert submitted["valid"]
