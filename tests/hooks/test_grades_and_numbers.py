@@ -12,9 +12,6 @@ from kit.run import Run
 from kit.scoring.predictions import Predictions
 from kit.task import ORDINAL
 
-<<<<<<< HEAD
-EXAMPLES = Path(__file__).parents[2] / "examples"
-=======
 BIOMASS, RETINA = ("clover", "grass"), 5
 
 
@@ -123,4 +120,3 @@ def test_what_makes_no_sense_for_numbers_is_one_line_and_leaves_nothing(kit, tmp
     assert message in done.err
     assert done.err.count("error:") == 1
     assert not list((tmp_path / "runs").glob("[!.]*"))
->>>>>>> i19a
