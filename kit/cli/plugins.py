@@ -51,6 +51,7 @@ def command(
 def _list(json: bool) -> None:
     from kit.cli.context import current_registry
     from kit.console import Console
+    from kit.hooks.manager import BUILT_IN
 
     console = Console(json)
     registry = current_registry()
@@ -65,7 +66,17 @@ def _list(json: bool) -> None:
             console.say(f"broken: {plugin.name} of {plugin.distribution} {plugin.version}: {plugin.error}")
     for clash in clashes:
         console.say(f"clash: {clash}")
-    console.result({"plugins": [vars(plugin) for plugin in plugins], "clashes": [vars(clash) for clash in clashes]})
+    first = registry.before_kit()
+    for clash in first:
+        own = [each for each in clash.distributions if not each.startswith(f"{BUILT_IN} ")]
+        console.say(f"before kit's own: {clash.kind} {clash.name!r} of {' and '.join(own)}")
+    console.result(
+        {
+            "plugins": [vars(plugin) for plugin in plugins],
+            "clashes": [vars(clash) for clash in clashes],
+            "before_kit": [vars(clash) for clash in first],
+        }
+    )
 
 
 def _trace(line: list[str], json: bool) -> None:

@@ -21,7 +21,7 @@ import kit
 from kit.console import print_text
 from kit.errors import PluginError
 from kit.hooks import hookspecs, single_files
-from kit.hooks.contract import CONTRACT, contract_of, has_hook
+from kit.hooks.contract import CONTRACT, contract_of, has_hook, is_last
 from kit.hooks.foreign import MEND, at, is_of_the_machine
 from kit.hooks.leash import Failed, has_foreign_frame, leashed, place_of, reason, top_of
 from kit.hooks.names import wrong_name
@@ -64,7 +64,7 @@ class Plugin:
         distribution: the package that provides it, or the path of the file.
         hooks: names of the hooks it implements.
         error: why it can't be used, in one line; None for a healthy plugin.
-        contract: the version of the contract that it was written for.
+        contract: the version of the contract that it says it was written for; None if it does not say.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Plugin:
     distribution: str
     hooks: tuple[str, ...] = ()
     error: str | None = None
-    contract: int = CONTRACT
+    contract: int | None = None
 
     @property
     def title(self) -> str:
@@ -103,7 +103,7 @@ class Plugins:
         """Import and register a plugin; if that fails, leave it out and record the reason."""
         key = _key(plugin)
 
-        def register() -> tuple[int, tuple[str, ...]]:
+        def register() -> tuple[int | None, tuple[str, ...]]:
             module = find()
             contract = contract_of(module)
             for name in HOOKS:
@@ -238,7 +238,7 @@ class Plugins:
 
 def _warn_of_older(plugin: Plugin) -> None:
     """Say on stderr, once a process, that a plugin is of the last contract; of several that train, one says it."""
-    if plugin.contract < CONTRACT and os.environ.get("RANK", "0") == "0":
+    if is_last(plugin.contract) and os.environ.get("RANK", "0") == "0":
         print_text(
             f"warning: the {plugin.title} is written for contract {plugin.contract}: it works through a shim until "
             f"contract {CONTRACT + 1} (docs/plugins.md says what to change)",

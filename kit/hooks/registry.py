@@ -67,12 +67,15 @@ class Specs(Generic[S]):
                 safe = guarded(as_current(spec, plugin.contract), plugin.title, plugins.package_of(plugin))
                 for name in _names(spec):
                     given.setdefault(name, []).append((plugin, safe))
-        given = {name: _without_later(kind, name, pairs) for name, pairs in given.items()}
+        # What kit's own plugins have added since a plugin was written gives way to it.
+        self.before_kit: list[Clash] = []
+        for name, pairs in given.items():
+            others = [(plugin, spec) for plugin, spec in pairs if plugin.distribution != BUILT_IN]
+            if len(others) < len(pairs) and any(gives_way(plugin.contract, kind, name) for plugin, _ in others):
+                self.before_kit.append(Clash(kind, name, _providers(pairs)))
+                given[name] = others
         self._specs: dict[str, S] = {name: pairs[-1][1] for name, pairs in given.items()}
-        self._owners = {
-            name: tuple(f"{plugin.distribution} ({plugin.name})" for plugin, _ in pairs)
-            for name, pairs in given.items()
-        }
+        self._owners = {name: _providers(pairs) for name, pairs in given.items()}
         self.clashes = {name: Clash(kind, name, own) for name, own in self._owners.items() if len(own) > 1}
 
     def __iter__(self) -> Iterator[S]:
@@ -107,10 +110,8 @@ def _names(spec: Any) -> set[str]:
     return {spec.name}
 
 
-def _without_later(kind: str, name: str, pairs: list[tuple[Plugin, S]]) -> list[tuple[Plugin, S]]:
-    """Leave out kit's own spec of a name that it did not have yet when another plugin was written."""
-    later = any(gives_way(plugin.contract, kind, name) for plugin, _ in pairs)
-    return [(plugin, spec) for plugin, spec in pairs if not (later and plugin.distribution == BUILT_IN)]
+def _providers(pairs: list[tuple[Plugin, S]]) -> tuple[str, ...]:
+    return tuple(f"{plugin.distribution} ({plugin.name})" for plugin, _ in pairs)
 
 
 def _first_wrong(specs: object, type_: type) -> str:
@@ -186,7 +187,15 @@ class Registry:
 
     def problems(self) -> tuple[list[Plugin], list[Clash]]:
         """Call every hook, then return all plugins (broken ones with the reason) and all name clashes."""
-        kinds = (
+        clashes = [clash for specs in self._all() for clash in specs.clashes.values()]
+        return self.plugins.records, clashes
+
+    def before_kit(self) -> list[Clash]:
+        """Return the names under which plugins, which had them first, go before kit's own."""
+        return [clash for specs in self._all() for clash in specs.before_kit]
+
+    def _all(self) -> tuple[Specs[Any], ...]:
+        return (
             self.competitions,
             self.datasets,
             self.models,
@@ -198,4 +207,3 @@ class Registry:
             self.optimizers,
             self.augmentations,
         )
-        return self.plugins.records, [clash for specs in kinds for clash in specs.clashes.values()]

@@ -36,7 +36,7 @@ def record(plugins):
 @pytest.mark.parametrize(
     ("line", "contract", "says"),
     [
-        ("", 2, ""),
+        ("", None, ""),
         ("KIT_CONTRACT = 2", 2, ""),
         ("KIT_CONTRACT = 1", 1, ""),
         ("KIT_CONTRACT = 0", None, "written for contract 0, and this kit serves 1 and 2: install a newer version of"),
@@ -49,7 +49,7 @@ def record(plugins):
 def test_which_contracts_are_served(tmp_path, capsys, line, contract, says):
     plugin = record(plugins_with(tmp_path, line))
     warned = capsys.readouterr().err
-    if contract is None:
+    if says:
         assert says in plugin.error
         assert warned == ""
     else:
@@ -86,9 +86,22 @@ def test_functions_called_like_later_hooks_are_its_own(tmp_path):
 
 def test_names_that_kit_took_later_stay_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr("kit.hooks.contract.NAMES_1", {"metric": frozenset({"accuracy"}), "loss": frozenset()})
-    old = Registry(plugins_with(tmp_path, "KIT_CONTRACT = 1", metric="roc_auc"))
-    assert "old" in old.metrics.get("roc_auc").compute.plugin
-    both = Registry(plugins_with(tmp_path / "both", "KIT_CONTRACT = 1", metric="accuracy"))
-    assert "accuracy" in both.metrics.clashes
-    new = Registry(plugins_with(tmp_path / "new", "", metric="roc_auc"))
+    for number, line in enumerate(("KIT_CONTRACT = 1", "")):
+        old = Registry(plugins_with(tmp_path / str(number), line, metric="roc_auc"))
+        assert "old" in old.metrics.get("roc_auc").compute.plugin
+        (first,) = old.before_kit()
+        assert (first.name, first.distributions) == ("roc_auc", ("competition-kit (metrics)", "kit-old (old)"))
+        both = Registry(plugins_with(tmp_path / f"both{number}", line, metric="accuracy"))
+        assert "accuracy" in both.metrics.clashes
+        assert both.before_kit() == []
+    new = Registry(plugins_with(tmp_path / "new", "KIT_CONTRACT = 2", metric="roc_auc"))
     assert "roc_auc" in new.metrics.clashes
+
+
+def test_names_of_kinds_that_came_later_clash(tmp_path):
+    """A plugin that has such a hook can't be of contract 1."""
+    code = "from kit.plugin import HeadSpec, hookimpl\n\n@hookimpl\ndef kit_heads():\n    return [HeadSpec('x', len)]\n"
+    first = strangers.loaded(tmp_path, code, "old", "kit_old")
+    registry = Registry(first)
+    assert registry.heads.get("x")
+    assert registry.before_kit() == []

@@ -48,7 +48,7 @@ def test_the_option_and_the_variable_load_a_file(kit, file, monkeypatch):
         "version": "file",
         "hooks": None,
         "error": None,
-        "contract": 2,
+        "contract": None,
     }
     assert VARIABLE not in os.environ, "the option is for one command"
     assert file.stem not in listed(kit)
