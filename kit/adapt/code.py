@@ -180,7 +180,7 @@ def _train_rows(found: Proposal, labels: Labels) -> list[str]:
         key = ", key=float" if all(_is_number(name) for name in found.classes) else ""
         lines.append(f"    classes = tuple(sorted(set(rows[{of}]){key}))")
     row = 'rows["row_id"]' if ids.names and match.column == ids.columns[0] else ""
-    lines.append(f'    train = pd.DataFrame({{"id": {_ids(labels)}, "image": {_image(match, row)}}})')
+    lines.append(f'    train = pd.DataFrame({{"id": {_apart(labels)}{_ids(labels)}, "image": {_image(match, row)}}})')
     separator = f", {text(found.separator)}" if found.separator not in ("", " ") else ""
     classes = "CLASSES" if named_classes(found) else "classes"
     if found.task == "regression" and isinstance(target, str) and labels.long is None:
@@ -206,6 +206,11 @@ def _long(labels: Labels, join: str) -> list[str]:
         lines.append(f"    rows = rows.assign(row_id=parts[0]{more})")
         return [*lines, f'    rows = wide(rows, "row_id", {text(name or "name")}, {text(value)})']
     return [f"    rows = wide(rows, {text(labels.ids.columns[0])}, {text(name)}, {text(value)})"]
+
+
+def _apart(labels: Labels) -> str:
+    """Return what goes before the ids of training images where test images have the same ones."""
+    return '"train/" + ' if labels.apart else ""
 
 
 def _ids(labels: Labels) -> str:
@@ -247,6 +252,8 @@ def _train_names(found: Proposal, labels: Labels) -> list[str]:
     if labels.kind == "name":
         column = "label"
         lines.append('    train["label"] = train["id"].str.extract(LABEL)[0]')
+    if labels.apart:
+        lines.append('    train["id"] = "train/" + train["id"]  # test images have the same names')
     task = text(found.task)
     lines.append(
         f'    train["target"] = target_of(train, {text(column)}, {task}, CLASSES, base / {text(labels.folder)})'
