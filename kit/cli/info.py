@@ -26,7 +26,7 @@ def command(competition: CompetitionName, json: Json = False) -> None:
     store = Store.of(registry, competition)
     document = {**_facts(registry, store), "data": _data(store)}
     for title, rows in (
-        (f"{document['title']} ({document['name']})", {k: v for k, v in document.items() if not isinstance(v, dict)}),
+        (f"{document['title']} ({document['name']})", _shown(document)),
         ("facts", document["facts"]),
         ("training defaults", document["defaults"]),
         ("defaults on the miniature", document["miniature_defaults"]),
@@ -35,6 +35,14 @@ def command(competition: CompetitionName, json: Json = False) -> None:
         if rows:
             console.table("", (title, ""), [(key.replace("_", " "), _text(value)) for key, value in rows.items()])
     console.result(document)
+
+
+def _shown(document: dict[str, Any]) -> dict[str, Any]:
+    """Return what the first table shows; the classes of a regression are the names of its targets."""
+    from kit.task import task_of
+
+    names = {} if task_of(document["task"]).has_classes else {"classes": "targets"}
+    return {names.get(key, key): value for key, value in document.items() if not isinstance(value, dict)}
 
 
 def _facts(registry: "Registry", store: "Store") -> dict[str, Any]:

@@ -26,7 +26,7 @@ def command(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write a plugin package that provides one thing, works at once, and is yours to change.
+    """Write a plugin package that works at once, to change.
 
     It is installed with pip install -e DIR. A folder of images and tables becomes a competition with kit adapt.
 

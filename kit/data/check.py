@@ -175,8 +175,7 @@ def _labels(index: Index) -> Check:
     """Count the classes that occur, and say what is odd about the labels; data of one class can't be learned from."""
     odd = odd_labels(index)
     if not index.task.has_classes:
-        count = len(index.classes)
-        result = f"{count - len(odd)} of {count} target{'s' if count > 1 else ''} differ between images"
+        result = f"{len(index.classes) - len(odd)} of {len(index.classes)} with different numbers"
         return Check("targets", "; ".join([result, *odd]), tuple(odd))
     counts = index.class_counts()
     present = sum(count > 0 for count in counts.values())

@@ -28,7 +28,7 @@ METHODS = {
 KNOBS = ("cuts",)
 ROUNDS = 20  # over all cuts; more than six are rarely needed
 PLACES, FEW = 200, 40  # places tried for a cut: by rows, and as many by value; few where each asks the metric
-NEIGHBOURS = 2  # on either side of a place, whose scores are averaged: one good cut among poor ones is luck
+SMOOTH = 40  # places a neighbour: those on either side are averaged, as one good cut among poor ones is luck
 RESAMPLES = 25  # of the rows, over whose best cuts is averaged (bagging: Breiman 1996)
 
 # Counts of true by predicted grade, MxCxC -> M scores, the higher the better.
@@ -175,7 +175,7 @@ def _searched(rows: _Rows, judge: Judge, start: np.ndarray) -> np.ndarray:
             high = places[number + 1] if number + 1 < len(places) else len(rows.cuts)
             tried = np.repeat(places[None], high - low, 0)
             tried[:, number] = np.arange(low, high)
-            scores = _smooth(np.nan_to_num(judge(rows.confusion(tried)), nan=-np.inf))
+            scores = _smooth(np.nan_to_num(judge(rows.confusion(tried)), nan=-np.inf), len(rows.cuts) // SMOOTH)
             best = np.flatnonzero(scores >= scores.max() - 1e-12)
             places[number] = low + best[len(best) // 2]
         if np.array_equal(before, places):
@@ -183,10 +183,10 @@ def _searched(rows: _Rows, judge: Judge, start: np.ndarray) -> np.ndarray:
     return places
 
 
-def _smooth(scores: np.ndarray) -> np.ndarray:
-    """Average each score with its neighbours."""
-    width = 2 * NEIGHBOURS + 1
-    return np.convolve(np.pad(scores, NEIGHBOURS, mode="edge"), np.ones(width) / width, mode="valid")
+def _smooth(scores: np.ndarray, neighbours: int) -> np.ndarray:
+    """Average each score with its neighbours on either side."""
+    width = 2 * neighbours + 1
+    return np.convolve(np.pad(scores, neighbours, mode="edge"), np.ones(width) / width, mode="valid")
 
 
 def _score(rows: _Rows, judge: Judge, places: np.ndarray) -> float:

@@ -29,17 +29,7 @@ def _print_run(report: dict[str, Any], console: Console) -> None:
     if report["metrics"]:
         console.table("metrics", list(report["metrics"]), [[_value(value) for value in report["metrics"].values()]])
     console.table("summary", list(summary), [[_value(value) for value in summary.values()]])
-    rows = sorted(report["by_class"], key=lambda row: row["f1"])[:WORST]
-    keys = ("support", "precision", "recall", "f1", "auc")
-    cells = [[classes[row["class"]], row["support"], *(_value(row[key]) for key in keys[1:])] for row in rows]
-    more = f" (the {WORST} of lowest F1, of {len(classes)})" if len(classes) > WORST else ""
-    console.table(f"classes{more}", ["class", *keys], cells)
-    pairs = report["confusion"]["pairs"][:WORST]
-    console.table(
-        "confused",
-        ["truth", "predicted", "ids"],
-        [[classes[pair["truth"]], classes[pair["predicted"]], pair["count"]] for pair in pairs],
-    )
+    (_print_classes if report["has_classes"] else _print_numbers)(report, console)
     losses = [(id_, report["samples"][id_]) for id_ in report["top_losses"][:WORST]]
     console.table(
         "top losses",
@@ -54,6 +44,34 @@ def _print_run(report: dict[str, Any], console: Console) -> None:
         f"{suspects['count']} of {suspects['of']} labels are suspect; trained in "
         f"{duration(report['provenance']['seconds'])}\n"
     )
+
+
+def _print_classes(report: dict[str, Any], console: Console) -> None:
+    classes = report["classes"]
+    rows = sorted(report["by_class"], key=lambda row: row["f1"])[:WORST]
+    keys = ("support", "precision", "recall", "f1", "auc")
+    cells = [[classes[row["class"]], row["support"], *(_value(row[key]) for key in keys[1:])] for row in rows]
+    more = f" (the {WORST} of lowest F1, of {len(classes)})" if len(classes) > WORST else ""
+    console.table(f"classes{more}", ["class", *keys], cells)
+    pairs = report["confusion"]["pairs"][:WORST]
+    console.table(
+        "confused",
+        ["truth", "predicted", "ids"],
+        [[classes[pair["truth"]], classes[pair["predicted"]], pair["count"]] for pair in pairs],
+    )
+    if report["grades"] and report["grades"]["cuts"]:
+        cuts = zip(classes[1:], report["grades"]["cuts"], strict=True)
+        console.say("grades by the expected grade: " + ", ".join(f"{name} from {cut:.3f}" for name, cut in cuts))
+
+
+def _print_numbers(report: dict[str, Any], console: Console) -> None:
+    names, numbers = report["classes"], report["numbers"]
+    keys = {"RMSE": "rmse", "MAE": "mae", "R2": "r2", "bias": "bias"}
+    rows = [[names[row["target"]], row["support"], *(_value(row[key]) for key in keys.values())] for row in numbers]
+    console.table("errors by target", ["target", "ids", *keys], rows)
+    shares = [f"{100 * float(share):g} %" for share in numbers[0]["quantiles"]]
+    rows = [[names[row["target"]], *map(_value, row["quantiles"].values())] for row in numbers]
+    console.table("quantiles of the residuals (predicted - true)", ["target", *shares], rows)
 
 
 def _print_comparison(comparison: dict[str, Any], console: Console) -> None:
@@ -87,5 +105,7 @@ def _interval(score: dict[str, Any]) -> str:
 
 
 def _names(chosen: list[list[Any]], classes: list[str]) -> str:
-    """Name the chosen classes with their probabilities."""
+    """Name the chosen classes with their probabilities, or targets with their numbers; an only target needs no name."""
+    if len(classes) == 1:
+        return f"{chosen[0][1]:.4g}"
     return ", ".join(f"{classes[number]} {value:.2f}" for number, value in chosen) or "none"

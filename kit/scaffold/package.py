@@ -24,6 +24,7 @@ name = "{distribution}"
 version = "0.1.0"
 description = {description}
 readme = "README.md"
+license = "Apache-2.0"
 requires-python = ">=3.11"
 dependencies = ["competition-kit"]
 

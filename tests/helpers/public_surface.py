@@ -11,6 +11,7 @@ import importlib
 import inspect
 import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -113,7 +114,8 @@ def _tree(path: Path) -> ast.Module:
 def update(what: str) -> str:
     """Write the snapshot, and what changed into the changelog's first section; return what is told."""
     text = surface()
-    line = f"- Public surface `{digest(text)}`: {' '.join(what.split())}"
+    entry = f"- Public surface `{digest(text)}`: {' '.join(what.split())}"
+    line = textwrap.fill(entry, 120, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
     log = CHANGELOG.read_text(encoding="utf-8")
     if f"`{digest(text)}`" in log and SNAPSHOT.is_file() and SNAPSHOT.read_text(encoding="utf-8") == text:
         return "the public surface is the one on record"
