@@ -217,7 +217,7 @@ def judge_target(
         separator = (_tags(counts)[0] or " ") if task == "multilabel" else ""
     if task == "regression":
         return Labels(target, task, (target,), "", {"task": why}, {"task": other})
-    classes = _ordered([*counts.index], separator, numeric, sample)
+    classes = _ordered([*counts.index], separator, sample)
     if task == "binary" and len(classes) != 2:
         raise KitError(
             f"{target} in {table.name} has {len(classes)} values, so the task is not binary: drop --set task"
@@ -323,13 +323,13 @@ def _tags(counts: pd.Series, is_plural: bool = False, given: Sequence[str] = ())
     return "", 0
 
 
-def _ordered(names: list[str], separator: str, numeric: bool, sample: Sample | None) -> tuple[str, ...]:
+def _ordered(names: list[str], separator: str, sample: Sample | None) -> tuple[str, ...]:
     """Return the classes in order: with those that only the columns of the sample submission name."""
     if separator:
         names = list(dict.fromkeys(tag.strip() for text in names for tag in text.split(separator) if tag.strip()))
     if sample is not None and len(sample.columns) >= len(names) and {*names} <= {*sample.columns}:
         names = sample.columns
-    if numeric and all(NUMBER.fullmatch(name) for name in names):
+    if all(NUMBER.fullmatch(name) for name in names):
         return tuple(sorted(names, key=float))
     if len(names) == 2:
         # The second one is the positive class.
