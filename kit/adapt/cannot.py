@@ -7,7 +7,9 @@ from kit.adapt.images import Images
 from kit.adapt.sample import Sample
 from kit.adapt.tables import Table, Tables
 
-OUTLINES = re.compile(r"encoded_?pixels|(^|_)rle(_|$)|rle_?mask|segmentation|polygons?|(^|_)masks?$", re.IGNORECASE)
+OUTLINES = re.compile(
+    r"encoded_?pixels|^encodings?$|(^|_)rle(_|$)|rle_?mask|segmentation|polygons?|(^|_)masks?$", re.IGNORECASE
+)
 BOXES = re.compile(r"bbox(es)?|bounding_?box|prediction_?string|x_?min|x_?center", re.IGNORECASE)
 MASKS = re.compile(r"mask|segmentation|annotation", re.IGNORECASE)
 ANSWERS = re.compile(r"clean|target|label|truth|output|denoised|sharp|high_?res|(^|[_/])(gt|hr)($|[_/])", re.IGNORECASE)
@@ -20,7 +22,7 @@ HINTS = {
     "video": "kit reads no video: write frames as jpg, named like the ids",
     "audio": "kit reads no audio: write spectrograms as png, named like the ids",
 }
-SPAN = 20  # images of one id from which they are a sequence
+RUNS = 10  # whole numbers in a text, from which they are the runs of a mask
 
 
 def without_images(folder: Folder, tables: Tables) -> str | None:
@@ -52,6 +54,9 @@ def other_kind(
     named = [] if sample is None else [(sample.table.name, name) for name in sample.columns]
     named += [] if table is None else [(table.name, name) for name in table.columns]
     own = () if sample is None else tuple(sample.columns)
+    runs = None if table is None else next((name for name in table.columns if _holds_runs(table, name)), None)
+    if runs is not None and table is not None and (sample is None or not _is_plain(sample)):
+        return f"segmentation: {runs!r} in {table.name} holds masks as runs, and {ONLY}; masks are missing as an output"
     for name, column in named:
         # What the sample submission does not ask for is a help of the table's, as boxes beside classes are.
         if sample is not None and own and column not in own and not _asks(own):
@@ -74,6 +79,18 @@ def other_kind(
             "images are missing as an output"
         )
     return None
+
+
+def _holds_runs(table: Table, name: str) -> bool:
+    """Return whether most values of a column are many whole numbers, pairs of begin and length."""
+    values = [text.split() for text in table.values(name).head(50)]
+    long = [row for row in values if len(row) >= RUNS and len(row) % 2 == 0 and all(each.isdigit() for each in row)]
+    return bool(values) and len(long) > 0.6 * len(values)
+
+
+def _is_plain(sample: Sample) -> bool:
+    """Return whether a sample submission asks for numbers or names, which no mask is."""
+    return len(sample.columns) > 1 or any(value for value in sample.values)
 
 
 def _asks(columns: tuple[str, ...]) -> bool:

@@ -67,6 +67,7 @@ def specs(found: Proposal) -> str:
     tiny = "".join(f"\n                {text(key)}: {value!r}," for key, value in TINY.items())
     tiny = tiny.replace("'small_cnn'", '"small_cnn"') + "\n            "
     epochs = '\n            epoch_metrics=("mae",),' if found.task == "regression" else ""
+    read = ", read=read" if stacked(found.labels) else ""
     channels = len(found.labels.match.suffixes) if stacked(found.labels) and found.labels and found.labels.match else 3
     return f"""
 
@@ -91,12 +92,12 @@ def kit_competitions():
 
 @hookimpl
 def kit_datasets():
-    return [DatasetSpec({name}, channels={channels}, index=index, read=read, miniature=miniature, any_size=True)]
+    return [DatasetSpec({name}, channels={channels}, index=index{read}, miniature=miniature, any_size=True)]
 
 
 @hookimpl
 def kit_submissions():
-    return [SubmissionSpec({name}, write=write, check=check)]
+{_submission(found)}
 """
 
 
@@ -113,7 +114,7 @@ def stacked(labels: Labels | None) -> bool:
 
 
 def index_code(found: Proposal) -> str:
-    """Return the functions `index` and `read`."""
+    """Return the function `index`, and `read` where several files are one image."""
     labels, test = found.labels, found.test_images
     if labels is None or test is None:
         raise ValueError("the proposal is not complete")
@@ -180,7 +181,7 @@ def _train_rows(found: Proposal, labels: Labels) -> list[str]:
         key = ", key=float" if all(_is_number(name) for name in found.classes) else ""
         lines.append(f"    classes = tuple(sorted(set(rows[{of}]){key}))")
     row = 'rows["row_id"]' if ids.names and match.column == ids.columns[0] else ""
-    lines.append(f'    train = pd.DataFrame({{"id": {_ids(labels)}, "image": {_image(match, row)}}})')
+    lines.append(f'    train = pd.DataFrame({{"id": {_apart(labels)}{_ids(labels)}, "image": {_image(match, row)}}})')
     separator = f", {text(found.separator)}" if found.separator not in ("", " ") else ""
     classes = "CLASSES" if named_classes(found) else "classes"
     if found.task == "regression" and isinstance(target, str) and labels.long is None:
@@ -206,6 +207,11 @@ def _long(labels: Labels, join: str) -> list[str]:
         lines.append(f"    rows = rows.assign(row_id=parts[0]{more})")
         return [*lines, f'    rows = wide(rows, "row_id", {text(name or "name")}, {text(value)})']
     return [f"    rows = wide(rows, {text(labels.ids.columns[0])}, {text(name)}, {text(value)})"]
+
+
+def _apart(labels: Labels) -> str:
+    """Return what goes before the ids of training images where test images have the same ones."""
+    return '"train/" + ' if labels.apart else ""
 
 
 def _ids(labels: Labels) -> str:
@@ -247,6 +253,8 @@ def _train_names(found: Proposal, labels: Labels) -> list[str]:
     if labels.kind == "name":
         column = "label"
         lines.append('    train["label"] = train["id"].str.extract(LABEL)[0]')
+    if labels.apart:
+        lines.append('    train["id"] = "train/" + train["id"]  # test images have the same names')
     task = text(found.task)
     lines.append(
         f'    train["target"] = target_of(train, {text(column)}, {task}, CLASSES, base / {text(labels.folder)})'
@@ -318,53 +326,26 @@ def read(files):
 
     return np.stack([read_grey(file) for file in files], axis=2)
 '''
-    return '''
-
-def read(files):
-    """Read an image as HxWx3 uint8."""
-    from kit.plugin.images import read_rgb
-
-    return read_rgb(files[0])
-'''
+    return ""
 
 
-def form_code(found: Proposal) -> str:
-    """Return the functions that write and check the csv."""
+def _submission(found: Proposal) -> str:
+    """Return the line that says what the csv holds."""
     form = found.submission
     if form is None:
         raise ValueError("the proposal has no form")
-    arguments = [
-        "SAMPLE" if form.file is not None else "None",
-        text(found.task),
-        "CLASSES" if named_classes(found) else "()",
-        text(form.holds),
-    ]
-    arguments += _more(form)
+    classes = "CLASSES" if named_classes(found) else "()"
+    arguments = [text(found.name), text(found.task), classes, text(form.holds)]
+    arguments += ["SAMPLE" if form.file is not None else "None", *_more(form)]
     if form.file is None or not named_classes(found):
         arguments.append("index=index")
     if form.file is None:
         arguments.append(f"header={texts(form.header, '    ')}")
-    line = f"    return SampleForm({', '.join(arguments)})"
-    if len(line) > WIDTH:
-        line = "    return SampleForm(\n" + "".join(f"        {each},\n" for each in arguments) + "    )"
-    return f'''
-
-def form():
-    """Say what the csv holds: the rows are those of the sample submission."""
-    from kit.plugin.submission import SampleForm
-
-{line}
-
-
-def write(predictions, index, path):
-    """Write the csv in the form of the sample submission."""
-    form().write(predictions, index, path)
-
-
-def check(path, root):
-    """Check a csv against the sample submission."""
-    return form().check(path, root)
-'''
+    line = f"    return [SubmissionSpec.like_sample({', '.join(arguments)})]"
+    if len(line) <= WIDTH:
+        return line
+    inner = "".join(f"            {each},\n" for each in arguments)
+    return f"    return [\n        SubmissionSpec.like_sample(\n{inner}        )\n    ]"
 
 
 def _more(form: Submission) -> list[str]:

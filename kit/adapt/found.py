@@ -12,8 +12,10 @@ from kit.adapt.tables import Table, Tables
 from kit.errors import KitError, nearest
 from kit.image_files import bare
 
+# Folders that stand for a part of the data or a kind of file, not for a class.
 ROLES = re.compile(
-    r"train|test|val(id|idation)?\b|eval|images?$|imgs?$|jpe?g|png|tif|data|masks?|annot|part|unlabel|extra",
+    r"(^|[_\W])(train\w*|test\w*|val|valid\w*|eval\w*|images?|imgs?|jpe?gs?|pngs?|tiff?s?|data|masks?|annotations?|"
+    r"part|unlabell?ed|extra|labels?)($|[_\W\d])",
     re.IGNORECASE,
 )
 IMAGE_NAME = re.compile(r"image|img|file|path|photo|picture|(^|_)id($|_)|(?<=[a-z])Id$|^Id$|uid|name", re.IGNORECASE)

@@ -220,6 +220,11 @@ class Images:
         """Return the number of images below a folder."""
         return sum(len(names) for place, names in self.by_place.items() if place.startswith(_slash(folder)))
 
+    def stems_below(self, folder: str) -> set[str]:
+        """Return the names of the images below a folder, without endings."""
+        names = (each for place, each in self.by_place.items() if place.startswith(_slash(folder)))
+        return {name.rpartition(".")[0] for several in names for name in several}
+
     def ending_in(self, folder: str) -> str:
         """Return the most frequent ending of the images below a folder; `.png` without any."""
         found = Counter(

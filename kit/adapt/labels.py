@@ -12,7 +12,7 @@ from kit.adapt.tables import NUMBER, Table
 from kit.errors import KitError, nearest
 
 TARGET = re.compile(
-    r"(target|labels?|class(es)?|class_?(name|id)|category(_?id|_?name)?|tags?|species|breed|diagnosis|y|"
+    r"(target|labels?|dx|class(es)?|class_?(name|id)|category(_?id|_?name)?|tags?|species|breed|diagnosis|y|"
     r"disease|has_\w+|is_\w+|grade|level|score|variety|character|kind|type)",
     re.IGNORECASE,
 )
@@ -217,7 +217,7 @@ def judge_target(
         separator = (_tags(counts)[0] or " ") if task == "multilabel" else ""
     if task == "regression":
         return Labels(target, task, (target,), "", {"task": why}, {"task": other})
-    classes = _ordered([*counts.index], separator, numeric, sample)
+    classes = _ordered([*counts.index], separator, sample)
     if task == "binary" and len(classes) != 2:
         raise KitError(
             f"{target} in {table.name} has {len(classes)} values, so the task is not binary: drop --set task"
@@ -323,13 +323,13 @@ def _tags(counts: pd.Series, is_plural: bool = False, given: Sequence[str] = ())
     return "", 0
 
 
-def _ordered(names: list[str], separator: str, numeric: bool, sample: Sample | None) -> tuple[str, ...]:
+def _ordered(names: list[str], separator: str, sample: Sample | None) -> tuple[str, ...]:
     """Return the classes in order: with those that only the columns of the sample submission name."""
     if separator:
         names = list(dict.fromkeys(tag.strip() for text in names for tag in text.split(separator) if tag.strip()))
     if sample is not None and len(sample.columns) >= len(names) and {*names} <= {*sample.columns}:
         names = sample.columns
-    if numeric and all(NUMBER.fullmatch(name) for name in names):
+    if all(NUMBER.fullmatch(name) for name in names):
         return tuple(sorted(names, key=float))
     if len(names) == 2:
         # The second one is the positive class.
@@ -341,5 +341,13 @@ def list_length(sample: Sample, classes: Collection[str]) -> int:
     """Return how many labels a sample submission lists in each row of its one column; 1 where it does not."""
     if len(sample.columns) != 1 or any(" " in name for name in classes):
         return 1
-    lengths = {len(text.split()) for text in sample.table.values(sample.columns[0]).head(2000)}
-    return lengths.pop() if len(lengths) == 1 else 1
+    rows = [text.split() for text in sample.table.values(sample.columns[0]).head(2000)]
+    lengths = {len(row) for row in rows}
+    # A fraction beside a label says how sure it is.
+    has_fractions = any("." in word and NUMBER.fullmatch(word) for row in rows for word in row)
+    return lengths.pop() if len(lengths) == 1 and not has_fractions else 1
+
+
+def is_positive(classes: Sequence[str]) -> bool:
+    """Return whether the names of two classes say that the second one is the positive one."""
+    return classes[0].lower() in NEGATIVE or classes[1].lower() in POSITIVE

@@ -1,6 +1,6 @@
 """The plugin package of a proposal: its module, tests and README."""
 
-from kit.adapt.code import constants, form_code, index_code, specs, title
+from kit.adapt.code import constants, index_code, specs, title
 from kit.adapt.drawing import miniature_code
 from kit.adapt.proposal import Proposal
 from kit.console import clean
@@ -24,7 +24,7 @@ from kit.plugin import Competition, DatasetSpec, SubmissionSpec, hookimpl
 
 {constants(found)}
 '''
-    code = module + specs(found) + "\n\n" + index_code(found).lstrip("\n") + form_code(found) + miniature_code(found)
+    code = module + specs(found) + "\n\n" + index_code(found).lstrip("\n") + miniature_code(found)
     return {
         "pyproject.toml": names.pyproject(f"{title(found.name)}, a competition for kit"),
         f"{names.module}.py": code,

@@ -37,6 +37,7 @@ class Labels:
         long: the columns of the name of a number or class and of its value, where there is a row for each of them.
         pattern: the regular expression whose first group is the label in a name.
         unlabelled: whether rows have no label.
+        apart: whether training and test images share ids, so that those of training images get `train/` before them.
     """
 
     kind: Literal["table", "folder", "name"]
@@ -48,6 +49,7 @@ class Labels:
     long: tuple[str, str] | None = None
     pattern: str = ""
     unlabelled: bool = False
+    apart: bool = False
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,7 @@ class _Evidence:
                 ],
             )
         self._find_test()
+        self._tell_apart()
         self._finish(target)
         return self.found
 
@@ -299,6 +300,22 @@ class _Evidence:
             self._say("test", f"images in {match.folder or 'the folder'} that {table.name} names")
             return
         self._test_folder(wanted)
+
+    def _tell_apart(self) -> None:
+        """Note whether training and test images share ids: both sets may be numbered from 1."""
+        found, labels, test = self.found, self.found.labels, self.found.test_images
+        if labels is None or test is None or test.folder is None:
+            return
+        table = next((each for each in self.tables.tables if each.name == labels.table), None)
+        if table is not None and len(labels.ids.columns) == 1 and labels.ids.columns[0] in table.frame:
+            trained = set(table.frame[labels.ids.columns[0]])
+        else:
+            trained = self.images.stems_below(labels.folder)
+        tested = self.images.stems_below(test.folder) if not test.table else set()
+        if self.sample is not None:
+            tested |= set(self.sample.ids)
+        if trained & tested and (test.folder != labels.folder or table is not None):
+            found.labels = replace(labels, apart=True)
 
     def _id_of(self, table: Table) -> str:
         """Return the column of a test table with the ids of the sample submission; empty where none has."""

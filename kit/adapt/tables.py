@@ -92,11 +92,13 @@ def read_tables(folder: Folder) -> Tables:
             if folder.size(name) > LARGEST:
                 raise KitError(f"{name} has more than {LARGEST:,} bytes")
             path = folder.file(name)
+            if not path.is_file():  # a pipe would wait for ever
+                raise KitError(f"{name} is no file")
             if name.lower().endswith(".json"):
                 _add_json(found, name, path)
             else:
                 _add_csv(found, name, path)
-        except (KitError, OSError, ValueError, RecursionError) as error:
+        except (KitError, OSError, ValueError, RecursionError, csv.Error) as error:
             why = " ".join(str(error).split())
             found.unread[name] = why if name in why else f"{name} ({why})"
     return found

@@ -1,11 +1,10 @@
 """What the csv must hold, by the form of the sample submission, and the metric that fits that form best."""
 
-from kit.adapt.labels import Labels, list_length
+from kit.adapt.labels import Labels, is_positive, list_length
 from kit.adapt.proposal import Submission
 from kit.adapt.sample import Sample
 
 MAP_AT = (3, 5, 10)  # the metrics that kit has
-SUREST = ("1", "true", "yes", "positive", "malignant", "abnormal")
 
 
 def find_form(sample: Sample | None, labels: Labels, ids: str) -> tuple[Submission, str, list[str]]:
@@ -108,7 +107,7 @@ def find_metric(labels: Labels, form: Submission, kind: str) -> tuple[str, str, 
     if task == "multilabel":
         return "mean_column_auc", "a probability for each of several labels", ["log_loss"]
     if task == "binary":
-        if kind != "table" and not any(name.lower() in SUREST for name in labels.classes):
+        if kind != "table" and not is_positive(labels.classes):
             return "log_loss", "two classes of which neither is the positive one", ["roc_auc", "accuracy"]
         return "roc_auc", "one probability, of the positive class", ["log_loss"]
     if not isinstance(labels.target, str):

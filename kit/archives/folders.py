@@ -72,7 +72,9 @@ def from_folders(
         if not force:
             if not add:
                 refuse_other(store, incoming.origin, incoming.digest)
-            refuse_overwriting(store, (name for name in links if name not in known))
+            # A folder of links stands for one that holds archives.
+            ours = known.keys() | {name.partition("/")[0] for name in known}
+            refuse_overwriting(store, (name for name in links if name not in ours))
         with staged(store, incoming) as stage:
             if add:
                 take_over(store.root, stage, known)

@@ -33,7 +33,7 @@ def command(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Read a folder that no plugin knows, say what it is, and write a plugin package for it.
+    """Read a folder that no plugin knows, and write a plugin for it.
 
     The folder is only read. Each value is shown with its reason and what else it could be; --set gives another one:
     table, task, id, target, classes, group, train, test, metric, submission or metadata.

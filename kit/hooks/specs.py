@@ -207,7 +207,7 @@ class SubmissionSpec:
         task: TaskName,
         classes: tuple[str, ...],
         holds: Literal["probabilities", "classes", "labels", "tags", "numbers"] = "probabilities",
-        sample: str = "sample_submission.csv",
+        sample: str | None = "sample_submission.csv",
         **more: Any,
     ) -> "SubmissionSpec":
         """Return a submission in the form of the sample submission: its rows, its header, its order.

@@ -71,7 +71,7 @@ def _from_json(path: Path, mend: str) -> pd.DataFrame:
     rows = _records(content)
     if not rows:
         raise KitError(f"{path} holds no table of labels: {mend}")
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows, dtype=object)  # else whole numbers beside nothing become fractions
     return frame.apply(lambda column: column.map(_text)).astype(object)
 
 

@@ -1,6 +1,7 @@
 """What `kit adapt` takes a folder for, on layouts of competitions."""
 
 import json
+import os
 
 import pytest
 
@@ -151,6 +152,7 @@ def test_links_round_in_a_circle_and_files_of_other_kinds_do_no_harm(tmp_path):
     (tmp_path / "train" / "again").symlink_to(tmp_path)
     (tmp_path / "gone.csv").symlink_to(tmp_path / "nowhere")
     (tmp_path / "broken.json").write_text("{")
+    os.mkfifo(tmp_path / "pipe.csv")
     (tmp_path / "broken.csv").write_bytes(b"a,b\n\xff\xfe\0")
     found = proposed(tmp_path)
     assert (found.train, found.test, found.target) == (24, 6, "has_cactus")

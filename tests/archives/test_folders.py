@@ -212,3 +212,41 @@ def test_a_link_that_leads_back_ends(tmp_path):
     root = histo(tmp_path / "data")
     (root / "train" / "again").symlink_to(root)
     assert len(identity(root)) == 16
+
+
+def packed_histo(root: Path, *folders: str) -> Path:
+    """The data with some of its folders as zips in a folder more."""
+    raw = histo(root / "raw" / "inner")
+    for name in folders:
+        shutil.make_archive(str(raw / name), "zip", raw, name)
+        shutil.rmtree(raw / name)
+    return root / "raw"
+
+
+@pytest.mark.parametrize("folders", [("train",), ("test",), ("train", "test")])
+def test_archives_in_a_folder_are_unpacked_beside_the_links(kit, tmp_path, folders):
+    raw = packed_histo(tmp_path, *folders)
+    before, root = tree(raw), tmp_path / "data" / HISTO
+    kit("download", "histo", "--from", raw)
+    assert ids("histo") == (4, 1)
+    assert tree(raw) == before
+    assert (root / "inner" / "train_labels.csv").is_symlink()
+    assert (root / "inner" / folders[0]).is_dir()
+    assert "nothing to do" in kit("download", "histo", "--from", raw).out
+    kit("check", "histo")
+    kit("verify", "histo")
+
+
+def test_what_is_unpacked_already_is_linked_alone(kit, tmp_path):
+    raw = histo(tmp_path / "raw")
+    shutil.make_archive(str(raw / "train"), "zip", raw, "train")
+    kit("download", "histo", "--from", raw)
+    assert (tmp_path / "data" / HISTO / "train").is_symlink()
+
+
+def test_a_file_gone_of_what_was_unpacked_comes_back(kit, tmp_path):
+    raw = packed_histo(tmp_path, "train")
+    kit("download", "histo", "--from", raw)
+    (tmp_path / "data" / HISTO / "inner" / "train" / "a.tif").unlink()
+    kit("download", "histo", "--from", raw)
+    assert ids("histo") == (4, 1)

@@ -16,7 +16,7 @@ SIDE = 20
 
 def image(path: Path, kind: float = 0.0, mode: str = "RGB") -> None:
     """Write a picture of a kind from 0 to 1."""
-    random = np.random.default_rng(crc32(path.name.encode()))
+    random = np.random.default_rng(crc32(f"{path.parent.name}/{path.name}".encode()))
     pixels = random.normal(80 + 120 * kind, 15, (SIDE, SIDE, 3))
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).convert(mode).save(path)

@@ -13,6 +13,7 @@ from helpers.odd_layouts import (
     dicom,
     digits,
     folders_only,
+    invasive,
     salt,
     semicolons,
     two_views,
@@ -283,6 +284,10 @@ MORE = {
     "coco": (
         coco,
         {"task": "multiclass", "target": "category_id", "classes": 4, "train": 24, "test": 6, "metric": "accuracy"},
+    ),
+    "invasive": (
+        invasive,
+        {"task": "binary", "id": "name", "target": "invasive", "classes": 2, "train": 24, "test": 8},
     ),
     "wheat": (wheat, {}, "detection"),
     "salt": (salt, {}, "segmentation"),

@@ -129,3 +129,14 @@ def bleeding(root: Path) -> None:
     table(root / "stage_2_train.csv", rows)
     tests = [{"ID": f"ID_{n:09x}_{kind}", "Label": 0.5} for n in range(16, 20) for kind in kinds]
     table(root / "stage_2_sample_submission.csv", tests)
+
+
+def invasive(root: Path) -> None:
+    """Both sets are numbered from 1, and their archives have no folder inside."""
+    for number in range(1, 33):
+        split, own = ("train", number) if number < 25 else ("test", number - 24)
+        image(root / split / f"{own}.jpg", number % 2 + number / 100)
+    table(root / "train_labels.csv", ({"name": n, "invasive": n % 2} for n in range(1, 25)))
+    table(root / "sample_submission.csv", ({"name": n, "invasive": 0.5} for n in range(1, 9)))
+    for folder in ("train", "test"):
+        zipped(root / folder, inside=False)
