@@ -22,6 +22,7 @@ from kit.pixels.pack_workers import Layout
 from kit.pixels.sampler import training_plan
 from kit.pixels.samples import Samples
 from kit.pixels.statistics import ChannelStatistics
+from kit.pixels.warp import Steps
 from kit.training.ema import Ema
 from kit.training.stepper import Stepper
 
@@ -76,7 +77,7 @@ def on(device: torch.device, amp: torch.dtype | None = None) -> Iterator[Runtime
 
 def loader_of(samples: Samples, config: TrainConfig | None, device: torch.device, normalize: Normalize) -> Loader:
     """The loader of a device; in a rehearsal its code too, on the CPU."""
-    loader = Loader(samples, config, 0, device, normalize)
+    loader = Loader(samples, Steps(config) if config else None, 0, device, normalize)
     loader.on_device = True
     return loader
 
