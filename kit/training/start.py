@@ -252,7 +252,7 @@ def epoch_metrics(registry: Registry, competition: Competition) -> tuple[MetricS
     for metric in metrics:
         if competition.task not in metric.tasks:
             raise KitError(
-                f"metric {metric.name} is for {' and '.join(metric.tasks)} tasks, {competition.name} is "
+                f"metric {metric.name} is for {', '.join(metric.tasks)} tasks, {competition.name} is "
                 f"{competition.task}: name another metric in the plugin of {competition.name}"
             )
     return metrics

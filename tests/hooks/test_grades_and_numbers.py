@@ -115,7 +115,7 @@ def test_numbers_from_check_to_csv(kit, tmp_path, example):
         (["sampler=balanced"], "sampler is for classes, and a regression predicts numbers: --set sampler=uniform"),
         (["class_weights=balanced"], "--set class_weights=none"),
         (["bounds=0..10"], "outside the bounds 0..10"),
-        (["loss=focal"], "loss focal is for binary and multilabel and multiclass and ordinal tasks"),
+        (["loss=focal"], "loss focal is for binary, multilabel, multiclass, ordinal tasks"),
     ],
 )
 def test_what_makes_no_sense_for_numbers_is_one_line_and_leaves_nothing(kit, tmp_path, example, settings, message):
