@@ -27,13 +27,11 @@ class ModelConfig(BaseModel):
     """Model: the network and its input."""
 
     model: str = Field("efficientnet_lite0", description="name of the network")
-    head: str = Field("linear", description="head of the network: linear, concat_pool or vgg")
+    head: str = Field("linear", description="name of the head: what makes logits of features (kit list heads)")
     head_dropout: float | None = Field(
-        None, ge=0, lt=1, description="dropout before the last layer; none: the head's own (0, 0.5, 0.5)"
+        None, ge=0, lt=1, description="dropout before the last layer; none: the head's own"
     )
-    head_batch_norm: bool | None = Field(
-        None, description="batch norm of the head's features; none: the head's own (concat_pool has it)"
-    )
+    head_batch_norm: bool | None = Field(None, description="batch norm of the head's features; none: the head's own")
     two_units: bool = Field(False, description="binary tasks: two softmax units in place of one sigmoid")
     pretrained: bool = Field(True, description="start from pretrained weights")
     init: str | None = Field(None, description="run whose networks training starts from, fold by fold")
@@ -59,11 +57,11 @@ class OptimisationConfig(BaseModel):
     batch_size: int = Field(32, ge=1, le=65_536, description="images per forward pass")
     accumulate: int = Field(1, ge=1, le=4096, description="batches per optimiser step")
     sampler: Literal["uniform", "balanced"] = Field("uniform", description="balanced draws every class equally often")
-    optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="name of the optimiser")
+    optimizer: str = Field("adamw", description="name of the optimiser (kit list optimizers)")
     lr: float = Field(1e-3, gt=0, le=100, description="peak learning rate; 1e-5..1e-3 rises with depth to the head")
     lr_low: float | None = Field(None, gt=0, le=100, description="learning rate of the first layers; none: lr")
     weight_decay: float = Field(1e-2, ge=0, le=10, description="weight decay, except on norms and biases")
-    momentum: float = Field(0.9, ge=0, lt=1, description="sgd: momentum")
+    momentum: float = Field(0.9, ge=0, lt=1, description="sgd, rmsprop: momentum")
     nesterov: bool = Field(False, description="sgd: Nesterov momentum")
     schedule: Literal["one_cycle", "constant", "step", "cosine", "plateau"] = Field(
         "one_cycle", description="schedule of the learning rate"
@@ -195,9 +193,9 @@ class TrainConfig(
         for name in ("brightness_range", "bounds"):
             if isinstance(ends := values.get(name), str):
                 values[name] = ends.split(".." if ".." in ends else ",")
-        for key in ("steps", "probabilities"):
-            if isinstance(text := values.get(key), str):
-                values[key] = dict([step.partition("=")[::2] for step in text.split(",")])
+        for name in ("steps", "probabilities"):
+            if isinstance(text := values.get(name), str):
+                values[name] = dict([step.partition("=")[::2] for step in text.split(",")])
         return values
 
     @model_validator(mode="after")

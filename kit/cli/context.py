@@ -2,22 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from kit.hooks.registry import Registry
+from kit.hooks import registry as registries
+from kit.hooks.registry import Registry
 
-_registry: ContextVar["Registry"] = ContextVar("registry")
 _words: ContextVar[Sequence[str]] = ContextVar("words", default=())
 _runner: ContextVar[Callable[[list[str]], int]] = ContextVar("runner")
 
 
-def share(registry: "Registry", words: Sequence[str], runner: Callable[[list[str]], int]) -> None:
+def share(registry: Registry, words: Sequence[str], runner: Callable[[list[str]], int]) -> None:
     """Keep the specs of the loaded plugins, and the words after `kit`, for the command (`kit.cli.app.main`).
 
     `runner` runs a command line and returns its status.
     """
-    _registry.set(registry)
+    registries.share(registry)
     _words.set(words)
     _runner.set(runner)
 
@@ -27,14 +25,14 @@ def run_line(words: list[str]) -> int:
     return _runner.get()(words)
 
 
-def current_registry() -> "Registry":
+def current_registry() -> Registry:
     """Return the specs of the plugins loaded by `kit.cli.app.main`."""
-    return _registry.get()
+    return registries.installed()
 
 
-def shared_registry() -> "Registry | None":
+def shared_registry() -> Registry | None:
     """Return the same; None before the plugins are loaded."""
-    return _registry.get(None)
+    return registries.shared()
 
 
 def typed() -> Sequence[str]:

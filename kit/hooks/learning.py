@@ -26,7 +26,7 @@ class ModelRequest:
         name: the full name asked for; a family `timm/*` finds its network's own name after the slash.
         channels: number of input channels C; a pretrained stem is widened to it (`kit.plugin.network.widen_stem`).
         outputs: number of logits K.
-        head: name of the head: a key of `kit.model.network.HEADS`.
+        head: name of the head; hand it on to `kit.plugin.network.Network`, for which it carries what builds the head.
         metadata: number of metadata columns E; 0 for none.
         pretrained: start from pretrained weights; raise `KitError` if they are not available.
     """
@@ -137,12 +137,20 @@ class HeadSpec:
         name: unique among the installed plugins.
         build: (request) -> module whose `forward(features, metadata)` takes a feature map BxFxhxw, or pooled features
             BxF, and metadata BxE (or None), and returns `kit.plugin.network.Output(logits BxK, embedding BxD)`.
+            With a method `weights()` -> Kx(F + E), how much each feature of the averaged map counts for each logit,
+            it has class activation maps (`kit gradcam --method cam`).
         description: half a line for lists.
+        options: which of `dropout`, `batch_norm` and `two_units` it heeds; a configuration that sets another is
+            refused.
+        average: it only averages a feature map, so a network may hand it features that are pooled in its own way, BxF.
+            Other heads get maps, or tokens BxNxF of networks that work on these.
     """
 
     name: str
     build: Callable[[HeadRequest], "nn.Module"]
     description: str = ""
+    options: tuple[str, ...] = ()
+    average: bool = False
 
 
 @dataclass(frozen=True)

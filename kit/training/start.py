@@ -123,6 +123,7 @@ def start_run(
     normalization = normalization_of(config, registry, store.dataset, index, console)
     check_trackers(config, registry)
     chosen_steps(config, registry)
+    registry.optimizers.get(config.optimizer)
     for idle in idle_settings(config):
         console.warn(idle)
     epoch_metrics(registry, store.competition)
@@ -253,7 +254,7 @@ def epoch_metrics(registry: Registry, competition: Competition) -> tuple[MetricS
     for metric in metrics:
         if competition.task not in metric.tasks:
             raise KitError(
-                f"metric {metric.name} is for {' and '.join(metric.tasks)} tasks, {competition.name} is "
+                f"metric {metric.name} is for {', '.join(metric.tasks)} tasks, {competition.name} is "
                 f"{competition.task}: name another metric in the plugin of {competition.name}"
             )
     return metrics

@@ -6,8 +6,10 @@ import torch
 
 from helpers.device_runs import CPU, config_of, loader_of, made, with_own_statistics
 from helpers.warp_cases import EVERY, config, off, pictures
+from kit.hooks.registry import Registry
 from kit.pixels.batches import Loader, Normalize
 from kit.pixels.sampler import training_plan
+from kit.pixels.steps import DeviceSteps, Step, apply
 from kit.pixels.warp import DeviceWarp, Steps, cropped, draw, warp_batch, warp_normalized
 
 pytestmark = pytest.mark.gpu
@@ -50,6 +52,21 @@ def test_the_card_crops_and_enlarges_as_the_cpu_does(device, side, size, crop, c
     found = DeviceWarp(None, size, crop)(torch.from_numpy(images).to(device), packed)
     expected = warp_batch(images, np.arange(8), parameters, size)
     assert off(found.permute(0, 2, 3, 1).cpu().numpy(), expected)[1] <= 1
+
+
+@pytest.mark.parametrize("channels", [1, *CHANNELS])
+@pytest.mark.parametrize("spec", Registry().augmentations, ids=lambda spec: spec.name)
+def test_further_steps_on_the_card_are_those_of_the_cpu(device, spec, channels):
+    images = pictures(16, 48, channels)
+    for share in (0.2, 1):
+        step = Step(spec, share * spec.high, 0.7)
+        drawn = step.draw(np.arange(16), 48, channels)
+        expected = np.stack([apply([drawn], image, place) for place, image in enumerate(images)])
+        given = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float()
+        found = DeviceSteps([step], 48, channels)(given, torch.from_numpy(drawn.packed).to(device))
+        mean, largest = off(found.permute(0, 2, 3, 1).cpu().numpy(), expected)
+        assert mean < 0.01
+        assert largest <= 1
 
 
 @pytest.mark.parametrize("channels", CHANNELS)

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from sklearn.dummy import DummyRegressor
 from sklearn.metrics import cohen_kappa_score, r2_score, root_mean_squared_error
 
@@ -101,6 +102,9 @@ def test_numbers_from_check_to_csv(kit, tmp_path, example):
     assert list(table) == ["id", *BIOMASS]
     found = Predictions.load(run.path / "test.npz").reorder(table["id"].tolist())
     np.testing.assert_allclose(table[list(BIOMASS)], found.values.clip(0), rtol=1e-4)
+    # Each image has its own prediction, though the test frame has targets too: the redder, the more clover.
+    red = [np.asarray(Image.open(root / "test" / f"{name}.jpg"))[..., 0].mean() for name in table["id"]]
+    assert np.corrcoef(red, table["clover"])[0, 1] > 0.9
     assert "predicts numbers" in kit("pseudo-label", "--out", tmp_path / "p.csv", code=2).err
     assert "no nearest class" in kit("predict", "--nearest", code=2).err
 
@@ -111,7 +115,7 @@ def test_numbers_from_check_to_csv(kit, tmp_path, example):
         (["sampler=balanced"], "sampler is for classes, and a regression predicts numbers: --set sampler=uniform"),
         (["class_weights=balanced"], "--set class_weights=none"),
         (["bounds=0..10"], "outside the bounds 0..10"),
-        (["loss=focal"], "loss focal is for binary and multilabel and multiclass and ordinal tasks"),
+        (["loss=focal"], "loss focal is for binary, multilabel, multiclass, ordinal tasks"),
     ],
 )
 def test_what_makes_no_sense_for_numbers_is_one_line_and_leaves_nothing(kit, tmp_path, example, settings, message):

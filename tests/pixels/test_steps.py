@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from helpers.leaf_images import Leaves
+from helpers.strangers import registry_of, shown
 from helpers.warp_cases import EVERY, config, pictures
 from kit.config import validate
 from kit.errors import KitError, PluginError
@@ -126,8 +127,10 @@ def stranger(name: str = "fade", **parts) -> Registry:
     return Registry(plugins)
 
 
-def test_a_step_of_a_stranger_is_worked_with_and_told():
-    (step,) = chosen_steps(config(steps={"fade": 0.5}), stranger())
+@pytest.mark.parametrize("of_the_docs", [False, True])
+def test_a_step_of_a_stranger_is_worked_with_and_told(tmp_path, of_the_docs):
+    registry = registry_of(tmp_path, shown("kit_fade")) if of_the_docs else stranger()
+    (step,) = chosen_steps(config(steps={"fade": 0.5}), registry)
     drawn = step.draw(np.arange(4), 8, 2)
     images = pictures(4, 8, 2)
     expected = np.rint(images * (1 - drawn.values[:, :, None, None]))
