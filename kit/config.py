@@ -193,9 +193,9 @@ class TrainConfig(
         for name in ("brightness_range", "bounds"):
             if isinstance(ends := values.get(name), str):
                 values[name] = ends.split(".." if ".." in ends else ",")
-        for name in ("steps", "probabilities"):
-            if isinstance(text := values.get(name), str):
-                values[name] = dict([step.partition("=")[::2] for step in text.split(",")])
+        for key in ("steps", "probabilities"):
+            if isinstance(text := values.get(key), str):
+                values[key] = dict([step.partition("=")[::2] for step in text.split(",")])
         return values
 
     @model_validator(mode="after")

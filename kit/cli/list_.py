@@ -104,7 +104,7 @@ def _tasks(names: list[str]) -> str:
 
 def _row(specs: "Specs[Any]", spec: Any) -> dict[str, Any]:
     description = getattr(spec, "description", "") or getattr(spec, "label", "")
-    row = {"name": spec.name, "plugin": specs.owners[spec.name].name, "description": description}
+    row = {"name": spec.name, "plugin": specs.owner(spec.name), "description": description}
     if hasattr(spec, "tasks"):
         row["tasks"] = list(spec.tasks)
     if hasattr(spec, "low"):

@@ -52,8 +52,7 @@ def command(
     if kind == "command":
         owner = "kit" if name in getattr(context.find_root().command, "commands", {}) else ""
     else:
-        plugin = getattr(registry, KINDS[kind]).owners.get(name)
-        owner = f"{plugin.distribution} ({plugin.name})" if plugin is not None else ""
+        owner = getattr(registry, KINDS[kind]).owner(name)
     if owner:
         raise KitError(f"a {kind} {name!r} is there already, provided by {owner}: give another name")
     place = write_package(free_folder(folder or Path(names.distribution)), new_files(kind, names))

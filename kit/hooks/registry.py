@@ -76,8 +76,8 @@ class Specs(Generic[S]):
                 self.before_kit.append(Clash(kind, name, _providers(pairs)))
                 given[name] = others
         self._specs: dict[str, S] = {name: pairs[-1][1] for name, pairs in given.items()}
-        self.owners = {name: pairs[0][0] for name, pairs in given.items()}
-        self.clashes = {name: Clash(kind, name, _providers(pairs)) for name, pairs in given.items() if len(pairs) > 1}
+        self._owners = {name: _providers(pairs) for name, pairs in given.items()}
+        self.clashes = {name: Clash(kind, name, own) for name, own in self._owners.items() if len(own) > 1}
 
     def __iter__(self) -> Iterator[S]:
         """Iterate over the specs, sorted by name, without those whose name clashes."""
@@ -85,6 +85,10 @@ class Specs(Generic[S]):
 
     def _usable(self) -> dict[str, S]:
         return {name: spec for name, spec in self._specs.items() if name not in self.clashes}
+
+    def owner(self, name: str) -> str:
+        """Return who provides a name, as `distribution (entry point)`; empty if nobody does."""
+        return " and ".join(self._owners.get(name, ()))
 
     def get(self, name: str) -> S:
         """Return the spec with this name, alias or slug, or the family it belongs to.
