@@ -28,13 +28,13 @@ def without_ending(ids: pd.Series) -> pd.Series:
 
 
 def base_of(root: Path, table: str) -> Path:
-    """Return the folder that holds a table: the data's own, or one below it where all lies in a folder more.
+    """Return the folder that holds a table or folder: the data's own, or one below it where all lies in a folder more.
 
     Without any the data's own folder is returned; two that hold it are a `KitError`.
     """
     level = [root] if root.is_dir() else []
     for _ in range(DEEPEST):
-        holding = [folder for folder in level if (folder / table).is_file()]
+        holding = [folder for folder in level if (folder / table).exists()]
         if len(holding) > 1:
             raise KitError(f"{holding[0] / table} and {holding[1] / table} are both there: move one of them away")
         if holding:

@@ -116,6 +116,7 @@ class RunRecord(TypedDict):
     external: NotRequired[dict[str, Any] | None]
     left_out: NotRequired[dict[str, int]]
     versions: NotRequired[dict[str, str]]
+    plugin_files: NotRequired[list[str]]
     data: NotRequired[DataFacts]
     parts: NotRequired[int]
     score: NotRequired[Score | None]

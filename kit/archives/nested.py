@@ -94,25 +94,39 @@ class Plan:
         outers: the open archives.
         root: where the files go.
         console: shows the progress.
+        names: of the outers, relative to a folder in which they lie like archives in an archive; by default they are
+            the data's own, and their files go to `root` itself.
+        looks: only some of the files will be written, so that there need be no space for all.
 
     Raises:
         DamagedArchive: an inner archive is damaged.
         KitError: an inner archive is unsafe, alone or together with the others, or space is short.
     """
 
-    def __init__(self, outers: Sequence[Archive], root: Path, console: Console) -> None:
-        self.outers, self.root, self.console = outers, root, console
+    def __init__(
+        self,
+        outers: Sequence[Archive],
+        root: Path,
+        console: Console,
+        names: Sequence[str] | None = None,
+        looks: bool = False,
+    ) -> None:
+        self.outers, self.root, self.console, self.looks = outers, root, console, looks
         self.label = ", ".join(archive.label for archive in outers)
         self.folder = root / OWN / "nested"
         self.archives = list(outers)
         self.numbered = self.total = self.count = 0
         try:
-            self.files = [
-                file._replace(name=own_folder(outer, outers) + file.name)
-                for outer in outers
-                for file in self._expand(outer, 0)
-            ]
-            if len(self.archives) > 1:
+            found = [self._expand(outer, 0) for outer in outers]
+            if names is None:
+                placed = [
+                    [file._replace(name=own_folder(outer, outers) + file.name) for file in files]
+                    for outer, files in zip(outers, found, strict=True)
+                ]
+            else:
+                placed = [_placed(name, files) for name, files in zip(names, found, strict=True)]
+            self.files = [file for files in placed for file in files]
+            if len(self.archives) > 1 or names is not None:
                 # Each archive has checked its own names; together, and where they go, they are new.
                 for name, archive, member in self.files:
                     if safe_name(name) != name:
@@ -178,12 +192,23 @@ class Plan:
         targets = [(member, f"{self.folder}/{self.numbered + at}") for at, member in enumerate(inner)]
         self.numbered += len(inner)
         wanted = [*targets, *((file.member, f"{self.root}/{file.name}") for file in files)]
+        wanted = targets if self.looks else wanted
         need_space(self.root, [member.size for member, path in wanted if length(path) != member.size])
         if targets:
             make_folder(self.root, self.folder)
             with self.console.progress("inner archives", sum(member.size for member in inner), "bytes") as progress:
                 archive.write(targets, self.root, progress.advance)
         return targets
+
+
+def new_files(planned: dict[str, Planned], there: set[str]) -> dict[str, Planned]:
+    """Return what comes out of archives in a folder and is not there already, in its place or beside the archive.
+
+    Args:
+        planned: the files by name.
+        there: names of the files in the folder, the archives among them.
+    """
+    return {name: file for name, file in planned.items() if not (name in there or name.partition("/")[2] in there)}
 
 
 def discard_nested(root: Path) -> None:

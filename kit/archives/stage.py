@@ -82,6 +82,10 @@ def take_over(root: Path, stage: Path, files: "dict[str, Member] | dict[str, Rec
             if name in links and isinstance(wanted, Record) and not os.path.lexists(staged):
                 os.symlink(os.readlink(ours), staged)
             continue
+        if os.path.islink(ours) and isinstance(wanted, Record):
+            make_folder(stage, Path(staged).parent)
+            os.symlink(os.readlink(ours), staged)
+            continue
         count = length(ours)
         if count < 0 or (wanted.size is not None and count != wanted.size):
             continue

@@ -17,6 +17,7 @@ from typer.main import get_command
 
 from kit import __version__
 from kit.cli import (
+    adapt,
     bench,
     blend,
     check,
@@ -33,6 +34,7 @@ from kit.cli import (
     log,
     lr_find,
     models,
+    new,
     pack,
     plugins,
     predict,
@@ -51,6 +53,7 @@ from kit.cli.process import Signals, drop, reader_gone, ready_streams
 from kit.console import json_text, print_error, print_text, writing
 from kit.errors import BAD_INPUT, DISK, INTERRUPTED, Ended, KitError, out_of_memory, too_little_memory
 from kit.files import FULL
+from kit.hooks import single_files
 from kit.hooks.leash import left_running
 from kit.hooks.manager import Plugins, load_plugins
 from kit.hooks.registry import Registry
@@ -58,6 +61,7 @@ from kit.hooks.registry import Registry
 COMMANDS = {
     "list": list_,
     "info": info,
+    "adapt": adapt,
     "download": download,
     "check": check,
     "explore": explore,
@@ -82,6 +86,7 @@ COMMANDS = {
     "log": log,
     "models": models,
     "config": config,
+    "new": new,
     "plugins": plugins,
     "test-plugin": test_plugin,
 }
@@ -101,6 +106,12 @@ def _callback(
     debug: Annotated[
         bool, typer.Option("--debug", help="Show an error's traceback; allowed anywhere on the line.")
     ] = False,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--plugin", metavar="FILE.py", help="Load a plugin that is one file; first on the line, repeatable."
+        ),
+    ] = None,
 ) -> None:
     """Run image competitions from the command line, from download to submission.
 
@@ -112,6 +123,8 @@ def _callback(
         kit predict
         kit submit --dry-run
     """
+    if plugin:  # `_run` has taken those in front
+        raise KitError("--plugin stands behind another option: give it first, kit --plugin FILE.py ...")
     if context.invoked_subcommand is None:
         print_text(context.get_help(), sys.stdout)
 
@@ -127,7 +140,7 @@ def make_app(plugins: Plugins) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     for name, module in COMMANDS.items():
-        app.command(name)(module.command)
+        app.command(name, context_settings=getattr(module, "SETTINGS", None))(module.command)
     plugins.add_commands(app)
     return app
 
@@ -164,8 +177,19 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(words: list[str]) -> int:
     """Run one command; return its status."""
-    plugins = load_plugins()
-    share(Registry(plugins), words)
+    files, words = single_files.split_off(words)
+    with single_files.also(files):
+        plugins = load_plugins()
+        broken = [
+            plugin for plugin in plugins.records if plugin.error and plugin.distribution in map(os.path.abspath, files)
+        ]
+        if broken and words[:1] != ["plugins"]:
+            raise KitError(f"the plugin file {broken[0].distribution} can't be used: {broken[0].error}")
+        return _run_with(plugins, words)
+
+
+def _run_with(plugins: Plugins, words: list[str]) -> int:
+    share(Registry(plugins), words, _run)
     # Not by typer's own `main`, which turns an EOFError or Ctrl-C into something that hides its cause.
     command = get_command(make_app(plugins))
     try:
@@ -228,6 +252,10 @@ def _judged(error: BaseException, signals: Signals) -> Told | None:
     if say is None:
         foreign = shared.plugins.behind(error) if (shared := shared_registry()) is not None else None
         return None if foreign is None else Told(str(foreign), foreign.code)
+    if getattr(error, "option_name", "") == single_files.OPTION:
+        return Told(
+            f"{single_files.OPTION} stands before the command: kit {single_files.OPTION} FILE.py ...", BAD_INPUT
+        )
     hint = f"({context.command_path if context else 'kit'} --help lists what it takes)"
     return Told(f"{say()} {hint}", getattr(error, "exit_code", BAD_INPUT))
 

@@ -1,18 +1,28 @@
 """What the commands of one call share: the plugins, loaded once, and the words that were typed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 
 from kit.hooks import registry as registries
 from kit.hooks.registry import Registry
 
 _words: ContextVar[Sequence[str]] = ContextVar("words", default=())
+_runner: ContextVar[Callable[[list[str]], int]] = ContextVar("runner")
 
 
-def share(registry: Registry, words: Sequence[str]) -> None:
-    """Keep the specs of the loaded plugins, and the words after `kit`, for the command (`kit.cli.app.main`)."""
+def share(registry: Registry, words: Sequence[str], runner: Callable[[list[str]], int]) -> None:
+    """Keep the specs of the loaded plugins, and the words after `kit`, for the command (`kit.cli.app.main`).
+
+    `runner` runs a command line and returns its status.
+    """
     registries.share(registry)
     _words.set(words)
+    _runner.set(runner)
+
+
+def run_line(words: list[str]) -> int:
+    """Run another command line in this process, with plugins of its own; return its status."""
+    return _runner.get()(words)
 
 
 def current_registry() -> Registry:

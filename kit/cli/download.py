@@ -157,7 +157,7 @@ def _from(store: "Store", paths: list[Path], add: bool, force: bool, console: "C
     from kit.archives.unpack import from_archives
 
     if any(os.path.isdir(path) for path in paths):
-        return from_folders(store, paths, force, add)
+        return from_folders(store, paths, force, add, console)
     return from_archives(store, paths, force, console, add)
 
 

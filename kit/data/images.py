@@ -52,6 +52,11 @@ def read_rgb(path: Path, levels: Range | None = None) -> np.ndarray:
     return image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
 
 
+def read_only_file(files: tuple[Path, ...]) -> np.ndarray:
+    """Read a sample of one file as HxWx3 uint8: what a dataset does that has no reader of its own."""
+    return read_rgb(files[0])
+
+
 def read_grey(path: Path, levels: Range | None = None) -> np.ndarray:
     """Read a one-channel image as HxW uint8, as `read_rgb` does.
 

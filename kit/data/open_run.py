@@ -33,6 +33,7 @@ class OpenRun:
     def __init__(self, registry: Registry, run: Run, config: TrainConfig | None = None) -> None:
         self.registry, self.run, self.config = registry, run, config or run.config
         self.changed = ""  # what of the data is other than when the run started, once the index is read
+        registry.plugins.expected = run.record.get("plugin_files", [])
         self.store = Store.of(registry, self.config.competition, self.config.dataset)
         if self.store.origin is None or "data" not in run.record:
             self._refuse_other_origin()

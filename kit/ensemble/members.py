@@ -25,7 +25,10 @@ from kit.tables import read_table, refuse_repeated
 from kit.task import MULTILABEL, ORDINAL, Task
 
 # What a blend copies from the record of its first run.
-FACTS = ("competition", "slug", "origin", "classes", "sources", "normalization", "folds", "left_out", "versions")
+FACTS = (
+    *("competition", "slug", "origin", "classes", "sources", "normalization", "folds", "left_out", "versions"),
+    "plugin_files",
+)
 
 
 @dataclass(frozen=True)

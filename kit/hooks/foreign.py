@@ -16,6 +16,7 @@ from typing import Any, NoReturn, cast
 from kit.errors import KitError, MisuseError, PluginError, too_little_memory
 from kit.hooks.leash import place_of, reason
 from kit.hooks.returns import WrongReturn, taken
+from kit.hooks.trace import of_function
 from kit.hooks.trackers import Tracker, TrackerSpec
 
 # What the system says of a name that a plugin made up; its other errors are the machine's.
@@ -49,7 +50,9 @@ class Foreign:
             PluginError: it raised anything else, or returned what its spec does not allow.
         """
         try:
-            value = taken(self.spec, self.field, self.function(*arguments, **options))
+            with of_function(self.field, f"{self._kind} {self.spec.name}", self.plugin):
+                value = self.function(*arguments, **options)
+            value = taken(self.spec, self.field, value)
         except (Exception, SystemExit) as error:
             self._raise(error, arguments)
         if isinstance(value, Iterator):
@@ -72,8 +75,11 @@ class Foreign:
     @property
     def who(self) -> str:
         """What people call it: by its field, its spec and its plugin."""
-        kind = type(self.spec).__name__.removesuffix("Spec").lower()
-        return f"{self.field} of {kind} {self.spec.name} ({self.plugin})"
+        return f"{self.field} of {self._kind} {self.spec.name} ({self.plugin})"
+
+    @property
+    def _kind(self) -> str:
+        return type(self.spec).__name__.removesuffix("Spec").lower()
 
     def _raise(self, error: BaseException, arguments: tuple[Any, ...]) -> NoReturn:
         """Raise what an error in the function is to people."""

@@ -2,6 +2,8 @@
 
 import os
 import re
+import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -16,11 +18,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pluggy
 
 import kit
+from kit.console import print_text
 from kit.errors import PluginError
-from kit.hooks import hookspecs
+from kit.hooks import hookspecs, single_files
+from kit.hooks.contract import CONTRACT, contract_of, has_hook, is_last
 from kit.hooks.foreign import MEND, at, is_of_the_machine
 from kit.hooks.leash import Failed, has_foreign_frame, leashed, place_of, reason, top_of
 from kit.hooks.names import wrong_name
+from kit.hooks.single_files import OPTION
+from kit.hooks.trace import HookCall
 
 if TYPE_CHECKING:
     from typer import Typer
@@ -52,14 +58,15 @@ HOME = Path(kit.__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Plugin:
-    """One entry point of the group `kit`, loaded or not.
+    """One entry point of the group `kit`, or one plugin file, loaded or not.
 
     Args:
-        name: the entry point's name.
-        version: version of the distribution.
-        distribution: the package that provides it.
+        name: the entry point's name, or that of the file.
+        version: version of the distribution, or `file`.
+        distribution: the package that provides it, or the path of the file.
         hooks: names of the hooks it implements.
         error: why it can't be used, in one line; None for a healthy plugin.
+        contract: the version of the contract that it says it was written for; None if it does not say.
     """
 
     name: str
@@ -67,6 +74,7 @@ class Plugin:
     distribution: str
     hooks: tuple[str, ...] = ()
     error: str | None = None
+    contract: int | None = None
 
     @property
     def title(self) -> str:
@@ -81,6 +89,8 @@ class Plugins:
         self.manager = pluggy.PluginManager(hookspecs.NAME)
         self.manager.add_hookspecs(hookspecs)
         self._records: dict[str, Plugin] = {}
+        self.calls: list[HookCall] = []  # of hooks, one by one; imports too
+        self.expected: list[str] = []  # plugin files that the run at hand was made with
 
     @property
     def records(self) -> list[Plugin]:
@@ -95,18 +105,21 @@ class Plugins:
         """Import and register a plugin; if that fails, leave it out and record the reason."""
         key = _key(plugin)
 
-        def register() -> tuple[str, ...]:
+        def register() -> tuple[int | None, tuple[str, ...]]:
             module = find()
+            contract = contract_of(module)
             for name in HOOKS:
-                function = getattr(module, name, None)
+                function = getattr(module, name, None) if has_hook(contract, name) else None
                 if function is not None and (wrong := _wrong_hook(name, function)):
                     raise Failed(f"{name} {wrong}{at(function)}")
             self.manager.register(module, key)
             self.manager.check_pending()
-            return tuple(sorted(caller.name for caller in self.manager.get_hookcallers(module) or ()))
+            return contract, tuple(sorted(caller.name for caller in self.manager.get_hookcallers(module) or ()))
 
         try:
-            self._records[key] = replace(plugin, hooks=self._run(plugin, register))
+            contract, hooks = self._run(plugin, "import", register)
+            self._records[key] = replace(plugin, hooks=hooks, contract=contract)
+            _warn_of_older(self._records[key])
         except Failed as failed:
             if self.manager.has_plugin(key):
                 self.manager.unregister(name=key)
@@ -118,12 +131,15 @@ class Plugins:
         (pluggy's own call stops at the first plugin that raises, and does not say whose result is whose.)
         """
         results = []
-        for implementation in getattr(self.manager.hook, hook).get_hookimpls():
+        implementations = getattr(self.manager.hook, hook).get_hookimpls()
+        if not implementations:
+            self.calls.append(HookCall(hook, "", "", 0, 0.0))
+        for implementation in implementations:
             key = implementation.plugin_name
             taken = {name: arguments[name] for name in implementation.argnames}
             work = partial(implementation.function, **taken)
             try:
-                results.append((key, self._run(self._records[key], work)))
+                results.append((key, self._run(self._records[key], hook, work)))
             except Failed as failed:
                 self.mark_broken(key, f"{hook}: {failed}")
         return [(self._records[key], value) for key, value in sorted(results, key=lambda pair: pair[0])]
@@ -138,9 +154,9 @@ class Plugins:
             key, own = implementation.plugin_name, Typer()
             plugin, arguments = self._records[key], [own] * len(implementation.argnames)
             try:
-                self._run(plugin, partial(implementation.function, *arguments))
+                self._run(plugin, "kit_commands", partial(implementation.function, *arguments))
                 for part in (*own.registered_commands, *own.registered_groups):
-                    names = self._run(plugin, partial(_names_of, part))
+                    names = self._run(plugin, "", partial(_names_of, part))
                     wrong = _wrong_command(names, owners)
                     if wrong:
                         self.mark_broken(key, f"kit_commands: {wrong}{self.place(plugin, 'kit_commands')}")
@@ -189,22 +205,47 @@ class Plugins:
         if own:
             return f"{kind} {name!r} is broken, as its {own[0].title} is: {own[0].error}"
         maybe = "".join(f"; or it is of the {plugin.title}, which is broken: {plugin.error}" for plugin in faults)
+        loaded = {plugin.distribution for plugin in self.records}
+        absent = [path for path in self.expected if path not in loaded]
+        if absent:
+            nearest = (
+                f"the run was made with a plugin file: give it first, kit {OPTION} {f' {OPTION} '.join(absent)} ..."
+            )
         return f"no {kind} is called {name!r}: {nearest}{maybe}"
 
     def mark_broken(self, key: str, reason: str) -> None:
         """Record why a registered plugin can't be used."""
         self._records[key] = replace(self._records[key], error=reason)
 
-    def _run(self, plugin: Plugin, work: Callable[[], T]) -> T:
-        """Run code of a plugin; raise `Failed` if it fails. Only strangers are held on a leash, which takes time."""
-        if plugin.distribution != BUILT_IN:
-            return leashed(f"{plugin.name!a} of {plugin.distribution}", work)
+    def _run(self, plugin: Plugin, hook: str, work: Callable[[], T]) -> T:
+        """Run code of a plugin, as a call of a hook if it has a name; raise `Failed` if it fails.
+
+        Only strangers are held on a leash, which takes time.
+        """
+        began, value = time.perf_counter(), None
         try:
-            return work()
+            own = plugin.distribution == BUILT_IN
+            value = work() if own else leashed(f"{plugin.name!a} of {plugin.distribution}", work)
+            return value
         except Failed:
             raise
         except Exception as error:
             raise Failed(reason(error)) from None
+        finally:
+            took = 1000 * (time.perf_counter() - began)
+            specs = len(value) if isinstance(value, list) else None
+            if hook:
+                self.calls.append(HookCall(hook, plugin.name, plugin.distribution, specs, took))
+
+
+def _warn_of_older(plugin: Plugin) -> None:
+    """Say on stderr, once a process, that a plugin is of the last contract; of several that train, one says it."""
+    if is_last(plugin.contract) and os.environ.get("RANK", "0") == "0":
+        print_text(
+            f"warning: the {plugin.title} is written for contract {plugin.contract}: it works through a shim until "
+            f"contract {CONTRACT + 1} (docs/plugins.md says what to change)",
+            sys.stderr,
+        )
 
 
 def _plain(name: str) -> str:
@@ -253,7 +294,7 @@ def _built_in_first(implementation: pluggy.HookImpl) -> tuple[bool, str]:
 
 
 def load_plugins() -> Plugins:
-    """Load all installed plugins.
+    """Load all installed plugins, and the plugin files that the person names (`kit.hooks.single_files`).
 
     `KIT_PLUGINS=a,b` keeps only these entry points or distributions of the third-party plugins.
     """
@@ -266,6 +307,8 @@ def load_plugins() -> Plugins:
     for find, plugin in _strangers():
         if chosen is None or plugin.name in chosen or plugin.distribution in chosen:
             plugins.load(find, plugin)
+    for path in single_files.named():
+        plugins.load(partial(single_files.load, path), Plugin(path.stem, "file", str(path)))
     return plugins
 
 

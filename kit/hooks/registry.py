@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from kit.errors import KitError, nearest
+from kit.hooks.contract import as_current, gives_way
 from kit.hooks.foreign import guarded
 from kit.hooks.learning import AugmentationSpec, HeadSpec, LossSpec, ModelSpec, OptimizerSpec
-from kit.hooks.manager import Plugin, Plugins, load_plugins
+from kit.hooks.manager import BUILT_IN, Plugin, Plugins, load_plugins
 from kit.hooks.names import wrong_spec
 from kit.hooks.specs import Competition, DatasetSpec, MetricSpec, SubmissionSpec
 from kit.hooks.trackers import TrackerSpec
@@ -55,8 +56,7 @@ class Specs(Generic[S]):
 
     def __init__(self, plugins: Plugins, kind: str, hook: str, type_: type[S]) -> None:
         self.kind, self._plugins = kind, plugins
-        self._specs: dict[str, S] = {}
-        owners: dict[str, list[Plugin]] = {}
+        given: dict[str, list[tuple[Plugin, S]]] = {}
         for plugin, specs in plugins.call(hook):
             wrong = _first_wrong(specs, type_)
             if wrong:
@@ -65,14 +65,18 @@ class Specs(Generic[S]):
                 )
                 continue
             for spec in specs:
-                safe = guarded(spec, plugin.title, plugins.package_of(plugin))
+                safe = guarded(as_current(spec, plugin.contract), plugin.title, plugins.package_of(plugin))
                 for name in _names(spec):
-                    self._specs[name] = safe
-                    owners.setdefault(name, []).append(plugin)
-        self._owners = {
-            name: tuple(f"{plugin.distribution} ({plugin.name})" for plugin in providers)
-            for name, providers in owners.items()
-        }
+                    given.setdefault(name, []).append((plugin, safe))
+        # What kit's own plugins have added since a plugin was written gives way to it.
+        self.before_kit: list[Clash] = []
+        for name, pairs in given.items():
+            others = [(plugin, spec) for plugin, spec in pairs if plugin.distribution != BUILT_IN]
+            if len(others) < len(pairs) and any(gives_way(plugin.contract, kind, name) for plugin, _ in others):
+                self.before_kit.append(Clash(kind, name, _providers(pairs)))
+                given[name] = others
+        self._specs: dict[str, S] = {name: pairs[-1][1] for name, pairs in given.items()}
+        self._owners = {name: _providers(pairs) for name, pairs in given.items()}
         self.clashes = {name: Clash(kind, name, own) for name, own in self._owners.items() if len(own) > 1}
 
     def __iter__(self) -> Iterator[S]:
@@ -105,6 +109,10 @@ def _names(spec: Any) -> set[str]:
     if isinstance(spec, Competition):
         return {spec.name, spec.slug, spec.slug.rsplit("/", 1)[-1], *spec.aliases}
     return {spec.name}
+
+
+def _providers(pairs: list[tuple[Plugin, S]]) -> tuple[str, ...]:
+    return tuple(f"{plugin.distribution} ({plugin.name})" for plugin, _ in pairs)
 
 
 def _first_wrong(specs: object, type_: type) -> str:
@@ -180,7 +188,15 @@ class Registry:
 
     def problems(self) -> tuple[list[Plugin], list[Clash]]:
         """Call every hook, then return all plugins (broken ones with the reason) and all name clashes."""
-        kinds = (
+        clashes = [clash for specs in self._all() for clash in specs.clashes.values()]
+        return self.plugins.records, clashes
+
+    def before_kit(self) -> list[Clash]:
+        """Return the names under which plugins, which had them first, go before kit's own."""
+        return [clash for specs in self._all() for clash in specs.before_kit]
+
+    def _all(self) -> tuple[Specs[Any], ...]:
+        return (
             self.competitions,
             self.datasets,
             self.models,
@@ -192,7 +208,6 @@ class Registry:
             self.optimizers,
             self.augmentations,
         )
-        return self.plugins.records, [clash for specs in kinds for clash in specs.clashes.values()]
 
 
 _shared: ContextVar[Registry | None] = ContextVar("registry", default=None)

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from kit.hooks.lazy import lazy
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from kit.scoring.predictions import Predictions
     from kit.task import Task
 
+READ_RGB = lazy("kit.data.images:read_only_file")
 # Each names an object in `kit.task`.
 TaskName = Literal["binary", "multiclass", "multilabel", "ordinal", "regression"]
 TASK_NAMES: tuple[TaskName, ...] = ("binary", "multiclass", "multilabel", "ordinal", "regression")
@@ -122,7 +125,7 @@ class DatasetSpec:
         name: unique among the installed plugins.
         channels: number of channels C of the arrays that `read` returns.
         index: (raw folder) -> `Index`. Must not decode images: 220,025 rows take seconds.
-        read: (files of one sample, in the order of the index) -> HxWxC uint8.
+        read: (files of one sample, in the order of the index) -> HxWxC uint8. Default: the only one as RGB.
         composite: (HxWxC uint8) -> HxWx3 uint8, RGB for people to look at; default: the first three channels, or the
             first one in grey if there are fewer.
         groups: (file given with `kit folds --group FILE`) -> {id: group}; default: a csv with the id in its first
@@ -145,7 +148,7 @@ class DatasetSpec:
     name: str
     channels: int
     index: Callable[[Path], "Index"]
-    read: Callable[[tuple[Path, ...]], "np.ndarray"]
+    read: Callable[[tuple[Path, ...]], "np.ndarray"] = READ_RGB
     composite: Callable[["np.ndarray"], "np.ndarray"] | None = None
     groups: Callable[[Path], Mapping[str, str]] | None = None
     figures: Callable[["Index"], Iterable[Picture]] | None = None
@@ -196,6 +199,33 @@ class SubmissionSpec:
     check: Callable[[Path, Path], list[Finding]]
     postprocess: Callable[["Predictions", "Index"], "Predictions"] | None = None
     grade: Callable[[Path, Path], Mapping[str, float]] | None = None
+
+    @classmethod
+    def like_sample(
+        cls,
+        name: str,
+        task: TaskName,
+        classes: tuple[str, ...],
+        holds: Literal["probabilities", "classes", "labels", "tags", "numbers"] = "probabilities",
+        sample: str | None = "sample_submission.csv",
+        **more: Any,
+    ) -> "SubmissionSpec":
+        """Return a submission in the form of the sample submission: its rows, its header, its order.
+
+        The arguments, and `more`, are those of `kit.plugin.submission.SampleForm`, which is imported when it is needed.
+        """
+
+        def form() -> Any:
+            return lazy("kit.submission.form:SampleForm")(sample, task, classes, holds, **more)
+
+        def write(predictions: "Predictions", index: "Index", path: Path) -> None:
+            form().write(predictions, index, path)
+
+        def check(path: Path, root: Path) -> list[Finding]:
+            findings: list[Finding] = form().check(path, root)
+            return findings
+
+        return cls(name, write, check)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ Inside their functions plugins import from the modules beside this one (`kit.plu
 from `kit.errors`; their tests import from `kit.testing`. Everything else in `kit` may change without notice.
 """
 
+from kit.hooks.contract import CONTRACT
 from kit.hooks.hookspecs import hookimpl
 from kit.hooks.lazy import lazy
 from kit.hooks.learning import (
@@ -22,6 +23,7 @@ from kit.hooks.specs import Competition, DatasetSpec, Finding, MetricSpec, Pictu
 from kit.hooks.trackers import ImageTracker, NetworkTracker, Preview, Tracker, TrackerSpec
 
 __all__ = [
+    "CONTRACT",
     "AugmentationRequest",
     "AugmentationSpec",
     "Competition",

@@ -1,4 +1,4 @@
-"""For `SubmissionSpec.check` and `SubmissionSpec.grade`: checks of a csv that competitions share, and the truth."""
+"""For `SubmissionSpec`: the form of a sample submission, checks of a csv that competitions share, and the truth."""
 
 from kit.submission.checks import (
     bad_rows,
@@ -8,9 +8,11 @@ from kit.submission.checks import (
     check_table,
     read_submission,
 )
+from kit.submission.form import SampleForm
 from kit.submission.truth import beside_truth
 
 __all__ = [
+    "SampleForm",
     "bad_rows",
     "beside_truth",
     "check_numbers",

@@ -63,6 +63,13 @@ def check_rows(path: Path, sample: Path, without_endings: bool = False) -> tuple
         values can't be checked; and the findings.
     """
     expected = read_table(sample, (), "kit download COMPETITION provides the sample submission")
+    return check_frame(path, expected, without_endings)
+
+
+def check_frame(
+    path: Path, expected: pd.DataFrame, without_endings: bool = False
+) -> tuple[pd.DataFrame | None, list[Finding]]:
+    """Do the same with a sample submission that has been read."""
     table, findings = read_submission(path)
     if table is None:
         return None, findings

@@ -43,7 +43,7 @@ LOOK, SAVE, LOCK = 1.0, 120.0, 60.0
 # Bytes of Ray's store for results: its minimum; the default is a third of the memory. Our results are a few bytes.
 OBJECT_STORE = 100 * 2**20
 # The variables that decide about plugins and downloads here are passed on to the workers.
-HANDED_OVER = ("KIT_PLUGINS", "HF_HUB_OFFLINE", "NO_ALBUMENTATIONS_UPDATE")
+HANDED_OVER = ("KIT_PLUGINS", "KIT_PLUGIN_FILES", "HF_HUB_OFFLINE", "NO_ALBUMENTATIONS_UPDATE")
 
 
 def need_ray() -> None:

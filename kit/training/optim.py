@@ -14,6 +14,7 @@ from kit.hooks.registry import installed
 
 # The body is divided into this many parts of equally many layers, for rates that differ by depth; the head is one more.
 BODY_PARTS = 4
+RESTING = "resting"  # the attribute of a network with the names of what it has frozen itself
 
 
 def depth_groups(network: nn.Module, loss: nn.Module) -> list[list[nn.Parameter]]:
@@ -72,9 +73,12 @@ def _check_groups(spec: OptimizerSpec, optimizer: torch.optim.Optimizer, given: 
 
 
 def freeze_body(network: nn.Module, frozen: bool) -> None:
-    """Freeze or unfreeze everything but the head."""
+    """Freeze or unfreeze everything but the head; what the network itself has frozen (beside adapters) stays so."""
     head = getattr(network, "head", None)
     if not isinstance(head, nn.Module):
         raise KitError("this network has no module called head, so its body can't be frozen: --set freeze_epochs=0")
-    network.requires_grad_(not frozen)
-    head.requires_grad_(True)
+    if not hasattr(network, RESTING):
+        setattr(network, RESTING, {name for name, each in network.named_parameters() if not each.requires_grad})
+    resting = getattr(network, RESTING)
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name not in resting and (not frozen or name.startswith("head.")))

@@ -21,6 +21,7 @@ from kit.data.open_run import OpenRun, data_facts
 from kit.data.store import Store
 from kit.errors import KitError, nearest
 from kit.files import need_writable
+from kit.hooks import single_files
 from kit.hooks.learning import FUSED_STEPS
 from kit.hooks.registry import Registry
 from kit.hooks.specs import Competition, MetricSpec
@@ -157,6 +158,7 @@ def start_run(
             "left_out": {what: len(names) for what, names in index.missing.items()},
             "data": learned_from,
             "versions": _versions(),
+            **({"plugin_files": [str(path) for path in own]} if (own := single_files.named()) else {}),
         },
         files,
     )
@@ -257,7 +259,7 @@ def epoch_metrics(registry: Registry, competition: Competition) -> tuple[MetricS
     for metric in metrics:
         if competition.task not in metric.tasks:
             raise KitError(
-                f"metric {metric.name} is for {' and '.join(metric.tasks)} tasks, {competition.name} is "
+                f"metric {metric.name} is for {', '.join(metric.tasks)} tasks, {competition.name} is "
                 f"{competition.task}: name another metric in the plugin of {competition.name}"
             )
     return metrics

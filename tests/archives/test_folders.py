@@ -31,6 +31,13 @@ def histo(root: Path) -> Path:
     return write(root, *(f"train/{name}.tif" for name in "abcd"), "test/e.tif", **tables)
 
 
+def broken(path: Path) -> Path:
+    """A folder with an archive that is none."""
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"no archive")
+    return path.parent
+
+
 def ham(root: Path) -> dict[str, Path]:
     """The parts of HAM10000, each in a folder of its own."""
     table = "lesion_id,image_id,dx,dx_type,age,sex,localization\n"
@@ -127,11 +134,7 @@ REFUSED = [
     ("empty", lambda tmp: [write(tmp / "none")], "which is an empty folder"),
     ("gone", lambda tmp: [histo(tmp / "raw"), tmp / "gone"], "gone is not there: correct --from"),
     ("clash", lambda tmp: [histo(tmp / "a"), histo(tmp / "b")], "have one name: rename one of them"),
-    (
-        "packed",
-        lambda tmp: [Path(shutil.make_archive(str(tmp / "z" / "d"), "zip", histo(tmp / "a"))).parent],
-        "d.zip is an",
-    ),
+    ("packed", lambda tmp: [broken(tmp / "z" / "d.zip")], "d.zip is an"),
     ("archive too", lambda tmp: [histo(tmp / "raw"), histo(tmp / "b") / "x.zip"], "x.zip is not there"),
 ]
 
@@ -209,3 +212,41 @@ def test_a_link_that_leads_back_ends(tmp_path):
     root = histo(tmp_path / "data")
     (root / "train" / "again").symlink_to(root)
     assert len(identity(root)) == 16
+
+
+def packed_histo(root: Path, *folders: str) -> Path:
+    """The data with some of its folders as zips in a folder more."""
+    raw = histo(root / "raw" / "inner")
+    for name in folders:
+        shutil.make_archive(str(raw / name), "zip", raw, name)
+        shutil.rmtree(raw / name)
+    return root / "raw"
+
+
+@pytest.mark.parametrize("folders", [("train",), ("test",), ("train", "test")])
+def test_archives_in_a_folder_are_unpacked_beside_the_links(kit, tmp_path, folders):
+    raw = packed_histo(tmp_path, *folders)
+    before, root = tree(raw), tmp_path / "data" / HISTO
+    kit("download", "histo", "--from", raw)
+    assert ids("histo") == (4, 1)
+    assert tree(raw) == before
+    assert (root / "inner" / "train_labels.csv").is_symlink()
+    assert (root / "inner" / folders[0]).is_dir()
+    assert "nothing to do" in kit("download", "histo", "--from", raw).out
+    kit("check", "histo")
+    kit("verify", "histo")
+
+
+def test_what_is_unpacked_already_is_linked_alone(kit, tmp_path):
+    raw = histo(tmp_path / "raw")
+    shutil.make_archive(str(raw / "train"), "zip", raw, "train")
+    kit("download", "histo", "--from", raw)
+    assert (tmp_path / "data" / HISTO / "train").is_symlink()
+
+
+def test_a_file_gone_of_what_was_unpacked_comes_back(kit, tmp_path):
+    raw = packed_histo(tmp_path, "train")
+    kit("download", "histo", "--from", raw)
+    (tmp_path / "data" / HISTO / "inner" / "train" / "a.tif").unlink()
+    kit("download", "histo", "--from", raw)
+    assert ids("histo") == (4, 1)

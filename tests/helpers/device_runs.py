@@ -39,8 +39,8 @@ class Made:
 
 
 def made(folder: Path, count: int = 128, side: int = 32, channels: int = 3, task: str = "multiclass") -> Made:
-    """Make images of three classes, or of two for a binary task."""
-    random, classes = np.random.default_rng(0), ("a", "b", "c") if task == "multiclass" else ("no", "yes")
+    """Make images of three classes or grades, of two classes for a binary task, or of as many pairs of numbers."""
+    random, classes = np.random.default_rng(0), ("no", "yes") if task in ("binary", "regression") else ("a", "b", "c")
     pixels = random.integers(0, 120, (count, side, side, channels), np.uint8)
     target = np.arange(count) % len(classes)
     for image, number in zip(pixels, target, strict=True):
@@ -48,7 +48,7 @@ def made(folder: Path, count: int = 128, side: int = 32, channels: int = 3, task
     folder.mkdir(parents=True, exist_ok=True)
     pixels.tofile(folder / "pixels")
     frame = pd.DataFrame({"id": [str(n) for n in range(count)], "files": [(str(n),) for n in range(count)]})
-    frame["target"] = target
+    frame["target"] = [(10.0 * n, -5.0 * n) for n in target] if task == "regression" else target
     index = Index(folder, task, classes, frame, frame[["id", "files"]].iloc[:0])
     spec = DatasetSpec("made", channels, lambda root: index, lambda files: pixels[int(files[0].name)])
     pack = Packed(folder / "pixels", "train", Layout(count, side, channels), "")

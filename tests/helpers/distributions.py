@@ -86,5 +86,6 @@ def write_documented_project(folder: Path) -> Path:
     for block in re.findall(r"^```(?:toml|python)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
         name = re.match(r"# (\S+\.(?:toml|py))\n", block)
         assert name, f"a block in docs/plugins.md does not say which file it is:\n{block}"
-        (folder / name[1]).write_text(block)
+        if "/" not in name[1]:  # another package's
+            (folder / name[1]).write_text(block)
     return folder

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from sklearn.dummy import DummyRegressor
 from sklearn.metrics import cohen_kappa_score, r2_score, root_mean_squared_error
 
@@ -90,6 +91,10 @@ def test_numbers_from_check_to_csv(kit, tmp_path, example):
             root_mean_squared_error(truth[own], values, multioutput="raw_values") for values in (oof.values[own], mean)
         )
         assert (ours < 0.8 * theirs).all()
+    # The scale is saved with the weights.
+    evaluated = kit("evaluate", "--json").json
+    assert evaluated["difference"] < 1e-3
+    assert evaluated["metrics"]["weighted_r2"] == pytest.approx(run.score["value"], rel=1e-5)
     kit("predict", "--tta", "2")
     submitted = kit("submit", "--dry-run", "--json").json
     assert submitted["valid"]
@@ -97,6 +102,9 @@ def test_numbers_from_check_to_csv(kit, tmp_path, example):
     assert list(table) == ["id", *BIOMASS]
     found = Predictions.load(run.path / "test.npz").reorder(table["id"].tolist())
     np.testing.assert_allclose(table[list(BIOMASS)], found.values.clip(0), rtol=1e-4)
+    # Each image has its own prediction, though the test frame has targets too: the redder, the more clover.
+    red = [np.asarray(Image.open(root / "test" / f"{name}.jpg"))[..., 0].mean() for name in table["id"]]
+    assert np.corrcoef(red, table["clover"])[0, 1] > 0.9
     assert "predicts numbers" in kit("pseudo-label", "--out", tmp_path / "p.csv", code=2).err
     assert "no nearest class" in kit("predict", "--nearest", code=2).err
 
@@ -107,7 +115,7 @@ def test_numbers_from_check_to_csv(kit, tmp_path, example):
         (["sampler=balanced"], "sampler is for classes, and a regression predicts numbers: --set sampler=uniform"),
         (["class_weights=balanced"], "--set class_weights=none"),
         (["bounds=0..10"], "outside the bounds 0..10"),
-        (["loss=focal"], "loss focal is for binary and multilabel and multiclass and ordinal tasks"),
+        (["loss=focal"], "loss focal is for binary, multilabel, multiclass, ordinal tasks"),
     ],
 )
 def test_what_makes_no_sense_for_numbers_is_one_line_and_leaves_nothing(kit, tmp_path, example, settings, message):

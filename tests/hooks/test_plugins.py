@@ -82,6 +82,7 @@ def test_all_are_listed(document):
         "distribution": "kit-healthy",
         "hooks": ["kit_commands", "kit_models"],
         "error": None,
+        "contract": None,
     }
 
 

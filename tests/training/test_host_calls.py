@@ -9,18 +9,19 @@ from torch import nn
 
 from helpers.fake_gpu import FakeGpu, nowhere
 from helpers.leaf_images import Leaves
-from helpers.loss_cases import built
+from helpers.loss_cases import INDEX, built
 from helpers.warp_cases import EVERY, config
 from kit.config import validate
 from kit.hooks.registry import Registry
 from kit.model.build import Model
 from kit.model.device import Runtime
 from kit.model.network import Output
+from kit.model.targets import ScaledTargets
 from kit.pixels import on_device, resident
 from kit.pixels.augment import make_augment
 from kit.pixels.batches import Batch, Loader, Normalize
 from kit.pixels.steps import DeviceSteps, chosen_steps
-from kit.task import BINARY, MULTICLASS, MULTILABEL
+from kit.task import BINARY, MULTICLASS, MULTILABEL, ORDINAL, REGRESSION
 from kit.training.ema import Ema
 from kit.training.finite import LossWatch
 from kit.training.stepper import Stepper
@@ -174,6 +175,8 @@ CASES = [
     *((name, "binary", BINARY, 1) for name in ("bce", "focal")),
     *((name, "multiclass", MULTICLASS, 4) for name in ("cross_entropy", "arcface", "0.5*cross_entropy+0.5*cosface")),
     *((name, "multilabel", MULTILABEL, 4) for name in ("bce", "focal", "lovasz", "0.7*bce+0.3*soft_f1")),
+    *((name, "ordinal", ORDINAL, outputs) for name, outputs in (("coral", 1), ("corn", 3), ("ordinal_mse", 1))),
+    *((name, "regression", REGRESSION, 1) for name in ("mse", "0.5*smooth_l1+0.5*mae")),
 ]
 
 
@@ -183,9 +186,11 @@ def test_no_loss_and_no_mixing_reads_a_value_from_the_device(monkeypatch, loss, 
     with nowhere(monkeypatch) as device:
         settings = validate({"competition": "c", "dataset": "d", "loss": loss, "ema": 0.9, **more})
         own = built(loss, kind, **more)
+        if task is REGRESSION:
+            own = ScaledTargets.of(own, settings, INDEX[kind])
         model = Model(Net(outputs).to(device), own.to(device), None, Runtime(device, None), task)
         stepper, ema = Stepper(settings, model, 4), Ema(model, 0.9)
-        target = torch.zeros(8, dtype=torch.int64) if kind == "multiclass" else torch.zeros(8, outputs)
+        target = torch.zeros(8, dtype=torch.int64) if task.softmax else torch.zeros(8, outputs)
         batch = Batch(torch.zeros(8, 3, 9, 9), target, torch.zeros(8, 0), torch.arange(8))
         batch = Batch(*(each.to(device) for each in batch[:3]), batch.rows)
         for step in range(1, 4):

@@ -120,5 +120,5 @@ def _names_of_kit(subject: Subject) -> set[str]:
         hook = getattr(subject.registry.plugins.module_of(record), "kit_commands", None)
         if callable(hook) and record.distribution not in (DISTRIBUTION, subject.plugin.distribution):
             hook(app)
-    found = [*app.registered_commands, *app.registered_groups]
+    found: list[Any] = [*app.registered_commands, *app.registered_groups]
     return names | {str(each.name) for each in found if each.name}

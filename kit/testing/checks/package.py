@@ -59,6 +59,7 @@ def free_names(subject: Subject) -> None:
     """No name, alias or slug belongs to another plugin, or to another of its own specs."""
     _loaded(subject)
     _, clashes = subject.registry.problems()
+    clashes = [*clashes, *subject.registry.before_kit()]
     mine = f"{subject.plugin.distribution} ({subject.plugin.name})"
     need(not (own := [clash for clash in clashes if mine in clash.distributions]), "; ".join(map(str, own)))
     for kind in HOOK_OF:

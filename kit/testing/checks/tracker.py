@@ -14,6 +14,7 @@ from kit.run import Run
 from kit.testing.check import Skipped, check, need, suppose
 from kit.testing.subject import Subject
 
+CONFIG = {"competition": "conformance", "dataset": "conformance", "loss": "bce"}
 ROW = {"epoch": 0.0, "train_loss": 0.7, "valid_loss": 0.6, "accuracy": 0.5, "lr": 1e-3, "seconds": 1.5}
 
 
@@ -126,7 +127,7 @@ def _opened(subject: Subject, fold: int) -> Any:
     if "run" not in subject.kept:
         shutil.rmtree(subject.folder / "runs", ignore_errors=True)
         os.environ["KIT_RUNS"] = str(subject.folder / "runs")
-        subject.kept["run"] = Run.create(validate({"competition": "conformance", "dataset": "conformance"}), {}).path
+        subject.kept["run"] = Run.create(validate(CONFIG), {}).path
     return subject.spec.open(subject.kept["run"], fold)
 
 
