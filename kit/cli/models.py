@@ -146,7 +146,7 @@ def _request(
         nothing = {"competition": "none", "dataset": "none", "loss": "none", "size": 224}
         config = validate({**nothing, **parse_settings(settings or []), "model": name})
         outputs = classes or (1 if config.two_units else OUTPUTS)
-        return request_of(config, channels or 3, outputs, 0, pretrained=False), size or config.size
+        return request_of(config, registry, channels or 3, outputs, 0, pretrained=False), size or config.size
     store = Store.of(registry, competition)
     config, _ = resolve(store.competition, store.is_miniature, None, {"model": name, "size": size}, settings)
     store = Store.of(registry, competition, config.dataset)
@@ -157,7 +157,8 @@ def _request(
         metadata = len(index.metadata)
         if not classes:
             outputs = loss_outputs(loss_terms(config.loss, registry, index.task.name), index)
-    return request_of(config, channels or store.dataset.channels, outputs, metadata, pretrained=False), config.size
+    channels = channels or store.dataset.channels
+    return request_of(config, registry, channels, outputs, metadata, pretrained=False), config.size
 
 
 def _print_layers(registry: "Registry", console: "Console", request: "ModelRequest", size: int) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from torch.nn import functional
 from kit.errors import KitError
 from kit.explain.layers import Layer
 from kit.model.build import Model
-from kit.model.network import LinearHead, Network, Output
+from kit.model.network import Network, Output
 from kit.pixels.batches import Batch
 from kit.task import ORDINAL
 
@@ -148,9 +148,10 @@ def cam_layer(model: Model, layers: dict[str, Layer], names: Sequence[str] | Non
     if names is not None:
         raise KitError("cam shows only the last map of the network: drop --layers, or --method cam")
     network = model.network
-    if not isinstance(network, Network) or not isinstance(network.head, LinearHead):
-        raise KitError(f"cam needs the head linear, whose classifier weighs the pooled map itself: {instead}")
-    weights = network.head.weights()
+    weigh = getattr(network.head, "weights", None) if isinstance(network, Network) else None
+    if weigh is None:
+        raise KitError(f"cam needs a head that weighs the averaged map itself, such as linear: {instead}")
+    weights = weigh()
     logits, embedding = (torch.zeros(1, width, device=weights.device) for width in weights.shape)
     with torch.enable_grad():
         predicted = model.logits(Output(logits.requires_grad_(), embedding)).sum()

@@ -1,6 +1,7 @@
 """Specs by name: the one place where a command finds what plugins provide."""
 
 from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -68,6 +69,7 @@ class Specs(Generic[S]):
                 for name in _names(spec):
                     self._specs[name] = safe
                     owners.setdefault(name, []).append(plugin)
+        self.owners = {name: providers[0] for name, providers in owners.items()}
         self.clashes = {
             name: Clash(kind, name, tuple(f"{plugin.distribution} ({plugin.name})" for plugin in providers))
             for name, providers in owners.items()
@@ -188,3 +190,25 @@ class Registry:
             self.augmentations,
         )
         return self.plugins.records, [clash for specs in kinds for clash in specs.clashes.values()]
+
+
+_shared: ContextVar[Registry | None] = ContextVar("registry", default=None)
+
+
+def share(registry: Registry) -> None:
+    """Keep the specs of the plugins that this process has loaded."""
+    _shared.set(registry)
+
+
+def shared() -> Registry | None:
+    """Return the same; None before the plugins are loaded."""
+    return _shared.get()
+
+
+def installed() -> Registry:
+    """Return the same; load the plugins if no command has."""
+    registry = shared()
+    if registry is None:
+        registry = Registry()
+        share(registry)
+    return registry

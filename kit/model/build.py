@@ -1,5 +1,6 @@
 """Build the network of a configuration, with its loss and the normalisation of its input."""
 
+import contextlib
 import functools
 import random
 from copy import deepcopy
@@ -23,7 +24,7 @@ from kit.hooks.specs import DatasetSpec
 from kit.model import distributed
 from kit.model.device import Runtime
 from kit.model.losses import build_loss, loss_outputs, loss_terms, predicting_logits
-from kit.model.network import HeadName, HeadOptions, Output
+from kit.model.network import KEYS, HeadName, HeadOptions, Network, Output
 from kit.model.targets import ScaledTargets, check_targets
 from kit.pixels.batches import Normalize
 from kit.pixels.statistics import channel_statistics
@@ -91,10 +92,13 @@ def normalization_of(
     return {"mean": mean, "std": std}
 
 
-def request_of(config: TrainConfig, channels: int, outputs: int, metadata: int, pretrained: bool) -> ModelRequest:
-    """Return the request for a configuration's network."""
-    options = HeadOptions(config.head_dropout, config.head_batch_norm, config.two_units)
-    return ModelRequest(config.model, channels, outputs, HeadName(config.head, options), metadata, pretrained)
+def request_of(
+    config: TrainConfig, registry: Registry, channels: int, outputs: int, metadata: int, pretrained: bool
+) -> ModelRequest:
+    """Return the request for a configuration's network; raise `KitError` for an unknown head or what it can't have."""
+    options = HeadOptions(**{option: getattr(config, key) for option, key in KEYS.items()})
+    head = HeadName(registry.heads.get(config.head), options)
+    return ModelRequest(config.model, channels, outputs, head, metadata, pretrained)
 
 
 def build_network(spec: ModelSpec, request: ModelRequest) -> nn.Module:
@@ -121,7 +125,8 @@ def build_model(
     """Build a new network and loss for one fold; by default on the device that the configuration chooses."""
     check_targets(config, index)
     terms = loss_terms(config.loss, registry, index.task.name)
-    request = request_of(config, dataset.channels, loss_outputs(terms, index), len(index.metadata), pretrained)
+    outputs = loss_outputs(terms, index)
+    request = request_of(config, registry, dataset.channels, outputs, len(index.metadata), pretrained)
     runtime = runtime or Runtime.choose(config.amp)
     network = build_network(registry.models.get(config.model), request)
     memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
@@ -170,26 +175,34 @@ def _probe(network: nn.Module, size: int, request: ModelRequest, runtime: Runtim
     metadata = torch.zeros(2, request.metadata, device=runtime.device)
     try:
         output = network.eval()(images, metadata)
-    except (AssertionError, RuntimeError, ValueError) as error:
-        if too_little_memory(error):
-            raise
-        raise KitError(
-            f"{request.name} can't take {size} px images of {request.channels} channels: {error}: "
-            "choose another --size or --model, or tell the network's author"
-        ) from error
     except (KitError, MemoryError):
         raise
     except Exception as error:
-        place = place_of(error, otherwise=place_in(type(network).forward))
-        raise PluginError(
-            f"{request.name} failed on 2 images and their metadata at {place} ({reason(error)}): {MEND}"
-        ) from error
+        if too_little_memory(error):
+            raise
+        raise _failed(error, network, images, request) from error
     network.train()
+    who = getattr(network, "strangers_head", "") or f"the plugin of {request.name}"
     if not isinstance(output, Output):
-        raise PluginError(f"the plugin of {request.name} returns {shown(output)}, not an Output: tell its author")
+        raise PluginError(f"{who} returns {shown(output)}, not an Output: tell its author")
     if tuple(output.logits.shape) != (2, request.outputs) or output.embedding.ndim != 2:
         raise KitError(
-            f"the plugin of {request.name} returns logits {tuple(output.logits.shape)} for 2 images, "
-            f"not (2, {request.outputs}): tell its author"
+            f"{who} returns logits {tuple(output.logits.shape)} for 2 images, not (2, {request.outputs}), and an "
+            f"embedding {tuple(output.embedding.shape)}, which must be (2, D): tell its author"
         )
     return output
+
+
+def _failed(error: Exception, network: nn.Module, images: Tensor, request: ModelRequest) -> KitError:
+    """Return the error of a network that can't take images BxCxHxW: of its head, if the body can."""
+    place = place_of(error, otherwise=place_in(type(network).forward))
+    if isinstance(network, Network) and network.strangers_head:
+        with contextlib.suppress(Exception):
+            shape, head = tuple(network.body(images).shape), network.strangers_head
+            return PluginError(f"{head} failed on features {shape} at {place} ({reason(error)}): {MEND}")
+    if isinstance(error, (AssertionError, RuntimeError, ValueError)):
+        return KitError(
+            f"{request.name} can't take {images.shape[2]} px images of {request.channels} channels: {error}: "
+            "choose another --size or --model, or tell the network's author"
+        )
+    return PluginError(f"{request.name} failed on 2 images and their metadata at {place} ({reason(error)}): {MEND}")

@@ -43,7 +43,7 @@ def loss_terms(text: str, registry: Registry, task: str) -> list[Term]:
         if task not in spec.tasks:
             fitting = ", ".join(other.name for other in registry.losses if task in other.tasks)
             raise KitError(
-                f"loss {spec.name} is for {' and '.join(spec.tasks)} tasks, this one is {task}: "
+                f"loss {spec.name} is for {', '.join(spec.tasks)} tasks, this one is {task}: "
                 f"--set loss=NAME, one of {fitting}"
             )
         terms.append(Term(weight, spec))

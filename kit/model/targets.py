@@ -21,7 +21,7 @@ def check_targets(config: TrainConfig, index: Index) -> None:
     """Raise `KitError` for settings that make no sense for the task, or targets outside `bounds`."""
     if index.task.has_classes:
         if config.bounds is not None:
-            raise KitError(f"bounds are for numbers, this is a {index.task} task: --set bounds=none")
+            raise KitError(f"bounds are for numbers, and this task is {index.task}: --set bounds=none")
         return
     for name, none in OF_CLASSES.items():
         if getattr(config, name) != none:

@@ -125,5 +125,5 @@ def _parts(values: np.ndarray) -> tuple[list[int], np.ndarray]:
 
 def _tenths(values: np.ndarray) -> np.ndarray:
     """Return in which tenth of the rows each value lies, n; equal values lie in the same one."""
-    ranks = pd.Series(values).rank(method="average", pct=True).to_numpy()
-    return np.minimum((ranks * PARTS).astype(np.int64), PARTS - 1)
+    ranks = pd.Series(values).rank(method="average").to_numpy()
+    return ((ranks - 0.5) / max(len(values), 1) * PARTS).astype(np.int64)

@@ -24,7 +24,7 @@ HOOK_OF = {
     "augmentation": "kit_augmentations",
     "tracker": "kit_trackers",
 }
-SEVERAL = {"dataset": ("dataset", "miniature")}  # kinds of checks of one spec; otherwise one, of the same name
+SEVERAL = {"dataset": ("miniature", "dataset")}  # kinds of checks of one spec; otherwise one, of the same name
 
 
 @dataclass

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -13,7 +15,7 @@ HARMLESS = ("__pycache__", "/dev/", "/proc/")
 written: list[str] = []
 asked: list[str] = []
 started: list[str] = []
-decoded: list[str] = []
+_openers: list[list[str]] = []
 
 
 def watch() -> None:
@@ -22,9 +24,21 @@ def watch() -> None:
     sys.addaudithook(_hear)
 
 
+@contextmanager
+def opening(paths: list[str]) -> Iterator[None]:
+    """Within the block, note every file that is opened."""
+    _openers.append(paths)
+    try:
+        yield
+    finally:
+        _openers.remove(paths)
+
+
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "open":
         path, mode, flags = arguments
+        for opened in _openers:
+            _note(opened, path)
         writes = any(letter in mode for letter in "wax+") if isinstance(mode, str) else bool(flags & WRITES)
         _note(written, path) if writes else None
     elif event in CHANGES:

@@ -21,6 +21,7 @@ from kit.data.open_run import OpenRun, data_facts
 from kit.data.store import Store
 from kit.errors import KitError, nearest
 from kit.files import need_writable
+from kit.hooks.learning import FUSED_STEPS
 from kit.hooks.registry import Registry
 from kit.hooks.specs import Competition, MetricSpec
 from kit.model import distributed
@@ -29,6 +30,7 @@ from kit.model.device import Runtime
 from kit.paths import runs_dir
 from kit.pixels.augment import load_pipeline
 from kit.pixels.statistics import check_normalize
+from kit.pixels.steps import chosen_steps
 from kit.record import Normalization
 from kit.run import Run, WriteFile
 from kit.runs import find_run
@@ -74,10 +76,12 @@ def check_trackers(config: TrainConfig, registry: Registry) -> None:
 
 def idle_settings(config: TrainConfig) -> list[str]:
     """Return a line for each setting that changes nothing, as what it acts on is off."""
-    off = [step for step in config.probabilities if not getattr(config, step)]
+    off = [step for step in config.probabilities if step in FUSED_STEPS and not getattr(config, step)]
     lines = [
         f"probabilities: {step} is off, so how often it is applied changes nothing (--set {step}=...)" for step in off
     ]
+    if config.steps and config.augment:
+        lines.append(f"steps ({', '.join(config.steps)}) change nothing: the pipeline of augment replaces all steps")
     if config.track_network and not config.trackers:
         lines.append("track_network shows nothing without a tracker: --set trackers=tensorboard")
     # Not `Runtime.choose`, which looks at the card: with Ray, others train.
@@ -117,6 +121,8 @@ def start_run(
     check_rows(index, folds, planned, own_external, config, registry.metrics.get(store.competition.metric), console)
     normalization = normalization_of(config, registry, store.dataset, index, console)
     check_trackers(config, registry)
+    chosen_steps(config, registry)
+    registry.optimizers.get(config.optimizer)
     for idle in idle_settings(config):
         console.warn(idle)
     epoch_metrics(registry, store.competition)
@@ -246,7 +252,7 @@ def epoch_metrics(registry: Registry, competition: Competition) -> tuple[MetricS
     for metric in metrics:
         if competition.task not in metric.tasks:
             raise KitError(
-                f"metric {metric.name} is for {' and '.join(metric.tasks)} tasks, {competition.name} is "
+                f"metric {metric.name} is for {', '.join(metric.tasks)} tasks, {competition.name} is "
                 f"{competition.task}: name another metric in the plugin of {competition.name}"
             )
     return metrics

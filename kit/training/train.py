@@ -212,7 +212,7 @@ def train_one(
             model=model,
             train=train,
             valid=valid,
-            augment=make_augment(config, run.path),
+            augment=make_augment(config, run.path, registry),
             metrics=epoch_metrics(registry, opened.competition),
             checkpoints=checkpoints,
             history=run.fold_dir(fold) / "history.csv",

@@ -5,8 +5,11 @@ from typing import Any
 
 from kit.plugin import MetricSpec, hookimpl, lazy
 
-OF_CLASSES = ("binary", "multiclass", "multilabel", "ordinal")  # every task but regression
-F_BETA = {"macro": OF_CLASSES, "micro": OF_CLASSES, "sample": ("multilabel",)}
+OF_CLASSES: Any = ("binary", "multiclass", "multilabel", "ordinal")  # every task but regression
+EXPECTED_FAILURES = {
+    "metric/any-order-of-rows macro_f1_tuned": "it finds thresholds on thirds of the rows, told by their place",
+}
+F_BETA: dict[str, Any] = {"macro": OF_CLASSES, "micro": OF_CLASSES, "sample": ("multilabel",)}
 
 
 @hookimpl

@@ -157,7 +157,8 @@ def matthews(target: np.ndarray, prediction: np.ndarray) -> float:
     if target.ndim < prediction.ndim:
         true, predicted, count = target.astype(np.int64), prediction.argmax(1), prediction.shape[1]
     else:
-        true, predicted, count = (target >= HALF).reshape(-1), (prediction >= HALF).reshape(-1), 2
+        true, predicted = ((values >= HALF).astype(np.int64).reshape(-1) for values in (target, prediction))
+        count = 2
     total, right = len(true), int((true == predicted).sum())
     there, said = np.bincount(true, minlength=count), np.bincount(predicted, minlength=count)
     spread = total**2 - int(there @ there)

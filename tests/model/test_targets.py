@@ -103,8 +103,8 @@ def test_targets_that_do_not_differ_keep_their_unit(registry):
         (numbers(TARGETS), {"sampler": "balanced"}, "sampler is for classes.*--set sampler=uniform"),
         (numbers([1.0, 2, 3, 4]), {"two_units": True}, "two_units is for classes.*--set two_units=false"),
         (numbers(TARGETS), {"loss": "bce"}, "bce takes numbers between bounds: --set bounds=LOW..HIGH"),
-        (numbers(TARGETS), {"loss": "cross_entropy"}, "cross_entropy is for multiclass and ordinal tasks.*mse"),
-        (INDEX["ordinal"], {"bounds": "0..3", "loss": "coral"}, "bounds are for numbers, this is a ordinal task"),
+        (numbers(TARGETS), {"loss": "cross_entropy"}, "cross_entropy is for multiclass, ordinal tasks.*mse"),
+        (INDEX["ordinal"], {"bounds": "0..3", "loss": "coral"}, "bounds are for numbers, and this task is ordinal"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(registry, index, values, message):

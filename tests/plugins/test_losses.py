@@ -268,7 +268,10 @@ def test_sums_add_up_and_the_heaviest_term_predicts():
     [
         ("arcfase", "did you mean arcface"),
         ("cross_entropy+0.2*acrface", "did you mean arcface"),
-        ("cross_entropy+bce", "loss bce is for binary and multilabel tasks, this one is multiclass.*cross_entropy"),
+        (
+            "cross_entropy+bce",
+            "loss bce is for binary, multilabel, regression tasks, this one is multiclass.*cross_entropy",
+        ),
         *(
             (text, "not a term of a sum.*0.8[*]cross_entropy")
             for text in (
