@@ -23,11 +23,14 @@ METHODS = {
     "rounding": "the expected grade, rounded",
     "argmax": "the grade of the largest probability",
     "share": "cuts that predict each grade as often as the labels have it",
-    "tuned": "cuts tuned one after the other for the metric",
+    "spread": "cuts evenly apart, moved and spread together for the metric",
+    "tuned": "each cut tuned for the metric, shrunk towards those of spread",
 }
 KNOBS = ("cuts",)
 ROUNDS = 20  # over all cuts; more than six are rarely needed
 PLACES, FEW = 200, 40  # places tried for a cut: by rows, and as many by value; few where each asks the metric
+MOVES, SPREADS = (-0.5, 0.5), (0.5, 1.2)  # of even cuts, in grades; rounding has 0 and 1
+STRENGTH = 300  # the number of rows that weighs as much as the even cuts
 SMOOTH = 40  # places a neighbour: those on either side are averaged, as one good cut among poor ones is luck
 RESAMPLES = 25  # of the rows, over whose best cuts is averaged (bagging: Breiman 1996)
 
@@ -95,13 +98,39 @@ def fit(method: str, target: np.ndarray, values: np.ndarray, metric: MetricSpec)
     if method == "share":
         return Grades(method, tuple(share.tolist()))
     is_kappa = _is_quadratic_kappa(metric, target, expected, [halves, share])
-    rows = _Rows(target, expected, count, PLACES if is_kappa else FEW)
+    judge: Judge = quadratic_kappa if is_kappa else partial(_by_metric, metric)
+    sets = _even(count, not is_kappa)
+    rows = _Rows(target, expected, count, np.unique(sets))
+    at = np.searchsorted(rows.cuts, sets)
+    even = _bagged(rows, is_kappa, lambda drawn: sets[_first_best(judge(drawn.confusion(at)))])
+    if method == "spread":
+        return Grades(method, tuple(even.tolist()))
+    rows = _Rows(target, expected, count, _places(expected, PLACES if is_kappa else FEW))
     starts = [rows.places_of(start) for start in (halves, share)]
-    if not is_kappa:
-        return Grades(method, tuple(_best(rows, partial(_by_metric, metric), starts).tolist()))
+    own = _bagged(rows, is_kappa, lambda drawn: _best(drawn, judge, starts))
+    kept = len(target) / (len(target) + STRENGTH)
+    return Grades(method, tuple((kept * own + (1 - kept) * even).tolist()))
+
+
+def _even(count: int, few: bool) -> np.ndarray:
+    """Return sets of evenly spaced cuts, MxC-1, moved and spread about the middle, those near to rounding first."""
+    from_middle = np.arange(count - 1) + HALF - (count - 1) / 2
+    moves, spreads = np.linspace(*MOVES, 7 if few else 21), np.linspace(*SPREADS, 8 if few else 15)
+    grid = np.stack(np.meshgrid(moves, spreads, indexing="ij"), -1).reshape(-1, 2)
+    move, spread = grid[np.argsort(np.abs(grid - (0, 1)).sum(1), kind="stable")].T
+    return np.asarray((count - 1) / 2 + move[:, None] + spread[:, None] * from_middle)
+
+
+def _first_best(scores: np.ndarray) -> int:
+    return int(np.nan_to_num(scores, nan=-np.inf).argmax())
+
+
+def _bagged(rows: "_Rows", often: bool, best: Callable[["_Rows"], np.ndarray]) -> np.ndarray:
+    """Return the best cuts of these rows, C-1; if it is quick, the mean of those of the rows drawn anew."""
+    if not often:
+        return best(rows)
     random = np.random.default_rng(0)
-    bags = [_best(rows.resampled(random), quadratic_kappa, starts) for _ in range(RESAMPLES)]
-    return Grades(method, tuple(np.mean(bags, 0).tolist()))
+    return np.asarray(np.mean([best(rows.resampled(random)) for _ in range(RESAMPLES)], 0))
 
 
 def _best(rows: "_Rows", judge: Judge, starts: list[np.ndarray]) -> np.ndarray:
@@ -126,20 +155,24 @@ def _apart(cuts: np.ndarray) -> np.ndarray:
     return cuts
 
 
+def _places(expected: np.ndarray, places: int) -> np.ndarray:
+    """Return places for a cut between distinct expected grades, increasing: by rows and by value."""
+    distinct = np.unique(expected)
+    between = (distinct[:-1] + distinct[1:]) / 2
+    by_row = np.searchsorted(between, np.quantile(expected, np.linspace(0, 1, places)))
+    by_value = np.searchsorted(between, np.linspace(distinct[0], distinct[-1], places))
+    return np.asarray(between[np.unique(np.clip(np.concatenate([by_row, by_value]), 0, len(between) - 1))])
+
+
 class _Rows:
     """Rows in order of their expected grade: counts of true by predicted grade for cuts at any of some places.
 
-    `cuts`: P, increasing, each between two expected grades; `below`: CxP, how many rows of each true grade lie below.
+    `cuts`: the P places, increasing; `below`: CxP, how many rows of each true grade lie below.
     """
 
-    def __init__(self, target: np.ndarray, expected: np.ndarray, count: int, places: int) -> None:
-        distinct = np.unique(expected)
-        between = (distinct[:-1] + distinct[1:]) / 2
-        by_row = np.searchsorted(between, np.quantile(expected, np.linspace(0, 1, places)))
-        by_value = np.searchsorted(between, np.linspace(distinct[0], distinct[-1], places))
-        chosen = np.unique(np.clip(np.concatenate([by_row, by_value]), 0, len(between) - 1))
-        self.cuts = between[chosen]
-        self.below = np.stack([np.searchsorted(np.sort(expected[target == k]), self.cuts) for k in range(count)])
+    def __init__(self, target: np.ndarray, expected: np.ndarray, count: int, cuts: np.ndarray) -> None:
+        self.cuts = cuts
+        self.below = np.stack([np.searchsorted(np.sort(expected[target == k]), cuts) for k in range(count)])
         self.total = np.bincount(target, minlength=count)
 
     def resampled(self, random: np.random.Generator) -> "_Rows":

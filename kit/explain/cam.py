@@ -57,21 +57,25 @@ def _weighted(activation: Tensor, weights: Tensor) -> Tensor:
 BY_GRADIENT = {"gradcam": gradcam, "gradcam++": gradcam_pp, "layercam": layercam}
 
 
-def scores(model: Model, logits: Tensor) -> Tensor:
-    """Return what can be explained, of logits BxK: a column per class, its logit; of a regression per target.
+def scores(model: Model, output: Output) -> Tensor:
+    """Return what can be explained of an output: a column per class, its logit; of a regression per target.
 
-    An ordinal task has the expected grade as one more column.
+    An ordinal task has one more column for its expected grade. Where the network has one logit alone, a score along the
+    grades, that score stands for it: held between the first grade and the last, it would have no gradient beyond them.
     """
-    columns = model.task.class_logits(logits)
+    columns = model.task.class_logits(model.logits(output))
     if model.task is not ORDINAL:
         return columns
+    if output.logits.shape[1] == 1:
+        return torch.cat([columns, output.logits.float()], 1)
     grades = torch.arange(columns.shape[1], dtype=columns.dtype, device=columns.device)
     return torch.cat([columns, model.task.probabilities(columns) @ grades[:, None]], 1)
 
 
-def probabilities_of(model: Model, logits: Tensor) -> np.ndarray:
-    """Return the probabilities BxC of logits BxK, of both classes for a binary task; of a regression the numbers."""
-    return np.asarray(model.task.probabilities(model.task.class_logits(logits.detach())).cpu().numpy())
+@torch.no_grad()
+def probabilities_of(model: Model, output: Output) -> np.ndarray:
+    """Return the probabilities BxC of an output, of both classes for a binary task; of a regression the numbers."""
+    return np.asarray(model.task.probabilities(model.task.class_logits(model.logits(output))).cpu().numpy())
 
 
 def raw_maps(
@@ -107,11 +111,10 @@ def raw_maps(
         with torch.set_grad_enabled(method != "cam"):
             # Not `network(...)`: hooks would break a compiled network into pieces, each compiled again.
             output = model.network.forward(batch.images, batch.metadata)
-            logits = model.logits(output)
     finally:
         for hook in hooks:
             hook.remove()
-    probabilities = probabilities_of(model, logits)
+    probabilities = probabilities_of(model, output)
     columns = choose(probabilities)
     if method == "cam":
         (layer,) = layers
@@ -119,24 +122,24 @@ def raw_maps(
         # The weights of the metadata follow those of the map.
         weights = (_through_link(model, output, columns) @ classifier)[:, : layer.channels, None, None]
         return probabilities, columns, {layer.name: _weighted(kept[layer.name], weights)}
-    gradients = torch.autograd.grad(chosen_score(model, logits, columns), [kept[layer.name] for layer in layers])
+    gradients = torch.autograd.grad(chosen_score(model, output, columns), [kept[layer.name] for layer in layers])
     maps = {}
     for layer, gradient in zip(layers, gradients, strict=True):
         maps[layer.name] = BY_GRADIENT[method](layer.map(kept[layer.name].detach()), layer.map(gradient))
     return probabilities, columns, maps
 
 
-def chosen_score(model: Model, logits: Tensor, columns: np.ndarray) -> Tensor:
+def chosen_score(model: Model, output: Output, columns: np.ndarray) -> Tensor:
     """Sum the chosen column of each image: as none depends on another image, the gradient is each image's own."""
-    number = torch.from_numpy(columns).to(logits.device)
-    return scores(model, logits).gather(1, number[:, None]).sum()
+    found = scores(model, output)
+    return found.gather(1, torch.from_numpy(columns).to(found.device)[:, None]).sum()
 
 
 @torch.enable_grad()
 def _through_link(model: Model, output: Output, columns: np.ndarray) -> Tensor:
     """Return how the chosen column of each image rises with the network's own logits, BxK: 1 for a class's logit."""
     own = output.logits.detach().float().requires_grad_()
-    return torch.autograd.grad(chosen_score(model, model.logits(Output(own, output.embedding)), columns), own)[0]
+    return torch.autograd.grad(chosen_score(model, Output(own, output.embedding), columns), own)[0]
 
 
 def cam_layer(model: Model, layers: dict[str, Layer], names: Sequence[str] | None) -> Layer:

@@ -49,13 +49,13 @@ def guided_gradient(
     guide = _Guide()
     with torch.enable_grad(), guide:
         # Not `network(...)`: a compiled network would not be seen inside.
-        logits = model.logits(model.network.forward(images, batch.metadata))
+        output = model.network.forward(images, batch.metadata)
     if guide.others or not guide.relus:
         found = f"has {', '.join(sorted(guide.others))}" if guide.others else "has none"
         raise KitError(f"guided backpropagation needs a network of ReLUs alone, and this one {found}: --method gradcam")
-    probabilities = probabilities_of(model, logits)
+    probabilities = probabilities_of(model, output)
     columns = choose(probabilities)
-    return probabilities, columns, torch.autograd.grad(chosen_score(model, logits, columns), images)[0]
+    return probabilities, columns, torch.autograd.grad(chosen_score(model, output, columns), images)[0]
 
 
 def strength(gradient: Tensor) -> Tensor:

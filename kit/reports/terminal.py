@@ -16,7 +16,7 @@ def print_document(document: dict[str, Any], console: Console) -> None:
 
 
 def _print_run(report: dict[str, Any], console: Console) -> None:
-    classes, summary = report["classes"], report["summary"]
+    summary = report["summary"]
     console.say(f"{report['title']}: run {report['run']}, {report['ids']} ids out of fold")
     scores = [
         (_named(score, bool(report["decision"])), _value(score["value"]), _interval(score)) for score in _scores(report)
@@ -35,7 +35,7 @@ def _print_run(report: dict[str, Any], console: Console) -> None:
         "top losses",
         ["id", "truth", "predicted", "loss"],
         [
-            [id_, _names(sample["truth"], classes), _names(sample["predicted"], classes), _value(sample["loss"])]
+            [id_, _names(sample["truth"], report), _names(sample["predicted"], report), _value(sample["loss"])]
             for id_, sample in losses
         ],
     )
@@ -104,8 +104,9 @@ def _interval(score: dict[str, Any]) -> str:
     return "" if score["low"] is None else f"{score['low']:.4f} to {score['high']:.4f}"
 
 
-def _names(chosen: list[list[Any]], classes: list[str]) -> str:
+def _names(chosen: list[list[Any]], report: dict[str, Any]) -> str:
     """Name the chosen classes with their probabilities, or targets with their numbers; an only target needs no name."""
-    if len(classes) == 1:
-        return f"{chosen[0][1]:.4g}"
-    return ", ".join(f"{classes[number]} {value:.2f}" for number, value in chosen) or "none"
+    names = report["classes"]
+    if report["has_classes"]:
+        return ", ".join(f"{names[number]} {value:.2f}" for number, value in chosen) or "none"
+    return ", ".join(f"{names[number]} {value:.4g}" if len(names) > 1 else f"{value:.4g}" for number, value in chosen)

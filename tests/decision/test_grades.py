@@ -12,7 +12,7 @@ from helpers.report_runs import OWN, Leaves, graded, targets_of
 from kit.console import Console
 from kit.data.open_run import OpenRun
 from kit.decision.apply import rules_of, with_rule
-from kit.decision.grades import METHODS, Grades, _best, _Rows, fit, nested, tune
+from kit.decision.grades import METHODS, Grades, _best, _places, _Rows, fit, nested, tune
 from kit.decision.rule import best_method
 from kit.decision.tune import Wish, has_rule, tune_run
 from kit.hooks.registry import Registry
@@ -85,7 +85,7 @@ def test_cuts_increase_and_are_the_same_each_time():
 
 def test_the_search_finds_what_trying_all_finds():
     target, values, _ = seen(300, 1)
-    rows = _Rows(target, ORDINAL.expected(values), 5, 12)
+    rows = _Rows(target, expected := ORDINAL.expected(values), 5, _places(expected, 12))
     places = np.array(list(itertools.combinations(range(len(rows.cuts)), 4)))
     best = quadratic_kappa(rows.confusion(places)).max()
     starts = [rows.places_of(np.arange(4) + 0.5), rows.places_of(np.array([0.5, 1, 2, 3]))]
@@ -95,7 +95,7 @@ def test_the_search_finds_what_trying_all_finds():
 
 def test_counts_at_places_are_those_of_the_rule():
     target, values, _ = seen(200, 2)
-    rows = _Rows(target, ORDINAL.expected(values), 5, 20)
+    rows = _Rows(target, expected := ORDINAL.expected(values), 5, _places(expected, 20))
     places = rows.places_of(np.array([0.5, 1.5, 2.5, 3.5]))
     counts = np.zeros((5, 5), int)
     np.add.at(counts, (target, Grades("x", tuple(rows.cuts[places])).predicted(values)), 1)
