@@ -30,7 +30,9 @@ def command(
     kind: Annotated[Kind, typer.Argument(metavar="KIND", help=f"One of {', '.join(Kind)}.")] = Kind.competitions,
     json: Json = False,
 ) -> None:
-    """List the competitions and whether their data is on disk, or what plugins add of another kind, by name.
+    """List the competitions, or the names of another KIND.
+
+    Competitions with whether their data is on disk; what else plugins add with what it is and who provides it.
 
     \b
     Example:
@@ -104,7 +106,7 @@ def _tasks(names: list[str]) -> str:
 
 def _row(specs: "Specs[Any]", spec: Any) -> dict[str, Any]:
     description = getattr(spec, "description", "") or getattr(spec, "label", "")
-    row = {"name": spec.name, "plugin": specs.owners[spec.name].name, "description": description}
+    row = {"name": spec.name, "plugin": specs.owner(spec.name), "description": description}
     if hasattr(spec, "tasks"):
         row["tasks"] = list(spec.tasks)
     if hasattr(spec, "low"):

@@ -69,12 +69,11 @@ class Specs(Generic[S]):
                 for name in _names(spec):
                     self._specs[name] = safe
                     owners.setdefault(name, []).append(plugin)
-        self.owners = {name: providers[0] for name, providers in owners.items()}
-        self.clashes = {
-            name: Clash(kind, name, tuple(f"{plugin.distribution} ({plugin.name})" for plugin in providers))
+        self._owners = {
+            name: tuple(f"{plugin.distribution} ({plugin.name})" for plugin in providers)
             for name, providers in owners.items()
-            if len(providers) > 1
         }
+        self.clashes = {name: Clash(kind, name, own) for name, own in self._owners.items() if len(own) > 1}
 
     def __iter__(self) -> Iterator[S]:
         """Iterate over the specs, sorted by name, without those whose name clashes."""
@@ -82,6 +81,10 @@ class Specs(Generic[S]):
 
     def _usable(self) -> dict[str, S]:
         return {name: spec for name, spec in self._specs.items() if name not in self.clashes}
+
+    def owner(self, name: str) -> str:
+        """Return who provides a name, as `distribution (entry point)`; empty if nobody does."""
+        return " and ".join(self._owners.get(name, ()))
 
     def get(self, name: str) -> S:
         """Return the spec with this name, alias or slug, or the family it belongs to.

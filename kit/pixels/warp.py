@@ -305,7 +305,7 @@ def _run(
             mover.write(place, out[place] if tables is None and not further else moved)
             image = moved
             if further:
-                image = moved if shaded is None else shaded[place % len(shaded)][moved]
+                image = moved if shaded is None else cv2.LUT(moved, shaded[place % len(shaded)]).reshape(moved.shape)
                 image = apply(further, image, place)
             if tables is not None:
                 cv2.LUT(image, tables[place % len(tables)], dst=out[place])

@@ -74,6 +74,13 @@ def check_trackers(config: TrainConfig, registry: Registry) -> None:
             tracker.check()
 
 
+def check_names(config: TrainConfig, registry: Registry) -> None:
+    """Raise `KitError` if a tracker, the optimiser or a step of augmentation is unknown, or can't be what is asked."""
+    check_trackers(config, registry)
+    chosen_steps(config, registry)
+    registry.optimizers.get(config.optimizer)
+
+
 def idle_settings(config: TrainConfig) -> list[str]:
     """Return a line for each setting that changes nothing, as what it acts on is off."""
     off = [step for step in config.probabilities if step in FUSED_STEPS and not getattr(config, step)]
@@ -120,9 +127,7 @@ def start_run(
     own_external = [len(index.external) - int(left) for left in external_out.sum(0)]
     check_rows(index, folds, planned, own_external, config, registry.metrics.get(store.competition.metric), console)
     normalization = normalization_of(config, registry, store.dataset, index, console)
-    check_trackers(config, registry)
-    chosen_steps(config, registry)
-    registry.optimizers.get(config.optimizer)
+    check_names(config, registry)
     for idle in idle_settings(config):
         console.warn(idle)
     epoch_metrics(registry, store.competition)

@@ -24,9 +24,7 @@ def draw_hue(request: AugmentationRequest) -> np.ndarray:
 def array_hue(image: np.ndarray, parameters: np.ndarray) -> np.ndarray:
     """Add to each channel what its neighbours on the circle weigh."""
     channels = np.arange(image.shape[2])
-    matrix = parameters[1:][channels - channels[:, None]] + np.eye(len(channels), dtype=np.float32)
-    turned: np.ndarray = image.reshape(-1, len(channels)).astype(np.float32) @ matrix
-    return turned.reshape(image.shape)
+    return _mixed(image, parameters[1:][channels - channels[:, None]] + np.eye(len(channels), dtype=np.float32))
 
 
 def tensor_hue(images: Tensor, parameters: Tensor) -> Tensor:
@@ -35,6 +33,12 @@ def tensor_hue(images: Tensor, parameters: Tensor) -> Tensor:
     for distance in range(images.shape[1]):
         turned = torch.addcmul(turned, parameters[:, 1 + distance, None, None, None], images.roll(distance, 1))
     return turned
+
+
+def _mixed(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Mix the channels: HxWxC with CxC -> HxWxC float32."""
+    mixed: np.ndarray = image.reshape(-1, image.shape[2]).astype(np.float32) @ matrix.astype(np.float32)
+    return mixed.reshape(image.shape)
 
 
 def text_hue(parameters: np.ndarray) -> str:
@@ -49,8 +53,8 @@ def draw_saturation(request: AugmentationRequest) -> np.ndarray:
 
 def array_saturation(image: np.ndarray, parameters: np.ndarray) -> np.ndarray:
     """Scale the distance of each channel from the mean of all."""
-    grey = image.mean(2, dtype=np.float32, keepdims=True)
-    return grey + (image - grey) * parameters[0]
+    channels, factor = image.shape[2], parameters[0]
+    return _mixed(image, factor * np.eye(channels, dtype=np.float32) + (1 - factor) / channels)
 
 
 def tensor_saturation(images: Tensor, parameters: Tensor) -> Tensor:

@@ -58,8 +58,8 @@ def embedding_width(subject: Subject) -> None:
 def metadata(subject: Subject) -> None:
     """The metadata makes a difference."""
     for request, head in _heads(subject):
-        if request.metadata:
-            features, columns = _given(request)
+        features, columns = _given(request)
+        if columns is not None:
             same = torch.allclose(head(features, columns).logits, head(features, columns + 5).logits, atol=1e-7)
             need(not same, f"{_said(request)}: the metadata is ignored")
 
