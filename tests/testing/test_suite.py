@@ -152,7 +152,7 @@ def test_the_command_names_what_is_wrong(tmp_path, monkeypatch, capsys):
 
 
 def test_a_name_that_nothing_has(tmp_path):
-    with pytest.raises(KitError, match="no plugin is called 'leafs'.*did you mean leaves"):
+    with pytest.raises(KitError, match=r"no plugin is called 'leafs'.*did you mean leaves"):
         testing.run("leafs", registry_of(tmp_path, WHOLE))
 
 
