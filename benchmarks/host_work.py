@@ -38,10 +38,11 @@ def batches(folder: Path) -> Callable[[], int]:
     from kit.config import TrainConfig
     from kit.pixels.batches import Loader, Normalize
     from kit.pixels.sampler import training_plan
+    from kit.pixels.warp import Steps
 
     config = TrainConfig(competition="c", dataset="memory", loss="bce", size=SIZE, batch_size=BATCH, **STEPS)
     samples, _ = make(config, IMAGES, folder)
-    loader = Loader(samples, config, 0, torch.device("cpu"), Normalize([0.5] * 3, [0.25] * 3))
+    loader = Loader(samples, Steps(config), 0, torch.device("cpu"), Normalize([0.5] * 3, [0.25] * 3))
     loader.on_device = True
     plan = [step[0] for step in training_plan(IMAGES, BATCH, (0,))]
     return lambda: sum(1 for _ in loader.batches(plan))

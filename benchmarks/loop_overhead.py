@@ -35,6 +35,7 @@ from kit.pixels.pack import Packed
 from kit.pixels.pack_workers import Layout
 from kit.pixels.sampler import training_plan
 from kit.pixels.samples import Samples
+from kit.pixels.warp import Steps
 
 IMAGES, PAIRS = 1280, 9
 STEPS = {"rot90": True, "rotate": 20, "zoom": 0.1, "brightness": 0.15, "contrast": 0.15}
@@ -60,7 +61,7 @@ def build(config: TrainConfig, samples: Samples, index: Index) -> Model:
 def bare(config: TrainConfig, samples: Samples, index: Index) -> float:
     model = build(config, samples, index)
     optimizer = torch.optim.AdamW(model.network.parameters(), lr=config.lr, fused=True)
-    loader = Loader(samples, config, 0, model.runtime.device, model.normalize)
+    loader = Loader(samples, Steps(config), 0, model.runtime.device, model.normalize)
     model.network.train()
     began = time.monotonic()
     for batch in loader.batches([step[0] for step in training_plan(len(samples), config.batch_size, (0, 0, 0))]):

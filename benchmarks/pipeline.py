@@ -40,7 +40,7 @@ from kit.config import TrainConfig
 from kit.pixels.batches import Loader, Normalize
 from kit.pixels.sampler import Plan
 from kit.pixels.samples import Samples
-from kit.pixels.warp import DeviceWarp, draw, gather
+from kit.pixels.warp import DeviceWarp, Steps, draw, gather
 
 BATCH, MEAN, STD = 64, (0.7, 0.54, 0.69), (0.24, 0.28, 0.22)
 STEPS = {
@@ -171,7 +171,7 @@ PEERS = {"albumentations + cv2": albumentations, "torchvision v2": torchvision, 
 
 def ours(samples: Samples) -> Epoch:
     steps = config(samples.size)
-    made = Loader(samples, steps, None, torch.device("cpu"), Normalize(MEAN, STD))
+    made = Loader(samples, Steps(steps), None, torch.device("cpu"), Normalize(MEAN, STD))
     return lambda: (batch.images for batch in made.batches(plan(len(samples))))
 
 

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from kit.errors import KitError
+from kit.errors import KitError, nearest
+from kit.hooks.learning import FUSED_STEPS
 
 
 class DataConfig(BaseModel):
@@ -25,14 +26,12 @@ class DataConfig(BaseModel):
 class ModelConfig(BaseModel):
     """Model: the network and its input."""
 
-    model: str = Field("efficientnet_lite0", description="name of the network")
-    head: str = Field("linear", description="head of the network: linear, concat_pool or vgg")
+    model: str = Field("efficientnet_lite0", description="name of the network (kit models)")
+    head: str = Field("linear", description="name of the head: what makes logits of features (kit list heads)")
     head_dropout: float | None = Field(
-        None, ge=0, lt=1, description="dropout before the last layer; none: the head's own (0, 0.5, 0.5)"
+        None, ge=0, lt=1, description="dropout before the last layer; none: the head's own"
     )
-    head_batch_norm: bool | None = Field(
-        None, description="batch norm of the head's features; none: the head's own (concat_pool has it)"
-    )
+    head_batch_norm: bool | None = Field(None, description="batch norm of the head's features; none: the head's own")
     two_units: bool = Field(False, description="binary tasks: two softmax units in place of one sigmoid")
     pretrained: bool = Field(True, description="start from pretrained weights")
     init: str | None = Field(None, description="run whose networks training starts from, fold by fold")
@@ -58,11 +57,11 @@ class OptimisationConfig(BaseModel):
     batch_size: int = Field(32, ge=1, le=65_536, description="images per forward pass")
     accumulate: int = Field(1, ge=1, le=4096, description="batches per optimiser step")
     sampler: Literal["uniform", "balanced"] = Field("uniform", description="balanced draws every class equally often")
-    optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="name of the optimiser")
+    optimizer: str = Field("adamw", description="name of the optimiser (kit list optimizers)")
     lr: float = Field(1e-3, gt=0, le=100, description="peak learning rate; 1e-5..1e-3 rises with depth to the head")
     lr_low: float | None = Field(None, gt=0, le=100, description="learning rate of the first layers; none: lr")
     weight_decay: float = Field(1e-2, ge=0, le=10, description="weight decay, except on norms and biases")
-    momentum: float = Field(0.9, ge=0, lt=1, description="sgd: momentum")
+    momentum: float = Field(0.9, ge=0, lt=1, description="sgd, rmsprop: momentum")
     nesterov: bool = Field(False, description="sgd: Nesterov momentum")
     schedule: Literal["one_cycle", "constant", "step", "cosine", "plateau"] = Field(
         "one_cycle", description="schedule of the learning rate"
@@ -79,7 +78,7 @@ class OptimisationConfig(BaseModel):
 class LossConfig(BaseModel):
     """Loss: what training minimises."""
 
-    loss: str = Field(description="name of the loss, or a weighted sum: 0.8*cross_entropy+0.2*arcface")
+    loss: str = Field(description="name of the loss (kit list losses), or a sum: 0.8*cross_entropy+0.2*arcface")
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="balanced gives rare classes more weight in the loss"
     )
@@ -87,23 +86,11 @@ class LossConfig(BaseModel):
     bce_factor: float = Field(1, gt=0, description="bce: factor on the loss")
     focal_gamma: float = Field(2, ge=0, description="focal: how strongly easy samples are down-weighted")
     focal_alpha: float | None = Field(None, ge=0, le=1, description="focal: weight of positives; none: unweighted")
+    bounds: tuple[float, float] | None = Field(
+        None, description="regression: predict between these numbers, by a sigmoid, e.g. 0..100"
+    )
     margin: float = Field(0.5, ge=0, lt=3.2, description="arcface: angle in radians; cosface: cosine")
     margin_scale: float = Field(30, gt=0, description="arcface, cosface: factor on the cosine")
-
-
-# The steps of the augmentation, each a key of the configuration.
-Step = Literal[
-    "flip",
-    "flip_vertical",
-    "rot90",
-    "rotate",
-    "zoom",
-    "shift",
-    "shear",
-    "brightness",
-    "brightness_range",
-    "contrast",
-]
 
 
 class AugmentationConfig(BaseModel):
@@ -121,7 +108,10 @@ class AugmentationConfig(BaseModel):
     brightness_range: tuple[Annotated[float, Field(ge=0, le=10)], Annotated[float, Field(ge=0, le=10)]] | None = Field(
         None, description="multiply the grey levels by a factor from this range, e.g. 0.2..1.2"
     )
-    probabilities: dict[Step, Annotated[float, Field(ge=0, le=1)]] = Field(
+    steps: dict[str, float] = Field(
+        {}, description="further steps in this order, each with its strength, NAME=STRENGTH,... (kit list steps)"
+    )
+    probabilities: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
         {}, description="how often a step is applied, e.g. rotate=0.5,zoom=0.3; else flips 0.5, all others 1"
     )
     augment: str | None = Field(None, description="saved albumentations pipeline that replaces the above")
@@ -200,10 +190,12 @@ class TrainConfig(
             values["sizes"], values["size"] = tuple(size), size[-1]
         if isinstance(values.get("scales"), str):
             values["scales"] = values["scales"].split(",")
-        if isinstance(bounds := values.get("brightness_range"), str):
-            values["brightness_range"] = bounds.split(".." if ".." in bounds else ",")
-        if isinstance(chances := values.get("probabilities"), str):
-            values["probabilities"] = dict([step.partition("=")[::2] for step in chances.split(",")])
+        for name in ("brightness_range", "bounds"):
+            if isinstance(ends := values.get(name), str):
+                values[name] = ends.split(".." if ".." in ends else ",")
+        for key in ("steps", "probabilities"):
+            if isinstance(text := values.get(key), str):
+                values[key] = dict([step.partition("=")[::2] for step in text.split(",")])
         return values
 
     @model_validator(mode="after")
@@ -216,6 +208,16 @@ class TrainConfig(
         if self.brightness_range is not None and self.brightness_range[0] > self.brightness_range[1]:
             low, high = self.brightness_range
             raise ValueError(f"brightness_range = {low:g}..{high:g} falls: give LOW..HIGH")
+        if self.bounds is not None and self.bounds[0] >= self.bounds[1]:
+            low, high = self.bounds
+            raise ValueError(f"bounds = {low:g}..{high:g}: the second must be above the first: give LOW..HIGH")
+        for name in self.steps:
+            if name in FUSED_STEPS:
+                raise ValueError(f"steps: {name} is a key of its own: --set {name}=...")
+        for name in self.probabilities:
+            if name not in FUSED_STEPS and name not in self.steps:
+                known = nearest(name, [*FUSED_STEPS, *self.steps])
+                raise ValueError(f"probabilities: this configuration has no step {name!r}: {known}")
         for name in ("mixup", "cutmix"):
             if 0 < getattr(self, name) < 1e-3:
                 raise ValueError(f"{name} = {getattr(self, name):g}: give 0 (none), or 0.001 or more")

@@ -1,5 +1,6 @@
 """What a task means: each object against what is written out by hand, and a task more as one object more."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ from scipy.special import expit, logit, softmax
 
 from kit.data.folds import make_folds
 from kit.data.index import Index
-from kit.hooks.specs import TASK_NAMES
+from kit.hooks.specs import TASK_NAMES, Competition, MetricSpec
+from kit.scoring.predictions import Predictions
 from kit.scoring.ranking import ranked
 from kit.scoring.table import classification_table
-from kit.task import BINARY, MULTICLASS, MULTILABEL, TASKS, Multiclass, task_of
+from kit.task import BINARY, MULTICLASS, MULTILABEL, ORDINAL, REGRESSION, TASKS, Multiclass, task_of
 
 CLASSES = ("a", "b", "c")
 VALUES = np.array([[0.1, 0.7, 0.2], [0.6, 0.3, 0.1], [0.45, 0.4, 0.15]])
@@ -113,3 +115,67 @@ def test_a_task_more_is_an_object_more(monkeypatch):
     table = classification_table(index.task, CLASSES, index.targets(index.train), values, predicted, 1.0)
     assert table["accuracy"] == pytest.approx((predicted == target).mean())
     assert len(ranked(index.task, target, values, "worst", 5)) == 5
+
+
+EXPECTED = np.array([[0.5, 0.0, 0.5], [0.3, 0.2, 0.5], [0.6, 0.3, 0.1]])  # the grades 1, 1.2 and 0.5
+
+
+def test_the_expected_grade_decides_what_metrics_of_classes_judge():
+    """The most probable grades are 0, 2 and 0; the expected ones round to 1, 1 and 1."""
+    assert ORDINAL.predicted(EXPECTED).tolist() == [1, 1, 1]
+    argmax = MetricSpec(
+        "hits", True, lambda target, values: float((values.argmax(1) == target).mean()), of_classes=True
+    )
+    likely = replace(argmax, of_classes=False)
+    target = np.array([1, 1, 0])
+    assert argmax.score(ORDINAL, target, EXPECTED) == pytest.approx(2 / 3)
+    assert likely.score(ORDINAL, target, EXPECTED) == pytest.approx(1 / 3)
+    assert argmax.score(MULTICLASS, target, EXPECTED) == pytest.approx(1 / 3)
+    # What a rule has decided stays as it is.
+    decided = ORDINAL.as_probabilities(np.array([0, 2, 1]), 3)
+    assert argmax.takes(ORDINAL, decided).tolist() == decided.tolist()
+
+
+def test_numbers_are_judged_as_they_are():
+    mean = MetricSpec("error", False, lambda target, values: float(np.abs(target - values).mean()), of_classes=True)
+    assert mean.score(REGRESSION, np.array([[1.0], [4.0]]), np.array([[2.0], [2.0]])) == 1.5
+    assert mean.takes(REGRESSION, np.ones((4, 1))).shape == (4,)
+    assert mean.takes(REGRESSION, np.ones((4, 2))).shape == (4, 2)
+
+
+def test_predictions_that_know_their_task_give_one_answer_per_row():
+    ids = np.array(list("xyz"), object)
+    made = Predictions(ids, CLASSES, EXPECTED)
+    assert made.predicted().tolist() == [[True, False, True], [False, False, True], [True, False, False]]
+    assert replace(made, task=MULTICLASS).predicted().tolist() == made.predicted().tolist()
+    assert replace(made, task=ORDINAL).predicted().tolist() == [1, 1, 1]
+    assert replace(made, task=ORDINAL).reorder(["z", "x"]).predicted().tolist() == [1, 1]
+    decided = replace(made, task=ORDINAL, values=np.eye(3)[[2, 0, 1]])  # as a rule leaves them
+    assert decided.predicted().tolist() == [2, 0, 1]
+    assert replace(made, task=REGRESSION, values=EXPECTED * 70).predicted().tolist() == (EXPECTED * 70).tolist()
+
+
+@pytest.mark.parametrize(
+    ("task", "column", "targets"),
+    [
+        (ORDINAL, [2, 0, 1], np.array([2, 0, 1])),
+        (REGRESSION, [2, 0.5, -1], np.array([[2], [0.5], [-1]], np.float32)),
+        (REGRESSION, [(2, 3.5), (np.float32(0.5), 1)], np.array([[2, 3.5], [0.5, 1]], np.float32)),
+    ],
+)
+def test_grades_and_numbers_are_encoded(task, column, targets):
+    classes = 3 if task is ORDINAL else targets.shape[1]
+    found = task.targets(pd.Series(column), classes)
+    assert (found.dtype, found.tolist()) == (targets.dtype, targets.tolist())
+    assert task.known(pd.Series(column), classes).all()
+    assert task.strata(found, classes).sum(1).tolist() == [1 if task is ORDINAL else classes] * len(column)
+    names = CLASSES[:classes]
+    assert len(task.strata_names(found, names)) == task.strata(found, classes).shape[1]
+
+
+@pytest.mark.parametrize("task", [name for name in TASK_NAMES if name != "regression"])
+def test_a_competition_of_numbers_is_watched_by_its_error_and_others_by_accuracy(task):
+    facts = {"metric": "m", "dataset": "d", "submission": "s"}
+    assert Competition("c", "C", "c", task, **facts).epoch_metrics == ("accuracy",)
+    assert Competition("c", "C", "c", "regression", **facts).epoch_metrics == ("rmse",)
+    assert Competition("c", "C", "c", "regression", **facts, epoch_metrics=("r2",)).epoch_metrics == ("r2",)

@@ -8,6 +8,12 @@ from kit.errors import BAD_INPUT
 NAMED = 3  # offenders per check in the table; --json lists all
 
 
+def target_table(targets: dict[str, dict[str, float]]) -> tuple[list[str], list[list[str]]]:
+    """Return heads and rows of the figures of a regression's targets."""
+    heads = ["target", *next(iter(targets.values()))]
+    return heads, [[name, *(f"{number:,.4g}" for number in figures.values())] for name, figures in targets.items()]
+
+
 def command(competition: CompetitionName, json: Json = False) -> None:
     """Decode every image; compare ids, labels, sizes and pixels.
 
@@ -32,7 +38,10 @@ def command(competition: CompetitionName, json: Json = False) -> None:
         rows.append(("ok" if check.ok else "WRONG", check.name, check.result, "\n".join(named)))
     title = f"{store.competition.title}: {report.images['train']} train, {report.images['test']} test"
     console.table(title, ("", "check", "result", "first offenders"), rows)
-    console.table("", ("class", "training images"), list(report.classes.items()))
+    if report.classes:
+        console.table("", ("class", "training images"), list(report.classes.items()))
+    if report.targets:
+        console.table("", *target_table(report.targets))
     console.result(
         {
             "competition": store.competition.name,
@@ -45,6 +54,7 @@ def command(competition: CompetitionName, json: Json = False) -> None:
                 for check in report.checks
             ],
             "classes": report.classes,
+            "targets": report.targets,
         }
     )
     if not report.ok:

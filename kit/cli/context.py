@@ -2,29 +2,27 @@
 
 from collections.abc import Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from kit.hooks.registry import Registry
+from kit.hooks import registry as registries
+from kit.hooks.registry import Registry
 
-_registry: ContextVar["Registry"] = ContextVar("registry")
 _words: ContextVar[Sequence[str]] = ContextVar("words", default=())
 
 
-def share(registry: "Registry", words: Sequence[str]) -> None:
+def share(registry: Registry, words: Sequence[str]) -> None:
     """Keep the specs of the loaded plugins, and the words after `kit`, for the command (`kit.cli.app.main`)."""
-    _registry.set(registry)
+    registries.share(registry)
     _words.set(words)
 
 
-def current_registry() -> "Registry":
+def current_registry() -> Registry:
     """Return the specs of the plugins loaded by `kit.cli.app.main`."""
-    return _registry.get()
+    return registries.installed()
 
 
-def shared_registry() -> "Registry | None":
+def shared_registry() -> Registry | None:
     """Return the same; None before the plugins are loaded."""
-    return _registry.get(None)
+    return registries.shared()
 
 
 def typed() -> Sequence[str]:

@@ -26,7 +26,7 @@ def command(
 ) -> None:
     """Validate a run again from its saved weights.
 
-    Print metrics, a report by class and the confusion matrix.
+    Print metrics, a report by class and the confusion matrix; of numbers the errors of each target.
 
     \b
     Example:
@@ -55,12 +55,38 @@ def command(
 
 def _print(document: dict[str, Any], console: Any) -> None:
     by = document["threshold"]
-    decided = f"classes by the decision rule ({by})" if isinstance(by, str) else f"threshold {by:g}"
-    console.say(f"{document['run']}: {document['ids']} ids, {decided}")
+    decided = f", threshold {by:g}" if isinstance(by, float) else f", classes by the decision rule ({by})"
+    console.say(f"{document['run']}: {document['ids']} ids{'' if by is None else decided}")
     scores = {**document["metrics"]}
     if "postprocessed" in document:
         scores[f"{document['metric']}, post-processed"] = document["postprocessed"]
     console.table("metrics", ["", "value"], [[name, _number(value)] for name, value in scores.items()])
+    if by is None:
+        _print_numbers(document, console)
+    else:
+        _print_classes(document, console)
+    folds = ", ".join(f"{number}: {_number(value)}" for number, value in document["folds"].items())
+    mean = document["mean_over_folds"]
+    console.say(f"{document['metric']} per fold: {folds}" + ("" if mean is None else f"   mean {mean:.4f}"))
+    if document["apart"]:
+        console.warn(document["apart"])
+    if document["difference"] is not None:
+        console.say(f"largest difference from what training saved: {document['difference']:.2g}")
+
+
+def _print_numbers(document: dict[str, Any], console: Any) -> None:
+    """Print the errors of each target, and how the residuals are spread."""
+    report = document["report"]
+    keys = {"RMSE": "rmse", "MAE": "mae", "R2": "r2", "bias": "bias"}
+    rows = [[name, row["support"], *(_number(row[key]) for key in keys.values())] for name, row in report.items()]
+    console.table("errors by target", ["target", "ids", *keys], rows)
+    shares = [f"{100 * float(share):g} %" for share in next(iter(report.values()))["quantiles"]]
+    rows = [[name, *(_number(value) for value in row["quantiles"].values())] for name, row in report.items()]
+    console.table("quantiles of the residuals (predicted - true)", ["target", *shares], rows)
+
+
+def _print_classes(document: dict[str, Any], console: Any) -> None:
+    """Print the figures of the predicted classes, class by class, and which are confused."""
     console.table(
         "of the predicted classes", ["", "value"], [[name, _number(value)] for name, value in document["table"].items()]
     )
@@ -81,13 +107,6 @@ def _print(document: dict[str, Any], console: Any) -> None:
             ["", *names],
             [[name, *row] for name, row in zip(names, matrix, strict=True)],
         )
-    folds = ", ".join(f"{number}: {_number(value)}" for number, value in document["folds"].items())
-    mean = document["mean_over_folds"]
-    console.say(f"{document['metric']} per fold: {folds}" + ("" if mean is None else f"   mean {mean:.4f}"))
-    if document["apart"]:
-        console.warn(document["apart"])
-    if document["difference"] is not None:
-        console.say(f"largest difference from what training saved: {document['difference']:.2g}")
 
 
 def _print_confused(names: list[str], matrix: list[list[int]], console: Any) -> None:

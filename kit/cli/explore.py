@@ -27,16 +27,17 @@ def command(
     Example:
         kit explore histo
         kit explore histo --augmented --set rotate=90 --set brightness_range=0.2..1.2
+        kit explore histo --augmented --set steps=stain=0.1,cutout=0.3
     """
     from kit.cli.context import current_registry
     from kit.console import Console
     from kit.data.store import Store
     from kit.reports.explore import write_pictures
 
-    console = Console(json)
+    console, registry = Console(json), current_registry()
     if not augmented and (config or settings):
         raise KitError("--config and --set say how --augmented augments: give it too, or drop them")
-    store = Store.of(current_registry(), competition)
+    store = Store.of(registry, competition)
     more = {}
     folder = store.writable(store.pictures)
     if augmented:
@@ -44,8 +45,8 @@ def command(
         from kit.resolve import resolve
 
         resolved, _ = resolve(store.competition, store.is_miniature, config, None, settings)
-        store = Store.of(current_registry(), competition, resolved.dataset)
-        written, drawn = write_augmented(store.dataset, store.index(), resolved, folder, console)
+        store = Store.of(registry, competition, resolved.dataset)
+        written, drawn = write_augmented(registry, store.dataset, store.index(), resolved, folder, console)
         more = {"drawn": drawn}
     else:
         written = write_pictures(store.dataset, store.index(), folder, console)

@@ -70,7 +70,8 @@ def command(
     path = save_folds(store, folds, console)
     folds = (saved_folds(store, count) if verify else None) or folds
     rows, spanning = counts_by_fold(index, folds), groups_spanning_folds(index, folds)
-    console.table(f"{store.competition.name}: {count} folds, seed {seed}", *_table(index.classes, rows))
+    console.table(f"{store.competition.name}: {count} folds, seed {seed}", *_table(rows))
+    what, deviation = "label" if index.task.has_classes else "tenth", largest_deviation(index, folds)
     document: dict[str, Any] = {
         "competition": store.competition.name,
         "folds": rows,
@@ -80,19 +81,18 @@ def command(
         "rows_without_group": int(folds.table["group"].isna().sum()) if folds.grouped_by else len(folds.table),
         "digest": folds.digest,
         "path": path,
+        "largest_deviation": vars(deviation),
+        "ignores": folds.ignores or None,
     }
-    document["ignores"] = folds.ignores or None
     if folds.ignores:
         console.say(f"{folds.ignores} is ignored: {spanning} span two folds, and scores are optimistic")
     elif folds.grouped_by:
         alone = f"{document['rows_without_group']} ids have no group"
         console.say(f"grouped by {folds.grouped_by}: {spanning} groups span two folds ({alone})")
     else:
-        console.say("stratified by label; no groups are known: samples of one source may end up in two folds")
-    deviation = largest_deviation(index, folds)
-    document["largest_deviation"] = vars(deviation)
+        console.say(f"stratified by {what}; no groups are known: samples of one source may end up in two folds")
     console.say(
-        f"largest deviation of a label's share: {deviation.relative:+.1%} ({deviation.label} in fold "
+        f"largest deviation of a {what}'s share: {deviation.relative:+.1%} ({deviation.label} in fold "
         f"{deviation.fold}: {deviation.ids} of {deviation.in_all})"
     )
     if verify:
@@ -106,13 +106,17 @@ def command(
         raise typer.Exit(2)
 
 
-def _table(classes: tuple[str, ...], rows: list[dict[str, Any]]) -> tuple[list[str], list[list[object]]]:
-    """Return a row per fold if classes (or strata) fit side by side, otherwise one per class, the rarest `MAX_ROWS`."""
+def _table(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[object]]]:
+    """Return a row per fold if classes (or strata) fit side by side, otherwise one per class, the rarest `MAX_ROWS`.
+
+    Numbers have tenths of their values in place of classes.
+    """
     what = "strata" if rows[0]["strata"] else "labels"
     if len(rows[0][what]) <= MAX_COLUMNS:
         return ["fold", "ids", "groups", *rows[0][what]], [
             [number, row["ids"], row["groups"], *row[what].values()] for number, row in enumerate(rows)
         ]
+    classes = list(rows[0]["labels"])
     rarest = sorted(classes, key=lambda name: sum(row["labels"][name] for row in rows))[:MAX_ROWS]
     names = [name for name in classes if name in rarest]
     table: list[list[object]] = [[what, *(row[what] for row in rows)] for what in ("ids", "groups")]

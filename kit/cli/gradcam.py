@@ -36,7 +36,7 @@ def command(
         str, typer.Option("--method", help="gradcam, gradcam++, cam, layercam, guided-backprop or guided-gradcam.")
     ] = "gradcam",
     of: Annotated[
-        str, typer.Option("--class", metavar="NAME", help="Class to explain: predicted, true or a name.")
+        str, typer.Option("--class", metavar="NAME", help="Class or target to explain: predicted, true or a name.")
     ] = "predicted",
     fold: Annotated[
         int | None, typer.Option("--fold", help="Use this fold's network, even on images it learned from.")
@@ -89,7 +89,8 @@ def command(
         ids = ranked_ids(found, opened.index, order, count, fold)
     names = None if layers is None else layers.split(",")
     explained = explain_run(opened, ids, names, method, of, fold, console=console)
-    facts = {"run": found.id, "method": method, "class": of, "choice": [*given, "worst"][0]}
+    kind = "class" if opened.index.task.has_classes else "target"
+    facts = {"run": found.id, "method": method, kind: of, "choice": [*given, "worst"][0]}
     document = write_explained(explained, ids, folder, facts)
     console.say(
         f"{len(document['images'])} images explained by {method} at {', '.join(document['layers'])}: "

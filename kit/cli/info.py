@@ -26,7 +26,7 @@ def command(competition: CompetitionName, json: Json = False) -> None:
     store = Store.of(registry, competition)
     document = {**_facts(registry, store), "data": _data(store)}
     for title, rows in (
-        (f"{document['title']} ({document['name']})", {k: v for k, v in document.items() if not isinstance(v, dict)}),
+        (f"{document['title']} ({document['name']})", _shown(document)),
         ("facts", document["facts"]),
         ("training defaults", document["defaults"]),
         ("defaults on the miniature", document["miniature_defaults"]),
@@ -35,6 +35,14 @@ def command(competition: CompetitionName, json: Json = False) -> None:
         if rows:
             console.table("", (title, ""), [(key.replace("_", " "), _text(value)) for key, value in rows.items()])
     console.result(document)
+
+
+def _shown(document: dict[str, Any]) -> dict[str, Any]:
+    """Return what the first table shows; the classes of a regression are the names of its targets."""
+    from kit.task import task_of
+
+    names = {} if task_of(document["task"]).has_classes else {"classes": "targets"}
+    return {names.get(key, key): value for key, value in document.items() if not isinstance(value, dict)}
 
 
 def _facts(registry: "Registry", store: "Store") -> dict[str, Any]:
@@ -74,7 +82,10 @@ def _data(store: "Store") -> dict[str, Any]:
         return {**document, "problem": str(error)}
     document["train_ids"] = index.train["id"].nunique()
     document["test_ids"] = index.test["id"].nunique()
-    document["class_counts"] = index.class_counts()
+    if index.task.has_classes:
+        document["class_counts"] = index.class_counts()
+    else:
+        document["targets"] = index.target_figures()
     document["grouped_by"] = index.grouped_by or None
     if index.grouped_by:
         document["groups"] = index.train["group"].nunique()
@@ -91,4 +102,6 @@ def _text(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.4g}"
     return "none" if value is None else str(value)

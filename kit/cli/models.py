@@ -136,6 +136,7 @@ def _request(
     from kit.data.store import Store
     from kit.model.build import request_of
     from kit.model.cost import OUTPUTS
+    from kit.model.losses import loss_outputs, loss_terms
     from kit.resolve import parse_settings, resolve
     from kit.task import task_of
 
@@ -145,16 +146,19 @@ def _request(
         nothing = {"competition": "none", "dataset": "none", "loss": "none", "size": 224}
         config = validate({**nothing, **parse_settings(settings or []), "model": name})
         outputs = classes or (1 if config.two_units else OUTPUTS)
-        return request_of(config, channels or 3, outputs, 0, pretrained=False), size or config.size
+        return request_of(config, registry, channels or 3, outputs, 0, pretrained=False), size or config.size
     store = Store.of(registry, competition)
     config, _ = resolve(store.competition, store.is_miniature, None, {"model": name, "size": size}, settings)
     store = Store.of(registry, competition, config.dataset)
     metadata, names = 0, tuple(map(str, range(classes or 0))) or store.competition.classes
+    outputs = len(task_of(store.competition.task).outputs(names))
     if store.origin is not None or config.metadata or not names:
         index = store.index().with_metadata(config.metadata)  # data says more than facts: another dataset's classes
-        metadata, names = len(index.metadata), names if classes else index.classes
-    outputs = len(task_of(store.competition.task).outputs(names))
-    return request_of(config, channels or store.dataset.channels, outputs, metadata, pretrained=False), config.size
+        metadata = len(index.metadata)
+        if not classes:
+            outputs = loss_outputs(loss_terms(config.loss, registry, index.task.name), index)
+    channels = channels or store.dataset.channels
+    return request_of(config, registry, channels, outputs, metadata, pretrained=False), config.size
 
 
 def _print_layers(registry: "Registry", console: "Console", request: "ModelRequest", size: int) -> dict[str, Any]:

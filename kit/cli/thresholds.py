@@ -20,6 +20,7 @@ COLUMNS = (
     ("F1 at 0.5", "f1_at_half", ".3f"),
     ("F1 nested", "f1", ".3f"),
     ("recall by largest", "recall_by_largest", ".3f"),
+    ("recall by rounding", "recall_by_rounding", ".3f"),
     ("recall nested", "recall", ".3f"),
     ("precision nested", "precision", ".3f"),
     ("sensitivity nested", "sensitivity", ".3f"),
@@ -35,8 +36,8 @@ def command(
         str | None,
         typer.Option(
             "--method",
-            help="half, one, per-class, share; largest, prior, power, weights; half, f-beta, youden. By default the "
-            "best.",
+            help="half, one, per-class, share; largest, prior, power, weights; half, f-beta, youden; rounding, argmax, "
+            "share, tuned. By default the best.",
         ),
     ] = None,
     beta: Annotated[
@@ -53,15 +54,19 @@ def command(
         typer.Option("--cost", min=0, help="Binary: least cost, if a missed positive costs so many false alarms."),
     ] = None,
     at: Annotated[
-        str, typer.Option("--at", metavar="CLASS=P,...", help="Cuts by hand, scored like the tuned ones.")
+        str,
+        typer.Option(
+            "--at", metavar="CLASS=P,...", help="Cuts by hand, scored like the tuned ones; of grades CUT,CUT,..."
+        ),
     ] = "",
     json: Json = False,
 ) -> None:
     """Tune how probabilities become predicted classes.
 
     kit submit then uses the tuned rule. Task and metric choose what is tuned on out-of-fold predictions: the threshold
-    from which a class is predicted, or the weight of each class. A rule scores too well on the rows it was tuned on;
-    the nested estimate uses other rows. A binary task scored by AUC gets a cut that does not change its score.
+    from which a class is predicted, the weight of each class, or the cuts between grades. A rule scores too well on the
+    rows it was tuned on; the nested estimate uses other rows. A binary task scored by AUC gets a cut that does not
+    change its score.
 
     \b
     Example:
@@ -69,6 +74,7 @@ def command(
         kit thresholds protein-20260101-120000 --method share
         kit thresholds histopathology-20260101-120000 --sensitivity 0.95
         kit thresholds ham10000-20260101-120000 --at mel=0.2,nv=0.5
+        kit thresholds --at 0.4,1.5,2.6,3.5
     """
     from kit.cli.context import current_registry
     from kit.console import Console

@@ -52,12 +52,14 @@ class Report:
     Args:
         images: number of samples in train and test.
         checks: in the order in which they ran.
-        classes: number of training ids per class.
+        classes: number of training ids per class; empty for numbers.
+        targets: of each target of a regression, its figures (`Index.target_figures`).
     """
 
     images: dict[str, int]
     checks: tuple[Check, ...]
     classes: dict[str, int]
+    targets: dict[str, dict[str, float]]
 
     @property
     def ok(self) -> bool:
@@ -115,7 +117,8 @@ def check_data(dataset: DatasetSpec, index: Index, console: Console) -> Report:
         _shared_ids(train, test),
         _shared_pixels(train, test),
     )
-    return Report({"train": len(index.train), "test": len(index.test)}, checks, index.class_counts())
+    classes = index.class_counts() if index.task.has_classes else {}
+    return Report({"train": len(index.train), "test": len(index.test)}, checks, classes, index.target_figures())
 
 
 def _try(dataset: DatasetSpec, root: Path, files: tuple[str, ...]) -> None:
@@ -170,8 +173,12 @@ def _levels(dataset: DatasetSpec, root: Path, *splits: Samples) -> Iterator[Chec
 
 def _labels(index: Index) -> Check:
     """Count the classes that occur, and say what is odd about the labels; data of one class can't be learned from."""
+    odd = odd_labels(index)
+    if not index.task.has_classes:
+        result = f"{len(index.classes) - len(odd)} of {len(index.classes)} with different numbers"
+        return Check("targets", "; ".join([result, *odd]), tuple(odd))
     counts = index.class_counts()
-    present, odd = sum(count > 0 for count in counts.values()), odd_labels(index)
+    present = sum(count > 0 for count in counts.values())
     result = f"{present} of {len(counts)} classes have training images"
     return Check("labels", "; ".join([result, *odd]), tuple(odd[:1]) if present == 1 else ())
 

@@ -119,15 +119,15 @@ class Folds:
 def make_folds(index: Index, count: int, seed: int) -> Folds:
     """Make stratified folds that keep groups together.
 
-    An id without a known group is a group of its own. Without groups and with one label per id, scikit-learn's
+    An id without a known group is a group of its own. Without groups and with one class per id, scikit-learn's
     `StratifiedKFold` splits; otherwise a greedy algorithm assigns the groups (scikit-learn's grouped splitter needs
-    19 s for 220,000 rows and supports one label only).
+    19 s for 220,000 rows and supports one class only), and ids by the tenths of numbers.
     """
     frame = index.train.drop_duplicates("id")
     smallest = min(index.class_counts().values(), default=0)
     _refuse_few(len(frame), "training ids", count, "more are needed: kit check shows what the data lacks")
     grouped = index.grouped_by != "" and "group" in frame
-    if not grouped and index.task.single_label and smallest >= count:
+    if not grouped and index.task.single_label and index.task.has_classes and smallest >= count:
         from sklearn.model_selection import StratifiedKFold
 
         fold = np.empty(len(frame), np.int64)
@@ -175,7 +175,7 @@ def group_codes(frame: pd.DataFrame) -> np.ndarray:
 
 
 def _labels(index: Index, frame: pd.DataFrame) -> np.ndarray:
-    """Return one column per class (or stratum, if the index has them), and one of ones to balance fold sizes too."""
+    """Return one column per class, tenth or given stratum, and one of ones to balance fold sizes too."""
     hot = _hot(index, frame)
     if "stratum" in frame:
         codes, known = pd.factorize(frame["stratum"])
@@ -237,26 +237,27 @@ def largest_deviation(index: Index, folds: Folds) -> Deviation:
     """Return the label and fold with the largest deviation."""
     rows = counts_by_fold(index, folds)
     sizes = np.array([row["ids"] for row in rows], np.float64)
-    counts = np.array([[row["labels"][name] for name in index.classes] for row in rows], np.float64)
+    names = list(rows[0]["labels"])
+    counts = np.array([list(row["labels"].values()) for row in rows], np.float64)
     expected = counts.sum(0) * (sizes / sizes.sum())[:, None]
     relative = np.where(expected > 0, counts / np.where(expected > 0, expected, 1) - 1, 0)
     fold, label = np.unravel_index(np.abs(relative).argmax(), relative.shape)
     own, in_all = int(counts[fold, label]), int(counts[:, label].sum())
-    return Deviation(index.classes[label], int(fold), own, in_all, float(relative[fold, label]))
+    return Deviation(names[label], int(fold), own, in_all, float(relative[fold, label]))
 
 
 def counts_by_fold(index: Index, folds: Folds) -> list[dict[str, Any]]:
-    """Count each fold's `ids` and `groups` and, as `labels` and `strata`, its ids per class and stratum."""
+    """Count each fold's `ids`, `groups` and, as `labels` and `strata`, its ids per class (or tenth) and stratum."""
     frame = index.train.drop_duplicates("id")
     fold, groups = folds.of(index.train)[~index.train["id"].duplicated()], folds.groups(frame)
-    labels = _hot(index, frame)
+    labels, names = _hot(index, frame), index.task.strata_names(index.targets(frame), index.classes)
     stratum = frame["stratum"].to_numpy(object) if "stratum" in frame else np.empty(0, object)
     strata = sorted(set(stratum))
     return [
         {
             "ids": int((fold == number).sum()),
             "groups": len(np.unique(groups[fold == number])),
-            "labels": {name: int(n) for name, n in zip(index.classes, labels[fold == number].sum(0), strict=True)},
+            "labels": {name: int(n) for name, n in zip(names, labels[fold == number].sum(0), strict=True)},
             "strata": {name: int((stratum[fold == number] == name).sum()) for name in strata},
         }
         for number in range(folds.count)

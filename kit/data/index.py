@@ -123,6 +123,20 @@ class Index:
         counts = self.task.class_counts(self.targets(frame), len(self.classes))
         return {name: int(count) for name, count in zip(self.classes, counts, strict=True)}
 
+    def target_figures(self) -> dict[str, dict[str, float]]:
+        """Return of each target of a regression its lowest, mean and highest number and its quartiles, over ids."""
+        targets = self.targets(self.labelled.drop_duplicates("id")).astype(np.float64)
+        if self.task.has_classes or not len(targets):
+            return {}
+        quantiles = {"lowest": 0, "quartile 1": 0.25, "median": 0.5, "quartile 3": 0.75, "highest": 1}
+        return {
+            name: {
+                "mean": float(column.mean()),
+                **{figure: float(np.quantile(column, share)) for figure, share in quantiles.items()},
+            }
+            for name, column in zip(self.classes, targets.T, strict=True)
+        }
+
     def with_ids(self, ids: pd.Series) -> "Index":
         """Return the index with these training ids alone."""
         return self._but(train=self.train[self.train["id"].isin(ids)])
@@ -179,7 +193,13 @@ def no_images(index: Index, split: str) -> str:
 
 
 def odd_labels(index: Index) -> list[str]:
-    """Say what of the training labels may be meant but seldom is: a single class, ids without any label."""
+    """Say what of the training labels may be meant but seldom is: a single class or number, ids without any label."""
+    if not index.task.has_classes:
+        return [
+            f"every training id has the {name} {figures['mean']:.4g}: there is nothing to learn of it"
+            for name, figures in index.target_figures().items()
+            if figures["lowest"] == figures["highest"]
+        ]
     present = [name for name, count in index.class_counts().items() if count]
     odd = [f"every training id is {present[0]}: there is nothing to tell apart"] if len(present) == 1 else []
     if not index.task.single_label:
@@ -261,11 +281,12 @@ def _check_fields(index: Index) -> None:
         if not isinstance(value, (tuple, list)) or not all(isinstance(each, str) for each in value):
             raise MisuseError(f"the index's {name} is {reprlib.repr(value)}, not a tuple of texts")
         object.__setattr__(index, name, tuple(value))
+    what = "classes" if index.task.has_classes else "targets"
     doubled = [name for number, name in enumerate(index.classes) if name in index.classes[:number]]
     if doubled:
-        raise MisuseError(f"the index has two classes with the name {reprlib.repr(doubled[0])}")
+        raise MisuseError(f"the index has two {what} with the name {reprlib.repr(doubled[0])}")
     if len(index.train) and not index.task.fits(len(index.classes)):
-        raise MisuseError(f"the index has {len(index.classes)} classes, which is not what a {index.task} task has")
+        raise MisuseError(f"the index has {len(index.classes)} {what}, which is not what a {index.task} task has")
 
 
 def _check_groups(index: Index) -> None:

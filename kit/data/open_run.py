@@ -76,7 +76,8 @@ class OpenRun:
                     raise KitError(f"{misfit}; {error}") from None
             raise
         if list(index.classes) != self.run.record.get("classes"):
-            raise KitError(f"the data's classes are not those of run {self.run.id}: train again on this data")
+            what = "classes" if index.task.has_classes else "targets"
+            raise KitError(f"the data's {what} are not those of run {self.run.id}: train again on this data")
         if "data" in self.run.record:
             self._refuse_other_origin(index)
         self.changed = self._changed(index)
@@ -116,8 +117,7 @@ class OpenRun:
 
     def score(self, target: np.ndarray, prediction: np.ndarray) -> float:
         """Return the competition's metric of targets (as `Index.targets` returns them) and probabilities nxK."""
-        task = self.index.task
-        return self.metric.compute(task.flat(target), task.flat(prediction))
+        return self.metric.score(self.index.task, target, prediction)
 
 
 def data_facts(store: Store, index: Index) -> DataFacts:

@@ -15,6 +15,7 @@ from kit.data.open_run import OpenRun
 from kit.decision.by_hand import METHOD as BY_HAND
 from kit.decision.by_hand import Cuts
 from kit.decision.cut import Cut
+from kit.decision.grades import Grades
 from kit.decision.rule import DecisionRule, nesting_folds
 from kit.decision.thresholds import Thresholds
 from kit.decision.weights import ClassWeights
@@ -27,11 +28,12 @@ from kit.scoring.predictions import Predictions
 
 FILE = "thresholds.json"
 SEEN = "the decision rule was tuned on the very rows that are shown, so their figures are optimistic"
-KINDS: dict[str, type[Thresholds] | type[ClassWeights] | type[Cut] | type[Cuts]] = {
+KINDS: dict[str, type[Thresholds] | type[ClassWeights] | type[Cut] | type[Cuts] | type[Grades]] = {
     "thresholds": Thresholds,
     "weights": ClassWeights,
     "cut": Cut,
     "cuts": Cuts,
+    "grades": Grades,
 }
 
 
@@ -80,7 +82,7 @@ def rules_of(run: Run) -> RunRules | None:
 
 
 def with_rule(run: Run, predictions: Predictions) -> Predictions:
-    """Apply a run's rule to predictions, if it has one: set its thresholds, or weight the classes.
+    """Apply a run's rule to predictions, if it has one: set its thresholds, weight the classes, or decide the grades.
 
     Probabilities that the competition's metric judges stay as they are.
     """
@@ -104,8 +106,9 @@ def parts_of(opened: OpenRun, ids: np.ndarray) -> np.ndarray:
 def held_out(opened: OpenRun, ids: np.ndarray, values: np.ndarray, threshold: float | None = None) -> Decided:
     """Decide training rows from their probabilities nxK, each by the run's rule that has not seen it.
 
-    Without a rule, or with a `threshold`, the task's own decision holds: the largest probability, or every class from
-    the threshold (0.5) on. Give all rows of a part together: a rule by share looks at all of them.
+    Without a rule, or with a `threshold`, the task's own decision holds: the largest probability, the expected grade
+    rounded, or every class from the threshold (0.5) on; numbers are what they are. Give all rows of a part together: a
+    rule by share looks at all of them.
     """
     task = opened.index.task
     if threshold is not None:
@@ -146,4 +149,4 @@ def figure_of(
     task = opened.index.task
     if decided.by is not None and metric.judges_classes:
         values = task.as_probabilities(decided.predicted, len(opened.index.classes))
-    return metric.compute(task.flat(target)[rows], task.flat(values)[rows])
+    return metric.score(task, target[rows], values[rows])

@@ -2,18 +2,20 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from kit.decision.cut import Cut
+from kit.decision.grades import Grades
 from kit.decision.rule import DecisionRule
 from kit.decision.thresholds import Thresholds
 from kit.errors import KitError, nearest
 from kit.scoring.predictions import Predictions
-from kit.task import BINARY, HALF, MULTILABEL, Task
+from kit.task import BINARY, HALF, MULTILABEL, ORDINAL, Task
 
 METHOD = "at"
 
@@ -94,18 +96,38 @@ def parse(text: str, task: Task, classes: Sequence[str]) -> dict[str, float]:
     return found
 
 
-def rule_by_hand(task: Task, classes: Sequence[str], cuts: Mapping[str, float]) -> DecisionRule:
-    """Return the rule of cuts by class; a label without one has 0.5, a class of several has none."""
+def rule_by_hand(text: str, task: Task, classes: Sequence[str]) -> tuple[DecisionRule, str]:
+    """Return the rule that `--at` asks for, and what it does in words.
+
+    A label without a cut has 0.5, a class of several has none; grades have a cut between each two.
+    """
+    if task is ORDINAL:
+        between = _between(text, classes)
+        return Grades(METHOD, between), ", ".join(
+            f"{name} from {cut:g}" for name, cut in zip(classes[1:], between, strict=True)
+        )
+    cuts = parse(text, task, classes)
+    words = ", ".join(f"{name} from {cut:g}" for name, cut in cuts.items())
     if task is BINARY:
-        return Cut(METHOD, next(iter(cuts.values())))
+        return Cut(METHOD, next(iter(cuts.values()))), words
     if task is MULTILABEL:
-        return Thresholds(METHOD, tuple(cuts.get(name, HALF) for name in classes))
-    return Cuts(tuple(cuts.get(name, math.inf) for name in classes))
+        return Thresholds(METHOD, tuple(cuts.get(name, HALF) for name in classes)), words
+    return Cuts(tuple(cuts.get(name, math.inf) for name in classes)), words
 
 
-def describe(cuts: Mapping[str, float]) -> str:
-    """Return the cuts as `melanoma from 0.2, nevus from 0.5`."""
-    return ", ".join(f"{name} from {cut:g}" for name, cut in cuts.items())
+def _between(text: str, classes: Sequence[str]) -> tuple[float, ...]:
+    """Read the cuts between grades, `0.5,1.4,2.7`: one fewer than grades, increasing."""
+    count = len(classes) - 1
+    cuts = [_number(each) for each in text.split(",")]
+    known = [cut for cut in cuts if cut is not None]
+    rising = all(low < high for low, high in pairwise(known))
+    if len(cuts) != count or len(known) != count or not rising or not all(0 <= cut <= count for cut in known):
+        example = ",".join(f"{number + HALF:g}" for number in range(count))
+        raise KitError(
+            f"--at {text!r}: {len(classes)} grades need {count} increasing cuts of the expected grade, "
+            f"0 to {count}: write {example}"
+        )
+    return tuple(known)
 
 
 def _number(text: str) -> float | None:

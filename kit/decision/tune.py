@@ -9,7 +9,7 @@ import numpy as np
 
 from kit.console import Console
 from kit.data.open_run import OpenRun
-from kit.decision import by_hand, cut, thresholds, weights
+from kit.decision import by_hand, cut, grades, thresholds, weights
 from kit.decision.apply import FILE, parts_of
 from kit.decision.rule import TunedRule, best_method, cross_fit
 from kit.errors import KitError, nearest
@@ -18,12 +18,17 @@ from kit.hooks.specs import MetricSpec
 from kit.scoring.interval import score_with_interval
 from kit.scoring.metrics import macro_f1
 from kit.scoring.predictions import Predictions
-from kit.task import BINARY, MULTICLASS, MULTILABEL, Task, task_of
+from kit.task import BINARY, MULTICLASS, MULTILABEL, ORDINAL, Task, task_of
 
 # The `decision` of a metric -> the task that such rules fit; besides, every binary task has a cut.
-FITS: dict[str, Task] = {"thresholds": MULTILABEL, "weights": MULTICLASS}
-MODULES: dict[str, ModuleType] = {BINARY.name: cut, MULTICLASS.name: weights, MULTILABEL.name: thresholds}
-METHODS = {**thresholds.METHODS, **weights.METHODS, **cut.METHODS}
+FITS: dict[str, Task] = {"thresholds": MULTILABEL, "weights": MULTICLASS, "cuts": ORDINAL}
+MODULES: dict[str, ModuleType] = {
+    BINARY.name: cut,
+    MULTICLASS.name: weights,
+    MULTILABEL.name: thresholds,
+    ORDINAL.name: grades,
+}
+METHODS = {**thresholds.METHODS, **weights.METHODS, **cut.METHODS, **grades.METHODS}
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Wish:
         method: a name of `METHODS`; None: the one with the best nested estimate.
         beta: weight of recall in F-beta; None: the metric's.
         numbers: the sensitivity, specificity or cost wanted of a binary cut, by the name of its method.
-        at: cuts by class, as `kit.decision.by_hand.parse` reads them; empty for none.
+        at: cuts, as `kit.decision.by_hand.rule_by_hand` reads them; empty for none.
     """
 
     method: str | None = None
@@ -44,7 +49,12 @@ class Wish:
 
 
 def has_rule(task: Task | str, metric: MetricSpec) -> bool:
-    """Return whether a metric asks for a decision rule that fits the task, so that its score changes with the rule."""
+    """Return whether a metric asks for a decision rule that fits the task, so that its score changes with the rule.
+
+    Cuts between grades serve any metric that judges predicted classes.
+    """
+    if task_of(task) is ORDINAL:
+        return metric.judges_classes
     return metric.decision is not None and task_of(task) in (BINARY, FITS[metric.decision])
 
 
@@ -55,16 +65,19 @@ def _kind(opened: OpenRun, wish: Wish) -> ModuleType | None:
         KitError: it has nothing to tune, or what was asked for does not fit it.
     """
     metric, name, task = opened.metric, opened.competition.name, opened.index.task
+    if not task.has_classes:
+        raise KitError(f"{name} predicts numbers, which are submitted as they are: it has no thresholds to tune")
     kind = MODULES[task.name] if task is BINARY or has_rule(task, metric) else None
     if kind is None and not wish.at:
-        why = (
-            "the largest probability decides, which is best where every error counts the same"
-            if metric.judges_classes
-            else "it takes probabilities or ranks as they are"
-        )
+        if not metric.judges_classes:
+            why = "it takes probabilities or ranks as they are"
+        elif metric.decision == "cuts":
+            why = "cuts are between the grades of an ordinal task"
+        else:
+            why = "the largest probability decides, which is best where every error counts the same"
         raise KitError(
             f"{name} is a {task} task scored by {metric.name}: it has no thresholds to tune, as {why} "
-            "(--at CLASS=P,... sets cuts by hand)"
+            f"(--at {'CUT' if task is ORDINAL else 'CLASS=P'},... sets cuts by hand)"
         )
     known = {} if kind is None else kind.METHODS
     for method in wish.numbers:
@@ -150,15 +163,23 @@ class _Tuning:
         kind, values = self.kind, self.oof.values
         tuned: dict[str, TunedRule] = {}
         if kind is not None:
-            knob = self.wanted if kind is cut else self.wanted["f-beta"]
-            tuned = kind.tune(self.target, values, self.parts, self.score, knob)
+            tuned = self._tuned_by(kind)
         methods = {name: what for name, what in (kind.METHODS if kind else {}).items() if name in tuned}
         if self.wish.at:
-            cuts = by_hand.parse(self.wish.at, self.task, self.classes)
-            rule = by_hand.rule_by_hand(self.task, self.classes, cuts)
+            rule, words = by_hand.rule_by_hand(self.wish.at, self.task, self.classes)
             tuned[by_hand.METHOD] = cross_fit(lambda chosen: rule, values, self.parts, self.score)
-            methods[by_hand.METHOD] = f"by hand: {by_hand.describe(cuts)}"
+            methods[by_hand.METHOD] = f"by hand: {words}"
         return tuned, methods
+
+    def _tuned_by(self, kind: ModuleType) -> dict[str, TunedRule]:
+        """Tune by every method of one kind of rule."""
+        rows = self.target, self.oof.values, self.parts
+        if kind is grades:
+            return grades.tune(*rows, self.judge)
+        found: dict[str, TunedRule] = kind.tune(
+            *rows, self.score, self.wanted if kind is cut else self.wanted["f-beta"]
+        )
+        return found
 
     def estimate(self, best: TunedRule, console: Console) -> dict[str, Any]:
         """Return the nested estimate with its interval."""

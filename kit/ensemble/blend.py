@@ -14,16 +14,19 @@ import numpy as np
 from kit.console import Console
 from kit.data.open_run import OpenRun
 from kit.ensemble.members import BlendBasis, check_run, of_files, of_run, write_run
-from kit.errors import KitError
+from kit.ensemble.number_weights import fit_number_weights
+from kit.errors import KitError, nearest
 from kit.hooks.registry import Registry
 from kit.hooks.specs import MetricSpec
 from kit.run import Run
 from kit.scoring.metrics import best_of
 from kit.scoring.predictions import Predictions
-from kit.task import Task
+from kit.task import ORDINAL, REGRESSION, Task
 
 # The simplest first: it is chosen among equals.
 METHODS = ("mean", "rank", "logit", "weights")
+# Ranks of grades' probabilities have no expected grade; numbers have their unit, which ranks and logits have not.
+UNFIT: dict[Task, tuple[str, ...]] = {ORDINAL: ("rank",), REGRESSION: ("rank", "logit")}
 
 
 def ranked(values: np.ndarray, together: np.ndarray) -> np.ndarray:
@@ -133,18 +136,20 @@ def blend(
     members = [of_run(run, basis) for run in runs] + [of_files(oof, test, basis, console) for oof, test in files]
 
     oofs, tests = [member.oof for member in members], [member.test for member in members]
-    hot = basis.task.as_probabilities(basis.target, len(basis.index.classes))
+    methods = [name for name in METHODS if name not in UNFIT.get(basis.task, ())]
+    if method is not None and method not in methods:
+        raise KitError(f"--method {method} does not fit the task {basis.task}: {nearest(method, methods)}")
 
     def estimate(kind: str, name: str, values: np.ndarray) -> dict[str, Any]:
         bar.advance()
         return {"name": name, "kind": kind, "estimate": basis.score(basis.prediction(values)), "weights": None}
 
-    with console.progress("blend", len(members) + len(METHODS) + 2, "steps") as bar:
-        by_fold, weights = fit_weights(hot, oofs, basis.nesting)
+    with console.progress("blend", len(members) + len(methods) + 2, "steps") as bar:
+        by_fold, weights = _fitted(basis, oofs)
         bar.advance()
         estimates = [estimate("member", member.name, member.oof) for member in members]
         blends = {}
-        for name in METHODS:
+        for name in methods:
             blends[name] = combine(name, oofs, basis.task, basis.fold, by_fold[basis.nesting])
             estimates.append(estimate("method", name, blends[name]))
         estimates[-1]["weights"] = dict(zip(names, weights.tolist(), strict=True))
@@ -155,9 +160,7 @@ def blend(
         bar.advance()
     facts = {
         "method": chosen["name"],
-        "scored_by": f"{basis.metric.name} with thresholds per class, nested"
-        if basis.at_thresholds
-        else basis.metric.name,
+        "scored_by": f"{basis.metric.name} with {basis.decided_by}, nested" if basis.decided_by else basis.metric.name,
         "weights": chosen["weights"],
         "members": [{"name": member.name, **member.digests} for member in members],
         "estimates": estimates,
@@ -169,6 +172,18 @@ def blend(
         )
     run = write_run(basis, facts, blends[chosen["name"]], test, console)
     return {"run": run.id, "path": str(run.path), **facts, "score": run.cross_validated}
+
+
+def _fitted(basis: BlendBasis, oofs: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Fit weights for each nesting fold, PxM, and for all rows, M."""
+    if basis.task.has_classes:
+        return fit_weights(basis.task.as_probabilities(basis.target, len(basis.index.classes)), oofs, basis.nesting)
+
+    def score(rows: np.ndarray, weights: np.ndarray) -> float:
+        found = basis.metric.score(basis.task, basis.target[rows], weighted([each[rows] for each in oofs], weights))
+        return found if basis.metric.higher_is_better else -found
+
+    return fit_number_weights(basis.target, oofs, basis.nesting, score)
 
 
 def _names(runs: Sequence[Run], files: Sequence[tuple[Path, Path]]) -> list[str]:

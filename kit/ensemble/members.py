@@ -12,8 +12,8 @@ import pandas as pd
 
 from kit.console import Console, jsonable
 from kit.data.open_run import OpenRun, same_labels
+from kit.decision import grades, thresholds
 from kit.decision.rule import nesting_folds
-from kit.decision.thresholds import nested
 from kit.decision.tune import has_rule
 from kit.errors import KitError
 from kit.files import sha256, write_json
@@ -22,6 +22,7 @@ from kit.run import Run, WriteFile
 from kit.scoring.interval import score_with_interval
 from kit.scoring.predictions import Predictions
 from kit.tables import read_table, refuse_repeated
+from kit.task import MULTILABEL, ORDINAL, Task
 
 # What a blend copies from the record of its first run.
 FACTS = ("competition", "slug", "origin", "classes", "sources", "normalization", "folds", "left_out", "versions")
@@ -57,15 +58,21 @@ class BlendBasis:
         self.test_ids = test_ids
 
     @property
-    def at_thresholds(self) -> bool:
-        """Whether the metric judges classes at thresholds: at 0.5 it would say nothing of ranks, little of means."""
-        return not self.task.single_label and has_rule(self.task, self.metric)
+    def decided_by(self) -> str:
+        """What decides the classes that the metric judges, tuned on the other nesting folds: thresholds, as at 0.5 a
+        metric would say nothing of ranks and little of means, or cuts between grades. Empty where nothing does."""
+        if not has_rule(self.task, self.metric):
+            return ""
+        return {MULTILABEL: "thresholds per class", ORDINAL: "cuts between grades"}.get(self.task, "")
 
     def prediction(self, values: np.ndarray) -> np.ndarray:
-        """Return values nxK as the metric takes them: unchanged, or at thresholds tuned on the other nesting folds."""
-        if not self.at_thresholds:
-            return self.task.flat(values)
-        tuned = nested("per-class", self.target, values, self.nesting, self.metric.beta)
+        """Return values nxK as the metric takes them: as they are, or as `decided_by` says."""
+        if not self.decided_by:
+            return self.metric.takes(self.task, values)
+        if self.task is ORDINAL:
+            tuned = grades.nested(self.target, values, self.nesting, self.metric)
+        else:
+            tuned = thresholds.nested("per-class", self.target, values, self.nesting, self.metric.beta)
         return self.task.as_probabilities(tuned, len(self.index.classes))
 
     def score(self, prediction: np.ndarray, rows: np.ndarray | slice = slice(None)) -> float:
@@ -140,7 +147,7 @@ def of_files(oof: Path, test: Path, basis: BlendBasis, console: Console) -> Memb
             return f"{path} has no row for id {id_!r}, one of {ids}: add it"
         return f"{path} has a row for id {id_!r}, which is not one of {ids}: drop it"
 
-    predictions, fold = read_csv(oof, basis.index.output_names)
+    predictions, fold = read_csv(oof, basis.index.output_names, basis.task)
     values = _in_order(predictions, basis.ids, trouble)
     if fold is None:
         console.warn(
@@ -157,7 +164,9 @@ def of_files(oof: Path, test: Path, basis: BlendBasis, console: Console) -> Memb
                 f"({wrong.sum()} ids differ): train that tool on the folds of {basis.run.path / 'folds.csv'}"
             )
     tests = _in_order(
-        read_csv(test, basis.index.output_names)[0], basis.test_ids, partial(trouble, path=test, what="test")
+        read_csv(test, basis.index.output_names, basis.task)[0],
+        basis.test_ids,
+        partial(trouble, path=test, what="test"),
     )
     return Member(str(oof), values, tests, {"oof": sha256(oof), "test": sha256(test)})
 
@@ -172,35 +181,38 @@ def _in_order(predictions: Predictions, ids: np.ndarray, trouble: Callable[[str,
     return np.asarray(predictions.values[rows], np.float32)
 
 
-def read_csv(path: Path, names: tuple[str, ...]) -> tuple[Predictions, pd.Series | None]:
+def read_csv(path: Path, names: tuple[str, ...], task: Task) -> tuple[Predictions, pd.Series | None]:
     """Read another tool's predictions: an id, then a column per class in any order, and optionally a column `fold`.
 
     Args:
         path: of the csv.
         names: of the outputs; the column of a single output may have any name.
+        task: says whether they are probabilities or numbers.
 
     Returns:
         The predictions and the column `fold`. Anything wrong is a `KitError` that names the first id or column.
     """
-    mend = "give a csv with an id and a column per class"
+    kind, kinds = ("class", "classes") if task.has_classes else ("target", "targets")
+    mend = f"give a csv with an id and a column per {kind}"
     table = read_table(path, (), mend)
     fold = table.pop("fold") if "fold" in table.columns[1:] and "fold" not in names else None
     ids, given = table.iloc[:, 0], list(table.columns[1:])
     refuse_repeated(ids, path)
     columns = given if len(names) == 1 else list(names)
     if len(columns) != len(names):
-        raise KitError(f"{path} has the columns {', '.join(table.columns)}: give an id and one column of probabilities")
+        raise KitError(f"{path} has the columns {', '.join(table.columns)}: give an id and one column of values")
     for these, those, what in ((columns, given, "lacks the column"), (given, columns, "has a column")):
         strange = [column for column in these if column not in those]
         if strange:
-            raise KitError(f"{path} {what} {strange[0]!r}: give an id and the {len(names)} classes, nothing else")
+            raise KitError(f"{path} {what} {strange[0]!r}: give an id and the {len(names)} {kinds}, nothing else")
     values = np.empty((len(table), len(names)), np.float32)
     for number, column in enumerate(columns):
         numbers = pd.to_numeric(table[column], errors="coerce")
-        wrong = ~numbers.between(0, 1)
+        wrong = ~(numbers.between(0, 1) if task.has_classes else np.isfinite(numbers))
         if wrong.any():
             shown = f"{column} of id {ids[wrong].iloc[0]!r} is {str(table[column][wrong].iloc[0])!r}"
-            raise KitError(f"{path}: {shown}: give probabilities, numbers in 0..1")
+            wanted = "probabilities, numbers in 0..1" if task.has_classes else "finite numbers"
+            raise KitError(f"{path}: {shown}: give {wanted}")
         values[:, number] = numbers
     return Predictions(ids.to_numpy(object), names, values), fold
 

@@ -11,6 +11,7 @@ from kit.files import atomic
 from kit.runs import step_to
 from kit.scoring.predictions import Predictions
 from kit.submission.write import postprocessed
+from kit.task import ORDINAL
 
 
 def pseudo_label(opened: OpenRun, min_confidence: float, path: Path, postprocess: bool) -> dict[str, Any]:
@@ -26,14 +27,21 @@ def pseudo_label(opened: OpenRun, min_confidence: float, path: Path, postprocess
         The document of `kit pseudo-label --json`.
     """
     run = opened.run
+    if not opened.index.task.has_classes:
+        raise KitError(
+            f"{opened.competition.name} predicts numbers, which say nothing of how sure they are: "
+            "pseudo-labels are for tasks with classes"
+        )
     if opened.store.dataset.external is None:
         raise KitError(
             f"{opened.competition.name} takes no external training data, so pseudo-labels are of no use there"
         )
     if not run.has("test.npz"):
         raise KitError(f"run {run.id} has no predictions: {step_to(run, 'test.npz')}")
-    index, predictions = opened.index, with_rule(run, Predictions.load(run.reading("test.npz")).mean_by_id())
-    confidence = index.task.confidence(predictions.values)
+    index, made = opened.index, Predictions.load(run.reading("test.npz")).mean_by_id()
+    predictions = with_rule(run, made)
+    # A decided grade is sure of itself.
+    confidence = index.task.confidence(made.values if index.task is ORDINAL else predictions.values)
     sure = confidence >= min_confidence
     if not sure.any():
         raise KitError(
@@ -45,7 +53,7 @@ def pseudo_label(opened: OpenRun, min_confidence: float, path: Path, postprocess
         predictions = postprocessed(opened, predictions)
     kept = replace(index, test=index.test[index.test["id"].isin(set(ids))])
     with atomic(path) as temporary:
-        opened.submission.write(predictions.reorder(ids), kept, temporary)
+        opened.submission.write(replace(predictions.reorder(ids), task=index.task), kept, temporary)
     return {
         "run": run.id,
         "path": path,

@@ -1,12 +1,12 @@
-"""Class activation maps: which places of a layer's map speak for a class.
+"""Class activation maps: which places of a layer's map speak for a class, a higher grade, or a larger number.
 
-A is a layer's output BxCxhxw, G the gradient of the class's logit with respect to it. All four sum the channels of A
-with weights and keep what is above 0.
+A is a layer's output BxCxhxw, G the gradient of the class's logit (`scores`) with respect to it. All four sum the
+channels of A with weights and keep what is above 0.
 
 - gradcam (Selvaraju et al. 2017): weights each channel by the mean of its G.
 - gradcam++ (Chattopadhyay et al. 2018): by the sum of its positive G, which count more the fewer it has.
 - layercam (Jiang et al. 2021): each place by its own G where positive; sharp in early layers too.
-- cam (Zhou et al. 2016): the last map by the classifier's own weights for the class; needs no gradient.
+- cam (Zhou et al. 2016): the last map by the classifier's own weights for the class; needs no gradient of the network.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,12 +20,12 @@ from torch.nn import functional
 from kit.errors import KitError
 from kit.explain.layers import Layer
 from kit.model.build import Model
-from kit.model.losses import predicting_logits
-from kit.model.network import LinearHead, Network, Output
+from kit.model.network import Network, Output
 from kit.pixels.batches import Batch
+from kit.task import ORDINAL
 
 METHODS = ("gradcam", "gradcam++", "cam", "layercam")
-# Probabilities BxC, one column per class -> the number of the class to explain for each image, B int64.
+# Probabilities BxC, one column per class -> the column of `scores` to explain for each image, B int64.
 Choose = Callable[[np.ndarray], np.ndarray]
 
 
@@ -57,6 +57,27 @@ def _weighted(activation: Tensor, weights: Tensor) -> Tensor:
 BY_GRADIENT = {"gradcam": gradcam, "gradcam++": gradcam_pp, "layercam": layercam}
 
 
+def scores(model: Model, output: Output) -> Tensor:
+    """Return what can be explained of an output: a column per class, its logit; of a regression per target.
+
+    An ordinal task has one more column for its expected grade. Where the network has one logit alone, a score along the
+    grades, that score stands for it: held between the first grade and the last, it would have no gradient beyond them.
+    """
+    columns = model.task.class_logits(model.logits(output))
+    if model.task is not ORDINAL:
+        return columns
+    if output.logits.shape[1] == 1:
+        return torch.cat([columns, output.logits.float()], 1)
+    grades = torch.arange(columns.shape[1], dtype=columns.dtype, device=columns.device)
+    return torch.cat([columns, model.task.probabilities(columns) @ grades[:, None]], 1)
+
+
+@torch.no_grad()
+def probabilities_of(model: Model, output: Output) -> np.ndarray:
+    """Return the probabilities BxC of an output, of both classes for a binary task; of a regression the numbers."""
+    return np.asarray(model.task.probabilities(model.task.class_logits(model.logits(output))).cpu().numpy())
+
+
 def raw_maps(
     model: Model, layers: Sequence[Layer], method: str, batch: Batch, choose: Choose
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Tensor]]:
@@ -69,10 +90,10 @@ def raw_maps(
         layers: the layers to explain; for `cam` the one of `cam_layer`.
         method: a name of `METHODS`.
         batch: normalised, on the device.
-        choose: selects the class to explain for each image.
+        choose: selects the column of `scores` to explain for each image.
 
     Returns:
-        Probabilities BxC (of both classes for a binary task), the class numbers B, and by layer name its maps Bxhxw,
+        Probabilities BxC (of both classes for a binary task), the chosen columns B, and by layer name its maps Bxhxw,
         0 or above, not scaled.
     """
     kept: dict[str, Tensor] = {}
@@ -89,32 +110,36 @@ def raw_maps(
     try:
         with torch.set_grad_enabled(method != "cam"):
             # Not `network(...)`: hooks would break a compiled network into pieces, each compiled again.
-            logits = _by_class(model, model.logits(model.network.forward(batch.images, batch.metadata)))
+            output = model.network.forward(batch.images, batch.metadata)
     finally:
         for hook in hooks:
             hook.remove()
-    found = logits.detach()
-    probabilities = model.task.probabilities(found).cpu().numpy()
-    classes = choose(probabilities)
-    number = torch.from_numpy(classes).to(found.device)
+    probabilities = probabilities_of(model, output)
+    columns = choose(probabilities)
     if method == "cam":
         (layer,) = layers
-        classifier = _by_class(model, model.network.head.weights().T).T  # type: ignore[union-attr, operator]
+        classifier: Tensor = model.network.head.weights()  # type: ignore[union-attr, operator]
         # The weights of the metadata follow those of the map.
-        weights = classifier[number, : layer.channels, None, None]
-        return probabilities, classes, {layer.name: _weighted(kept[layer.name], weights)}
-    # An image's logit depends on no other image of its batch, so the gradient of the sum is each image's own.
-    score = logits.gather(1, number[:, None]).sum()
-    gradients = torch.autograd.grad(score, [kept[layer.name] for layer in layers])
+        weights = (_through_link(model, output, columns) @ classifier)[:, : layer.channels, None, None]
+        return probabilities, columns, {layer.name: _weighted(kept[layer.name], weights)}
+    gradients = torch.autograd.grad(chosen_score(model, output, columns), [kept[layer.name] for layer in layers])
     maps = {}
     for layer, gradient in zip(layers, gradients, strict=True):
         maps[layer.name] = BY_GRADIENT[method](layer.map(kept[layer.name].detach()), layer.map(gradient))
-    return probabilities, classes, maps
+    return probabilities, columns, maps
 
 
-def _by_class(model: Model, outputs: Tensor) -> Tensor:
-    """Spread a binary task's logit Nx1 over Nx2, one column per class: what speaks against one speaks for the other."""
-    return model.task.class_logits(outputs)
+def chosen_score(model: Model, output: Output, columns: np.ndarray) -> Tensor:
+    """Sum the chosen column of each image: as none depends on another image, the gradient is each image's own."""
+    found = scores(model, output)
+    return found.gather(1, torch.from_numpy(columns).to(found.device)[:, None]).sum()
+
+
+@torch.enable_grad()
+def _through_link(model: Model, output: Output, columns: np.ndarray) -> Tensor:
+    """Return how the chosen column of each image rises with the network's own logits, BxK: 1 for a class's logit."""
+    own = output.logits.detach().float().requires_grad_()
+    return torch.autograd.grad(chosen_score(model, Output(own, output.embedding), columns), own)[0]
 
 
 def cam_layer(model: Model, layers: dict[str, Layer], names: Sequence[str] | None) -> Layer:
@@ -123,11 +148,14 @@ def cam_layer(model: Model, layers: dict[str, Layer], names: Sequence[str] | Non
     if names is not None:
         raise KitError("cam shows only the last map of the network: drop --layers, or --method cam")
     network = model.network
-    if not isinstance(network, Network) or not isinstance(network.head, LinearHead):
-        raise KitError(f"cam needs the head linear, whose classifier weighs the pooled map itself: {instead}")
-    weights = network.head.weights()
-    output = Output(*(torch.zeros(1, width, device=weights.device) for width in weights.shape))
-    if predicting_logits(model.loss, output) is not output.logits:
+    weigh = getattr(network.head, "weights", None) if isinstance(network, Network) else None
+    if weigh is None:
+        raise KitError(f"cam needs a head that weighs the averaged map itself, such as linear: {instead}")
+    weights = weigh()
+    logits, embedding = (torch.zeros(1, width, device=weights.device) for width in weights.shape)
+    with torch.enable_grad():
+        predicted = model.logits(Output(logits.requires_grad_(), embedding)).sum()
+    if not predicted.requires_grad or torch.autograd.grad(predicted, logits, allow_unused=True)[0] is None:
         raise KitError(f"cam needs a classifier on the pooled map, but the loss of this run has its own: {instead}")
     if "body" not in layers or layers["body"].form != "channels first":
         raise KitError(f"cam needs a map before the pooling, but this network pools by itself: {instead}")

@@ -24,12 +24,14 @@ from kit.pixels.pack import Split
 from kit.pixels.pack_sources import frame_of
 from kit.pixels.sampler import ordered_plan
 from kit.pixels.samples import samples_of
+from kit.task import ORDINAL
 
 SPLITS: tuple[Split, ...] = ("train", "test")
 METHODS = (*CAM_METHODS, *guided.METHODS)
 # (rows B of a split, their probabilities BxC) -> what is decided of each.
 ByRows = Callable[[np.ndarray, np.ndarray], np.ndarray]
 PIXELS = "pixels"  # what the map of a method without layers is called
+EXPECTED = "expected grade"
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,10 @@ class Explained:
         maps: layer name -> HxW float32 in 0..1, at the same size.
         label: the true class or classes; empty for a test image.
         predicted: the run's answer (`kit.decision.answers`), by its decision rule if it has one.
-        probability: of the explained class.
-        explained: the class whose logit the maps explain.
+        probability: of the explained class; else the expected grade, or the number of the explained target.
+        explained: what the maps explain: a class, by its logit, `expected grade`, or a target.
         fold: of the network.
+        is_class: whether a class is explained.
     """
 
     id: str
@@ -55,6 +58,13 @@ class Explained:
     probability: float
     explained: str
     fold: int
+    is_class: bool = True
+
+    @property
+    def shown(self) -> str:
+        """What the maps explain, with its value, in words."""
+        value = f", probability {self.probability:.2f}" if self.is_class else f" {self.probability:.4g}"
+        return self.explained + value
 
 
 def explain_run(
@@ -78,18 +88,22 @@ def explain_run(
         layers: names; None: the last two sizes of map (`kit.explain.layers`).
         method: a name of `METHODS`.
         of: the class to explain: `predicted` (the run's answer), `true` or a class name. Of several labels the most
-            probable counts.
+            probable counts. Of an ordinal task `predicted` is the expected grade, which decides the answer; of a
+            regression it is the first target, and the name of any may be given.
         fold: explain all ids by this fold.
         console: for progress.
 
     Raises:
-        KitError: an unknown id, layer, method, class or fold, or `true` for a test id.
+        KitError: an unknown id, layer, method, class or fold, or `true` for a test id or a regression.
     """
     if method not in METHODS:
         raise KitError(f"no method is called {method!r}: {nearest(method, METHODS)}")
     index = opened.index
-    if of not in ("predicted", "true", *index.classes):
-        raise KitError(f"no class is called {of!r}: give predicted, true or a name; {nearest(of, index.classes)}")
+    general = ("predicted", "true") if index.task.has_classes else ("predicted",)
+    if of not in (*general, *index.classes):
+        kind = "class" if index.task.has_classes else "target"
+        known = f"{', '.join(general)} or a name"
+        raise KitError(f"--class {of!r}: no {kind} is called that: give {known}; {nearest(of, index.classes)}")
     splits = _splits(opened, ids, fold)
     if of == "true" and any(split == "test" for _, split, _ in splits):
         raise KitError("a test id has no label to explain: give --class predicted or a class name")
@@ -146,22 +160,24 @@ def _explain(
             loader = Loader(samples, None, config.workers, model.runtime.device, model.normalize)
             targets = samples.targets if split == "train" else None
             answer = partial(_answered, answers, frame["id"], fold)
-            classes_of = partial(_classes, index, of, targets, answer)
-            work = partial(_maps_of_rows, model, layers, method, config.size, classes_of)
+            columns_of = partial(_columns, index, of, targets, answer)
+            work = partial(_maps_of_rows, model, layers, method, config.size, columns_of)
             plan = ordered_plan(np.arange(len(samples)), config.batch_size)
-            for batch, (probabilities, classes, maps) in at_once.each(loader, plan, work):
+            for batch, (probabilities, columns, maps) in at_once.each(loader, plan, work):
                 rows = batch.rows.numpy()
                 answered = answer(rows, probabilities)
                 for place, row in enumerate(rows.tolist()):
+                    explained, value = _explained(index, probabilities[place], int(columns[place]))
                     yield Explained(
                         id=frame["id"].iat[row],
                         image=store.dataset.picture(samples.image(row)),
                         maps={name: values[place].copy() for name, values in maps.items()},
                         label="" if targets is None else index.task.label_text(index.classes, targets[row]),
                         predicted=_named(index, answered[place], probabilities[place]),
-                        probability=float(probabilities[place, classes[place]]),
-                        explained=index.classes[classes[place]],
+                        probability=value,
+                        explained=explained,
                         fold=fold,
+                        is_class=index.task.has_classes and explained is not EXPECTED,
                     )
                 bar.advance(len(rows))
 
@@ -179,28 +195,28 @@ def _answered(answers: Answers, ids: pd.Series, fold: int, rows: np.ndarray, pro
 
 
 def _maps_of_rows(
-    model: Model, layers: list[Layer], method: str, size: int, classes_of: ByRows, batch: Batch
+    model: Model, layers: list[Layer], method: str, size: int, columns_of: ByRows, batch: Batch
 ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    return _maps(model, layers, method, batch, partial(classes_of, batch.rows.numpy()), size)
+    return _maps(model, layers, method, batch, partial(columns_of, batch.rows.numpy()), size)
 
 
 def _maps(
     model: Model, layers: list[Layer], method: str, batch: Batch, choose: Choose, size: int
 ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """Return probabilities BxC, the explained classes B, and the maps by name, BxSxS in 0..1."""
+    """Return probabilities BxC, the explained columns B, and the maps by name, BxSxS in 0..1."""
     if method == guided.BACKPROP:
-        probabilities, classes, gradient = guided.guided_gradient(model, batch, choose)
-        return probabilities, classes, {PIXELS: at_size(guided.strength(gradient), size).cpu().numpy()}
+        probabilities, columns, gradient = guided.guided_gradient(model, batch, choose)
+        return probabilities, columns, {PIXELS: at_size(guided.strength(gradient), size).cpu().numpy()}
     inner = "gradcam" if method == guided.GRADCAM else method
-    probabilities, classes, raw = raw_maps(model, layers, inner, batch, choose)
+    probabilities, columns, raw = raw_maps(model, layers, inner, batch, choose)
     maps = {name: at_size(values, size) for name, values in raw.items()}
     if method == guided.GRADCAM:
-        fine = guided.strength(guided.guided_gradient(model, batch, lambda _: classes)[2])
+        fine = guided.strength(guided.guided_gradient(model, batch, lambda _: columns)[2])
         maps = {name: at_size(values * fine, size) for name, values in maps.items()}
-    return probabilities, classes, {name: values.cpu().numpy() for name, values in maps.items()}
+    return probabilities, columns, {name: values.cpu().numpy() for name, values in maps.items()}
 
 
-def _classes(
+def _columns(
     index: Index,
     of: str,
     targets: np.ndarray | None,
@@ -208,9 +224,11 @@ def _classes(
     rows: np.ndarray,
     probabilities: np.ndarray,
 ) -> np.ndarray:
-    """Return the number of the class to explain for each image, from its probabilities BxC and its target."""
+    """Return the column of `kit.explain.cam.scores` to explain for each image, from its probabilities and target."""
     if of not in ("predicted", "true"):
         return np.full(len(probabilities), index.classes.index(of))
+    if of == "predicted" and (index.task is ORDINAL or not index.task.has_classes):
+        return np.full(len(probabilities), len(index.classes) if index.task is ORDINAL else 0)
     hot = answer(rows, probabilities)
     if of == "true" and targets is not None:
         # Of several labels the most probable is explained, and without any label the most probable class.
@@ -219,7 +237,16 @@ def _classes(
     return chosen
 
 
+def _explained(index: Index, probabilities: np.ndarray, column: int) -> tuple[str, float]:
+    """Name what a column of `kit.explain.cam.scores` is, with its value for one image's probabilities C."""
+    if column == len(index.classes):
+        return EXPECTED, float(ORDINAL.expected(probabilities[None])[0])
+    return index.classes[column], float(probabilities[column])
+
+
 def _named(index: Index, answered: np.ndarray, probabilities: np.ndarray) -> str:
-    """Name the answered classes (C truth values), the likeliest first."""
+    """Name the answered classes (C truth values), the likeliest first, or give the answered numbers."""
+    if not index.task.has_classes:
+        return index.task.label_text(index.classes, answered)
     order = np.argsort(-probabilities, kind="stable").tolist()
     return ", ".join(index.classes[number] for number in order if answered[number])

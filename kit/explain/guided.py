@@ -16,6 +16,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from kit.errors import KitError
+from kit.explain.cam import chosen_score, probabilities_of
 from kit.model.build import Model
 from kit.pixels.batches import Batch
 
@@ -36,10 +37,10 @@ def guided_gradient(
     Args:
         model: its weights must not require gradients.
         batch: normalised, on the device.
-        choose: selects the class to explain for each image, from its probabilities.
+        choose: selects the column of `kit.explain.cam.scores` to explain for each image, from its probabilities.
 
     Returns:
-        Probabilities BxC, the class numbers B, and the guided gradient for the normalised pixels, of the images' shape.
+        Probabilities BxC, the chosen columns B, and the guided gradient for the normalised pixels, of their shape.
 
     Raises:
         KitError: the network has activations that are no ReLUs, or none.
@@ -48,14 +49,13 @@ def guided_gradient(
     guide = _Guide()
     with torch.enable_grad(), guide:
         # Not `network(...)`: a compiled network would not be seen inside.
-        logits = model.task.class_logits(model.logits(model.network.forward(images, batch.metadata)))
+        output = model.network.forward(images, batch.metadata)
     if guide.others or not guide.relus:
         found = f"has {', '.join(sorted(guide.others))}" if guide.others else "has none"
         raise KitError(f"guided backpropagation needs a network of ReLUs alone, and this one {found}: --method gradcam")
-    probabilities = model.task.probabilities(logits.detach()).cpu().numpy()
-    classes = choose(probabilities)
-    score = logits.gather(1, torch.from_numpy(classes).to(logits.device)[:, None]).sum()
-    return probabilities, classes, torch.autograd.grad(score, images)[0]
+    probabilities = probabilities_of(model, output)
+    columns = choose(probabilities)
+    return probabilities, columns, torch.autograd.grad(chosen_score(model, output, columns), images)[0]
 
 
 def strength(gradient: Tensor) -> Tensor:

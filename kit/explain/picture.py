@@ -53,7 +53,7 @@ def tile(explained: Explained, side: int) -> np.ndarray:
     captions = (
         f"label: {explained.label or 'none, a test image'}",
         f"predicted: {explained.predicted}",
-        f"shown: {explained.explained}, probability {explained.probability:.2f}, by fold {explained.fold}",
+        f"shown: {explained.shown}, by fold {explained.fold}",
         f"id: {explained.id}",
     )
     canvas = Image.new("RGB", (width, HEADING + side + len(captions) * LINE + GAP), "white")

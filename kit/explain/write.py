@@ -93,7 +93,7 @@ def _write_all(
                 "label": one.label,
                 "predicted": one.predicted,
                 "explained": one.explained,
-                "probability": one.probability,
+                "probability" if one.is_class else "number": one.probability,
                 "fold": one.fold,
             }
         if not images:

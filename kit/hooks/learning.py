@@ -5,7 +5,7 @@ Small frozen records of names and callables, as in `kit.hooks.specs`, whose rule
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from kit.hooks.specs import TASK_NAMES, TaskName
 
@@ -26,7 +26,7 @@ class ModelRequest:
         name: the full name asked for; a family `timm/*` finds its network's own name after the slash.
         channels: number of input channels C; a pretrained stem is widened to it (`kit.plugin.network.widen_stem`).
         outputs: number of logits K.
-        head: name of the head: a key of `kit.model.network.HEADS`.
+        head: name of the head; hand it on to `kit.plugin.network.Network`, for which it carries what builds the head.
         metadata: number of metadata columns E; 0 for none.
         pretrained: start from pretrained weights; raise `KitError` if they are not available.
     """
@@ -90,16 +90,20 @@ class LossSpec:
     Args:
         name: unique among the installed plugins.
         build: (request) -> module called with (`Output`, `Batch`) that returns a scalar, the mean over the batch. A
-            loss with its own classifier on the embedding (a margin loss) also has a method `logits(output)` -> BxK,
-            which prediction uses in place of `output.logits`.
+            loss that predicts from something else than the network's logits (a margin loss from its own classifier on
+            the embedding, an ordinal loss from one score) also has a method `logits(output)` -> BxK of the task's own
+            outputs K, which prediction uses in place of `output.logits`.
         tasks: the tasks it can be used for; default: all.
         description: half a line for lists.
+        outputs: (index) -> number of logits that the network must have, for a loss that needs another number than the
+            task's outputs; it then has a method `logits`. Default: the task's.
     """
 
     name: str
     build: Callable[[LossRequest], "nn.Module"]
     tasks: tuple[TaskName, ...] = TASK_NAMES
     description: str = ""
+    outputs: "Callable[[Index], int] | None" = None
 
 
 @dataclass(frozen=True)
@@ -133,12 +137,20 @@ class HeadSpec:
         name: unique among the installed plugins.
         build: (request) -> module whose `forward(features, metadata)` takes a feature map BxFxhxw, or pooled features
             BxF, and metadata BxE (or None), and returns `kit.plugin.network.Output(logits BxK, embedding BxD)`.
+            With a method `weights()` -> Kx(F + E), how much each feature of the averaged map counts for each logit,
+            it has class activation maps (`kit gradcam --method cam`).
         description: half a line for lists.
+        options: which of `dropout`, `batch_norm` and `two_units` it heeds; a configuration that sets another is
+            refused.
+        average: it only averages a feature map, so a network may hand it features that are pooled in its own way, BxF.
+            Other heads get maps, or tokens BxNxF of networks that work on these.
     """
 
     name: str
     build: Callable[[HeadRequest], "nn.Module"]
     description: str = ""
+    options: tuple[str, ...] = ()
+    average: bool = False
 
 
 @dataclass(frozen=True)
@@ -172,30 +184,66 @@ class OptimizerSpec:
     description: str = ""
 
 
+# The steps that the configuration has keys for: they share their draws, one warp and one table (`kit.pixels.warp`), so
+# that an image is interpolated once, whatever is done to it.
+FusedStep = Literal[
+    "flip",
+    "flip_vertical",
+    "rot90",
+    "rotate",
+    "zoom",
+    "shift",
+    "shear",
+    "brightness",
+    "brightness_range",
+    "contrast",
+]
+FUSED_STEPS: tuple[FusedStep, ...] = get_args(FusedStep)
+
+
+@dataclass(frozen=True)
+class AugmentationRequest:
+    """What to draw for B images.
+
+    Args:
+        strength: the number after the step's name in the configuration; `low` to `high` of the step.
+        uniform: (S) -> BxS float64 numbers in [0, 1), from each image's own seed: the same at every call.
+        size: side of the images in pixels.
+        channels: C.
+    """
+
+    strength: float
+    uniform: Callable[[int], "np.ndarray"]
+    size: int
+    channels: int
+
+
 @dataclass(frozen=True)
 class AugmentationSpec:
     """A step of augmentation by name, asked for with `--set steps=NAME=STRENGTH`.
 
     What is done to an image is drawn first, as some numbers, and applied by one of two functions that agree: `array` on
-    the CPU, image by image, and `tensor` beside a GPU, batch by batch.
+    the CPU, image by image, in threads, and `tensor` beside a GPU, batch by batch. Both may return any number type: kit
+    rounds and clips to whole grey levels. Neither may change what it is given.
 
     Args:
         name: unique among the installed plugins.
-        draw: (strength, uniform numbers in [0, 1) of BxS, side of the output in pixels) -> parameters BxP float32, of
-            each image from its own row alone.
-        array: (HxWxC uint8, its parameters P) -> HxWxC uint8, with NumPy and OpenCV; any number of channels.
-        tensor: (BxCxHxW float32 of whole grey levels 0..255, parameters BxP) -> the same shape, with torch; must not
-            wait for the device.
-        numbers: S, how many uniform numbers an image needs.
-        low, high: the strengths that make sense, for messages and for the conformance suite; low changes nothing.
-        description: half a line for lists: what the strength means.
+        draw: (request) -> parameters BxP, of each image from its own row of uniform numbers alone. P may depend on
+            strength, size and channels.
+        array: (HxWxC uint8, its parameters P float32) -> HxWxC, with NumPy or OpenCV; any number of channels.
+        tensor: (BxCxHxW float32 of whole grey levels 0..255, parameters BxP float32) -> BxCxHxW, with torch; must not
+            wait for the device (no `.item()`, no `if` on a tensor, no tensor made of Python numbers).
+        low, high: the strengths that it takes; low changes nothing.
+        description: half a line for lists: what it does, and what the strength means.
+        text: (parameters P of an image) -> what was drawn, in some words, for `kit explore --augmented`. Default: the
+            name and the numbers.
     """
 
     name: str
-    draw: Callable[[float, "np.ndarray", int], "np.ndarray"]
+    draw: Callable[[AugmentationRequest], "np.ndarray"]
     array: Callable[["np.ndarray", "np.ndarray"], "np.ndarray"]
     tensor: Callable[["Tensor", "Tensor"], "Tensor"]
-    numbers: int = 1
     low: float = 0.0
     high: float = 1.0
     description: str = ""
+    text: Callable[["np.ndarray"], str] | None = None

@@ -29,11 +29,14 @@ T = TypeVar("T")
 BUILT_IN = "competition-kit"
 # They are told by their code, which lies beside kit's own: any package may call itself, or a plugin, like one of these.
 BUILT_IN_MODULES = (
+    "kit_augmentations",
     "kit_cbam",
     "kit_ham10000",
+    "kit_heads",
     "kit_histopathology",
     "kit_losses",
     "kit_metrics",
+    "kit_optimizers",
     "kit_protein",
     "kit_recursion",
     "kit_small_networks",

@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from kit.hooks.learning import ModelSpec
+from kit.hooks.learning import FUSED_STEPS, AugmentationSpec, ModelSpec
 from kit.hooks.specs import TASK_NAMES, Competition
 
 LONGEST = 200  # characters; a file name has at most 255 bytes
+HEAD_OPTIONS = ("dropout", "batch_norm", "two_units")
 RIGHT: dict[str, tuple[Callable[[Any], bool], str]] = {
     "title": (lambda value: isinstance(value, str), "a text"),
     "description": (lambda value: isinstance(value, str), "a text"),
@@ -19,7 +20,11 @@ RIGHT: dict[str, tuple[Callable[[Any], bool], str]] = {
     "mean": (lambda value: _are(value, lambda each: _is_number(each)), "a tuple of numbers"),
     "std": (lambda value: _are(value, lambda each: _is_number(each) and each > 0), "a tuple of numbers above 0"),
     "decision": (lambda value: value in (None, "thresholds", "weights", "cuts"), "thresholds, weights, cuts or None"),
-    "numbers": (lambda value: type(value) is int and value > 0, "a number of uniform numbers"),
+    "options": (
+        lambda value: _are(value, lambda each: each in HEAD_OPTIONS, 0),
+        f"a tuple of {', '.join(HEAD_OPTIONS)}",
+    ),
+    "average": (lambda value: isinstance(value, bool), "True or False"),
     "low": (lambda value: _is_number(value), "a number"),
     "high": (lambda value: _is_number(value), "a number"),
     "higher_is_better": (lambda value: isinstance(value, bool), "True or False"),
@@ -46,6 +51,11 @@ def wrong_spec(spec: Any) -> str:
         names.append(("slug", spec.slug, 1))
         names += [("alias", alias, 0) for alias in spec.aliases]
         names += [(field, getattr(spec, field), 0) for field in ("metric", "dataset", "submission")]
+    if isinstance(spec, AugmentationSpec):
+        if spec.name in FUSED_STEPS:
+            return f"the name {spec.name!a} of {kind} is that of a step that kit has itself"
+        if not {",", "="}.isdisjoint(str(spec.name)):
+            return f"the name {spec.name!a} of {kind} has a character that separates steps"
     for field, value, slashes in names:
         wrong = wrong_name(value, slashes)
         if wrong:
@@ -63,8 +73,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _are(value: Any, right: Callable[[Any], bool]) -> bool:
-    return isinstance(value, (tuple, list)) and len(value) > 0 and all(map(right, value))
+def _are(value: Any, right: Callable[[Any], bool], least: int = 1) -> bool:
+    return isinstance(value, (tuple, list)) and len(value) >= least and all(map(right, value))
 
 
 def wrong_name(name: object, slashes: int = 0) -> str:

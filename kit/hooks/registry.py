@@ -1,6 +1,7 @@
 """Specs by name: the one place where a command finds what plugins provide."""
 
 from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -68,11 +69,11 @@ class Specs(Generic[S]):
                 for name in _names(spec):
                     self._specs[name] = safe
                     owners.setdefault(name, []).append(plugin)
-        self.clashes = {
-            name: Clash(kind, name, tuple(f"{plugin.distribution} ({plugin.name})" for plugin in providers))
+        self._owners = {
+            name: tuple(f"{plugin.distribution} ({plugin.name})" for plugin in providers)
             for name, providers in owners.items()
-            if len(providers) > 1
         }
+        self.clashes = {name: Clash(kind, name, own) for name, own in self._owners.items() if len(own) > 1}
 
     def __iter__(self) -> Iterator[S]:
         """Iterate over the specs, sorted by name, without those whose name clashes."""
@@ -80,6 +81,10 @@ class Specs(Generic[S]):
 
     def _usable(self) -> dict[str, S]:
         return {name: spec for name, spec in self._specs.items() if name not in self.clashes}
+
+    def owner(self, name: str) -> str:
+        """Return who provides a name, as `distribution (entry point)`; empty if nobody does."""
+        return " and ".join(self._owners.get(name, ()))
 
     def get(self, name: str) -> S:
         """Return the spec with this name, alias or slug, or the family it belongs to.
@@ -188,3 +193,25 @@ class Registry:
             self.augmentations,
         )
         return self.plugins.records, [clash for specs in kinds for clash in specs.clashes.values()]
+
+
+_shared: ContextVar[Registry | None] = ContextVar("registry", default=None)
+
+
+def share(registry: Registry) -> None:
+    """Keep the specs of the plugins that this process has loaded."""
+    _shared.set(registry)
+
+
+def shared() -> Registry | None:
+    """Return the same; None before the plugins are loaded."""
+    return _shared.get()
+
+
+def installed() -> Registry:
+    """Return the same; load the plugins if no command has."""
+    registry = shared()
+    if registry is None:
+        registry = Registry()
+        share(registry)
+    return registry

@@ -67,6 +67,12 @@ def _number(spec: Any, value: Any) -> float:
         raise WrongReturn(value, "a number") from None
 
 
+def _logits(spec: Any, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+        raise WrongReturn(value, "a number of logits, 1 or more")
+    return int(value)
+
+
 def _groups(spec: Any, value: Any) -> Mapping[str, str]:
     if not isinstance(value, Mapping):
         raise WrongReturn(value, "a mapping of ids to groups")
@@ -176,6 +182,7 @@ TAKEN: dict[tuple[str, str], Take] = {
     ("ModelSpec", "offline"): _offline,
     ("ModelSpec", "names"): _names,
     ("LossSpec", "build"): MODULE,
+    ("LossSpec", "outputs"): _logits,
     ("HeadSpec", "build"): MODULE,
     ("OptimizerSpec", "build"): _instance("torch.optim.optimizer.Optimizer", "torch.optim.Optimizer"),
     ("SubmissionSpec", "check"): _findings,

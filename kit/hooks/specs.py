@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from kit.data.index import Index
     from kit.scoring.predictions import Predictions
+    from kit.task import Task
 
 # Each names an object in `kit.task`.
 TaskName = Literal["binary", "multiclass", "multilabel", "ordinal", "regression"]
@@ -50,7 +51,8 @@ class Competition:
         facts: what else `kit info` prints, by name: counts, bytes, medals.
         defaults: values of `TrainConfig` by key, for the real data.
         miniature_defaults: values that override `defaults` on the synthetic miniature.
-        epoch_metrics: names of the metrics that each validation computes besides `metric`.
+        epoch_metrics: names of the metrics that each validation computes besides `metric`; default: `accuracy`, of a
+            regression `rmse`.
 
     Raises:
         ValueError: the task is unknown.
@@ -75,6 +77,8 @@ class Competition:
     def __post_init__(self) -> None:
         if self.task not in TASK_NAMES:
             raise ValueError(f"task {self.task!r} of competition {self.name!r} is not one of {', '.join(TASK_NAMES)}")
+        if self.task == "regression" and self.epoch_metrics == ("accuracy",):
+            object.__setattr__(self, "epoch_metrics", ("rmse",))
 
     @classmethod
     def from_toml(cls, path: Path) -> "Competition":
@@ -235,3 +239,12 @@ class MetricSpec:
     def judges_classes(self) -> bool:
         """Whether it depends on the predicted classes alone."""
         return self.of_classes or self.decision is not None
+
+    def takes(self, task: "Task", values: "np.ndarray") -> "np.ndarray":
+        """Shape probabilities nxK as `compute` takes them; where no rule has decided, the task does if it has its own
+        way (`Task.judged`)."""
+        return task.flat(task.judged(values) if self.judges_classes else values)
+
+    def score(self, task: "Task", target: "np.ndarray", values: "np.ndarray") -> float:
+        """Compute the metric of targets and probabilities nxK in the forms of the task (`kit.task`)."""
+        return self.compute(task.flat(target), self.takes(task, values))

@@ -10,16 +10,18 @@ from kit.console import Console
 from kit.data.index import rows_of
 from kit.data.open_run import OpenRun
 from kit.decision.apply import SEEN, Decided, figure_of, held_out, rules_of
+from kit.errors import KitError
 from kit.inference.forward import forward_views
 from kit.inference.load import load_fold
 from kit.inference.tta import Scale, scaled_samples
 from kit.model.memory import AtOnce
 from kit.scoring.apart import apart, mean_over_folds
 from kit.scoring.choice import metrics_of
+from kit.scoring.numbers import number_table
 from kit.scoring.predictions import Predictions
 from kit.scoring.table import classification_table
 from kit.submission.write import postprocessed
-from kit.task import HALF
+from kit.task import HALF, ORDINAL, Task
 
 
 def evaluate(
@@ -35,7 +37,7 @@ def evaluate(
     """Predict the validation images of each trained fold again and score them.
 
     Without a `threshold`, classes are predicted by the run's decision rule that has not seen the image (`held_out`). A
-    metric that judges predicted classes judges these.
+    metric that judges predicted classes judges these. Numbers are judged as they are.
 
     Args:
         opened: a run with a trained fold.
@@ -44,12 +46,14 @@ def evaluate(
         scales, further: views to average; names of further metrics.
 
     Returns:
-        `metrics`: by name, of all evaluated ids; `table`: kit's own figures of the predicted classes; `folds`: the
-        competition's metric of each; and `difference`: the largest distance between a probability and the one that
-        training saved (0 on the same machine and thread count; None if `scales` averages over views). Metrics and
-        figures also stand at the top, where a name that both have is the metric's.
+        `metrics`: by name, of all evaluated ids; `table`: kit's own figures of the predicted classes, or numbers;
+        `folds`: the competition's metric of each; and `difference`: the largest distance between a probability and the
+        one that training saved (0 on the same machine and thread count; None if `scales` averages over views). Metrics
+        and figures also stand at the top, where a name that both have is the metric's.
     """
     run, index, metric = opened.run, opened.index, opened.metric
+    if threshold is not None and not index.task.has_classes:
+        raise KitError(f"{opened.competition.name} predicts numbers, which have no threshold: drop --threshold")
     folds = run.need_network()
     folds = folds if only_fold is None else [run.trained_fold(only_fold)]
     chosen = metrics_of(opened, further)
@@ -69,7 +73,7 @@ def evaluate(
         "run": run.id,
         "changed": opened.changed or None,
         "ids": len(ids),
-        "threshold": HALF if decided.by is None else decided.by,
+        "threshold": _plain(index.task) if decided.by is None else decided.by,
         "metric": metric.name,
         "metrics": metrics,
         "table": figures,
@@ -102,6 +106,8 @@ def _table(
 ) -> dict[str, Any]:
     """Return kit's own figures, with the threshold of each class that has one in the report."""
     task, classes = opened.index.task, opened.index.classes
+    if not task.has_classes:
+        return number_table(classes, target, values)
     table = classification_table(task, classes, task.flat(target), task.flat(values), decided.predicted, beta)
     if task.softmax:
         return table
@@ -111,6 +117,11 @@ def _table(
     for name, cut in zip(opened.index.output_names, plain if tuned is None else tuned, strict=True):
         table["report"][name]["threshold"] = float(cut)
     return table
+
+
+def _plain(task: Task) -> float | str | None:
+    """Return what decides where no rule does: None for numbers."""
+    return None if not task.has_classes else "rounding" if task is ORDINAL else HALF
 
 
 def _score_postprocessed(opened: OpenRun, predictions: Predictions) -> float:

@@ -1,5 +1,6 @@
 """Build the network of a configuration, with its loss and the normalisation of its input."""
 
+import contextlib
 import functools
 import random
 from copy import deepcopy
@@ -22,8 +23,9 @@ from kit.hooks.returns import shown
 from kit.hooks.specs import DatasetSpec
 from kit.model import distributed
 from kit.model.device import Runtime
-from kit.model.losses import build_loss, loss_terms, predicting_logits
-from kit.model.network import HeadName, HeadOptions, Output
+from kit.model.losses import build_loss, loss_outputs, loss_terms, predicting_logits
+from kit.model.network import KEYS, HeadName, HeadOptions, Network, Output
+from kit.model.targets import ScaledTargets, check_targets
 from kit.pixels.batches import Normalize
 from kit.pixels.statistics import channel_statistics
 from kit.record import Normalization
@@ -32,13 +34,17 @@ from kit.task import Task
 
 @dataclass(frozen=True)
 class Model:
-    """A network on its device, its loss (which may carry the classifier) and the normalisation of its input."""
+    """A network on its device, its loss (which may carry the classifier) and the normalisation of its input.
+
+    `outputs` is the task's number of outputs K; None: as many as the network has logits.
+    """
 
     network: nn.Module
     loss: nn.Module
     normalize: Normalize
     runtime: Runtime
     task: Task
+    outputs: int | None = None
 
     def copy(self) -> "Model":
         """Return a model with the same weights that does not learn."""
@@ -46,8 +52,8 @@ class Model:
         return replace(self, network=network.requires_grad_(False), loss=loss.requires_grad_(False))
 
     def logits(self, output: Output) -> Tensor:
-        """Return the logits to predict from: the loss's own classifier's if it has one, otherwise the network's."""
-        return predicting_logits(self.loss, output).float()
+        """Return the logits BxK to predict from: the loss's own if it has any, otherwise the network's."""
+        return predicting_logits(self.loss, output, self.outputs).float()
 
     def probabilities(self, output: Output) -> Tensor:
         """Return the probabilities of an output, BxK."""
@@ -86,10 +92,13 @@ def normalization_of(
     return {"mean": mean, "std": std}
 
 
-def request_of(config: TrainConfig, channels: int, outputs: int, metadata: int, pretrained: bool) -> ModelRequest:
-    """Return the request for a configuration's network."""
-    options = HeadOptions(config.head_dropout, config.head_batch_norm, config.two_units)
-    return ModelRequest(config.model, channels, outputs, HeadName(config.head, options), metadata, pretrained)
+def request_of(
+    config: TrainConfig, registry: Registry, channels: int, outputs: int, metadata: int, pretrained: bool
+) -> ModelRequest:
+    """Return the request for a configuration's network; raise `KitError` for an unknown head or what it can't have."""
+    options = HeadOptions(**{option: getattr(config, key) for option, key in KEYS.items()})
+    head = HeadName(registry.heads.get(config.head), options)
+    return ModelRequest(config.model, channels, outputs, head, metadata, pretrained)
 
 
 def build_network(spec: ModelSpec, request: ModelRequest) -> nn.Module:
@@ -114,16 +123,23 @@ def build_model(
     runtime: Runtime | None = None,
 ) -> Model:
     """Build a new network and loss for one fold; by default on the device that the configuration chooses."""
+    check_targets(config, index)
     terms = loss_terms(config.loss, registry, index.task.name)
-    request = request_of(config, dataset.channels, index.outputs, len(index.metadata), pretrained)
+    outputs = loss_outputs(terms, index)
+    request = request_of(config, registry, dataset.channels, outputs, len(index.metadata), pretrained)
     runtime = runtime or Runtime.choose(config.amp)
     network = build_network(registry.models.get(config.model), request)
     memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
     network = network.to(runtime.device, memory_format=memory_format)  # type: ignore[call-overload]
-    *_, embedding = (_probe(network, side, request, runtime) for side in (*config.sizes, config.size))
-    loss = build_loss(terms, LossRequest(config, index, embedding)).to(runtime.device)
+    *_, output = (_probe(network, side, request, runtime) for side in (*config.sizes, config.size))
+    loss = build_loss(terms, LossRequest(config, index, output.embedding.shape[1]))
+    if not index.task.has_classes:
+        loss = ScaledTargets.of(loss, config, index)
+    loss = loss.to(runtime.device)
+    with torch.no_grad():
+        predicting_logits(loss, output, index.outputs)  # a loss that can't predict is refused before it learns
     normalize = Normalize(normalization["mean"], normalization["std"]).to(runtime.device)
-    return Model(network, loss, normalize, runtime, index.task)
+    return Model(network, loss, normalize, runtime, index.task, index.outputs)
 
 
 def compiled(network: nn.Module, device: torch.device) -> nn.Module:
@@ -153,32 +169,40 @@ def _compiles(device: str) -> bool:
 
 
 @torch.no_grad()
-def _probe(network: nn.Module, size: int, request: ModelRequest, runtime: Runtime) -> int:
-    """Pass two black images through a new network; check its output shapes and return the width of its embedding."""
+def _probe(network: nn.Module, size: int, request: ModelRequest, runtime: Runtime) -> Output:
+    """Pass two black images through a new network; check the shapes of its output and return it."""
     images = torch.zeros(2, request.channels, size, size, device=runtime.device)
     metadata = torch.zeros(2, request.metadata, device=runtime.device)
     try:
         output = network.eval()(images, metadata)
-    except (AssertionError, RuntimeError, ValueError) as error:
-        if too_little_memory(error):
-            raise
-        raise KitError(
-            f"{request.name} can't take {size} px images of {request.channels} channels: {error}: "
-            "choose another --size or --model, or tell the network's author"
-        ) from error
     except (KitError, MemoryError):
         raise
     except Exception as error:
-        place = place_of(error, otherwise=place_in(type(network).forward))
-        raise PluginError(
-            f"{request.name} failed on 2 images and their metadata at {place} ({reason(error)}): {MEND}"
-        ) from error
+        if too_little_memory(error):
+            raise
+        raise _failed(error, network, images, request) from error
     network.train()
+    who = getattr(network, "strangers_head", "") or f"the plugin of {request.name}"
     if not isinstance(output, Output):
-        raise PluginError(f"the plugin of {request.name} returns {shown(output)}, not an Output: tell its author")
+        raise PluginError(f"{who} returns {shown(output)}, not an Output: tell its author")
     if tuple(output.logits.shape) != (2, request.outputs) or output.embedding.ndim != 2:
         raise KitError(
-            f"the plugin of {request.name} returns logits {tuple(output.logits.shape)} for 2 images, "
-            f"not (2, {request.outputs}): tell its author"
+            f"{who} returns logits {tuple(output.logits.shape)} for 2 images, not (2, {request.outputs}), and an "
+            f"embedding {tuple(output.embedding.shape)}, which must be (2, D): tell its author"
         )
-    return int(output.embedding.shape[1])
+    return output
+
+
+def _failed(error: Exception, network: nn.Module, images: Tensor, request: ModelRequest) -> KitError:
+    """Return the error of a network that can't take images BxCxHxW: of its head, if the body can."""
+    place = place_of(error, otherwise=place_in(type(network).forward))
+    if isinstance(network, Network) and network.strangers_head:
+        with contextlib.suppress(Exception):
+            shape, head = tuple(network.body(images).shape), network.strangers_head
+            return PluginError(f"{head} failed on features {shape} at {place} ({reason(error)}): {MEND}")
+    if isinstance(error, (AssertionError, RuntimeError, ValueError)):
+        return KitError(
+            f"{request.name} can't take {images.shape[2]} px images of {request.channels} channels: {error}: "
+            "choose another --size or --model, or tell the network's author"
+        )
+    return PluginError(f"{request.name} failed on 2 images and their metadata at {place} ({reason(error)}): {MEND}")

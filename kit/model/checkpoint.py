@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from kit.errors import KitError
+from kit.errors import KitError, PluginError
 from kit.files import atomic, read_json, sha256, write_json
 from kit.record import CheckpointRecord
 
@@ -150,13 +150,40 @@ def unpack_modules(tensors: dict[str, Tensor], network: nn.Module, loss: nn.Modu
             raise KitError(f"the saved weights do not fit the {name} that this kit builds: {error}") from None
 
 
-def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the optimiser's state as named tensors."""
-    return {
-        f"optimizer.{number}.{name}": value if isinstance(value, Tensor) else torch.tensor(value)
-        for number, state in optimizer.state_dict()["state"].items()
-        for name, value in state.items()
-    }
+def settings_of(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """Return the settings of each group of parameters, without the rate, which the schedule sets."""
+    return [{k: v for k, v in group.items() if k not in ("params", "lr")} for group in optimizer.param_groups]
+
+
+def pack_optimizer(optimizer: torch.optim.Optimizer, settings: list[dict[str, Any]]) -> dict[str, Tensor]:
+    """Return the optimiser's state as named tensors: of its parameters, and what it changed of its first `settings`.
+
+    Raises:
+        PluginError: it keeps anything but tensors, numbers and None.
+    """
+    packed: dict[str, Tensor] = {}
+    for number, state in optimizer.state_dict()["state"].items():
+        for name, value in state.items():
+            kind = "" if isinstance(value, Tensor) else "number."
+            packed[f"optimizer.{kind}{number}.{name}"] = _packed(optimizer, name, value)
+    for number, (first, now) in enumerate(zip(settings, settings_of(optimizer), strict=True)):
+        for name, value in now.items():
+            if isinstance(value, Tensor) or name not in first or first[name] != value:
+                packed[f"optimizer.group.{number}.{name}"] = _packed(optimizer, name, value)
+    return packed
+
+
+def _packed(optimizer: torch.optim.Optimizer, name: str, value: object) -> Tensor:
+    if isinstance(value, Tensor):
+        return value
+    if value is None:
+        return torch.empty(0)
+    if isinstance(value, (bool, int, float)):
+        return torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None)
+    raise PluginError(
+        f"the optimiser {type(optimizer).__qualname__} keeps {type(value).__name__} under {name!r}; a checkpoint holds "
+        "tensors and numbers: tell its author, or choose another (kit list optimizers)"
+    )
 
 
 @torch.no_grad()
@@ -168,10 +195,17 @@ def unpack_optimizer(tensors: dict[str, Tensor], optimizer: torch.optim.Optimize
     for key, value in tensors.items():
         if not key.startswith("optimizer."):
             continue
-        _, number, name = key.split(".", 2)
-        parameter = parameters[int(number)]
+        kind, _, rest = key.removeprefix("optimizer.").partition(".")
+        if kind in ("number", "group"):
+            number, _, name = rest.partition(".")
+            groups, state = content["param_groups"], content["state"]
+            place = groups[int(number)] if kind == "group" else state.setdefault(int(number), {})
+            plain = value.item() if value.numel() else None
+            place[name] = value if isinstance(place.get(name), Tensor) else plain
+            continue
+        parameter = parameters[int(kind)]
         if value.shape == parameter.shape:
             # The fused step walks through memory, so moments need the layout of their (channels-last) parameter.
-            value = torch.empty_like(parameter).copy_(value)
-        content["state"].setdefault(int(number), {})[name] = value
+            value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        content["state"].setdefault(int(kind), {})[rest] = value
     optimizer.load_state_dict(content)

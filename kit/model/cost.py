@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from kit.errors import KitError
 from kit.hooks.learning import ModelRequest, ModelSpec
 from kit.model.build import build_network
+from kit.model.network import HeadName
 
 OUTPUTS = 1000
 
@@ -75,7 +76,7 @@ def layers(spec: ModelSpec, request: ModelRequest, size: int) -> tuple[list[Laye
 
 def cost(spec: ModelSpec, name: str, size: int = 224) -> Cost:
     """Count the cost of a network with three channels, a linear head and ImageNet's 1,000 outputs, as papers do."""
-    request = ModelRequest(name, 3, OUTPUTS, "linear", 0, pretrained=False)
+    request = ModelRequest(name, 3, OUTPUTS, HeadName.of("linear"), 0, pretrained=False)
     with torch.device("meta"):
         network = spec.build(request).eval()
         images = torch.zeros(1, 3, size, size)

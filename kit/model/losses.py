@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from kit.data.index import Index
 from kit.errors import KitError, PluginError
 from kit.hooks.foreign import at
 from kit.hooks.learning import LossRequest, LossSpec
@@ -42,7 +43,7 @@ def loss_terms(text: str, registry: Registry, task: str) -> list[Term]:
         if task not in spec.tasks:
             fitting = ", ".join(other.name for other in registry.losses if task in other.tasks)
             raise KitError(
-                f"loss {spec.name} is for {' and '.join(spec.tasks)} tasks, this one is {task}: "
+                f"loss {spec.name} is for {', '.join(spec.tasks)} tasks, this one is {task}: "
                 f"--set loss=NAME, one of {fitting}"
             )
         terms.append(Term(weight, spec))
@@ -55,6 +56,21 @@ def _weight(text: str) -> float | None:
     except ValueError:
         return None
     return weight if 0 < weight < math.inf else None
+
+
+def loss_outputs(terms: list[Term], index: Index) -> int:
+    """Return how many logits a network must have for the losses of a sum; raise `KitError` if they differ."""
+    wanted = {
+        term.spec.name: index.outputs if term.spec.outputs is None else term.spec.outputs(index) for term in terms
+    }
+    (first, number), *others = wanted.items()
+    for name, other in others:
+        if other != number:
+            raise KitError(
+                f"loss {first} needs {number} output{'s' if number > 1 else ''} of the network and {name} {other}: "
+                "they can't be added, --set loss=NAME takes one of them"
+            )
+    return number
 
 
 def build_loss(terms: list[Term], request: LossRequest) -> nn.Module:
@@ -78,8 +94,10 @@ class WeightedSum(nn.Module):
         return torch.stack(values).sum()
 
     def logits(self, output: Output) -> Tensor:
-        """Return the logits BxK of the heaviest term's own classifier if it has one, otherwise the network's."""
-        return predicting_logits(self.losses[self.weights.index(max(self.weights))], output)
+        """Return the logits BxK of the heaviest term if it has its own, otherwise the network's."""
+        own = getattr(self.losses[self.weights.index(max(self.weights))], "logits", None)
+        logits: Tensor = output.logits if own is None else own(output)
+        return logits
 
 
 def loss_of(loss: nn.Module, output: Output, batch: Batch) -> Tensor:
@@ -101,13 +119,17 @@ def _wrong(loss: nn.Module, what: str) -> PluginError:
     )
 
 
-def predicting_logits(loss: nn.Module, output: Output) -> Tensor:
-    """Return the logits BxK to predict from: the loss's own classifier's if it has one, otherwise the network's."""
+def predicting_logits(loss: nn.Module, output: Output, outputs: int | None = None) -> Tensor:
+    """Return the logits BxK to predict from: the loss's own if it has a method `logits`, otherwise the network's.
+
+    Args:
+        loss, output: of one model.
+        outputs: K, the task's number of outputs; None: as many as the network has.
+    """
     own = getattr(loss, "logits", None)
-    if own is None:
-        return output.logits
-    logits: Tensor = own(output)
-    if not isinstance(logits, Tensor) or logits.shape != output.logits.shape:
-        wanted = "x".join(map(str, output.logits.shape))
-        raise _wrong(loss, f"returned the logits {shown(logits)}, not {wanted}")
+    logits: Tensor = output.logits if own is None else own(output)
+    wanted = (len(output.logits), output.logits.shape[1] if outputs is None else outputs)
+    if not isinstance(logits, Tensor) or tuple(logits.shape) != wanted:
+        what = "has no method logits, which must return" if own is None else f"returned the logits {shown(logits)}, not"
+        raise _wrong(loss, f"{what} {wanted[0]}x{wanted[1]}")
     return logits

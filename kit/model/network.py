@@ -8,7 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from kit.errors import KitError, nearest
+from kit.errors import KitError
+from kit.hooks.foreign import Foreign
+from kit.hooks.learning import HeadRequest, HeadSpec
+from kit.hooks.manager import BUILT_IN_MODULES
+from kit.hooks.registry import installed
 
 RGB = 3
 
@@ -20,9 +24,13 @@ class Output(NamedTuple):
     embedding: Tensor
 
 
+# The options of a head, and the keys of the configuration that set them.
+KEYS = {"dropout": "head_dropout", "batch_norm": "head_batch_norm", "two_units": "two_units"}
+
+
 @dataclass(frozen=True)
 class HeadOptions:
-    """What a head may have other than its usual layers.
+    """What a head may have other than its usual layers: fields of `HeadRequest`.
 
     Args:
         dropout: share of the features dropped in front of the last layer; None: the head's own.
@@ -36,18 +44,42 @@ class HeadOptions:
 
 
 class HeadName(str):
-    """The name of a head with its options: plugins hand on what they get as `ModelRequest.head`, so they need not know.
+    """The name of a head, with what builds it: plugins hand on `ModelRequest.head` and need not know."""
 
-    A plain `str` is a head with its usual layers.
-    """
-
+    spec: HeadSpec
     options: HeadOptions
 
-    def __new__(cls, name: str, options: HeadOptions = HeadOptions()) -> "HeadName":
-        """Return the name with its options."""
-        self = super().__new__(cls, name)
-        self.options = options
+    def __new__(cls, spec: HeadSpec, options: HeadOptions = HeadOptions()) -> "HeadName":
+        """Return the name of a head; raise `KitError` if it does not take one of the options."""
+        self = super().__new__(cls, spec.name)
+        self.spec, self.options = spec, options
+        for option, key in KEYS.items():
+            if option not in spec.options and getattr(options, option) != getattr(HeadOptions(), option):
+                able = "choose another head (kit list heads)"
+                raise KitError(f"head {spec.name} takes no {key}: drop {key}, or {able}")
         return self
+
+    @classmethod
+    def of(cls, name: str) -> "HeadName":
+        """Return a name as it is, or that of an installed head without options."""
+        return name if isinstance(name, HeadName) else cls(installed().heads.get(name))
+
+    @property
+    def stranger(self) -> str:
+        """What people call a head of a stranger's plugin; empty for a built-in one."""
+        build = self.spec.build
+        if not isinstance(build, Foreign) or build.package in BUILT_IN_MODULES:
+            return ""
+        return f"head {self} ({build.plugin})"
+
+    def build(self, features: int, outputs: int, metadata: int) -> nn.Module:
+        """Build the head for F features, K outputs and E columns of metadata."""
+        return self.spec.build(HeadRequest(str(self), features, outputs, metadata, **vars(self.options)))
+
+
+def only_averages(head: str) -> bool:
+    """Return whether a head only averages a feature map, so that a network may pool by itself (`HeadSpec.average`)."""
+    return HeadName.of(head).spec.average
 
 
 class TwoUnits(nn.Linear):
@@ -65,119 +97,24 @@ class TwoUnits(nn.Linear):
         return units[:, 1:] - units[:, :1]
 
 
-def _last(features: int, outputs: int, options: HeadOptions, bias: bool = True) -> nn.Linear:
-    if not options.two_units:
-        return nn.Linear(features, outputs, bias)
-    if outputs != 1:
-        raise KitError(f"two_units is for binary tasks, this one has {outputs} outputs: --set two_units=false")
+def last_layer(features: int, request: HeadRequest, bias: bool = True) -> nn.Linear:
+    """Return the last layer of a head: linear, or `TwoUnits` if the request says so (binary tasks only)."""
+    if not request.two_units:
+        return nn.Linear(features, request.outputs, bias)
+    if request.outputs != 1:
+        raise KitError(f"two_units is for binary tasks, this one has {request.outputs} outputs: --set two_units=false")
     return TwoUnits(features, bias)
 
 
-class LinearHead(nn.Module):
-    """Global average pooling, the metadata appended to the pooled features, one linear layer.
-
-    The embedding is the input of that layer, of width F + E: a margin loss on it sees the metadata too. On request it
-    is batch-normalised, and dropout comes after it.
-    """
-
-    def __init__(self, features: int, outputs: int, metadata: int, options: HeadOptions = HeadOptions()) -> None:
-        super().__init__()
-        width = features + metadata
-        self.norm = nn.BatchNorm1d(width) if options.batch_norm else nn.Identity()
-        self.dropout = nn.Dropout(options.dropout) if options.dropout else nn.Identity()
-        self.classifier = _last(width, outputs, options)
-
-    def forward(self, features: Tensor, metadata: Tensor | None) -> Output:
-        """Map a feature map BxFxhxw, or already pooled features BxF, and metadata BxE to an output."""
-        embedding = self.norm(_append(features.mean((2, 3)) if features.ndim == 4 else features, metadata))
-        return Output(self.classifier(self.dropout(embedding)), embedding)
-
-    def weights(self) -> Tensor:
-        """Return how much each pooled feature counts for each logit when it predicts, Kx(F + E)."""
-        weights = self.classifier.weight
-        if isinstance(self.classifier, TwoUnits):
-            weights = weights[1:] - weights[:1]
-        if isinstance(self.norm, nn.BatchNorm1d) and self.norm.running_var is not None:
-            weights = weights * self.norm.weight / (self.norm.running_var + self.norm.eps).sqrt()
-        return weights
-
-
-class ConcatPoolHead(nn.Module):
-    """fastai's head (Howard and Gugger 2020): maximum and average pooling side by side, one hidden layer of 512.
-
-    BN, dropout .25, linear 512, ReLU, BN, dropout .5, linear; both linear layers without bias, as in fastai. The
-    metadata is appended to the pooled features. The embedding is the 512 features after the second BN: the logits are
-    computed from it alone, a margin loss on it trains the hidden layer, and BN centres it, so angles use the whole
-    sphere. Of another dropout, the first layer has half, as of fastai's `ps`.
-    """
-
-    WIDTH = 512
-
-    def __init__(self, features: int, outputs: int, metadata: int, options: HeadOptions = HeadOptions()) -> None:
-        super().__init__()
-        pooled = 2 * features + metadata
-        dropout = 0.5 if options.dropout is None else options.dropout
-        norm = nn.Identity if options.batch_norm is False else nn.BatchNorm1d
-        self.hidden = nn.Sequential(
-            norm(pooled),
-            nn.Dropout(dropout / 2),
-            nn.Linear(pooled, self.WIDTH, bias=False),
-            nn.ReLU(inplace=True),
-            norm(self.WIDTH),
-        )
-        self.classifier = nn.Sequential(nn.Dropout(dropout), _last(self.WIDTH, outputs, options, bias=False))
-
-    def forward(self, features: Tensor, metadata: Tensor | None) -> Output:
-        """Map a feature map BxFxhxw and metadata BxE to an output; pooled features or tokens raise `KitError`."""
-        _need_map(features, "concat_pool")
-        pooled = torch.cat([features.amax((2, 3)), features.mean((2, 3))], 1)
-        embedding = self.hidden(_append(pooled, metadata))
-        return Output(self.classifier(embedding), embedding)
-
-
-class VggHead(nn.Module):
-    """The classifier of VGG (Simonyan and Zisserman 2015): average pooling to 7x7, two hidden layers of 4,096.
-
-    Linear 4096, ReLU, dropout .5, linear 4096, ReLU, dropout .5, linear. On request a batch norm follows each hidden
-    linear layer. The embedding is the input of the last dropout with the metadata appended, of width 4096 + E, so that
-    the hidden layers of a pretrained network fit whatever the metadata.
-    """
-
-    POOLED, WIDTH = 7, 4096
-
-    def __init__(self, features: int, outputs: int, metadata: int, options: HeadOptions = HeadOptions()) -> None:
-        super().__init__()
-        dropout = 0.5 if options.dropout is None else options.dropout
-        norm = nn.BatchNorm1d if options.batch_norm else nn.Identity
-        self.first = nn.Linear(features * self.POOLED**2, self.WIDTH)
-        self.second = nn.Linear(self.WIDTH, self.WIDTH)
-        self.after_first = nn.Sequential(norm(self.WIDTH), nn.ReLU(inplace=True), nn.Dropout(dropout))
-        self.after_second = nn.Sequential(norm(self.WIDTH), nn.ReLU(inplace=True))
-        self.classifier = nn.Sequential(nn.Dropout(dropout), _last(self.WIDTH + metadata, outputs, options))
-
-    def forward(self, features: Tensor, metadata: Tensor | None) -> Output:
-        """Map a feature map BxFxhxw and metadata BxE to an output; pooled features or tokens raise `KitError`."""
-        _need_map(features, "vgg")
-        pooled = nn.functional.adaptive_avg_pool2d(features, self.POOLED).flatten(1)
-        hidden = self.after_second(self.second(self.after_first(self.first(pooled))))
-        embedding = _append(hidden, metadata)
-        return Output(self.classifier(embedding), embedding)
-
-
-def _need_map(features: Tensor, head: str) -> None:
+def need_map(features: Tensor, head: str) -> None:
+    """Raise `KitError` if features are no map BxFxhxw, which this head needs."""
     if features.ndim != 4:
         raise KitError(f"head {head} needs a feature map, which this network lacks: --set head=linear")
 
 
-def _append(features: Tensor, metadata: Tensor | None) -> Tensor:
+def with_metadata(features: Tensor, metadata: Tensor | None) -> Tensor:
+    """Append metadata BxE, if there is any, to features BxF."""
     return features if metadata is None else torch.cat([features, metadata], 1)
-
-
-HEADS: dict[str, type[LinearHead] | type[ConcatPoolHead] | type[VggHead]] = {
-    "linear": LinearHead,
-    "concat_pool": ConcatPoolHead,
-    "vgg": VggHead,
-}
 
 
 class Network(nn.Module):
@@ -187,17 +124,16 @@ class Network(nn.Module):
         body: images BxCxHxW -> feature map BxFxhxw (or pooled features BxF).
         features: F.
         outputs: number of logits K.
-        head: a name in `HEADS`; a `HeadName` carries options.
+        head: `ModelRequest.head`; or the name of an installed head, with its usual layers.
         metadata: width E of the metadata; 0 for none.
     """
 
     def __init__(self, body: nn.Module, features: int, outputs: int, head: str, metadata: int) -> None:
         super().__init__()
-        if head not in HEADS:
-            raise KitError(f"no head is called {head!r}: {nearest(head, list(HEADS))}")
+        name = HeadName.of(head)
         self.body = body
-        self.head_options = head.options if isinstance(head, HeadName) else HeadOptions()
-        self.head = HEADS[head](features, outputs, metadata, self.head_options)
+        self.head_options, self.strangers_head = name.options, name.stranger
+        self.head = name.build(features, outputs, metadata)
         self.takes_metadata = metadata > 0
 
     def forward(self, images: Tensor, metadata: Tensor | None = None) -> Output:

@@ -1,4 +1,4 @@
-"""Augment training images: by the configuration's steps (`kit.pixels.warp`) or by the user's own albumentations."""
+"""Augment training images: by steps (`kit.pixels.warp`, `kit.pixels.steps`) or by the user's own albumentations."""
 
 import os
 from importlib.util import find_spec
@@ -9,8 +9,11 @@ import numpy as np
 
 from kit.config import TrainConfig
 from kit.errors import KitError
+from kit.hooks.registry import Registry
 from kit.pixels.batches import Augment
 from kit.pixels.draw import varies
+from kit.pixels.steps import chosen_steps
+from kit.pixels.warp import Steps
 
 if TYPE_CHECKING:
     import albumentations as A
@@ -60,8 +63,9 @@ def _need_albumentations(path: Path) -> None:
         )
 
 
-def make_augment(config: TrainConfig, folder: Path) -> Augment | None:
+def make_augment(config: TrainConfig, folder: Path, registry: Registry) -> Augment | None:
     """Return a run's augmentation or None; a pipeline file lies in the run's `folder` under its configured name."""
     if config.augment is not None:
         return Pipeline(load_pipeline(folder / config.augment))
-    return config if varies(config) else None
+    further = chosen_steps(config, registry)
+    return Steps(config, further) if further or varies(config) else None

@@ -12,16 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from kit.config import TrainConfig
 from kit.data.verify import room_for_workers
 from kit.errors import DISK, KitError
 from kit.pixels.on_device import OnDevice, Stored
 from kit.pixels.sampler import Plan
 from kit.pixels.samples import Samples
-from kit.pixels.warp import steps_of, warp_normalized
+from kit.pixels.warp import Steps, steps_of, warp_normalized
 
-# The steps of a configuration, done as one warp, or the user's own function (image, seed) -> image.
-Augment = TrainConfig | Callable[[np.ndarray, int], np.ndarray]
+# The steps of a run, or the user's own function (image, seed) -> image.
+Augment = Steps | Callable[[np.ndarray, int], np.ndarray]
 
 
 class Batch(NamedTuple):
@@ -43,7 +42,7 @@ class Loader:
 
     Args:
         samples: what to read.
-        augment: the configuration whose steps to apply, the user's own pipeline, or None.
+        augment: the steps to apply, the user's own pipeline, or None.
         workers: processes; None: none on a CPU (they would take the network's cores), up to four with a GPU. Where
             /dev/shm has no room for their locks, this process reads alone.
         device: where the batches go.
@@ -59,8 +58,8 @@ class Loader:
         normalize: "Normalize",
     ) -> None:
         self.samples, self.device, self.normalize = samples, device, normalize
-        self.config = augment if isinstance(augment, TrainConfig) else None
-        pipeline = None if augment is None or isinstance(augment, TrainConfig) else augment
+        self.steps = augment if isinstance(augment, Steps) else None
+        pipeline = None if augment is None or isinstance(augment, Steps) else augment
         self.on_device = device.type != "cpu"
         self._own = tuple((value.flatten() / 255).cpu().numpy() for value in (normalize.mean, normalize.std))
         self._out = torch.empty(0)
@@ -75,7 +74,7 @@ class Loader:
         if self.on_device:
             if self._there is None:
                 pack = None if self._reader is not None else self.samples.pack
-                self._there = OnDevice(self.samples, pack, self.config, self.device, self.normalize)
+                self._there = OnDevice(self.samples, pack, self.steps, self.device, self.normalize)
             for parts in self._there.batches(plan, stored):
                 yield Batch(*parts)
             return
@@ -95,7 +94,7 @@ class Loader:
 
     def _normalized(self, rows: np.ndarray, pixels: np.ndarray, places: np.ndarray, seeds: np.ndarray) -> Tensor:
         size, crop = self.samples.size, self.samples.crop
-        steps = steps_of(self.config, seeds, len(places), crop, (pixels.shape[1], pixels.shape[2]), size)
+        steps = steps_of(self.steps, seeds, len(places), crop, pixels.shape[1:], size)
         shape = (len(places), size, size, pixels.shape[3])
         if self._out.shape[1:] != shape[1:] or len(self._out) < len(places):
             self._out = torch.empty(shape)

@@ -4,11 +4,11 @@ Steps, ranges and probabilities are the configuration's, distributions are album
 """
 
 from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
 
-from kit.config import Step, TrainConfig
+from kit.config import TrainConfig
+from kit.hooks.learning import FUSED_STEPS, FusedStep
 
 # What the elements of `kit.pixels.warp.GROUP` do.
 ELEMENTS = (
@@ -21,7 +21,6 @@ ELEMENTS = (
     "mirrored left-right",
     "mirrored along \\",
 )
-STEPS: tuple[Step, ...] = get_args(Step)
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Drawn:
     contrast: np.ndarray
 
     def text(self, place: int) -> str:
-        """Say for people what was drawn for one image; only what changes it."""
+        """Say for people what was drawn for one image; only what changes it, so empty where nothing does."""
         (x, y), (right, down), (across, along) = (each[place] for each in (self.scale, self.shift + 0.0, self.shear))
         told = (
             (self.element[place] != 0, ELEMENTS[self.element[place]]),
@@ -57,7 +56,7 @@ class Drawn:
             (self.light[place] != 0, f"brightness {self.light[place]:+.2f}"),
             (self.contrast[place] != 1, f"contrast x {self.contrast[place]:.2f}"),
         )
-        return ", ".join(text for applies, text in told if applies) or "unchanged"
+        return ", ".join(text for applies, text in told if applies)
 
 
 def varies(config: TrainConfig) -> bool:
@@ -81,13 +80,13 @@ def draw_steps(config: TrainConfig, seeds: np.ndarray, size: int) -> Drawn:
     Every number has a stream of its own, so a step more, or one that is applied less often, changes no other.
     """
     # New streams come after the present ones, whose numbers must not change.
-    element, degrees, zoom_x, zoom_y, shift_x, shift_y, shear_x, shear_y, light, contrast, factor, *more = _uniform(
-        seeds, 13 + len(STEPS)
+    element, degrees, zoom_x, zoom_y, shift_x, shift_y, shear_x, shear_y, light, contrast, factor, *more = uniform(
+        seeds, 13 + len(FUSED_STEPS)
     )
     upside, quarter, *lots = more
-    applied = {step: lot < config.probabilities.get(step, 1) for step, lot in zip(STEPS, lots, strict=True)}
+    applied = {step: lot < config.probabilities.get(step, 1) for step, lot in zip(FUSED_STEPS, lots, strict=True)}
 
-    def between(step: Step, *unit: np.ndarray) -> np.ndarray:
+    def between(step: FusedStep, *unit: np.ndarray) -> np.ndarray:
         return np.where(applied[step][:, None], getattr(config, step) * (2 * np.stack(unit, -1) - 1), 0)
 
     low, high = config.brightness_range or (1.0, 1.0)
@@ -118,7 +117,7 @@ def _elements(
     return 4 * (across ^ down) + (2 * across + turns) % 4
 
 
-def _uniform(seeds: np.ndarray, streams: int) -> np.ndarray:
+def uniform(seeds: np.ndarray, streams: int) -> np.ndarray:
     """Return streams x B numbers in [0, 1): splitmix64 of (seed, stream), https://prng.di.unimi.it/splitmix64.c."""
     step = np.uint64(0x9E3779B97F4A7C15)
 

@@ -12,13 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kit.config import TrainConfig
 from kit.data.images import stored_side
 from kit.pixels.packed import Packed
 from kit.pixels.resident import held
 from kit.pixels.sampler import Plan
 from kit.pixels.samples import Samples
-from kit.pixels.warp import DeviceWarp, gather, steps_of
+from kit.pixels.warp import DeviceAugment, Steps, gather, steps_of
 
 BLOCK = 8192  # images whose plan is drawn and copied at once
 SLOTS = 3  # batches of bytes on their way: one that is read, one that is copied, one that is gathered
@@ -47,7 +46,7 @@ class OnDevice:
     Args:
         samples: what to read.
         pack: the pack of the samples that batches are made of; None: they come from files, one by one.
-        config: the configuration whose steps to apply; None: none.
+        steps: the steps to apply; None: none.
         device: where the batches go.
         normalize: `kit.pixels.batches.Normalize`.
     """
@@ -56,15 +55,15 @@ class OnDevice:
         self,
         samples: Samples,
         pack: Packed | None,
-        config: TrainConfig | None,
+        steps: Steps | None,
         device: torch.device,
         normalize: nn.Module,
     ) -> None:
-        self.samples, self.config, self.device, self.normalize = samples, config, device, normalize
+        self.samples, self.steps, self.device, self.normalize = samples, steps, device, normalize
         self.side = stored_side(samples.size, samples.crop) if pack is None else pack.size
         # What is mixed of two packs is put together by the host.
         self.pack = None if (samples.places < 0).any() else pack
-        self.warp = DeviceWarp(config, samples.size, samples.crop)
+        self.augment = DeviceAugment(steps, samples.size, samples.crop, samples.dataset.channels)
         statistics = samples.statistics
         whole = (samples.places, samples.targets, samples.metadata)
         own = (None, None) if statistics is None else (statistics.mean, statistics.std)
@@ -98,9 +97,9 @@ class OnDevice:
         self, rows: np.ndarray, planned: Planned, slot: "Slot | None", pixels: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         if pixels is not None:
-            images = self.warp(pixels.index_select(0, planned.places), planned.steps)
+            images = self.augment(pixels.index_select(0, planned.places), planned.steps)
         elif slot is not None:
-            images = self.warp(slot.take(), planned.steps)
+            images = self.augment(slot.take(), planned.steps)
             slot.done()
         own = () if planned.mean is None else (planned.mean, planned.std)
         return self.normalize(images, *own), planned.target, planned.metadata, torch.from_numpy(rows)
@@ -115,8 +114,8 @@ class OnDevice:
 
     def _sent(self, block: Plan, slots: "tuple[Slot, Slot]") -> Planned:
         rows, seeds = (np.concatenate(each) for each in zip(*block, strict=True))
-        samples, source = self.samples, (self.side, self.side)
-        steps = steps_of(self.config, seeds, len(rows), samples.crop, source, samples.size)
+        samples, source = self.samples, (self.side, self.side, self.samples.dataset.channels)
+        steps = steps_of(self.steps, seeds, len(rows), samples.crop, source, samples.size)
         number, drawn = slots[0].sent(rows), None if steps is None else slots[1].sent(steps.packed())
         columns = [each if each is None else each.index_select(0, number) for each in self._whole]
         return Planned._make([*columns, drawn])

@@ -153,4 +153,11 @@ def samples_of(
         if second_reader():
             console.say(BY_PILLOW)
     statistics = row_statistics(store, index, split, config, console)
-    return lambda frame: Samples.of(index, frame, store.dataset, config.size, packs, statistics, config.crop)
+    # A plugin's test frame may have targets too, which are not looked at.
+    unseen = ["target"] if split == "test" else []
+
+    def of(frame: pd.DataFrame) -> Samples:
+        own = frame.drop(columns=unseen, errors="ignore")
+        return Samples.of(index, own, store.dataset, config.size, packs, statistics, config.crop)
+
+    return of

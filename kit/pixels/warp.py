@@ -7,7 +7,7 @@ training device (`DeviceWarp`). Steps and ranges are the configuration's, distri
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import cv2
@@ -18,12 +18,14 @@ from torch import Tensor, nn
 
 from kit.config import TrainConfig
 from kit.pixels.draw import Drawn, draw_steps, moves, shades
+from kit.pixels.steps import DeviceSteps, DrawnStep, Step, apply
 
 THREADS = min(4, os.cpu_count() or 1)
 GROUP = ("e", "r90", "r180", "r270", "v", "hvt", "h", "t")  # albumentations' names for the elements
 # Output to input, x right and y down, about the centre; in the order of GROUP.
 QUARTERS = np.stack([np.linalg.matrix_power(np.array([[0, -1], [1, 0]]), turns) for turns in range(4)])
 DIHEDRAL = np.concatenate([QUARTERS, np.diag([1, -1]) @ QUARTERS])
+WARP_COLUMNS = 8  # of `Parameters.packed`: matrix, alpha and beta; those of further steps follow
 LEVELS = np.arange(256, dtype=np.float32)
 # Below this a warp is nearly singular, and mirrored coordinates would run through the image a thousand times.
 SMALLEST = 0.01
@@ -38,16 +40,22 @@ class Parameters:
         alpha: B float32, contrast.
         beta: B float32, brightness, in grey levels.
         crop: share of the input's sides that the output shows before it is moved.
+        further: what further steps do to each image after that.
     """
 
     matrices: np.ndarray
     alpha: np.ndarray
     beta: np.ndarray
     crop: float = 1.0
+    further: tuple[DrawnStep, ...] = ()
 
     def packed(self) -> np.ndarray:
-        """Return Bx8 float32, the matrices' rows, alpha and beta: one array to copy to a device beside its images."""
-        return np.column_stack([self.matrices.reshape(-1, 6), self.alpha, self.beta]).astype(np.float32)
+        """Return Bx(8 + further) float32, one array to copy to a device beside its images.
+
+        It holds the matrices' rows, alpha and beta, then the further steps' parameters.
+        """
+        further = [drawn.packed for drawn in self.further]
+        return np.column_stack([self.matrices.reshape(-1, 6), self.alpha, self.beta, *further]).astype(np.float32)
 
 
 def draw(config: TrainConfig, seeds: np.ndarray, source: tuple[int, int], size: int) -> Parameters:
@@ -73,13 +81,29 @@ def cropped(count: int, crop: float, source: tuple[int, int], size: int) -> Para
     return parameters_of(drawn, crop, source, size)
 
 
+@dataclass(frozen=True)
+class Steps:
+    """All steps of a run.
+
+    Args:
+        config: the configuration, whose own steps are done as one warp and one shade.
+        further: the steps of plugins, which come after them.
+    """
+
+    config: TrainConfig
+    further: tuple[Step, ...] = ()
+
+
 def steps_of(
-    config: TrainConfig | None, seeds: np.ndarray, count: int, crop: float, source: tuple[int, int], size: int
+    steps: Steps | None, seeds: np.ndarray, count: int, crop: float, source: tuple[int, int, int], size: int
 ) -> Parameters | None:
-    """Return what to do to `count` images (without a configuration they have no seeds); None: only enlarge them."""
-    if config is not None:
-        return draw(config, seeds, source, size)
-    return None if crop == 1 else cropped(count, crop, source, size)
+    """Return what to do to `count` images of `source`, HxWxC (without steps, no seeds); None: only enlarge them."""
+    sides = (source[0], source[1])
+    if steps is None:
+        return None if crop == 1 else cropped(count, crop, sides, size)
+    drawn = draw(steps.config, seeds, sides, size)
+    further = tuple(step.draw(seeds, size, source[2]) for step in steps.further)
+    return replace(drawn, further=further) if further else drawn
 
 
 def compose(
@@ -142,7 +166,8 @@ def warp_batch(
     """
     mover = _Mover(images, rows, parameters, size)
     result = np.empty(mover.shape, np.uint8) if out is None else out
-    _run(mover, _tables(parameters), result, threads)
+    shaded, further = _tables(parameters), _further(parameters)
+    _run(mover, further, shaded if further else None, None if further else shaded, result, threads)
     return result
 
 
@@ -164,10 +189,11 @@ def warp_normalized(
     """
     mover = _Mover(images, rows, parameters, size)
     result = torch.empty(mover.shape) if out is None else out
-    shaded = _tables(parameters)
-    levels = (LEVELS if shaded is None else shaded.astype(np.float32)).reshape(-1, 1, 256, 1)
+    shaded, further = _tables(parameters), _further(parameters)
+    # Further steps come between shades and normalisation.
+    levels = (LEVELS if shaded is None or further else shaded.astype(np.float32)).reshape(-1, 1, 256, 1)
     centre, width = (np.float32(255) * np.array(values, np.float32)[..., None, None, :] for values in (mean, std))
-    _run(mover, (levels - centre) / width, result.numpy(), threads)
+    _run(mover, further, shaded if further else None, (levels - centre) / width, result.numpy(), threads)
     return result.permute(0, 3, 1, 2)
 
 
@@ -176,6 +202,10 @@ def _tables(parameters: Parameters | None) -> np.ndarray | None:
     if parameters is None or ((parameters.alpha == 1).all() and (parameters.beta == 0).all()):
         return None
     return np.clip(LEVELS * parameters.alpha[:, None] + parameters.beta[:, None], 0, 255).astype(np.uint8)
+
+
+def _further(parameters: Parameters | None) -> tuple[DrawnStep, ...]:
+    return () if parameters is None else parameters.further
 
 
 class _Mover:
@@ -250,8 +280,18 @@ def _border(source: tuple[int, int], size: int, crop: float = 1.0) -> int:
     return cv2.BORDER_REFLECT_101 if min(source) >= size else cv2.BORDER_REFLECT
 
 
-def _run(mover: _Mover, tables: np.ndarray | None, out: np.ndarray, threads: int | None) -> None:
-    """Write all images through their tables; this thread and its helpers take them one by one."""
+def _run(
+    mover: _Mover,
+    further: Sequence[DrawnStep],
+    shaded: np.ndarray | None,
+    tables: np.ndarray | None,
+    out: np.ndarray,
+    threads: int | None,
+) -> None:
+    """Write all images through their tables; this thread and its helpers take them one by one.
+
+    With further steps, images go through `shaded`, the steps and `tables` in turn, otherwise through `tables` alone.
+    """
     # OpenCV would silently leave an array of another shape or type as it is.
     wanted = (mover.shape, np.dtype(np.uint8) if tables is None else tables.dtype)
     if (out.shape, out.dtype) != wanted or not out.flags.c_contiguous:
@@ -262,9 +302,15 @@ def _run(mover: _Mover, tables: np.ndarray | None, out: np.ndarray, threads: int
     def work() -> None:
         moved = np.empty(mover.shape[1:], np.uint8)
         for place in places:
-            mover.write(place, out[place] if tables is None else moved)
+            mover.write(place, out[place] if tables is None and not further else moved)
+            image = moved
+            if further:
+                image = moved if shaded is None else cv2.LUT(moved, shaded[place % len(shaded)]).reshape(moved.shape)
+                image = apply(further, image, place)
             if tables is not None:
-                cv2.LUT(moved, tables[place % len(tables)], dst=out[place])
+                cv2.LUT(image, tables[place % len(tables)], dst=out[place])
+            elif further:
+                out[place] = image
 
     helpers = min(THREADS if threads is None else threads, len(out)) - 1
     running = [_pool(os.getpid(), helpers).submit(work) for _ in range(helpers)]
@@ -282,7 +328,7 @@ def _pool(process: int, threads: int) -> ThreadPoolExecutor:
 
 
 class DeviceWarp(nn.Module):
-    """Apply a configuration's steps (None: only crop and enlarge) to a batch on its device, always in float32."""
+    """Apply a configuration's own steps (None: only crop, enlarge) to a batch on its device, always in float32."""
 
     def __init__(self, config: TrainConfig | None, size: int, crop: float = 1.0) -> None:
         super().__init__()
@@ -292,7 +338,7 @@ class DeviceWarp(nn.Module):
         self._known: dict[tuple[int, int, int, torch.device], tuple[Tensor, Tensor, Tensor]] = {}
 
     def forward(self, images: Tensor, parameters: Tensor | None) -> Tensor:
-        """Warp BxHxWxC uint8 by Bx8 (`Parameters.packed`, on the same device; None: only enlarge) -> BxCxSxS float32.
+        """Warp BxHxWxC uint8 by `Parameters.packed` (on the same device; None: only enlarge) -> BxCxSxS float32.
 
         The result is whole grey levels, 0..255, channels-last in memory. Nothing waits for the device.
         """
@@ -305,7 +351,7 @@ class DeviceWarp(nn.Module):
             elif source != (self.size, self.size):
                 result = F.interpolate(result, (self.size, self.size), mode="bilinear").round_()
             if parameters is not None and self.shades:
-                alpha, beta = parameters[:, 6:, None, None, None].unbind(1)
+                alpha, beta = parameters[:, 6:WARP_COLUMNS, None, None, None].unbind(1)
                 result = result.mul_(alpha).add_(beta).clamp_(0, 255).floor_()
             return result.contiguous(memory_format=torch.channels_last)
 
@@ -325,6 +371,26 @@ class DeviceWarp(nn.Module):
         if key not in self._known:
             self._known[key] = _constants(height, width, edge, self.size, device)
         return self._known[key]
+
+
+class DeviceAugment(nn.Module):
+    """Apply all steps of a run (None: only crop, enlarge) to a batch on its device.
+
+    Args:
+        steps: the run's steps.
+        size, crop: as in `DeviceWarp`.
+        channels: C.
+    """
+
+    def __init__(self, steps: Steps | None, size: int, crop: float, channels: int) -> None:
+        super().__init__()
+        self.warp = DeviceWarp(None if steps is None else steps.config, size, crop)
+        self.further = DeviceSteps(steps.further if steps else (), size, channels)
+
+    def forward(self, images: Tensor, parameters: Tensor | None) -> Tensor:
+        """BxHxWxC uint8 and `Parameters.packed` -> BxCxSxS float32 of whole grey levels, channels-last in memory."""
+        moved: Tensor = self.warp(images, parameters)
+        return moved if parameters is None else self.further(moved, parameters[:, WARP_COLUMNS:])
 
 
 def _constants(height: int, width: int, edge: int, size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

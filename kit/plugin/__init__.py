@@ -7,6 +7,7 @@ from `kit.errors`; their tests import from `kit.testing`. Everything else in `ki
 from kit.hooks.hookspecs import hookimpl
 from kit.hooks.lazy import lazy
 from kit.hooks.learning import (
+    AugmentationRequest,
     AugmentationSpec,
     HeadRequest,
     HeadSpec,
@@ -21,6 +22,7 @@ from kit.hooks.specs import Competition, DatasetSpec, Finding, MetricSpec, Pictu
 from kit.hooks.trackers import ImageTracker, NetworkTracker, Preview, Tracker, TrackerSpec
 
 __all__ = [
+    "AugmentationRequest",
     "AugmentationSpec",
     "Competition",
     "DatasetSpec",

@@ -12,6 +12,7 @@ from kit.data.index import Index
 from kit.hooks.specs import DatasetSpec, Picture
 from kit.images.levels import reading
 from kit.reports import figures
+from kit.task import ORDINAL
 
 SAMPLE = 2000  # images read for means and histograms
 SHOWN = 24  # classes with a mean image
@@ -19,6 +20,7 @@ OUTLINED = 8  # classes with a histogram
 BARS = 40  # classes with a bar, or with a row and a column of the heat map
 SIDE = 96  # pixels, of mean images and grid tiles
 GRID = 64  # images in the grid
+ALONG = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # the quantiles of a target at which images are shown
 RAREST, EACH, LARGE = 8, 8, 160  # rarest classes, images per class, their side in pixels
 SEED = 0
 
@@ -66,6 +68,10 @@ def _pictures(dataset: DatasetSpec, index: Index, console: Console) -> Iterator[
 
 def _general(dataset: DatasetSpec, index: Index, console: Console) -> Iterator[Picture]:
     yield _grid(dataset, index, console)
+    if not index.task.has_classes:
+        yield from _targets(index)
+        yield from _by_target(dataset, index, console)
+        return
     yield _frequency(index)
     if not index.task.single_label:
         labels = index.targets(index.train.drop_duplicates("id"))
@@ -89,8 +95,9 @@ def _own(pictures: Iterable[Picture], root: Path, console: Console) -> Iterator[
 def _grid(dataset: DatasetSpec, index: Index, console: Console) -> Picture:
     rows = np.random.default_rng(SEED).permutation(len(index.train))[:GRID].tolist()
     images = _composites(dataset, index, rows, SIDE, console)
-    titles = [_class_names(index, index.train["target"].iat[row]) for row in rows]
-    text = f"{len(rows)} training images drawn at random, with their classes"
+    titles = [_said(index, row) for row in rows]
+    what = "classes" if index.task.has_classes else "targets"
+    text = f"{len(rows)} training images drawn at random, with their {what}"
     return Picture("grid", text, figures.image_grid(images, titles, text))
 
 
@@ -106,9 +113,47 @@ def _composites(
     return images
 
 
-def _class_names(index: Index, target: int | tuple[int, ...]) -> str:
+def _said(index: Index, row: int) -> str:
+    """Name the classes of a training row, in the order of its label, or give its numbers."""
+    target = index.train["target"].iat[row]
+    if not index.task.has_classes:
+        return index.task.label_text(index.classes, np.ravel(target))
     numbers = target if isinstance(target, tuple) else (int(target),)
     return ", ".join(index.classes[number] for number in numbers) or "none"
+
+
+def _targets(index: Index) -> Iterator[Picture]:
+    """Yield a histogram of each target over the training ids."""
+    numbers = index.targets(index.train.drop_duplicates("id")).astype(np.float64)
+    for place, values in enumerate(numbers.T):
+        low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
+        text = (
+            f"{index.classes[place]} of {len(values):,} training ids: median {middle:.4g}, "
+            f"90 % between {low:.4g} and {high:.4g}"
+        )
+        figure = figures.histogram(values, (low, middle, high), text, index.classes[place])
+        yield Picture(_name("target", place, index), text, figure)
+
+
+def _by_target(dataset: DatasetSpec, index: Index, console: Console) -> Iterator[Picture]:
+    """Yield images along the quantiles of each target, `EACH` at each."""
+    numbers = index.targets(index.train).astype(np.float64)
+    for place, values in enumerate(numbers.T):
+        order = np.argsort(values, kind="stable")
+        blocks = []
+        for share in ALONG:
+            middle = round(share * (len(order) - 1))
+            first = min(max(middle - EACH // 2, 0), max(len(order) - EACH, 0))
+            rows = order[first : first + EACH].tolist()
+            heading = f"{100 * share:g} %: {index.classes[place]} {values[order[middle]]:.4g}"
+            blocks.append((heading, _composites(dataset, index, rows, LARGE, console)))
+        text = f"Training images along the quantiles of {index.classes[place]}, {EACH} at each"
+        yield Picture(_name("images-by-target", place, index), text, figures.panel(blocks, text, EACH))
+
+
+def _name(name: str, place: int, index: Index) -> str:
+    """Return the name of a target's picture; several targets are numbered, whatever they are called."""
+    return name if len(index.classes) == 1 else f"{name}-{place + 1}"
 
 
 def _frequency(index: Index) -> Picture:
@@ -212,9 +257,11 @@ def _most(limit: int, present: int, index: Index) -> str:
 
 
 def _draw(index: Index) -> dict[int, np.ndarray]:
-    """Draw the rows to read for each class shown, most frequent first, an equal share of `SAMPLE` per class."""
+    """Draw the rows to read for each class shown, most frequent first, an equal share of `SAMPLE` per class; grades
+    stay in their order."""
     rows_of = _rows_of(index)
     shown = sorted(rows_of, key=lambda number: -len(rows_of[number]))[:SHOWN]
+    shown = sorted(shown) if index.task is ORDINAL else shown
     share = SAMPLE // max(len(shown), 1)
     rng = np.random.default_rng(SEED)
     return {number: np.sort(rng.permutation(rows_of[number])[:share]) for number in shown}

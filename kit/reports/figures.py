@@ -280,6 +280,23 @@ def histograms(values: dict[str, np.ndarray], title: str, label: str, limits: tu
     return figure
 
 
+def histogram(values: np.ndarray, marks: Sequence[float], title: str, label: str) -> Figure:
+    """Draw a histogram of numbers, with some of them marked."""
+    figure = Figure(figsize=(8, 4.2), layout="constrained")
+    _title(figure, title)
+    axes = figure.subplots()
+    heights, edges = np.histogram(values, 50)
+    axes.stairs(heights, edges, color=COLOURS[0], fill=True, alpha=0.7)
+    for mark in marks:
+        axes.axvline(mark, color=COLOURS[1], linestyle="--", linewidth=1)
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.set_xlabel(textwrap.shorten(label, 60, placeholder=" ..."))
+    axes.set_ylabel("training ids")
+    _plain(axes)
+    return figure
+
+
 def curve(x: Sequence[float], y: Sequence[float], mark: float, title: str, labels: tuple[str, str]) -> Figure:
     """Draw a line over a logarithmic axis, with one value of x marked; what rises far above its start is cut off."""
     figure = Figure(figsize=(8, 4.2), layout="constrained")

@@ -16,7 +16,7 @@ def print_document(document: dict[str, Any], console: Console) -> None:
 
 
 def _print_run(report: dict[str, Any], console: Console) -> None:
-    classes, summary = report["classes"], report["summary"]
+    summary = report["summary"]
     console.say(f"{report['title']}: run {report['run']}, {report['ids']} ids out of fold")
     scores = [
         (_named(score, bool(report["decision"])), _value(score["value"]), _interval(score)) for score in _scores(report)
@@ -29,6 +29,25 @@ def _print_run(report: dict[str, Any], console: Console) -> None:
     if report["metrics"]:
         console.table("metrics", list(report["metrics"]), [[_value(value) for value in report["metrics"].values()]])
     console.table("summary", list(summary), [[_value(value) for value in summary.values()]])
+    (_print_classes if report["has_classes"] else _print_numbers)(report, console)
+    losses = [(id_, report["samples"][id_]) for id_ in report["top_losses"][:WORST]]
+    console.table(
+        "top losses",
+        ["id", "truth", "predicted", "loss"],
+        [
+            [id_, _names(sample["truth"], report), _names(sample["predicted"], report), _value(sample["loss"])]
+            for id_, sample in losses
+        ],
+    )
+    suspects = report["suspects"]
+    console.say(
+        f"{suspects['count']} of {suspects['of']} labels are suspect; trained in "
+        f"{duration(report['provenance']['seconds'])}\n"
+    )
+
+
+def _print_classes(report: dict[str, Any], console: Console) -> None:
+    classes = report["classes"]
     rows = sorted(report["by_class"], key=lambda row: row["f1"])[:WORST]
     keys = ("support", "precision", "recall", "f1", "auc")
     cells = [[classes[row["class"]], row["support"], *(_value(row[key]) for key in keys[1:])] for row in rows]
@@ -40,20 +59,19 @@ def _print_run(report: dict[str, Any], console: Console) -> None:
         ["truth", "predicted", "ids"],
         [[classes[pair["truth"]], classes[pair["predicted"]], pair["count"]] for pair in pairs],
     )
-    losses = [(id_, report["samples"][id_]) for id_ in report["top_losses"][:WORST]]
-    console.table(
-        "top losses",
-        ["id", "truth", "predicted", "loss"],
-        [
-            [id_, _names(sample["truth"], classes), _names(sample["predicted"], classes), _value(sample["loss"])]
-            for id_, sample in losses
-        ],
-    )
-    suspects = report["suspects"]
-    console.say(
-        f"{suspects['count']} of {suspects['of']} labels are suspect; trained in "
-        f"{duration(report['provenance']['seconds'])}\n"
-    )
+    if report["grades"] and report["grades"]["cuts"]:
+        cuts = zip(classes[1:], report["grades"]["cuts"], strict=True)
+        console.say("grades by the expected grade: " + ", ".join(f"{name} from {cut:.3f}" for name, cut in cuts))
+
+
+def _print_numbers(report: dict[str, Any], console: Console) -> None:
+    names, numbers = report["classes"], report["numbers"]
+    keys = {"RMSE": "rmse", "MAE": "mae", "R2": "r2", "bias": "bias"}
+    rows = [[names[row["target"]], row["support"], *(_value(row[key]) for key in keys.values())] for row in numbers]
+    console.table("errors by target", ["target", "ids", *keys], rows)
+    shares = [f"{100 * float(share):g} %" for share in numbers[0]["quantiles"]]
+    rows = [[names[row["target"]], *map(_value, row["quantiles"].values())] for row in numbers]
+    console.table("quantiles of the residuals (predicted - true)", ["target", *shares], rows)
 
 
 def _print_comparison(comparison: dict[str, Any], console: Console) -> None:
@@ -86,6 +104,9 @@ def _interval(score: dict[str, Any]) -> str:
     return "" if score["low"] is None else f"{score['low']:.4f} to {score['high']:.4f}"
 
 
-def _names(chosen: list[list[Any]], classes: list[str]) -> str:
-    """Name the chosen classes with their probabilities."""
-    return ", ".join(f"{classes[number]} {value:.2f}" for number, value in chosen) or "none"
+def _names(chosen: list[list[Any]], report: dict[str, Any]) -> str:
+    """Name the chosen classes with their probabilities, or targets with their numbers; an only target needs no name."""
+    names = report["classes"]
+    if report["has_classes"]:
+        return ", ".join(f"{names[number]} {value:.2f}" for number, value in chosen) or "none"
+    return ", ".join(f"{names[number]} {value:.4g}" if len(names) > 1 else f"{value:.4g}" for number, value in chosen)

@@ -48,7 +48,8 @@ def score_with_interval(
     console: Console,
 ) -> dict[str, Any]:
     """Return a score as a run's record keeps it: metric, value, low, high (None if undefined), ids, unit resampled;
-    and which figure ranks runs (`MetricSpec.ranked_by`)."""
+    and which figure ranks runs (`MetricSpec.ranked_by`). Target and prediction are as `MetricSpec.compute` takes them.
+    """
     numbers = (metric.compute(target, prediction), *bootstrap_interval(metric, target, prediction, groups, console))
     value, low, high = (each if np.isfinite(each) else None for each in numbers)
     return {

@@ -1,4 +1,4 @@
-"""Building blocks of several metrics: F-beta and recall per class, weighted R2; and which of several scores is best."""
+"""Building blocks of several metrics: F-beta and recall per class, weighted R2, kappa; and which score is best."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
@@ -71,3 +71,18 @@ def weighted_r2(target: np.ndarray, prediction: np.ndarray, weights: Sequence[fl
     mean = (each * truth).sum() / total if total else 0.0
     spread = (each * np.square(truth - mean)).sum()
     return float(1 - (each * np.square(truth - guess)).sum() / spread) if spread > 0 else float("nan")
+
+
+def quadratic_kappa(counts: np.ndarray) -> np.ndarray:
+    """Return Cohen's kappa with quadratic weights (Cohen 1968) of counts of true by predicted grade, ...xCxC.
+
+    NaN where truth and prediction are the same single grade.
+    """
+    grades = np.arange(counts.shape[-1])
+    weights = np.square(grades[:, None] - grades)
+    true, predicted = counts.sum(-1).astype(np.float64), counts.sum(-2)
+    observed = (weights * counts).sum((-2, -1))
+    expected = np.einsum("...i,ij,...j->...", true, weights, predicted) / np.maximum(true.sum(-1), 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        kappa: np.ndarray = 1 - observed / expected
+    return kappa

@@ -1,4 +1,4 @@
-"""Predictions: ids x classes of probabilities, saved as npz without pickle."""
+"""Predictions: ids x classes of probabilities, or ids x targets of numbers, saved as npz without pickle."""
 
 import zipfile
 import zlib
@@ -10,24 +10,28 @@ import pandas as pd
 
 from kit.errors import KitError
 from kit.run import Run
+from kit.task import Task
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Probabilities per id and class.
+    """Probabilities per id and class; of a regression numbers per id and target.
 
     Args:
         ids: n ids as text; preferably an object array, which shares the index's strings.
         classes: K names; a binary task has one, the positive class.
-        values: float32 nxK in 0..1.
+        values: float32 nxK in 0..1; of a regression numbers in their own unit. Of an ordinal task whose grades a rule
+            has decided, 1 for the grade and 0 for the rest.
         thresholds: K, of a binary or multi-label task: a class is predicted from its threshold on; None: 0.5. Not
             saved with the rest: `kit thresholds` keeps them.
+        task: of the competition, where known, for `predicted`; not saved with the rest.
     """
 
     ids: np.ndarray
     classes: tuple[str, ...]
     values: np.ndarray
     thresholds: np.ndarray | None = None
+    task: Task | None = None
 
     def __post_init__(self) -> None:
         if self.values.shape != (len(self.ids), len(self.classes)):
@@ -81,7 +85,13 @@ class Predictions:
         return replace(self, ids=np.asarray(ids, dtype=object), values=self.values[rows])
 
     def predicted(self) -> np.ndarray:
-        """Return the predicted classes of each row, nxK booleans; of several classes at least one per row."""
+        """Return what is predicted of each row.
+
+        An ordinal task: n grades, class numbers, by tuned cuts if the run has some. A regression: nxK numbers. All
+        others: the predicted classes, nxK booleans, of several classes at least one per row.
+        """
+        if self.task is not None and self.task.in_order:
+            return self.task.predicted(self.values)
         thresholds = np.full(len(self.classes), 0.5) if self.thresholds is None else self.thresholds
         return at_thresholds(self.values, thresholds)
 

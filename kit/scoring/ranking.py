@@ -5,6 +5,7 @@ from typing import Literal
 import numpy as np
 
 from kit.data.index import Index
+from kit.errors import KitError
 from kit.run import Run
 from kit.scoring.predictions import out_of_fold
 from kit.task import Task
@@ -23,7 +24,12 @@ def ranked(task: Task, target: np.ndarray, values: np.ndarray, order: Order, cou
         target, values: in the shapes of `kit.task`.
         order: one of the four.
         count: rows in total, or rows per class.
+
+    Raises:
+        KitError: `uncertain` or `per-class` for a task without classes.
     """
+    if order in ("uncertain", "per-class") and not task.has_classes:
+        raise KitError(f"--{order} goes by probabilities of classes, which numbers have not: give --worst or --best")
     if order == "per-class":
         return _per_class(task, target, values, count)
     if order == "uncertain":

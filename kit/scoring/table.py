@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from kit.task import Task
+from kit.scoring.metrics import quadratic_kappa
+from kit.task import ORDINAL, Task
 
 
 def classification_table(
@@ -12,7 +13,8 @@ def classification_table(
 ) -> dict[str, Any]:
     """Compute accuracy, precision, recall, F1, F-beta, the report per class and the confusion matrix by scikit-learn.
 
-    A binary task also gets sensitivity and specificity, a multi-label one a confusion between labels. Averages over
+    A binary task also gets sensitivity and specificity, a multi-label one a confusion between labels, an ordinal one
+    quadratic kappa. Averages over
     several classes are macro averages. The report also has the area under each class's ROC curve.
 
     Args:
@@ -52,7 +54,10 @@ def classification_table(
         table["confusion"] = metrics.multilabel_confusion_matrix(target, predicted).tolist()
         table["label_confusion"] = label_confusion(target > 0, predicted > 0).tolist()
     else:
-        table["confusion"] = metrics.confusion_matrix(target, predicted, labels=labels).tolist()
+        counts = metrics.confusion_matrix(target, predicted, labels=labels)
+        table["confusion"] = counts.tolist()
+        if task is ORDINAL:
+            table["quadratic_kappa"] = float(quadratic_kappa(counts))
     return table
 
 

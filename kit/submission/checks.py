@@ -1,7 +1,7 @@
 """Checks of a submission's csv shared by competitions; they read only the csv and the sample submission.
 
-`check_table` is the complete check of a csv of probabilities. A competition with other values (class names, lists of
-them) calls `check_rows` for what every format shares and checks the values itself.
+`check_table` is the complete check of a csv of probabilities, grades or other numbers. A competition with other values
+(class names, lists of them) calls `check_rows` for what every format shares and checks the values itself.
 """
 
 from pathlib import Path
@@ -17,14 +17,24 @@ from kit.tables import read_exact, read_table
 HEADER_LINES = 1
 
 
-def check_table(path: Path, sample: Path, columns: tuple[str, ...], without_endings: bool = False) -> list[Finding]:
-    """Check a csv of probabilities: header, row count, ids, order, and that `columns` hold numbers in 0..1.
+def check_table(
+    path: Path,
+    sample: Path,
+    columns: tuple[str, ...],
+    without_endings: bool = False,
+    low: float | None = 0,
+    high: float | None = 1,
+    whole: bool = False,
+) -> list[Finding]:
+    """Check a csv of numbers, by default probabilities: header, row count, ids, order, and what `columns` hold.
 
     Args:
         path: the submission.
         sample: the competition's sample submission; a `KitError` if it is missing.
-        columns: the columns of probabilities.
+        columns: the columns of numbers.
         without_endings: as for `check_rows`.
+        low, high, whole: as for `check_numbers`; grades from 0 to 4 are `high=4, whole=True`, any number is `low=None,
+            high=None`. Between 0 and 1, `check_probabilities` checks.
 
     Returns:
         Findings, each naming the first bad row by its line and id; none if all is right.
@@ -32,7 +42,12 @@ def check_table(path: Path, sample: Path, columns: tuple[str, ...], without_endi
     table, findings = check_rows(path, sample, without_endings)
     if table is None:
         return findings
-    return findings + [finding for column in columns for finding in check_probabilities(table, column)]
+    for column in columns:
+        if (low, high, whole) == (0, 1, False):
+            findings += check_probabilities(table, column)
+        else:
+            findings += check_numbers(table, column, low, high, whole)
+    return findings
 
 
 def check_rows(path: Path, sample: Path, without_endings: bool = False) -> tuple[pd.DataFrame | None, list[Finding]]:
@@ -68,16 +83,7 @@ def check_probabilities(table: pd.DataFrame, column: str) -> list[Finding]:
         table: as `check_rows` returns it.
         column: the column of probabilities.
     """
-    text = table[column]
-    values = pd.to_numeric(text.str.strip(), errors="coerce").to_numpy(np.float64)
-    empty = (text.str.strip() == "").to_numpy()
-    infinite = np.isinf(values)
-    findings = [
-        *bad_rows(table, empty, f"{column} is empty"),
-        *bad_rows(table, np.isnan(values) & ~empty, f"{column} is not a number", column),
-        *bad_rows(table, infinite, f"{column} is infinite", column),
-        *bad_rows(table, ~infinite & ((values < 0) | (values > 1)), f"{column} lies outside 0..1", column),
-    ]
+    values, findings = _numbers(table, column), check_numbers(table, column, 0, 1)
     if findings or len(values) < 2:
         return findings
     if (values == values[0]).all():
@@ -87,6 +93,37 @@ def check_probabilities(table: pd.DataFrame, column: str) -> list[Finding]:
             Finding("warning", f"{column} holds only hard labels 0 and 1: hard labels cost AUC, give probabilities")
         ]
     return []
+
+
+def check_numbers(
+    table: pd.DataFrame, column: str, low: float | None = None, high: float | None = None, whole: bool = False
+) -> list[Finding]:
+    """Check that a column holds finite numbers.
+
+    Args:
+        table: as `check_rows` returns it.
+        column: the column of numbers.
+        low, high: the lowest and highest that may be; None: any.
+        whole: whether they are written without a fraction (grades, counts): 2, not 2.0.
+    """
+    values, empty = _numbers(table, column), (table[column].str.strip() == "").to_numpy()
+    finite = np.isfinite(values)
+    ends = (-np.inf if low is None else low, np.inf if high is None else high)
+    span = f"{'' if low is None else f'{low:g}'}..{'' if high is None else f'{high:g}'}"
+    outside = finite & ((values < ends[0]) | (values > ends[1]))
+    written = table[column].str.strip().str.fullmatch(r"[+-]?\d+").to_numpy(bool)
+    return [
+        *bad_rows(table, empty, f"{column} is empty"),
+        *bad_rows(table, np.isnan(values) & ~empty, f"{column} is not a number", column),
+        *bad_rows(table, np.isinf(values), f"{column} is infinite", column),
+        *bad_rows(table, outside, f"{column} lies outside {span}", column),
+        *(bad_rows(table, finite & ~written, f"{column} is not a whole number", column) if whole else []),
+    ]
+
+
+def _numbers(table: pd.DataFrame, column: str) -> np.ndarray:
+    """Return the numbers of a column, NaN where a cell has none."""
+    return pd.to_numeric(table[column].str.strip(), errors="coerce").to_numpy(np.float64)
 
 
 def read_submission(path: Path) -> tuple[pd.DataFrame | None, list[Finding]]:

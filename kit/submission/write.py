@@ -1,7 +1,7 @@
 """Write and check a competition's csv before anyone sees it: a run's predictions, or a file of any origin."""
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kit.data.open_run import OpenRun
@@ -16,6 +16,7 @@ from kit.hooks.specs import Competition, Finding
 from kit.run import Run
 from kit.runs import all_runs, step_to
 from kit.scoring.predictions import Predictions, need_sound
+from kit.task import ORDINAL
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,9 @@ def write_submission(
         again = f"kit predict {run.id}{f' --out {made}' if made else ''} predicts anew"
         raise KitError(f"{source} has predictions of other classes: {again}")
     need_sound(run, found.values, found.ids)
-    predictions = with_rule(run, found)
+    predictions = replace(with_rule(run, found), task=opened.index.task)
     if postprocess:
-        predictions = postprocessed(opened, predictions)
+        predictions = replace(postprocessed(opened, predictions), task=opened.index.task)
     findings: list[Finding] = []
     path = out or run.path / "submission.csv"
     with contextlib.suppress(_Unfit), run.writing(path.name) if out is None else atomic(path) as temporary:
@@ -84,7 +85,9 @@ def write_submission(
         if any(finding.level == "error" for finding in findings):
             raise _Unfit
     if has_rule(opened.competition.task, opened.metric) and run.decision is None:
-        plain = "the largest probability decides" if opened.index.task.softmax else "every class has the threshold 0.5"
+        task = opened.index.task
+        plain = "the largest probability decides" if task.softmax else "every class has the threshold 0.5"
+        plain = "the expected grade is rounded" if task is ORDINAL else plain
         findings.append(Finding("warning", f"{plain}: kit thresholds {run.id} tunes that"))
     return CheckedCsv(opened.competition, path, findings, run, run.record["origin"])
 

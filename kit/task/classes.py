@@ -168,6 +168,7 @@ class Ordinal(Multiclass):
     """One of several classes in an order, the grades: the expected grade decides, by cuts between grades."""
 
     name = "ordinal"
+    in_order = True
 
     def fits(self, classes: int) -> bool:
         return classes >= 2
@@ -179,6 +180,10 @@ class Ordinal(Multiclass):
     def predicted(self, values: np.ndarray, threshold: float = HALF) -> np.ndarray:
         """Round the expected grade, halves up."""
         return np.floor(self.expected(values) + HALF).astype(np.int64)
+
+    def judged(self, values: np.ndarray) -> np.ndarray:
+        """Return 1 for the rounded expected grade and 0 for the rest, so that a metric's `argmax` is that grade."""
+        return self.as_probabilities(self.predicted(values), values.shape[1])
 
     def predicted_numbers(self, values: np.ndarray) -> list[int]:
         return self.predicted(values[None]).tolist()

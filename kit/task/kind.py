@@ -27,6 +27,8 @@ class Task(ABC):
     """How scikit-learn averages figures over classes."""
     has_classes: ClassVar[bool] = True
     """Whether it predicts classes; otherwise numbers."""
+    in_order: ClassVar[bool] = False
+    """Whether what it predicts has an order (grades, numbers), so that a row has one answer without any threshold."""
     loss: ClassVar[str] = "bce"
     """What training minimises where neither the competition nor the person says so."""
 
@@ -64,6 +66,10 @@ class Task(ABC):
         """Spread what folds are balanced by over columns of 0 and 1, nxS."""
         return self.one_hot(targets, classes)
 
+    def strata_names(self, targets: np.ndarray, classes: Sequence[str]) -> tuple[str, ...]:
+        """Name the columns of `strata`."""
+        return tuple(classes)
+
     def class_counts(self, targets: np.ndarray, classes: int) -> np.ndarray:
         """Count the rows of each class, C."""
         return np.bincount(targets.reshape(-1).astype(np.int64), minlength=classes)
@@ -83,6 +89,10 @@ class Task(ABC):
     @abstractmethod
     def as_probabilities(self, predicted: np.ndarray, classes: int) -> np.ndarray:
         """Shape predicted classes as metrics take probabilities: 1 for these, 0 for the rest, float32."""
+
+    def judged(self, values: np.ndarray) -> np.ndarray:
+        """Return what a metric of predicted classes judges where no rule has decided: here the probabilities."""
+        return values
 
     @abstractmethod
     def losses(self, target: np.ndarray, values: np.ndarray) -> np.ndarray:

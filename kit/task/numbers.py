@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PARTS = 10  # of a target's values, by which folds are balanced
+LARGEST = float(np.finfo(np.float32).max)
 
 
 class Regression(Task):
@@ -25,15 +26,18 @@ class Regression(Task):
     softmax = False
     average = "macro"
     has_classes = False
+    in_order = True
     loss = "mse"
 
     def targets(self, column: pd.Series, classes: int) -> np.ndarray:
+        if pd.api.types.is_numeric_dtype(column):
+            return column.to_numpy(np.float32)[:, None]
         numbers = np.array([_numbers_of(value) for value in column], np.float32)
         return numbers.reshape(len(column), classes)
 
     def known(self, column: pd.Series, classes: int) -> np.ndarray:
         rows = (_numbers_of(value) for value in column)
-        return np.fromiter((len(row) == classes and np.isfinite(row).all() for row in rows), bool, len(column))
+        return np.fromiter((len(row) == classes and _is_finite(row) for row in rows), bool, len(column))
 
     def good_target(self, classes: int) -> str:
         return "a finite number" if classes == 1 else f"a tuple of {classes} finite numbers"
@@ -42,8 +46,20 @@ class Regression(Task):
         return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
 
     def strata(self, targets: np.ndarray, classes: int) -> np.ndarray:
-        """Divide each target into ten parts of equally many rows: what folds are balanced by."""
-        return np.concatenate([one_hot(_tenths(column), PARTS) for column in targets.T], 1)
+        """Divide each target into ten parts of equally many rows: what folds are balanced by. None is empty."""
+        return np.concatenate([_parts(column)[1] for column in targets.T], 1)
+
+    def strata_names(self, targets: np.ndarray, classes: Sequence[str]) -> tuple[str, ...]:
+        names = []
+        for name, column in zip(classes, targets.T, strict=True):
+            numbers, parts = _parts(column)
+            whose = f"{name} " if len(classes) > 1 else ""
+            ends = ((own.min(), own.max()) for own in (column[part] for part in parts.T))
+            names += [
+                f"{whose}tenth {number + 1}: {low:.4g}..{high:.4g}"
+                for number, (low, high) in zip(numbers, ends, strict=True)
+            ]
+        return tuple(names)
 
     def class_counts(self, targets: np.ndarray, classes: int) -> np.ndarray:
         """Count the rows of each target: all of them."""
@@ -95,7 +111,19 @@ def _numbers_of(value: object) -> tuple[float, ...]:
     return tuple(float(each) for each in row)
 
 
+def _is_finite(row: tuple[float, ...]) -> bool:
+    """Return whether float32, as which targets are learned from, holds all numbers of a row."""
+    return all(abs(number) <= LARGEST for number in row)
+
+
+def _parts(values: np.ndarray) -> tuple[list[int], np.ndarray]:
+    """Return the numbers of the tenths that have rows, and which rows each of them has, nxP."""
+    hot = one_hot(_tenths(values), PARTS)
+    numbers = np.flatnonzero(hot.any(0))
+    return numbers.tolist(), hot[:, numbers]
+
+
 def _tenths(values: np.ndarray) -> np.ndarray:
     """Return in which tenth of the rows each value lies, n; equal values lie in the same one."""
-    ranks = pd.Series(values).rank(method="average", pct=True).to_numpy()
-    return np.minimum((ranks * PARTS).astype(np.int64), PARTS - 1)
+    ranks = pd.Series(values).rank(method="average").to_numpy()
+    return ((ranks - 0.5) / max(len(values), 1) * PARTS).astype(np.int64)

@@ -154,8 +154,9 @@ def check_loss(spec: LossSpec, index: "Index", batch_size: int = 6) -> None:
     torch.manual_seed(0)
     loss = spec.build(LossRequest(config, index, embedding=16))
     frame = index.train.head(batch_size)
+    logits = index.outputs if spec.outputs is None else spec.outputs(index)
     output = Output(
-        torch.randn(len(frame), index.outputs, requires_grad=True), torch.randn(len(frame), 16, requires_grad=True)
+        torch.randn(len(frame), logits, requires_grad=True), torch.randn(len(frame), 16, requires_grad=True)
     )
     batch = Batch(
         torch.zeros(len(frame), 3, 8, 8),
@@ -171,7 +172,7 @@ def check_loss(spec: LossSpec, index: "Index", batch_size: int = 6) -> None:
     _promise(any(reached), "the loss has no gradient towards the logits or the embedding")
     own = getattr(loss, "logits", None)
     if own is not None:
-        _promise(own(output).shape == output.logits.shape, "logits(output) has the wrong shape")
+        _promise(own(output).shape == (len(frame), index.outputs), "logits(output) has the wrong shape")
 
 
 def check_submission(spec: SubmissionSpec, index: "Index") -> None:
@@ -185,7 +186,7 @@ def check_submission(spec: SubmissionSpec, index: "Index") -> None:
 
     ids = index.test["id"].drop_duplicates().to_numpy(np.str_)
     values = np.random.default_rng(0).random((len(ids), index.outputs), np.float32)
-    predictions = Predictions(ids, index.output_names, values)
+    predictions = Predictions(ids, index.output_names, values, task=index.task)
     if spec.postprocess is not None:
         predictions = spec.postprocess(predictions, index)
     path, second = index.root / "conformance.csv", index.root / "conformance-again.csv"
@@ -215,7 +216,8 @@ def _check_frame(spec: DatasetSpec, index: "Index", frame: "pd.DataFrame", name:
     if name == "train":
         targets = index.targets(frame)
         top = len(index.classes) - 1 if index.task.softmax else 1
-        _promise(targets.min() >= 0 and targets.max() <= top, "index().train: a target is out of range")
+        within = not index.task.has_classes or (targets.min() >= 0 and targets.max() <= top)
+        _promise(within, "index().train: a target is out of range")
     for paths in index.paths(frame.head(3)):
         image, again = spec.read(paths), spec.read(paths)
         shape = f"read() returns {image.dtype} {image.shape}, not uint8 HxWx{spec.channels}"

@@ -33,7 +33,7 @@ from kit.pixels.pack import Packed, find_packed
 from kit.pixels.pack_workers import Job, Layout, Workers
 from kit.pixels.sampler import Plan, training_plan
 from kit.pixels.samples import Samples
-from kit.pixels.warp import DeviceWarp, draw, gather
+from kit.pixels.warp import DeviceAugment, Steps, gather, steps_of
 from kit.task import BINARY
 from kit.training.advice import STAGES, Bench, Rates
 from kit.training.stepper import Stepper
@@ -107,7 +107,7 @@ def measure(registry: Registry, store: Store, config: TrainConfig, seconds: floa
         there = config.pixels == "gpu" or (config.pixels == "auto" and resident.fits(layout.bytes, device))
         own = () if config.augment else packs.values()  # a pipeline of one's own runs on the host
         resident.keep(own, device, "gpu" if there else "host", Console(silent=True))
-        work = _Work(config, model, samples, index, seconds)
+        work = _Work(registry, config, model, samples, index, seconds)
         for stage in ("gather", "augment", "copy", "forward", "train", "train_double", "epoch"):
             note(stage, getattr(work, stage)())
         resident.drop()
@@ -221,10 +221,12 @@ def timed(work: Callable[[], int], seconds: float, wait: Callable[[], None]) -> 
 class _Work:
     """The stages from packed pixels onwards; each method returns images per second."""
 
-    def __init__(self, config: TrainConfig, model: Model, samples: Samples, index: Index, seconds: float) -> None:
+    def __init__(
+        self, registry: Registry, config: TrainConfig, model: Model, samples: Samples, index: Index, seconds: float
+    ) -> None:
         self.config, self.model, self.samples = config, model, samples
         self.seconds, self.device = seconds, model.runtime.device
-        self.steps: Augment | None = make_augment(config, Path())
+        self.steps: Augment | None = make_augment(config, Path(), registry)
         self.stepper = Stepper(config, model, len(index.classes))
         self.loader = Loader(samples, self.steps, config.workers, self.device, model.normalize)
         # A loader reuses its memory for its next batch.
@@ -272,14 +274,15 @@ class _Work:
     def warp(self) -> float:
         """Warp and normalise bytes that are already on the device."""
         images = self._bytes().to(self.device)
-        config = self.steps if isinstance(self.steps, TrainConfig) else None
-        warp = DeviceWarp(config, self.samples.size, self.samples.crop)
-        source, seeds = (images.shape[1], images.shape[2]), np.arange(len(images))
-        drawn = None if config is None else draw(config, seeds, source, self.samples.size).packed()
-        steps = None if drawn is None else torch.from_numpy(drawn).to(self.device)
+        steps = self.steps if isinstance(self.steps, Steps) else None
+        height, width, channels = images.shape[1:]
+        augment = DeviceAugment(steps, self.samples.size, self.samples.crop, channels)
+        seeds, size = np.arange(len(images)), self.samples.size
+        drawn = steps_of(steps, seeds, len(images), self.samples.crop, (height, width, channels), size)
+        packed = None if drawn is None else torch.from_numpy(drawn.packed()).to(self.device)
 
         def one() -> int:
-            self.model.normalize(warp(images, steps))
+            self.model.normalize(augment(images, packed))
             return len(images)
 
         return self.timed(one)

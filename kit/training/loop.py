@@ -140,7 +140,7 @@ def _save(job: FoldJob, stepper: Stepper, predictor: Model, state: TrainState, w
     learning = {} if predictor is job.model else pack_modules(job.model.network, job.model.loss)
     job.checkpoints.write(
         pack_modules(predictor.network, predictor.loss),
-        pack_optimizer(stepper.optimizer) | learning,
+        pack_optimizer(stepper.optimizer, stepper.settings) | learning,
         state.document(),
         step=state.step,
         best=state.best_step == state.step,

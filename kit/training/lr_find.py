@@ -57,7 +57,7 @@ def find_rate(registry: Registry, store: Store, config: TrainConfig, folds: Fold
     rows, _ = fold_rows(index, folds, 0, config.only)
     first = config.model_copy(update={"size": config.sizes[0] if config.sizes else config.size})
     samples = samples_of(store, index, "train", first, console)(rows)
-    augment = make_augment(config, Path())
+    augment = make_augment(config, Path(), registry)
     loader = Loader(samples, augment, config.workers, model.runtime.device, model.normalize)
     epochs = (training_plan(len(samples), config.batch_size, (config.seed, 0, epoch)) for epoch in range(STEPS))
     plan = list(islice((batch for epoch in epochs for step in epoch for batch in step), STEPS))

@@ -8,6 +8,9 @@ from torch import nn
 
 from kit.config import TrainConfig
 from kit.errors import KitError
+from kit.hooks.foreign import Foreign, faulty
+from kit.hooks.learning import OptimizerRequest, OptimizerSpec
+from kit.hooks.registry import installed
 
 # The body is divided into this many parts of equally many layers, for rates that differ by depth; the head is one more.
 BODY_PARTS = 4
@@ -29,7 +32,7 @@ def depth_groups(network: nn.Module, loss: nn.Module) -> list[list[nn.Parameter]
 
 
 def make_optimizer(config: TrainConfig, network: nn.Module, loss: nn.Module) -> torch.optim.Optimizer:
-    """Make AdamW, Adam or SGD. Each parameter group has a `scale`: its share of the schedule's learning rate.
+    """Make the configuration's optimiser. Each group of parameters has a `scale`: its share of the schedule's rate.
 
     Rates rise geometrically from `lr_low` at the first layers to `lr` at the head (Howard & Ruder 2018). Norms and
     biases have no weight decay.
@@ -48,15 +51,24 @@ def make_optimizer(config: TrainConfig, network: nn.Module, loss: nn.Module) -> 
         ):
             if chosen:
                 groups.append({"params": chosen, "weight_decay": decay, "scale": scale})
-    if config.optimizer == "sgd":
-        sgd = torch.optim.SGD(groups, config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=True)
-        # The fused step breaks where some weights have moved and others, frozen until now, have not. From zero, the
-        # first step is the gradient itself, as it is without.
-        for parameter in (parameter for group in groups for parameter in group["params"] if config.momentum):
-            sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-        return sgd
-    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, config.lr, fused=True)
+    given = [{**group, "params": list(group["params"])} for group in groups]
+    spec = installed().optimizers.get(config.optimizer)
+    optimizer = spec.build(OptimizerRequest(config, groups, config.lr))
+    _check_groups(spec, optimizer, given)
+    return optimizer
+
+
+def _check_groups(spec: OptimizerSpec, optimizer: torch.optim.Optimizer, given: list[dict[str, Any]]) -> None:
+    """Raise `PluginError` if an optimiser lacks parameters, or does not keep the share of the rate of each."""
+    wanted = {parameter: group["scale"] for group in given for parameter in group["params"]}
+    found = {parameter: group.get("scale") for group in optimizer.param_groups for parameter in group["params"]}
+    lost = f"{len(wanted.keys() - found.keys())} of {len(wanted)} parameters"
+    for wrong, what in (
+        (wanted.keys() - found.keys(), f"leaves out {lost}: hand on request.groups as they are"),
+        (found != wanted, "drops the scale of its groups, their share of the rate: hand on request.groups as they are"),
+    ):
+        if wrong:
+            raise faulty(spec.build, what) if isinstance(spec.build, Foreign) else ValueError(what)
 
 
 def freeze_body(network: nn.Module, frozen: bool) -> None:

@@ -1,4 +1,4 @@
-"""Sample predictions for trackers: the first validation images with their labels and predicted classes."""
+"""Sample predictions for trackers: the first validation images with their labels and what is predicted."""
 
 import numpy as np
 
@@ -30,6 +30,8 @@ def previews(samples: Samples, result: Forward, task: Task, classes: tuple[str, 
 
 
 def _predicted(probabilities: np.ndarray, task: Task, classes: tuple[str, ...]) -> str:
-    """Return the predicted classes with their probabilities, most likely first."""
+    """Return the predicted classes with their probabilities, most likely first; numbers as they are."""
+    if not task.has_classes:
+        return task.label_text(classes, probabilities)
     shares = task.by_class(probabilities[None])[0]
     return ", ".join(f"{classes[number]} {shares[number]:.2f}" for number in task.predicted_numbers(shares))

@@ -26,7 +26,7 @@ def fold_rows(index: Index, folds: Folds, fold: int, only: str | None) -> tuple[
 def limited(index: Index, folds: Folds, config: TrainConfig, console: Console) -> tuple[Index, Folds]:
     """Return index and folds with `limit` training ids alone; both as they are without a limit.
 
-    The ids are drawn with the run's seed, evenly from the folds and, where a row has one label, from the classes: each
+    The ids are drawn with the run's seed, evenly from the folds and, where a row has one class, from the classes: each
     gives the same share, and at least one where the limit has room for all.
 
     Raises:
@@ -40,7 +40,8 @@ def limited(index: Index, folds: Folds, config: TrainConfig, console: Console) -
         raise KitError(
             f"limit = {config.limit} can't give each of {folds.count} folds an image: --limit {2 * folds.count} or more"
         )
-    parts = pd.DataFrame({"fold": fold, "class": frame["target"].to_numpy() if index.task.single_label else 0})
+    by_class = index.task.single_label and index.task.has_classes
+    parts = pd.DataFrame({"fold": fold, "class": frame["target"].to_numpy() if by_class else 0})
     random = np.random.default_rng((config.seed, config.limit))
     parts = parts.iloc[random.permutation(len(parts))]
     groups = parts.groupby(["fold", "class"])
@@ -52,7 +53,8 @@ def limited(index: Index, folds: Folds, config: TrainConfig, console: Console) -
     else:
         key = key.where(parts.groupby("fold").cumcount() > 0, 0)
     chosen = set(frame["id"].to_numpy(object)[key.sort_values(kind="stable").index[: config.limit]])
-    console.say(f"limit: {len(chosen):,} of {len(frame):,} training ids, drawn evenly from folds and classes")
+    evenly = "folds and classes" if by_class else "folds"
+    console.say(f"limit: {len(chosen):,} of {len(frame):,} training ids, drawn evenly from {evenly}")
     table = folds.table[folds.table["id"].isin(chosen)].reset_index(drop=True)
     return index.with_ids(table["id"]), replace(folds, table=table)
 
@@ -86,14 +88,18 @@ def check_rows(
                 f"or more: {_more(index, folds, config)}"
             )
         if index.task.single_label and train["target"].nunique() == 1 and not external[fold]:
-            alone = index.classes[int(train["target"].iat[0])]
-            console.warn(f"fold {fold} learns from one class alone ({alone}): {_other_folds(index, folds, config)}")
+            console.warn(f"fold {fold} learns from {_alone(index, train)}: {_other_folds(index, folds, config)}")
         if not _is_defined(index, valid, metric):
             what = f"the images that validate it leave {metric.name} undefined"
             if index.task.single_label and valid["target"].nunique() == 1:
-                alone = index.classes[int(valid["target"].iat[0])]
-                what = f"it validates on one class alone ({alone}), for which {metric.name} is undefined"
+                what = f"it validates on {_alone(index, valid)}, for which {metric.name} is undefined"
             console.warn(f"fold {fold}: {what}: {_other_folds(index, folds, config)}")
+
+
+def _alone(index: Index, frame: pd.DataFrame) -> str:
+    """Say that rows have one class or number alone."""
+    text = index.task.label_text(index.classes, index.targets(frame.head(1))[0])
+    return f"one {'class' if index.task.has_classes else 'number'} alone ({text})"
 
 
 def _is_defined(index: Index, valid: pd.DataFrame, metric: MetricSpec) -> bool:
@@ -103,7 +109,7 @@ def _is_defined(index: Index, valid: pd.DataFrame, metric: MetricSpec) -> bool:
         values /= values.sum(1, keepdims=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        value = metric.compute(index.task.flat(index.targets(valid)), index.task.flat(values))
+        value = metric.score(index.task, index.targets(valid), values)
     return bool(np.isfinite(value))
 
 
@@ -129,7 +135,7 @@ def _other_folds(index: Index, folds: Folds, config: TrainConfig) -> str:
     if config.limit is not None:
         return f"--limit {2 * config.limit} or more may bring the others"
     frame = rows_of(index.train, config.only)
-    if not index.task.single_label:
+    if not (index.task.single_label and index.task.has_classes):
         return "give a smaller --folds, or add images (--external FILE)"
     rarest = frame["target"].value_counts().index[-1]
     units = _units(index, folds, frame[frame["target"] == rarest])

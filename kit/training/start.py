@@ -21,6 +21,7 @@ from kit.data.open_run import OpenRun, data_facts
 from kit.data.store import Store
 from kit.errors import KitError, nearest
 from kit.files import need_writable
+from kit.hooks.learning import FUSED_STEPS
 from kit.hooks.registry import Registry
 from kit.hooks.specs import Competition, MetricSpec
 from kit.model import distributed
@@ -29,6 +30,7 @@ from kit.model.device import Runtime
 from kit.paths import runs_dir
 from kit.pixels.augment import load_pipeline
 from kit.pixels.statistics import check_normalize
+from kit.pixels.steps import chosen_steps
 from kit.record import Normalization
 from kit.run import Run, WriteFile
 from kit.runs import find_run
@@ -72,12 +74,21 @@ def check_trackers(config: TrainConfig, registry: Registry) -> None:
             tracker.check()
 
 
+def check_names(config: TrainConfig, registry: Registry) -> None:
+    """Raise `KitError` if a tracker, the optimiser or a step of augmentation is unknown, or can't be what is asked."""
+    check_trackers(config, registry)
+    chosen_steps(config, registry)
+    registry.optimizers.get(config.optimizer)
+
+
 def idle_settings(config: TrainConfig) -> list[str]:
     """Return a line for each setting that changes nothing, as what it acts on is off."""
-    off = [step for step in config.probabilities if not getattr(config, step)]
+    off = [step for step in config.probabilities if step in FUSED_STEPS and not getattr(config, step)]
     lines = [
         f"probabilities: {step} is off, so how often it is applied changes nothing (--set {step}=...)" for step in off
     ]
+    if config.steps and config.augment:
+        lines.append(f"steps ({', '.join(config.steps)}) change nothing: the pipeline of augment replaces all steps")
     if config.track_network and not config.trackers:
         lines.append("track_network shows nothing without a tracker: --set trackers=tensorboard")
     # Not `Runtime.choose`, which looks at the card: with Ray, others train.
@@ -116,7 +127,7 @@ def start_run(
     own_external = [len(index.external) - int(left) for left in external_out.sum(0)]
     check_rows(index, folds, planned, own_external, config, registry.metrics.get(store.competition.metric), console)
     normalization = normalization_of(config, registry, store.dataset, index, console)
-    check_trackers(config, registry)
+    check_names(config, registry)
     for idle in idle_settings(config):
         console.warn(idle)
     epoch_metrics(registry, store.competition)
@@ -223,11 +234,11 @@ def _init_run(config: TrainConfig, folds: Folds, index: Index, planned: list[int
         )
     if untrained := sorted(set(planned) - set(start.trained_folds)):
         raise KitError(f"init = {start.id}: its fold {untrained[0]} is not trained: kit train --resume {start.id}")
-    for key in ("model", "head", "head_batch_norm", "two_units", "metadata"):
+    for key in ("model", "head", "head_batch_norm", "two_units", "metadata", "bounds"):
         if (own := getattr(start.config, key)) != getattr(config, key):
             raise KitError(
-                f"init = {start.id} has {key} = {own}: --model, head, head_batch_norm, two_units and metadata must be "
-                "the same"
+                f"init = {start.id} has {key} = {own}: --model, head, head_batch_norm, two_units, metadata and "
+                "bounds must be the same"
             )
     return start
 
@@ -246,7 +257,7 @@ def epoch_metrics(registry: Registry, competition: Competition) -> tuple[MetricS
     for metric in metrics:
         if competition.task not in metric.tasks:
             raise KitError(
-                f"metric {metric.name} is for {' and '.join(metric.tasks)} tasks, {competition.name} is "
+                f"metric {metric.name} is for {', '.join(metric.tasks)} tasks, {competition.name} is "
                 f"{competition.task}: name another metric in the plugin of {competition.name}"
             )
     return metrics

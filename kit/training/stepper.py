@@ -10,6 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 from kit.config import TrainConfig
 from kit.model import distributed
 from kit.model.build import Model, compiled
+from kit.model.checkpoint import settings_of
 from kit.model.losses import loss_of
 from kit.model.network import Output
 from kit.pixels.batches import Batch
@@ -33,6 +34,7 @@ class Stepper:
     def __init__(self, config: TrainConfig, model: Model, classes: int) -> None:
         self.config, self.model, self.classes = config, model, classes
         self.optimizer = make_optimizer(config, model.network, model.loss)
+        self.settings = settings_of(self.optimizer)  # as they begin: a checkpoint has what becomes of them
         self.scaler = model.runtime.scaler()
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=model.runtime.device)
         self.learning: list[nn.Parameter] = [*model.network.parameters(), *model.loss.parameters()]

@@ -212,7 +212,7 @@ def train_one(
             model=model,
             train=train,
             valid=valid,
-            augment=make_augment(config, run.path),
+            augment=make_augment(config, run.path, registry),
             metrics=epoch_metrics(registry, opened.competition),
             checkpoints=checkpoints,
             history=run.fold_dir(fold) / "history.csv",
@@ -315,5 +315,5 @@ def _close(opened: OpenRun, index: Index, console: Console) -> dict[str, Any]:
     joined = joined.reorder(frame["id"].to_numpy())
     with opened.run.writing("oof.npz") as path:
         joined.save(path)
-    target, prediction = task.flat(index.targets(frame)), task.flat(joined.values)
+    target, prediction = task.flat(index.targets(frame)), opened.metric.takes(task, joined.values)
     return score_with_interval(opened.metric, target, prediction, folds.groups(frame), folds.grouped_by, console)

@@ -49,8 +49,10 @@ class Validator:
         self._settle(state, loader.samples.size)
         result = self._forward(loader)
         need_finite_output(job, result)
-        target, prediction = task.flat(result.targets), task.flat(result.probabilities)
-        scores = {metric.label or metric.name: metric.compute(target, prediction) for metric in job.metrics}
+        scores = {
+            metric.label or metric.name: metric.score(task, result.targets, result.probabilities)
+            for metric in job.metrics
+        }
         self._note_best(state, next(iter(scores.values())), result.loss)
         row = {
             "epoch": round(state.step / self.steps_per_epoch, 3),

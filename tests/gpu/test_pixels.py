@@ -6,9 +6,11 @@ import torch
 
 from helpers.device_runs import CPU, config_of, loader_of, made, with_own_statistics
 from helpers.warp_cases import EVERY, config, off, pictures
+from kit.hooks.registry import Registry
 from kit.pixels.batches import Loader, Normalize
 from kit.pixels.sampler import training_plan
-from kit.pixels.warp import DeviceWarp, cropped, draw, warp_batch, warp_normalized
+from kit.pixels.steps import DeviceSteps, Step, apply
+from kit.pixels.warp import DeviceWarp, Steps, cropped, draw, warp_batch, warp_normalized
 
 pytestmark = pytest.mark.gpu
 
@@ -52,6 +54,21 @@ def test_the_card_crops_and_enlarges_as_the_cpu_does(device, side, size, crop, c
     assert off(found.permute(0, 2, 3, 1).cpu().numpy(), expected)[1] <= 1
 
 
+@pytest.mark.parametrize("channels", [1, *CHANNELS])
+@pytest.mark.parametrize("spec", Registry().augmentations, ids=lambda spec: spec.name)
+def test_further_steps_on_the_card_are_those_of_the_cpu(device, spec, channels):
+    images = pictures(16, 48, channels)
+    for share in (0.2, 1):
+        step = Step(spec, share * spec.high, 0.7)
+        drawn = step.draw(np.arange(16), 48, channels)
+        expected = np.stack([apply([drawn], image, place) for place, image in enumerate(images)])
+        given = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float()
+        found = DeviceSteps([step], 48, channels)(given, torch.from_numpy(drawn.packed).to(device))
+        mean, largest = off(found.permute(0, 2, 3, 1).cpu().numpy(), expected)
+        assert mean < 0.01
+        assert largest <= 1
+
+
 @pytest.mark.parametrize("channels", CHANNELS)
 @pytest.mark.parametrize("own", [False, True], ids=["one mean and std", "each row's own"])
 def test_the_card_normalises_as_the_cpu_does(device, own, channels):
@@ -79,7 +96,7 @@ def test_the_loader_of_the_card_is_that_of_the_cpu(tmp_path, device, augment, ow
     samples = with_own_statistics(data.samples) if own else data.samples
     settings, numbers = config_of(**augment), ([0.4] * channels, [0.25] * channels)
     plan = [batch for step in training_plan(50, 16, (0,)) for batch in step]
-    theirs = Loader(samples, settings if augment else None, 0, CPU, Normalize(*numbers))
+    theirs = Loader(samples, Steps(settings) if augment else None, 0, CPU, Normalize(*numbers))
     ours = loader_of(samples, settings if augment else None, device, Normalize(*numbers).to(device))
     for found, expected in zip(ours.batches(plan), theirs.batches(plan), strict=True):
         assert found.images.device.type == found.target.device.type == found.metadata.device.type == device.type

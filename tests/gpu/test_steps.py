@@ -55,6 +55,24 @@ def test_multilabel_and_binary_losses_are_those_of_the_cpu(tmp_path, device):
         assert found == pytest.approx(expected, rel=1e-2, abs=1e-2)
 
 
+@pytest.mark.parametrize(
+    ("task", "settings"),
+    [
+        ("ordinal", {"loss": "coral"}),
+        ("ordinal", {"loss": "corn", "mixup": 0.4}),
+        ("ordinal", {"loss": "ordinal_smooth_l1"}),
+        ("regression", {"loss": "0.5*mse+0.5*mae", "mixup": 0.4, "ema": 0.9}),
+        ("regression", {"loss": "bce", "bounds": "-5..10"}),
+    ],
+)
+def test_grades_and_numbers_are_those_of_the_cpu(tmp_path, device, task, settings):
+    data = made(tmp_path / "pixels", task=task)
+    ours, theirs = (Learner(data, config_of(**settings), place) for place in (device, CPU))
+    found, expected = ours.steps(4), theirs.steps(4)
+    assert found == pytest.approx(expected, rel=2e-2, abs=2e-2)
+    assert apart(ours, theirs) < 0.1
+
+
 @pytest.mark.parametrize("name", ["resnet50_cbam", "resnet50_bam"])
 def test_attention_learns_on_the_card_what_it_learns_on_the_cpu(data, device, name):
     config = config_of(model=name, batch_size=16)

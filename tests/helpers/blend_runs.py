@@ -9,14 +9,20 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
+from helpers.report_runs import METRIC, OWN, graded, own_metric, targets_of
 from kit.config import validate
 from kit.data.folds import Folds
 from kit.data.index import Index
 from kit.run import Run
 from kit.scoring.predictions import Predictions
 
-LABELS = {"binary": ("normal", "tumor"), "multiclass": ("a", "b", "c"), "multilabel": ("a", "b", "c")}
-METRIC = {"binary": "roc_auc", "multiclass": "accuracy", "multilabel": "macro_f1"}
+LABELS = {
+    "binary": ("normal", "tumor"),
+    "multiclass": ("a", "b", "c"),
+    "multilabel": ("a", "b", "c"),
+    "ordinal": ("a", "b", "c"),
+    "regression": ("height", "weight"),
+}
 ROWS, TESTS = 90, 24
 
 
@@ -32,11 +38,14 @@ class World:
             "multiclass": random.integers(0, 3, ROWS).tolist(),
             "multilabel": [tuple(np.flatnonzero(random.random(3) < 0.25).tolist()) for _ in range(ROWS)],
         }
+        if task in OWN:
+            answers[task] = targets_of(task, len(LABELS[task]), ROWS, random)
+        own_metric(task, monkeypatch)
         train = pd.DataFrame({"id": self.ids, "files": [("x.png",)] * ROWS, "target": answers[task]})
         test = pd.DataFrame({"id": self.test_ids, "files": [("x.png",)] * TESTS})
         self.index = Index(Path(), task, LABELS[task], train, test)
         self.target = self.index.targets(train)
-        self.hot = np.eye(3)[self.target] if task == "multiclass" else self.target
+        self.hot = np.eye(3)[self.target] if task in ("multiclass", "ordinal") else self.target
         self.fold = random.permutation(np.arange(ROWS) % 3)
         facts = SimpleNamespace(name="leaves", task=task, metric=METRIC[task])
         self.store = SimpleNamespace(competition=facts, index=lambda: self.index, origin="miniature")
@@ -46,6 +55,13 @@ class World:
         """Out-of-fold and test probabilities that are the better the less noise there is."""
         random = np.random.default_rng(seed)
         both = np.concatenate([self.hot, random.integers(0, 2, (TESTS, self.hot.shape[1]))])
+        if self.index.task.name == "ordinal":
+            grades = np.concatenate([self.target, random.integers(0, 3, TESTS)])
+            both = graded(grades, 3, noise, random)
+            return both[:ROWS], both[ROWS:]
+        if self.index.task.name == "regression":
+            both = (both + noise * self.target.std(0) * random.normal(size=both.shape)).astype(np.float32)
+            return both[:ROWS], both[ROWS:]
         both = expit(3 * (both - 0.5) + noise * random.normal(size=both.shape)).astype(np.float32)
         return both[:ROWS], both[ROWS:]
 

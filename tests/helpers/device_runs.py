@@ -22,6 +22,7 @@ from kit.pixels.pack_workers import Layout
 from kit.pixels.sampler import training_plan
 from kit.pixels.samples import Samples
 from kit.pixels.statistics import ChannelStatistics
+from kit.pixels.warp import Steps
 from kit.training.ema import Ema
 from kit.training.stepper import Stepper
 
@@ -38,8 +39,8 @@ class Made:
 
 
 def made(folder: Path, count: int = 128, side: int = 32, channels: int = 3, task: str = "multiclass") -> Made:
-    """Make images of three classes, or of two for a binary task."""
-    random, classes = np.random.default_rng(0), ("a", "b", "c") if task == "multiclass" else ("no", "yes")
+    """Make images of three classes or grades, of two classes for a binary task, or of as many pairs of numbers."""
+    random, classes = np.random.default_rng(0), ("no", "yes") if task in ("binary", "regression") else ("a", "b", "c")
     pixels = random.integers(0, 120, (count, side, side, channels), np.uint8)
     target = np.arange(count) % len(classes)
     for image, number in zip(pixels, target, strict=True):
@@ -47,7 +48,7 @@ def made(folder: Path, count: int = 128, side: int = 32, channels: int = 3, task
     folder.mkdir(parents=True, exist_ok=True)
     pixels.tofile(folder / "pixels")
     frame = pd.DataFrame({"id": [str(n) for n in range(count)], "files": [(str(n),) for n in range(count)]})
-    frame["target"] = target
+    frame["target"] = [(10.0 * n, -5.0 * n) for n in target] if task == "regression" else target
     index = Index(folder, task, classes, frame, frame[["id", "files"]].iloc[:0])
     spec = DatasetSpec("made", channels, lambda root: index, lambda files: pixels[int(files[0].name)])
     pack = Packed(folder / "pixels", "train", Layout(count, side, channels), "")
@@ -76,7 +77,7 @@ def on(device: torch.device, amp: torch.dtype | None = None) -> Iterator[Runtime
 
 def loader_of(samples: Samples, config: TrainConfig | None, device: torch.device, normalize: Normalize) -> Loader:
     """The loader of a device; in a rehearsal its code too, on the CPU."""
-    loader = Loader(samples, config, 0, device, normalize)
+    loader = Loader(samples, Steps(config) if config else None, 0, device, normalize)
     loader.on_device = True
     return loader
 

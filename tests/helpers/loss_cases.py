@@ -29,13 +29,15 @@ def cost(loss: nn.Module, values: object, target: object) -> Tensor:
 def index_of(task: str, targets: list) -> Index:
     train = pd.DataFrame({"id": [str(n) for n in range(len(targets))], "files": [("x",)] * len(targets)})
     train["target"] = pd.Series(targets, dtype=object) if task == "multilabel" else targets
-    classes = ("no", "yes") if task == "binary" else ("a", "b", "c", "d")
+    classes = {"binary": ("no", "yes"), "regression": ("height",)}.get(task, ("a", "b", "c", "d"))
     return Index(Path(), task, classes, train, train[["id", "files"]])
 
 
 INDEX = {
     "binary": index_of("binary", [0, 0, 0, 1, 0, 1]),
     "multiclass": index_of("multiclass", [0, 1, 1, 2, 3, 3, 3]),
+    "ordinal": index_of("ordinal", [0, 1, 1, 2, 3, 3, 3]),
+    "regression": index_of("regression", [2.0, 4.0, 4.0, 10.0]),
     "multilabel": index_of("multilabel", [(0, 1), (1,), (2,), (0, 3), (1,), ()]),
 }
 

@@ -32,9 +32,10 @@ from kit.model.checkpoint import Checkpoints
 from kit.model.device import Runtime
 from kit.model.losses import build_loss, loss_terms
 from kit.model.network import Output
+from kit.model.targets import ScaledTargets
+from kit.pixels.augment import make_augment
 from kit.pixels.batches import Batch, Normalize
 from kit.pixels.samples import Samples
-from kit.task import BINARY
 from kit.training.forecast import Forecast
 from kit.training.interrupt import Interrupt
 from kit.training.job import FoldJob
@@ -42,6 +43,11 @@ from kit.training.loop import train_fold
 from kit.training.parts import Parts
 
 COUNT, SIZE = 45, 12
+TASKS = {
+    "binary": (("no", "yes"), (np.arange(COUNT) % 3 == 0).astype(int)),
+    "ordinal": (("low", "middle", "high"), np.arange(COUNT) % 3),
+    "regression": (("height",), np.arange(COUNT) * 10.0 + 500),
+}
 
 
 class Plain(nn.Module):
@@ -90,12 +96,13 @@ def made(settings: dict, folder: Path, parts: Parts | None = None, most: int | N
     """Return a fold's job in memory, and the tracker that keeps its last row; `most` images fit into its network."""
     pixels = np.random.default_rng(0).integers(0, 256, (COUNT, SIZE, SIZE, 3), np.uint8)
     frame = pd.DataFrame({"id": [str(n) for n in range(COUNT)], "files": [(str(n),) for n in range(COUNT)]})
-    frame["target"] = (np.arange(COUNT) % 3 == 0).astype(int)
-    index = Index(Path(), "binary", ("no", "yes"), frame, frame[["id", "files"]])
+    values = {"loss": "bce", "batch_size": 8, "momentum": 0, **settings}
+    task = values.pop("task", "binary")
+    classes, frame["target"] = TASKS[task]
+    index = Index(Path(), task, classes, frame, frame[["id", "files"]])
     spec = DatasetSpec("memory", 3, index=lambda root: index, read=lambda files: pixels[int(files[0].name)])
     samples = Samples.of(index, frame, spec, SIZE)
     seed_everything(0)
-    values = {"loss": "bce", "batch_size": 8, "momentum": 0, **settings}
     network, centred = Plain(values.pop("norm", False), most), values.pop("centred", False)
     config = TrainConfig(
         competition="c",
@@ -109,10 +116,10 @@ def made(settings: dict, folder: Path, parts: Parts | None = None, most: int | N
         **values,
     )
     registry = Registry()
-    loss = (
-        Centred() if centred else build_loss(loss_terms(config.loss, registry, "binary"), LossRequest(config, index, 6))
-    )
-    model = Model(network, loss, Normalize([0.5] * 3, [0.5] * 3), Runtime.choose("off"), BINARY)
+    loss = Centred() if centred else build_loss(loss_terms(config.loss, registry, task), LossRequest(config, index, 6))
+    if task == "regression":
+        loss = ScaledTargets.of(loss, config, index)
+    model = Model(network, loss, Normalize([0.5] * 3, [0.5] * 3), Runtime.choose("off"), index.task, index.outputs)
     rows = Rows()
     job = FoldJob(
         config=config,
@@ -120,8 +127,8 @@ def made(settings: dict, folder: Path, parts: Parts | None = None, most: int | N
         model=model,
         train=samples,
         valid=samples,
-        augment=config,
-        metrics=(registry.metrics.get("accuracy"),),
+        augment=make_augment(config, folder, registry),
+        metrics=(registry.metrics.get("rmse" if task == "regression" else "accuracy"),),
         checkpoints=Checkpoints(folder),
         history=folder / "history.csv",
         ids=np.arange(len(samples)),

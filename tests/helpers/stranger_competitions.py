@@ -207,7 +207,7 @@ def write(predictions, index, path):
 '''
 
 RETINA = f'''
-"""How bad is it? Grades 0 to 4, given as classes; Cohen's kappa with quadratic weights."""
+"""How bad is it? Grades 0 to 4; Cohen's kappa with quadratic weights."""
 from kit.plugin import Competition, DatasetSpec, MetricSpec, SubmissionSpec, hookimpl
 
 GRADES = {GRADES!r}
@@ -215,7 +215,7 @@ GRADES = {GRADES!r}
 
 @hookimpl
 def kit_competitions():
-    return [Competition("retina", "Retina", "retina", "multiclass", "kappa", "retina", "retina", classes=GRADES,
+    return [Competition("retina", "Retina", "retina", "ordinal", "kappa", "retina", "retina", classes=GRADES,
                         kaggle="none", defaults={TINY})]
 
 
@@ -226,7 +226,7 @@ def kit_datasets():
 
 @hookimpl
 def kit_metrics():
-    return [MetricSpec("kappa", True, kappa, ("multiclass",), label="quadratic kappa")]
+    return [MetricSpec("kappa", True, kappa, ("ordinal",), label="quadratic kappa", decision="cuts")]
 
 
 @hookimpl
@@ -243,7 +243,7 @@ def index(root):
     train, test = (frame.rename(columns={{"id_code": "id"}}) for frame in (train, test))
     train["files"] = [(f"train_images/{{name}}.png",) for name in train["id"]]
     test["files"] = [(f"test_images/{{name}}.png",) for name in test["id"]]
-    return Index(root, "multiclass", GRADES, train[["id", "files", "target"]], test)
+    return Index(root, "ordinal", GRADES, train[["id", "files", "target"]], test)
 
 
 def read(files):
@@ -262,16 +262,13 @@ def write(predictions, index, path):
     import pandas as pd
 
     ordered = predictions.reorder(index.test["id"].tolist())
-    pd.DataFrame({{"id_code": ordered.ids, "diagnosis": ordered.values.argmax(1)}}).to_csv(path, index=False)
+    pd.DataFrame({{"id_code": ordered.ids, "diagnosis": ordered.predicted()}}).to_csv(path, index=False)
 
 
 def check(path, root):
-    from kit.plugin.submission import bad_rows, check_rows
+    from kit.plugin.submission import check_table
 
-    table, findings = check_rows(path, root / "sample_submission.csv")
-    if table is None:
-        return findings
-    return findings + bad_rows(table, ~table["diagnosis"].isin(list("01234")).to_numpy(), "no grade", "diagnosis")
+    return check_table(path, root / "sample_submission.csv", ("diagnosis",), high=4, whole=True)
 '''
 
 CODES = {"cactus": CACTUS, "animals": ANIMALS, "forest": FOREST, "retina": RETINA}

@@ -15,12 +15,17 @@ from kit.hooks.registry import Registry
 MODULE = "kit_leaves"
 
 
+def shown(module: str) -> str:
+    """A module that docs/plugins.md shows."""
+    text = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+    found = re.search(rf"^```python\n(# {module}\.py\n.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    assert found is not None
+    return found[1]
+
+
 def leaves(*changes: tuple[str, str]) -> str:
     """The module of docs/plugins.md, with some texts replaced by others."""
-    text = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
-    found = re.search(rf"^```python\n(# {MODULE}\.py\n.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    assert found is not None
-    code = found[1]
+    code = shown(MODULE)
     for old, new in changes:
         assert old in code, old
         code = code.replace(old, new)

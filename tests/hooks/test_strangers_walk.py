@@ -14,6 +14,7 @@ from helpers.strangers import leaves, loaded, use
 from kit.config import validate
 from kit.run import Run
 from kit.scoring.predictions import Predictions
+from kit.task import ORDINAL
 
 
 def truth(name: str, root: Path, ids: np.ndarray) -> np.ndarray:
@@ -35,7 +36,7 @@ SCORES = {
     "retina": (
         "kappa",
         "quadratic kappa",
-        lambda target, p: cohen_kappa_score(target, p.argmax(1), weights="quadratic"),
+        lambda target, p: cohen_kappa_score(target, ORDINAL.predicted(p), weights="quadratic"),
     ),
 }
 FILES = {

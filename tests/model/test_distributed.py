@@ -79,6 +79,8 @@ SETTINGS = {
     "average": {"ema": 0.9},
     "frozen": {"freeze_epochs": 1},
     "sum": {"loss": "0.5*bce+0.5*focal", "clip": 0.5},
+    "numbers": {"task": "regression", "loss": "mse", "ema": 0.9},
+    "grades": {"task": "ordinal", "loss": "coral"},
 }
 
 

@@ -14,14 +14,17 @@ from kit.explain.layers import find_layers
 from kit.hooks.learning import ModelRequest, ModelSpec
 from kit.hooks.registry import Registry
 from kit.model.build import build_network, request_of
-from kit.model.network import HEADS, HeadName, HeadOptions, Network, TwoUnits
+from kit.model.network import HeadName, HeadOptions, Network, TwoUnits
 from kit.pixels.batches import Batch
+
+REGISTRY = Registry()
+HEADS = [spec.name for spec in REGISTRY.heads]
 
 
 def network(head: str, outputs: int = 3, metadata: int = 0, **options: object) -> Network:
     torch.manual_seed(0)
     body = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
-    return Network(body, 8, outputs, HeadName(head, HeadOptions(**options)), metadata)
+    return Network(body, 8, outputs, HeadName(REGISTRY.heads.get(head), HeadOptions(**options)), metadata)
 
 
 def test_two_units_are_a_softmax_of_two():
@@ -133,7 +136,7 @@ def test_options_reach_a_plugin_that_knows_nothing_of_them_and_are_refused_by_on
         """A network without kit's heads."""
 
     config = validate({"competition": "c", "dataset": "d", "loss": "bce", "head_dropout": 0.5, "model": "x"})
-    request = request_of(config, 3, 2, 0, pretrained=False)
+    request = request_of(config, REGISTRY, 3, 2, 0, pretrained=False)
 
     def handed_on(request: ModelRequest) -> nn.Module:
         return Network(nn.Conv2d(3, 4, 1), 4, request.outputs, request.head, request.metadata)
@@ -141,7 +144,7 @@ def test_options_reach_a_plugin_that_knows_nothing_of_them_and_are_refused_by_on
     assert build_network(ModelSpec("x", handed_on), request).head.dropout.p == 0.5
     with pytest.raises(KitError, match="x has a head of its own: drop head_dropout"):
         build_network(ModelSpec("x", lambda request: Own()), request)
-    plain = request_of(config.model_copy(update={"head_dropout": None}), 3, 2, 0, pretrained=False)
+    plain = request_of(config.model_copy(update={"head_dropout": None}), REGISTRY, 3, 2, 0, pretrained=False)
     assert isinstance(build_network(ModelSpec("x", lambda request: Own()), plain), Own)
 
 

@@ -14,11 +14,13 @@ from kit.errors import KitError
 from kit.hooks.learning import ModelRequest
 from kit.hooks.registry import Registry
 from kit.model.build import normalization_of
-from kit.model.network import HEADS, ConcatPoolHead, Network, widen_stem
+from kit.model.network import HeadName, Network, widen_stem
 
 PLAIN = [spec.name for spec in Registry().models if not spec.name.endswith("/*")]
 
-SMALL = [name for name in HEADS if name != "vgg"]  # that of VGG has hundreds of millions of weights: test_heads.py
+REGISTRY = Registry()
+HEADS = [spec.name for spec in REGISTRY.heads]
+SMALL = ["linear", "concat_pool"]  # with and without own pooling; the other heads are tried in test_heads.py
 
 SWIN = "timm/swin_tiny_patch4_window7_224"
 
@@ -169,7 +171,7 @@ def fastai_head(features: int, outputs: int) -> nn.Sequential:
 @pytest.mark.parametrize("training", [True, False])
 def test_concat_pool_is_the_head_of_fastai(training):
     torch.manual_seed(0)
-    head, oracle = ConcatPoolHead(24, 5, 0).train(training), fastai_head(24, 5).train(training)
+    head, oracle = HeadName.of("concat_pool").build(24, 5, 0).train(training), fastai_head(24, 5).train(training)
     for tensor in head.state_dict().values():
         tensor.copy_(torch.rand_like(tensor, dtype=torch.float64) + 0.5)
     oracle.load_state_dict(dict(zip(oracle.state_dict(), head.state_dict().values(), strict=True)))

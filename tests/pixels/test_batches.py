@@ -15,12 +15,14 @@ from helpers.warp_cases import config
 from kit.console import Console
 from kit.data.images import read_rgb, resize
 from kit.errors import DISK, KitError
+from kit.hooks.registry import Registry
 from kit.inference.tta import flip
 from kit.pixels.augment import Pipeline, load_pipeline, make_augment
 from kit.pixels.batches import Batch, Loader, Normalize
 from kit.pixels.pack import packs_for
 from kit.pixels.sampler import ordered_plan, training_plan
 from kit.pixels.samples import Samples
+from kit.pixels.warp import Steps
 
 
 @pytest.mark.parametrize(("count", "batch_size"), [(10, 4), (9, 4), (1, 4), (33, 32), (64, 32)])
@@ -79,7 +81,7 @@ STEPS = {"rot90": True, "rotate": 30, "zoom": 0.2, "shift": 0.1, "shear": 5, "br
 @pytest.mark.parametrize("size", [16, 20])
 @pytest.mark.parametrize("steps", [{}, STEPS])
 def test_workers_and_packed_pixels_change_nothing(made, size, steps):
-    augment = make_augment(config(size=size, **steps), None)
+    augment = make_augment(config(size=size, **steps), None, Registry())
     plain = batches(made.samples(size, pack=False), augment)
     assert plain[0].images.shape == (2, 3, size, size)
     for others in (
@@ -108,7 +110,7 @@ def test_a_persons_own_pipeline_sees_the_same_images(made, pack):
 @pytest.mark.parametrize("steps", [{}, STEPS])
 @pytest.mark.parametrize("pack", [False, True])
 def test_the_path_of_a_gpu_gives_the_same_batches(made, size, steps, pack):
-    augment = make_augment(config(size=size, **steps), None)
+    augment = make_augment(config(size=size, **steps), None, Registry())
     samples = made.samples(size, pack)
     level = 1 / 255 / 0.25
     for ours, theirs in zip(batches(samples, augment), batches(samples, augment, on_device=True), strict=True):
@@ -156,9 +158,9 @@ def test_a_crop_is_the_centre_of_the_file_in_training_validation_and_pictures(ma
     assert not pack or samples.pack.size == 20
     centres = [read_rgb(made.store.root / f"{row}.png")[5:15, 5:15] for row in range(6)]
     assert all((samples.image(row) == centres[row]).all() for row in range(6))
-    black = config(size=10, crop=0.5, brightness_range="0..0")
+    black = Steps(config(size=10, crop=0.5, brightness_range="0..0"))
     for on_device in (False, True):
-        for augment in (None, config(size=10, crop=0.5, shift=0.04), lambda image, seed: image):
+        for augment in (None, Steps(config(size=10, crop=0.5, shift=0.04)), lambda image, seed: image):
             for batch in batches(samples, augment, on_device=on_device):
                 grey = ((batch.images * 0.25 + 0.5) * 255).round().permute(0, 2, 3, 1).numpy()
                 assert all((grey[place] == centres[row]).all() for place, row in enumerate(batch.rows.tolist()))
@@ -173,7 +175,7 @@ def test_a_crop_is_the_centre_of_the_file_in_training_validation_and_pictures(ma
 @pytest.mark.parametrize("steps", [{}, STEPS | {"brightness_range": (0.2, 1.2), "probabilities": {"rotate": 0.5}}])
 @pytest.mark.parametrize(("size", "crop"), [(16, 0.8), (12, 0.75), (9, 0.5)])
 def test_cropped_batches_are_the_same_whatever_their_path(made, size, crop, steps):
-    augment = make_augment(config(size=size, crop=crop, **steps), None)
+    augment = make_augment(config(size=size, crop=crop, **steps), None, Registry())
     level = 1 / 255 / 0.25
     plain = batches(made.samples(size, False, crop), augment)
     for others in (
@@ -213,14 +215,14 @@ def test_resizing_keeps_any_number_of_channels(channels):
 
 
 def test_no_steps_mean_no_augmentation():
-    assert make_augment(config(), None) is None
+    assert make_augment(config(), None, Registry()) is None
 
 
 def test_a_saved_pipeline_is_the_persons_own(tmp_path):
     pipeline = A.Compose([A.VerticalFlip(p=1), A.InvertImg(p=1)])
     A.save(pipeline, tmp_path / "mine.json", data_format="json")
     image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
-    augment = make_augment(config(size=16, augment="mine.json"), tmp_path)
+    augment = make_augment(config(size=16, augment="mine.json"), tmp_path, Registry())
     assert (augment(image, 0) == 255 - image[::-1]).all()
 
 

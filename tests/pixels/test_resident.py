@@ -8,6 +8,7 @@ from helpers.leaf_images import Leaves
 from helpers.warp_cases import EVERY, config
 from kit.console import Console
 from kit.errors import KitError
+from kit.hooks.registry import Registry
 from kit.pixels import resident
 from kit.pixels.augment import make_augment
 from kit.pixels.batches import Loader, Normalize
@@ -32,7 +33,7 @@ def free(monkeypatch, count: int | None) -> None:
 def test_batches_are_those_that_are_copied_to_the_bit(leaves, monkeypatch, size, crop, steps):
     free(monkeypatch, 10**6)
     samples = leaves.samples(size, True, crop)
-    augment = None if steps is None else make_augment(config(size=size, crop=crop, **steps), None)
+    augment = None if steps is None else make_augment(config(size=size, crop=crop, **steps), None, Registry())
     loader = Loader(samples, augment, 0, CPU, Normalize([0.5] * 3, [0.25] * 3))
     loader.on_device = True
     # Batches of several sizes, in several blocks.

@@ -24,7 +24,14 @@ from kit_losses.sets import Lovasz, SoftF1, lovasz_hinge
 from kit_losses.targets import class_weights, positive_weights
 
 LN2 = float(np.log(2))
-NAMES = [(spec.name, task) for spec in kit_losses.kit_losses() for task in spec.tasks]
+ONE_OF_SEVERAL = ("multiclass", "ordinal")
+# Those of one score, and of numbers, have tests of their own.
+NAMES = [
+    (spec.name, task)
+    for spec in kit_losses.kit_losses()
+    for task in spec.tasks
+    if spec.outputs is None and task != "regression"
+]
 
 
 # Probabilities 1/2 and 3/4 of two positives, 1/8, 2/8 and 5/8 of three classes.
@@ -101,7 +108,7 @@ def test_gradients(name, task, soft):
     logits = torch.randn(5, INDEX[task].outputs, dtype=torch.float64, requires_grad=True)
     embedding = torch.randn(5, 6, dtype=torch.float64, requires_grad=True)
     target = torch.rand(logits.shape, dtype=torch.float64)
-    if task == "multiclass":
+    if task in ONE_OF_SEVERAL:
         target = target / target.sum(1, keepdim=True) if soft else target.argmax(1)
     elif not soft:
         target = target.round()
@@ -208,7 +215,7 @@ def test_every_loss_conforms_and_stays_finite(name, task):
     spec = next(spec for spec in kit_losses.kit_losses() if spec.name == name)
     testing.check_loss(spec, INDEX[task])
     index = INDEX[task]
-    target = torch.from_numpy(index.targets(index.train))
+    target = torch.tensor(index.targets(index.train))
     for gamma in (0, 0.5, 2):
         loss = built(name, task, embedding=4, focal_gamma=gamma)
         for scale in (0, 1e-30, 1e4):
@@ -261,7 +268,10 @@ def test_sums_add_up_and_the_heaviest_term_predicts():
     [
         ("arcfase", "did you mean arcface"),
         ("cross_entropy+0.2*acrface", "did you mean arcface"),
-        ("cross_entropy+bce", "loss bce is for binary and multilabel tasks, this one is multiclass.*cross_entropy"),
+        (
+            "cross_entropy+bce",
+            "loss bce is for binary, multilabel, regression tasks, this one is multiclass.*cross_entropy",
+        ),
         *(
             (text, "not a term of a sum.*0.8[*]cross_entropy")
             for text in (
@@ -307,7 +317,7 @@ def test_alpha_has_no_meaning_for_classes():
 
 def clouds(task: str) -> tuple[Tensor, Tensor]:
     """600 points in 16 dimensions: four clouds, or labels that tell on which side of a plane each point lies."""
-    if task == "multiclass":
+    if task in ONE_OF_SEVERAL:
         target = torch.arange(600) % 4
         return torch.randn(4, 16)[target] + torch.randn(600, 16) * 0.5, target
     points = torch.randn(600, 16)
@@ -332,7 +342,7 @@ def test_each_loss_teaches_a_small_network(name, task):
         optimizer.step()
     unseen = torch.arange(400, 600)
     logits = predicting_logits(loss, output(unseen)).detach()
-    if task == "multiclass":
+    if task in ONE_OF_SEVERAL:
         assert (logits.argmax(1) == target[unseen]).float().mean() > 0.9
     else:
         assert roc_auc_score(target[unseen], logits, average="macro") > 0.9

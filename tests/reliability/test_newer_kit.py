@@ -35,7 +35,7 @@ CONFIGS = {
         r"its configuration has lookahead, which this kit does not know: use the kit .*, 99\.1",
     ),
     "two keys": ({"b": 5, "a": None}, "its configuration has a, b, which this kit does not know"),
-    "a value": ({"optimizer": "lion"}, r"optimizer = 'lion': .*: use the kit that wrote it, 99\.1 \(this is "),
+    "a value": ({"schedule": "lion"}, r"schedule = 'lion': .*: use the kit that wrote it, 99\.1 \(this is "),
 }
 
 

@@ -251,7 +251,7 @@ NUMBERS = {
     "std": st.lists(st.floats(0.01, 1), min_size=3, max_size=3),
     "scales": st.lists(st.floats(1, 4), min_size=1, max_size=3),
     "tta": st.sampled_from([1, 2, 4, 8]),
-    "optimizer": st.sampled_from(["adamw", "adam", "sgd"]),
+    "optimizer": st.sampled_from(["adamw", "adam", "sgd", "own"]),
     "schedule": st.sampled_from(["one_cycle", "constant", "step", "cosine", "plateau"]),
     "flip": st.booleans(),
     "compile": st.booleans(),
@@ -269,7 +269,7 @@ OUTSIDE = {
     "tta": [0, 3, 16],
     "rotate": [-1, 181, math.nan],
     "scales": [[], [0.5], [5], [math.nan]],
-    "optimizer": ["", "adamax"],
+    "schedule": ["", "adamax"],
     "flip": ["perhaps"],
 }
 

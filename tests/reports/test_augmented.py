@@ -1,11 +1,14 @@
 """`kit explore --augmented`: what is shown is what training makes, and the numbers are those that were drawn."""
 
+from pathlib import Path
+
 import albumentations as A
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from kit.hooks.registry import Registry
 from kit.pixels.augment import make_augment
 from kit.pixels.batches import Loader, Normalize
 from kit.pixels.draw import Drawn, draw_steps
@@ -23,10 +26,11 @@ def test_the_picture_shows_what_training_makes_of_these_images(store):
         index = store.index()
         samples = Samples.of(index, index.train.head(1), store.dataset, 40, crop=config.crop)
         seeds = np.arange(5)
-        loader = Loader(samples, make_augment(config, None), 0, torch.device("cpu"), Normalize([0.0] * 3, [1.0] * 3))
+        augment, normalize = make_augment(config, None, Registry()), Normalize([0.0] * 3, [1.0] * 3)
+        loader = Loader(samples, augment, 0, torch.device("cpu"), normalize)
         (batch,) = loader.batches([(np.zeros(5, np.intp), seeds)])
         trained = (batch.images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-        images, _ = _augmented(config, samples.whole(0), seeds)
+        images, _ = _augmented(augment, config, samples.whole(0), seeds)
         assert (np.stack(images) == trained).all()
 
 
@@ -49,7 +53,7 @@ def test_what_was_drawn_is_told():
         "mirrored left-right, turned 12°, zoom 1.05 0.97, shift +3 +0 px, shear 2° -1°, brightness x 0.80, "
         "brightness -0.05, contrast x 1.10"
     )
-    assert drawn.text(1) == "unchanged"
+    assert drawn.text(1) == ""
     turned = Drawn(np.array([1, 5]), none, pair(1, 1), pair(0, 0), pair(0, 0), ones, none, ones)
     assert [turned.text(place) for place in (0, 1)] == ["turned 90°", "mirrored along /"]
 
@@ -63,7 +67,9 @@ def test_the_command_writes_one_picture(kit, competition):
     assert [(each["seed"]) for each in document["drawn"]] == list(range(IMAGES * TIMES))
     config, _ = resolve_of(competition, STEPS)
     texts = draw_steps(config, np.arange(IMAGES * TIMES), config.size)
-    assert [each["drawn"] for each in document["drawn"]] == [texts.text(n) for n in range(IMAGES * TIMES)]
+    assert [each["drawn"] for each in document["drawn"]] == [
+        texts.text(n) or "unchanged" for n in range(IMAGES * TIMES)
+    ]
     assert len({each["id"] for each in document["drawn"]}) == IMAGES
     with Image.open(picture["path"]) as image:
         image.load()
@@ -71,8 +77,6 @@ def test_the_command_writes_one_picture(kit, competition):
 
 
 def resolve_of(competition, settings):
-    from kit.hooks.registry import Registry
-
     return resolve(Registry().competitions.get(competition), True, settings=settings)
 
 
@@ -80,7 +84,7 @@ def test_ones_own_pipeline_is_shown_too(kit, store, tmp_path):
     A.save(A.Compose([A.InvertImg(p=1)]), tmp_path / "mine.json", data_format="json")
     config, _ = resolve(store.competition, True, settings=[f"augment={tmp_path}/mine.json", "size=32", "crop=0.5"])
     whole = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    images, texts = _augmented(config, whole, np.array([3, 4]))
+    images, texts = _augmented(make_augment(config, Path(), Registry()), config, whole, np.array([3, 4]))
     assert all((image == 255 - whole[16:48, 16:48]).all() for image in images)
     assert texts == ["seed 3", "seed 4"]
     assert kit("explore", "histo", "--augmented", "--set", f"augment={tmp_path}/mine.json").code == 0

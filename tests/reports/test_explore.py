@@ -18,6 +18,10 @@ from kit.plugin import DatasetSpec
 from kit.reports import explore, figures
 
 GENERAL = ["grid", "label-frequency", "mean-images", "brightness"]
+NUMBERS_OF = {
+    1: ["grid", "target", "images-by-target"],
+    2: ["grid", "target-1", "target-2", "images-by-target-1", "images-by-target-2"],
+}
 MULTILABEL = ["grid", "label-frequency", "labels-per-image", "label-correlation", "rarest-classes", *GENERAL[2:]]
 
 
@@ -81,17 +85,42 @@ def test_the_number_of_images_read_is_bounded(tmp_path: Path, monkeypatch: pytes
         ("multilabel", [(0,), (0, 1), (), (2, 1), (0, 1, 2)], 3),
         ("multiclass", [0], 2),
         ("multilabel", [(1,)], 3),
+        ("ordinal", [0, 1, 1, 4, 2, 0], 5),
+        ("regression", [0.5, 3.25, -7.0, 0.5], 1),
+        ("regression", [(float(n), 1e6 * n) for n in range(30)], 2),
+        ("regression", [5.0], 1),
     ],
 )
 def test_every_task_gets_the_general_pictures(tmp_path: Path, task: TaskName, targets: list[Any], classes: int) -> None:
     spec, index = constant_data(tmp_path, task, targets, classes)
     written = explore.write_pictures(spec, index, tmp_path / "explore", Console(json=True))
-    assert [path.stem for path, _ in written] == (MULTILABEL if task == "multilabel" else GENERAL)
+    names = {"multilabel": MULTILABEL, "regression": NUMBERS_OF.get(classes, [])}.get(task, GENERAL)
+    assert [path.stem for path, _ in written] == names
     for path, caption in written:
         assert caption
         with Image.open(path) as image:
             image.load()
             assert min(image.size) > 100
+
+
+def test_images_lie_along_the_quantiles_of_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).permutation(101).astype(float)
+    spec, index = constant_data(tmp_path, "regression", values.tolist(), 1)
+    drawn: list[Any] = []
+    monkeypatch.setattr(figures, "panel", lambda blocks, *rest: drawn.extend(blocks))
+    list(explore._by_target(spec, index, Console(json=True)))
+    shares = (0, 10, 25, 50, 75, 90, 100)
+    assert [heading for heading, _ in drawn] == [f"{share} %: class 0 {share}" for share in shares]
+    for (_, images), share in zip(drawn, shares, strict=True):
+        shown = [values[int(image[0, 0, 0])] for image in images]
+        assert len(shown) == 8
+        assert share in shown
+        assert shown == sorted(shown)
+
+
+def test_means_of_grades_stay_in_their_order(tmp_path: Path) -> None:
+    spec, index = constant_data(tmp_path, "ordinal", [4, 4, 4, 0, 2, 2], 5)
+    assert list(statistics(spec, index)) == [0, 2, 4]
 
 
 def test_composites_are_the_datasets_own(tmp_path: Path) -> None:
@@ -351,6 +380,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "heat map": lambda: figures.heat_map(np.eye(40), LONG, SENTENCE, "r"),
     "heat map of short names": lambda: figures.heat_map(-np.ones((20, 20)), NUMBERS, SENTENCE, "Pearson correlation"),
     "small heat map": lambda: figures.heat_map(np.full((2, 2), np.nan), LONG[1:3], SENTENCE, "Pearson correlation"),
+    "histogram": lambda: figures.histogram(np.arange(9000.0) ** 2, (1, 4e7, 8e7), SENTENCE, LONG[2]),
     "bars": lambda: figures.bars(LONG, range(0, 80_000, 2000), 80_000, SENTENCE, "training ids"),
 }
 

@@ -16,7 +16,19 @@ pytest_plugins = ["helpers.report_browser"]
 MANY = 1108  # classes, as in recursion's data
 LARGE = 220_025  # ids, as in histopathology's data
 HOSTILE = "</script><img src=x onerror=alert(1)>"
-TASKS = [("binary", ["no", "yes"]), ("multiclass", list("abc")), ("multilabel", [f"label {n}" for n in range(28)])]
+TASKS = [
+    ("binary", ["no", "yes"]),
+    ("multiclass", list("abc")),
+    ("multilabel", [f"label {n}" for n in range(28)]),
+    ("ordinal", ["none", "mild", "moderate", "severe", "proliferative"]),
+    ("regression", ["pawpularity"]),
+    ("regression", ["dry clover", "dry grass", "a target whose name is long enough to need a line of its own"]),
+]
+FIRST, LAST = ["score", "course"], ["gallery", "suspects", "data", "configuration", "provenance"]
+SECTIONS = {
+    "ordinal": ["curves", "confusion", "grades", "losses", "calibration", "classes"],
+    "regression": ["fit", "residuals", "losses"],
+}
 
 
 def written(leaves: Leaves, folder: Path, *noises: float) -> Path:
@@ -37,20 +49,8 @@ def test_it_renders_whole_at_any_width_and_every_picture_has_an_alternative_text
         wide = browser.run("return [document.documentElement.scrollWidth, document.documentElement.clientWidth]")
         assert wide[0] == wide[1] <= width, "the page as a whole scrolls to the side"
         sections = browser.run("return [...document.querySelectorAll('section')].map((each) => each.id)")
-        assert sections == [
-            "score",
-            "course",
-            "curves",
-            "confusion",
-            "losses",
-            "calibration",
-            "classes",
-            "gallery",
-            "suspects",
-            "data",
-            "configuration",
-            "provenance",
-        ]
+        others = ["curves", "confusion", "losses", "calibration", "classes"]
+        assert sections == [*FIRST, *SECTIONS.get(task, others), *LAST]
         assert browser.run("return document.images.length") > 20
         assert browser.run("return [...document.images].filter((each) => !each.alt.trim()).length") == 0
         unnamed = (

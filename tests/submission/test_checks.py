@@ -213,3 +213,28 @@ def test_the_size_of_the_real_submission_takes_a_moment(tmp_path: Path) -> None:
     [finding] = check_table(tmp_path / "csv", tmp_path / "sample.csv", ("label",))
     assert time.perf_counter() - began < 5
     assert "line 57459" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("options", "value", "says"),
+    [
+        ({"high": 4, "whole": True}, "3", None),
+        ({"high": 4, "whole": True}, " 0 ", None),
+        ({"high": 4, "whole": True}, "5", "label lies outside 0..4"),
+        ({"high": 4, "whole": True}, "2.0", "label is not a whole number"),
+        ({"high": 4, "whole": True}, "mild", "label is not a number"),
+        ({"low": None, "high": None}, "-12.5", None),
+        ({"low": None, "high": None}, "1e9", None),
+        ({"low": None, "high": None}, "inf", "label is infinite"),
+        ({"low": None, "high": None}, "", "label is empty"),
+        ({"low": 1, "high": None}, "0.5", "label lies outside 1.."),
+        ({"low": None, "high": 100}, "100.5", "label lies outside ..100"),
+    ],
+)
+def test_grades_and_numbers_are_checked_by_their_own_range(sample: Path, options, value, says) -> None:
+    rows = [(id_, "1") for id_ in IDS]  # the same everywhere is no fault of numbers
+    rows[7] = (IDS[7], value)
+    path = write(sample.with_name("submission.csv"), rows)
+    found = [finding.text for finding in check_table(path, sample, ("label",), **options)]
+    assert len(found) == (says is not None)
+    assert says is None or found[0].startswith(f"{says}: line 9, id 'id07'")

@@ -9,16 +9,19 @@ from torch import nn
 
 from helpers.fake_gpu import FakeGpu, nowhere
 from helpers.leaf_images import Leaves
-from helpers.loss_cases import built
+from helpers.loss_cases import INDEX, built
 from helpers.warp_cases import EVERY, config
 from kit.config import validate
+from kit.hooks.registry import Registry
 from kit.model.build import Model
 from kit.model.device import Runtime
 from kit.model.network import Output
+from kit.model.targets import ScaledTargets
 from kit.pixels import on_device, resident
 from kit.pixels.augment import make_augment
 from kit.pixels.batches import Batch, Loader, Normalize
-from kit.task import BINARY, MULTICLASS, MULTILABEL
+from kit.pixels.steps import DeviceSteps, chosen_steps
+from kit.task import BINARY, MULTICLASS, MULTILABEL, ORDINAL, REGRESSION
 from kit.training.ema import Ema
 from kit.training.finite import LossWatch
 from kit.training.stepper import Stepper
@@ -53,7 +56,7 @@ def loader_on(gpu: FakeGpu, tmp_path, held: bool, **steps) -> Loader:
     if held:
         resident._held[resident._key(samples.pack, gpu.device)] = torch.tensor(samples.pack.pixels)
     normalize = Normalize([0.5] * 3, [0.25] * 3)
-    return Loader(samples, make_augment(config(size=20, **steps), None), 0, gpu.device, normalize)
+    return Loader(samples, make_augment(config(size=20, **steps), None, Registry()), 0, gpu.device, normalize)
 
 
 @pytest.mark.parametrize("held", [False, True])
@@ -72,6 +75,32 @@ def test_a_batch_costs_a_fixed_number_of_calls_and_no_memory(gpu, tmp_path, held
     assert gpu.calls["waits for an event"] == gpu.calls["copies"]
     # gather, float, three of the warp, round, four of the shade, layout, two of the normalisation
     assert gpu.calls["launches"] <= (13 + held) * BATCHES + 10 * blocks
+
+
+FURTHER = {"hue": 0.1, "saturation": 0.5, "stain": 0.1, "cutout": 0.3, "blur": 1.0, "noise": 0.1}
+
+
+def test_further_steps_read_no_value_and_copy_nothing_more(gpu, tmp_path):
+    loader = loader_on(gpu, tmp_path, True, **EVERY, steps=FURTHER, probabilities={"stain": 0.5, "blur": 0.5})
+    with gpu:
+        list(loader.batches(plan()))
+        gpu.calls.clear()
+        list(loader.batches(plan()))
+    assert gpu.calls["values read"] == gpu.calls["pinned allocations"] == 0
+    assert gpu.calls["copies"] == 2 * 5
+    assert gpu.calls["launches"] <= 150 * BATCHES
+
+
+@pytest.mark.parametrize("step", FURTHER)
+def test_no_step_waits_for_a_device(monkeypatch, step):
+    """On the meta device, where reading a value is an error, and so is a tensor of another device."""
+    (chosen,) = chosen_steps(config(steps={step: FURTHER[step]}, probabilities={step: 0.5}), Registry())
+    drawn = chosen.draw(np.arange(4), 16, 3)
+    steps = DeviceSteps([chosen], 16, 3)
+    with nowhere(monkeypatch) as device:
+        found = steps(torch.zeros(4, 3, 16, 16).to(device), torch.from_numpy(drawn.packed).to(device))
+    assert found.shape == (4, 3, 16, 16)
+    assert found.device.type == "meta"
 
 
 def test_memory_is_written_again_only_after_it_was_read_and_read_only_after_it_was_written(gpu, tmp_path):
@@ -146,6 +175,8 @@ CASES = [
     *((name, "binary", BINARY, 1) for name in ("bce", "focal")),
     *((name, "multiclass", MULTICLASS, 4) for name in ("cross_entropy", "arcface", "0.5*cross_entropy+0.5*cosface")),
     *((name, "multilabel", MULTILABEL, 4) for name in ("bce", "focal", "lovasz", "0.7*bce+0.3*soft_f1")),
+    *((name, "ordinal", ORDINAL, outputs) for name, outputs in (("coral", 1), ("corn", 3), ("ordinal_mse", 1))),
+    *((name, "regression", REGRESSION, 1) for name in ("mse", "0.5*smooth_l1+0.5*mae")),
 ]
 
 
@@ -155,9 +186,11 @@ def test_no_loss_and_no_mixing_reads_a_value_from_the_device(monkeypatch, loss, 
     with nowhere(monkeypatch) as device:
         settings = validate({"competition": "c", "dataset": "d", "loss": loss, "ema": 0.9, **more})
         own = built(loss, kind, **more)
+        if task is REGRESSION:
+            own = ScaledTargets.of(own, settings, INDEX[kind])
         model = Model(Net(outputs).to(device), own.to(device), None, Runtime(device, None), task)
         stepper, ema = Stepper(settings, model, 4), Ema(model, 0.9)
-        target = torch.zeros(8, dtype=torch.int64) if kind == "multiclass" else torch.zeros(8, outputs)
+        target = torch.zeros(8, dtype=torch.int64) if task.softmax else torch.zeros(8, outputs)
         batch = Batch(torch.zeros(8, 3, 9, 9), target, torch.zeros(8, 0), torch.arange(8))
         batch = Batch(*(each.to(device) for each in batch[:3]), batch.rows)
         for step in range(1, 4):

@@ -289,6 +289,21 @@ CLASSES = ("ash", "elm", "oak")
             [[0.5, 0.1, 0.9], [0.1, 0.2, 0.3]],
             ["label ash, oak|predicted oak 0.90, ash 0.50", "label none|predicted oak 0.30"],
         ),
+        (
+            "ordinal",
+            [2, 0],
+            [[0.1, 0.2, 0.7], [0.5, 0.1, 0.4]],
+            ["label oak|predicted oak 0.70", "label ash|predicted elm 0.10"],
+        ),
+        (
+            "regression",
+            [[1.5, 20.0, -3.0], [0.0, 1e6, 2.25]],
+            [[1.25, 19.0, 0.5], [0.0, 123456.0, 2.0]],
+            [
+                "label ash 1.5, elm 20, oak -3|predicted ash 1.25, elm 19, oak 0.5",
+                "label ash 0, elm 1e+06, oak 2.25|predicted ash 0, elm 1.235e+05, oak 2",
+            ],
+        ),
     ],
 )
 def test_captions_and_colours_of_previews(task, targets, probabilities, captions):

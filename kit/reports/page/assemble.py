@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import Any
 
 PARTS = files("kit.reports.page") / "parts"
-SCRIPTS = ("elements.js", "charts.js", "results.js", "explorer.js", "confusion.js", "images.js", "record.js", "page.js")
+SCRIPTS = ("elements", "charts", "results", "explorer", "confusion", "images", "numbers", "record", "page")
 
 
 def page(document: dict[str, Any], pictures: list[dict[str, Any]]) -> str:
@@ -23,7 +23,7 @@ def page(document: dict[str, Any], pictures: list[dict[str, Any]]) -> str:
         pictures: from `with_pictures`.
     """
     style = (PARTS / "style.css").read_text(encoding="utf-8")
-    script = "\n".join((PARTS / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    script = "\n".join((PARTS / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
     script = f'(() => {{\n"use strict";\n{script}}})();'
     title = f"{document['runs'][0]['title']}: {', '.join(report['run'] for report in document['runs'])}"
     content = {

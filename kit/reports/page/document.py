@@ -16,15 +16,18 @@ from kit.reports.page import record
 from kit.reports.page.confusion import confusion
 from kit.reports.page.curves import Ranked, calibration, class_curve, curves_of, macro_roc
 from kit.reports.page.gallery import gallery
+from kit.reports.page.numbers import find_far, numbers_of, summary_of
 from kit.reports.page.pictures import BUDGET, in_order, thumbnails
 from kit.reports.page.scored import Scored, score_run
 from kit.reports.page.suspects import find_suspects
 from kit.run import Run
 from kit.scoring.apart import apart
-from kit.scoring.metrics import f1_by_class
+from kit.scoring.metrics import f1_by_class, quadratic_kappa
+from kit.task import ORDINAL
 
 TOP = 24  # ids of the highest loss
 SUSPECTS = 48
+GRADE_BINS = 40  # of the expected grade
 MANY = 30  # classes; with more, curves have fewer points
 NAMED = 6  # classes named per image, with their probabilities
 
@@ -69,15 +72,12 @@ def _report(subject: Subject, console: Console) -> dict[str, Any]:
     """Return everything about one run but its gallery."""
     opened, scored = subject.opened, subject.scored
     run, metric = opened.run, opened.metric
-    curves = _curves(scored, console)
-    with console.waiting("classes, confusion, suspects"):
-        by_class, calibrated = _by_class(scored, curves["classes"]), _calibration(scored)
-        confused, suspects = confusion(scored), _suspects(scored)
     report = {
         "run": run.id,
         "competition": opened.competition.name,
         "title": opened.competition.title,
         "task": scored.task.name,
+        "has_classes": scored.task.has_classes,
         "single_label": scored.task.single_label,
         "softmax": scored.task.softmax,
         "average": scored.task.average,
@@ -97,22 +97,57 @@ def _report(subject: Subject, console: Console) -> dict[str, Any]:
         "metrics": scored.metrics,
         "unseen": scored.unseen,
         "notes": _notes(opened, scored),
-        "summary": _summary(scored, by_class, calibrated["ece"]),
         "folds": record.folds(run),
         "history": record.history(run),
         "rates": record.planned_rates(run),
-        "curves": curves,
-        "by_class": by_class,
-        "confusion": confused,
-        "calibration": calibrated,
+        **(_of_classes if scored.task.has_classes else _of_numbers)(scored, console),
         "top_losses": scored.ids[np.argsort(-scored.losses, kind="stable")[:TOP]].tolist(),
-        "suspects": suspects,
         "data": record.data(opened),
         "configuration": record.configuration(run),
         "provenance": record.provenance(opened),
     }
     report["samples"] = {id_: _sample(scored, id_) for id_ in dict.fromkeys(in_order(report))}
     return report
+
+
+def _of_classes(scored: Scored, console: Console) -> dict[str, Any]:
+    """Return what is said of predicted classes."""
+    curves = _curves(scored, console)
+    with console.waiting("classes, confusion, suspects"):
+        by_class, calibrated = _by_class(scored, curves["classes"]), _calibration(scored)
+        confused, suspects = confusion(scored), _suspects(scored)
+    return {
+        "summary": _summary(scored, by_class, calibrated["ece"]),
+        "curves": curves,
+        "by_class": by_class,
+        "confusion": confused,
+        "grades": _grades(scored) if scored.task is ORDINAL else None,
+        "calibration": calibrated,
+        "suspects": suspects,
+    }
+
+
+def _of_numbers(scored: Scored, console: Console) -> dict[str, Any]:
+    """Return what is said of predicted numbers."""
+    with console.waiting("residuals"):
+        numbers, far = numbers_of(scored), find_far(scored)
+    shown = [
+        {"id": str(scored.ids[row]), "target": target, "distance": distance} for row, target, distance in far[:SUSPECTS]
+    ]
+    return {
+        "summary": summary_of(scored),
+        "numbers": numbers,
+        "suspects": {"count": len(far), "of": scored.truth.size, "shown": shown},
+    }
+
+
+def _grades(scored: Scored) -> dict[str, Any]:
+    """Return the cuts between grades, and of each true grade how often each expected grade is predicted."""
+    count = len(scored.classes)
+    expected = ORDINAL.expected(scored.probabilities)
+    edges = np.linspace(0, count - 1, GRADE_BINS + 1)
+    counts = [np.histogram(expected[scored.truth[:, number]], edges)[0].tolist() for number in range(count)]
+    return {"cuts": scored.cuts, "edges": edges, "counts": counts}
 
 
 def _notes(opened: OpenRun, scored: Scored) -> list[str]:
@@ -214,10 +249,17 @@ def _calibration(scored: Scored) -> dict[str, Any]:
 
 def _summary(scored: Scored, by_class: list[dict[str, Any]], ece: float) -> dict[str, float | None]:
     """Return figures of all predictions: those of the positive class in a binary task, otherwise macro averages, which
-    count an undefined precision or recall as 0, as `kit evaluate` does."""
+    count an undefined precision or recall as 0, as `kit evaluate` does; of grades also quadratic kappa, and by how many
+    grades a prediction is off."""
     rows = [by_class[number] for number in scored.scored_classes]
     averages = {key: float(np.mean([row[key] or 0.0 for row in rows])) for key in ("precision", "recall", "f1")}
+    grades: dict[str, float | None] = {}
+    if scored.task is ORDINAL:
+        kappa = float(quadratic_kappa(scored.truth.T.astype(np.int64) @ scored.predicted.astype(np.int64)))
+        distance = np.abs(scored.truth.argmax(1) - scored.predicted.argmax(1))
+        grades = {"quadratic_kappa": kappa if np.isfinite(kappa) else None, "grades_off": float(distance.mean())}
     return {
+        **grades,
         "accuracy": float(scored.right.mean()),
         **averages,
         "auc": _mean(row["auc"] for row in rows),
@@ -246,11 +288,16 @@ def _suspects(scored: Scored) -> dict[str, Any]:
 
 
 def _sample(scored: Scored, id_: str) -> dict[str, Any]:
-    """Return what the page says of an image: true and predicted classes with their probabilities, loss, fold."""
+    """Return what the page says of an image: true and predicted classes with their probabilities, or targets with
+    their numbers; loss, fold."""
     row = scored.row_of[id_]
+    if scored.task.has_classes:
+        truth, predicted = (_named(scored, row, each[row]) for each in (scored.truth, scored.predicted))
+    else:
+        truth, predicted = ([*map(list, enumerate(each[row].tolist()))] for each in (scored.truth, scored.predicted))
     return {
-        "truth": _named(scored, row, scored.truth[row]),
-        "predicted": _named(scored, row, scored.predicted[row]),
+        "truth": truth,
+        "predicted": predicted,
         "loss": float(scored.losses[row]),
         "fold": int(scored.fold[row]),
     }

@@ -1,4 +1,5 @@
-"""Where the networks of a run look: Grad-CAM of images they get wrong, and of images they get right."""
+"""Where the networks of a run look: Grad-CAM of images they get wrong, and of images they get right; of numbers, of
+those with the largest and the smallest errors."""
 
 from typing import Any
 
@@ -38,6 +39,7 @@ def gallery(opened: OpenRun, scored: Scored, console: Console) -> tuple[dict[str
                 "predicted": each.predicted,
                 "explained": each.explained,
                 "probability": each.probability,
+                "shown": each.shown,
                 "fold": each.fold,
                 "layers": list(each.maps),
             }
@@ -48,8 +50,12 @@ def gallery(opened: OpenRun, scored: Scored, console: Console) -> tuple[dict[str
 
 
 def picked(scored: Scored) -> list[str]:
-    """Pick ids: the worst wrong ones, then the surest right ones, class by class in turn, frequent classes first."""
+    """Pick ids: the worst wrong ones, then the surest right ones, class by class in turn, frequent classes first; of
+    numbers those with the largest errors, then those with the smallest."""
     order = np.argsort(-scored.losses, kind="stable")
+    if not scored.task.has_classes:
+        rows = dict.fromkeys([*order[:EACH].tolist(), *order[::-1][: min(EACH, len(order) - EACH)].tolist()])
+        return [str(scored.ids[row]) for row in rows]
     wrong = order[~scored.right[order]][:EACH]
     right = order[::-1][scored.right[order[::-1]]]
     support = scored.truth.sum(0)

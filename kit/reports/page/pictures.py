@@ -70,5 +70,6 @@ def in_order(report: dict[str, Any]) -> Iterator[str]:
     every cell of the confusion matrix, the second worst of every cell, and so on."""
     yield from report["top_losses"]
     yield from (suspect["id"] for suspect in report["suspects"]["shown"])
-    for rank in zip_longest(*report["confusion"]["cells"].values()):
+    cells = report["confusion"]["cells"] if "confusion" in report else {}
+    for rank in zip_longest(*cells.values()):
         yield from (id_ for id_ in rank if id_ is not None)

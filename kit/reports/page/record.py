@@ -104,8 +104,22 @@ def data(opened: OpenRun) -> dict[str, Any]:
         "external_ids": (run.record.get("external") or {}).get("ids", 0),
         "metadata": list(index.metadata),
         "normalization": run.record.get("normalization"),
-        "class_counts": list(index.class_counts().values()),
+        "class_counts": list(index.class_counts().values()) if index.task.has_classes else [],
+        "targets": None if index.task.has_classes else _targets(index),
     }
+
+
+def _targets(index: Index) -> list[dict[str, Any]]:
+    """Return how each target is spread among the training ids."""
+    numbers = index.targets(index.train.drop_duplicates("id")).astype(np.float64)
+    return [
+        {
+            "mean": float(column.mean()),
+            "std": float(column.std()),
+            "quantiles": np.quantile(column, [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1]).tolist(),
+        }
+        for column in numbers.T
+    ]
 
 
 def _shape(store: Store, index: Index) -> list[int] | None:

@@ -7,28 +7,30 @@ from functools import cached_property
 import numpy as np
 
 from kit.data.open_run import OpenRun
-from kit.decision.apply import figure_of, held_out, rules_of
+from kit.decision.apply import RunRules, figure_of, held_out, rules_of
 from kit.errors import KitError
 from kit.scoring.choice import named_metrics
 from kit.scoring.predictions import Predictions
-from kit.task import HALF, Task
+from kit.task import HALF, ORDINAL, Task
 
 
 @dataclass(frozen=True)
 class Scored:
-    """One row per id, one column per class; a binary task has two columns.
+    """One row per id, one column per class; a binary task has two columns, a regression one per target.
 
     Args:
         task: of the competition.
         classes: K names.
         ids: n.
         fold: n, the fold whose network has not seen the id.
-        truth: nxK truth values.
-        predicted: nxK truth values, by the decision rule that has not seen the row, if the run has one.
-        probabilities: nxK.
+        truth: nxK truth values, of a regression numbers.
+        predicted: nxK truth values, by the decision rule that has not seen the row, if the run has one; of a regression
+            numbers.
+        probabilities: nxK; of a regression the predicted numbers.
         losses: n, the loss of each id's prediction (`Task.losses`).
         thresholds: of each output (one of a binary task), the probability from which it is predicted; None without a
             rule that has such thresholds.
+        cuts: of an ordinal task, between which expected grades each grade is predicted; None where they do not decide.
         unseen: whether each row was decided by a rule that has not seen it.
         metrics: those that were asked for, by name.
     """
@@ -42,6 +44,7 @@ class Scored:
     probabilities: np.ndarray
     losses: np.ndarray
     thresholds: np.ndarray | None = None
+    cuts: tuple[float, ...] | None = None
     unseen: bool = True
     metrics: Mapping[str, float] = field(default_factory=dict)
 
@@ -52,7 +55,9 @@ class Scored:
 
     @property
     def right(self) -> np.ndarray:
-        """Whether each id is predicted right in all classes, n."""
+        """Whether each id is predicted right in all classes, n; of numbers, whether of the nearer half."""
+        if not self.task.has_classes:
+            return np.asarray(self.losses <= np.median(self.losses))
         right: np.ndarray = (self.truth == self.predicted).all(1)
         return right
 
@@ -87,17 +92,31 @@ def score_run(opened: OpenRun, further: Sequence[str] = ()) -> Scored:
         )
     target, decided = index.targets_of(oof.ids), held_out(opened, oof.ids, oof.values)
     rules = rules_of(run)
+    truth, predicted = target, decided.predicted
+    if task.has_classes:
+        truth, predicted = task.one_hot(target, count), task.one_hot(decided.predicted, count)
     return Scored(
         task=task,
         classes=tuple(index.classes),
         ids=oof.ids,
         fold=opened.folds.of_ids(oof.ids),
-        truth=task.one_hot(target, count),
-        predicted=task.one_hot(decided.predicted, count),
+        truth=truth,
+        predicted=predicted,
         probabilities=task.by_class(oof.values),
         losses=task.losses(target, oof.values),
         # As for the test set, by the rule of all folds.
         thresholds=None if rules is None else rules.rule.thresholds_for(oof.values),
+        cuts=_cuts(task, count, rules),
         unseen=decided.unseen,
         metrics={spec.name: figure_of(opened, spec, target, oof.values, decided) for spec in specs},
     )
+
+
+def _cuts(task: Task, count: int, rules: RunRules | None) -> tuple[float, ...] | None:
+    """Return the cuts between grades: those of the run's rule, or without one those of rounding."""
+    if task is not ORDINAL:
+        return None
+    if rules is None:
+        return tuple(number + HALF for number in range(count - 1))
+    cuts = rules.rule.document().get("cuts")
+    return tuple(cuts) if cuts else None

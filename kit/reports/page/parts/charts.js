@@ -48,7 +48,7 @@ const legend = (lines) => {
 
 // `lines`: [{name, look (a class of the style sheet), points [[x, y]], dots}]; `diagonal` draws y = x.
 // Returns the figure; `mark(look, x, y)`, which puts, moves or (where a coordinate is unknown) removes a marker; and
-// `upright(x)`, which puts or moves a vertical line.
+// `upright(x)`, which puts or moves a vertical line; `uprights(xs)` puts several.
 const chart = ({ title, text, x, y, lines, diagonal }) => {
   const { width, height, left, right, top, bottom } = FRAME;
   const atX = scale(x, left, width - right);
@@ -69,9 +69,11 @@ const chart = ({ title, text, x, y, lines, diagonal }) => {
   };
   const mark = (look, px, py) => put(look, known(px) && known(py)
     ? svg("circle", { class: look, cx: atX(px), cy: atY(py), r: look === "operating" ? 7.5 : 4.5 }) : null);
-  const upright = (px) => put("upright", svg("line", { class: "upright", x1: atX(px), x2: atX(px), y1: top, y2: height - bottom }));
+  const line = (px) => svg("line", { class: "upright", x1: atX(px), x2: atX(px), y1: top, y2: height - bottom });
+  const upright = (px) => put("upright", line(px));
+  const uprights = (xs) => marks.append(...xs.map(line));
   const figure = h("figure", { class: "chart" }, h("figcaption", {}, title), drawing, legend(lines));
-  return { figure, mark, upright };
+  return { figure, mark, upright, uprights };
 };
 
 const UNIT = [0, 0.2, 0.4, 0.6, 0.8, 1];

@@ -1,7 +1,8 @@
 // Images with their truth and what was predicted.
 
-const named = (report, chosen) => chosen.map(([number, value]) => `${report.classes[number]} ${decimal(value, 2)}`).join(", ") || "none";
-const names = (report, chosen) => chosen.map(([number]) => report.classes[number]).join(", ") || "none";
+const named = (report, chosen) => chosen.map(([number, value]) => (report.has_classes ? `${report.classes[number]} ${decimal(value, 2)}`
+  : `${report.classes.length > 1 ? `${report.classes[number]} ` : ""}${short(value)}`)).join(", ") || "none";
+const names = (report, chosen) => (report.has_classes ? chosen.map(([number]) => report.classes[number]).join(", ") || "none" : named(report, chosen));
 
 const thumbnail = (pictures, id, text) => (pictures.thumbnails[id]
   ? h("img", { src: pictures.thumbnails[id], alt: text, loading: "lazy", decoding: "async" })
@@ -23,11 +24,19 @@ const card = (report, pictures, id, ...further) => {
 const cards = (report, pictures, ids) => h("div", { class: "cards" }, ids.map((id) => card(report, pictures, id)));
 
 const lossSection = (report, pictures) =>
-  section("losses", "Top losses", "The images with the highest cross-entropy; a number is the predicted probability of its class.",
+  section("losses", "Top losses", report.has_classes ? "The images with the highest cross-entropy; a number is the predicted probability of its class."
+    : "The images with the largest errors. The loss is the squared error in standard deviations of the target, of several their mean.",
     cards(report, pictures, report.top_losses));
 
 const suspectSection = (report, pictures) => {
   const { count: number, of, shown } = report.suspects;
+  if (!report.has_classes) {
+    return section("suspects", "Labels that may be wrong",
+      `${some(number, "label")} of ${count(of)} are far from what is predicted: 3.5 or more of the residuals' robust standard deviations `
+        + "(modified z-score, Iglewicz and Hoaglin 1993), furthest first. Look before you change one.",
+      shortened(shown, 12, (some) => h("div", { class: "cards" }, some.map((each) =>
+        card(report, pictures, each.id, ["off by", `${decimal(each.distance, 1)} deviations${report.classes.length > 1 ? ` in ${report.classes[each.target]}` : ""}`])))));
+  }
   const question = (each) => (!report.single_label
     ? `${report.classes[each.class]} ${each.labelled ? "may be labelled wrongly" : "may be missing"}`
     : `${report.classes[each.seems]}, not ${report.classes[each.class]}`);
@@ -36,6 +45,11 @@ const suspectSection = (report, pictures) => {
       + "A weak run suspects many labels that are right: look before you change one.",
     shortened(shown, 12, (some) => h("div", { class: "cards" }, some.map((each) =>
       card(report, pictures, each.id, ["seems", question(each)])))));
+};
+
+const EXPLAINED = {
+  ordinal: "the expected grade: red is where it gains most",
+  regression: "the number: red is where it gains most",
 };
 
 const gallerySection = (report, pictures) => {
@@ -50,13 +64,14 @@ const gallerySection = (report, pictures) => {
         h("dl", {},
           h("div", {}, h("dt", {}, "truth"), h("dd", {}, each.label)),
           h("div", {}, h("dt", {}, "predicted"), h("dd", {}, each.predicted)),
-          h("div", {}, h("dt", {}, "explained"), h("dd", {}, `${each.explained}, probability ${decimal(each.probability, 3)}, fold ${each.fold}`)))));
+          h("div", {}, h("dt", {}, "explained"), h("dd", {}, `${each.shown}, fold ${each.fold}`)))));
   };
   const group = (title, right) => {
     const chosen = gallery.images.map((each, place) => [each, place]).filter(([each]) => each.right === right);
     return chosen.length ? [h("h3", {}, title), h("div", { class: "cards large" }, chosen.map(([each, place]) => one(each, place)))] : [];
   };
   return section("gallery", "Where the network looks",
-    gallery.why ? `No Grad-CAM here: ${gallery.why}` : "Grad-CAM (Selvaraju et al. 2017) for the explained class: red is where its logit gains most, blue where nothing supports it.",
-    ...group("Wrong, highest loss first", false), ...group("Right, surest first", true));
+    gallery.why ? `No Grad-CAM here: ${gallery.why}` : `Grad-CAM (Selvaraju et al. 2017) for ${EXPLAINED[report.task] || "the explained class: red is where its logit gains most"}, blue where nothing supports it.`,
+    ...group(report.has_classes ? "Wrong, highest loss first" : "Largest errors first", false),
+    ...group(report.has_classes ? "Right, surest first" : "Smallest errors", true));
 };

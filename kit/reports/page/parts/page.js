@@ -6,11 +6,10 @@ const [all, pictures] = [read("document"), read("pictures")];
 const sectionsOf = (report, shown) => [
   scoreSection(report),
   courseSection(report),
-  curveSection(report),
-  confusionSection(report, shown),
+  ...(report.has_classes ? [curveSection(report), confusionSection(report, shown)] : [fitSection(report), residualSection(report)]),
+  ...(report.grades ? [gradeSection(report)] : []),
   lossSection(report, shown),
-  calibrationSection(report),
-  classSection(report),
+  ...(report.has_classes ? [calibrationSection(report), classSection(report)] : []),
   gallerySection(report, shown),
   suspectSection(report, shown),
   dataSection(report),
@@ -19,7 +18,7 @@ const sectionsOf = (report, shown) => [
 ];
 
 const SHORT = {
-  comparison: "Side by side", score: "Score", course: "Training", curves: "Curves", confusion: "Confusion", losses: "Losses", calibration: "Calibration",
+  comparison: "Side by side", score: "Score", course: "Training", curves: "Curves", confusion: "Confusion", losses: "Losses", fit: "Predicted", residuals: "Residuals", grades: "Grades", calibration: "Calibration",
   classes: "Classes", gallery: "Grad-CAM", suspects: "Suspects", data: "Data", configuration: "Configuration", provenance: "Versions",
 };
 
@@ -30,7 +29,7 @@ const draw = (place) => {
   const report = all.runs[place];
   const promised = report.headline;
   document.getElementById("head").replaceChildren(
-    h("p", { class: "kind" }, `${report.task} · ${some(report.classes.length, "class").replace("classs", "classes")} · ${some(report.ids, "id")}`),
+    h("p", { class: "kind" }, `${report.task} · ${some(report.classes.length, report.has_classes ? "class" : "target").replace("classs", "classes")} · ${some(report.ids, "id")}`),
     h("h1", {}, report.title),
     h("p", { class: "run" }, "Run ", h("code", {}, report.run)),
     promised ? h("p", { class: "promise" }, h("strong", {}, decimal(promised.value)), ` ${words(promised.metric)}`,

@@ -18,7 +18,7 @@ const dataSection = (report) => {
   return section("data", "Data", null, h("div", { class: "grid" }, facts([
     ["competition", report.competition],
     ["origin", origins[data.origin] || data.origin],
-    ["task", `${report.task}, ${count(report.classes.length)} classes`],
+    ["task", `${report.task}, ${some(report.classes.length, report.has_classes ? "class" : "target").replace("classs", "classes")}`],
     ["training", `${some(data.ids, "id")}, ${some(data.images, "image")}`],
     ["of these, predicted out of fold", count(report.ids)],
     ["test", some(data.test_ids, "id")],
@@ -28,7 +28,7 @@ const dataSection = (report) => {
     ["external training ids", data.external_ids ? count(data.external_ids) : null],
     ["metadata", data.metadata.length ? data.metadata.join(", ") : null],
     ["left out", absent || null],
-  ]), bars(report)));
+  ]), report.has_classes ? bars(report) : null), report.has_classes ? null : targetTable(report));
 };
 
 const configurationSection = (report) => {
@@ -70,7 +70,7 @@ const comparisonSection = (all) => {
   folds.push([`mean over folds${ranks("folds")}`, ...comparison.means.map((mean) => decimal(mean))]);
   folds.push([`all out-of-fold${ranks("pooled")}`, ...comparison.score.map((score) => decimal(score && score.value))]);
   if (comparison.decided.some(known)) folds.push(["decision rule", ...comparison.decided.map((method) => method || "none")]);
-  const figures = ["accuracy", "f1", "auc", "cross_entropy", "ece"].map((key) => [key.replace("_", "-"), ...runs.map((run) => decimal(run.summary[key]))]);
+  const figures = ["quadratic_kappa", "accuracy", "f1", "auc", "cross_entropy", "ece", "rmse", "mae", "r2", "bias"].filter((key) => runs.some((run) => known(run.summary[key]))).map((key) => [key.replaceAll("_", "-"), ...runs.map((run) => decimal(run.summary[key]))]);
   const numeric = runs.map((_, place) => place + 1);
   const curve = (run) => run.curves.micro || run.curves.classes[0];
   const overlaid = (kind, title, x, y) => chart({
@@ -84,7 +84,7 @@ const comparisonSection = (all) => {
       name: comparison.runs[place], value: score && score.value, low: score && score.low, high: score && score.high, strong: true }))),
     table("Scores", ["", ...comparison.runs], [...folds, ...figures], numeric),
     differ.length ? table("What differs in their configuration", ["key", ...comparison.runs], differ) : h("p", {}, "Their configurations are the same."),
-    h("div", { class: "grid" },
+    !runs[0].has_classes ? null : h("div", { class: "grid" },
       overlaid("roc", runs[0].curves.micro ? "ROC, all classes (micro)" : "ROC", "false positive rate", "true positive rate"),
       overlaid("pr", runs[0].curves.micro ? "Precision and recall, all classes (micro)" : "Precision and recall", "recall", "precision")));
 };

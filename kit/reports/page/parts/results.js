@@ -1,22 +1,32 @@
 // Scores, training history, calibration, classes.
 
-const scoreSection = (report) => {
-  const { score, decision, metric, summary, headline } = report;
-  const interval = (of) => (of && known(of.low) ? `95 % interval ${decimal(of.low)} to ${decimal(of.high)}` : null);
-  const shown = [];
-  if (decision) shown.push([`${words(decision.metric)} by decision rule (${decision.method})`, decimal(decision.value), `nested estimate; ${interval(decision) || ""}`]);
-  if (score) shown.push([decision && decision.counts ? `${words(score.metric)}, without decision rule` : words(score.metric), decimal(score.value), interval(score)]);
-  if (decision && !decision.counts) shown.reverse();
-  if (known(report.mean_over_folds)) shown.push([`${words(headline ? headline.metric : metric.name)}, mean over folds`, decimal(report.mean_over_folds), headline && headline.ranked_by === "folds" ? "ranks runs" : null]);
+const classTiles = (report) => {
+  const { summary } = report;
   const average = report.average === "binary" ? `of ${report.classes[1]}` : "mean over classes";
-  shown.push(
+  return [
+    ...(known(summary.grades_off) ? [["Quadratic kappa", decimal(summary.quadratic_kappa), null], ["Grades off", decimal(summary.grades_off, 3), "mean over images"]] : []),
     [report.single_label ? "Accuracy" : "Exact match", percent(summary.accuracy), !report.single_label ? "all labels of an image right" : null],
     ["F1", decimal(summary.f1), average],
     ["Precision", decimal(summary.precision), average],
     ["Recall", decimal(summary.recall), average],
     ["ROC AUC", decimal(summary.auc), report.average === "binary" ? null : average],
     ["Cross-entropy", decimal(summary.cross_entropy), !report.single_label ? "mean over images and labels" : "mean over images"],
-    ["Calibration error", decimal(summary.ece), "expected, 15 bins"],
+    ["Calibration error", decimal(summary.ece), "expected, 15 bins"]];
+};
+
+const numberTiles = ({ summary, classes }) => NUMBER_FIGURES.filter(([key]) => known(summary[key])).map(([key, label]) =>
+  [label, short(summary[key]), classes.length > 1 ? "mean over targets" : key === "bias" ? "mean of predicted - true" : null]);
+
+const scoreSection = (report) => {
+  const { score, decision, metric, headline } = report;
+  const interval = (of) => (of && known(of.low) ? `95 % interval ${decimal(of.low)} to ${decimal(of.high)}` : null);
+  const shown = [];
+  if (decision) shown.push([`${words(decision.metric)} by decision rule (${decision.method})`, decimal(decision.value), `nested estimate; ${interval(decision) || ""}`]);
+  if (score) shown.push([decision && decision.counts ? `${words(score.metric)}, without decision rule` : words(score.metric), decimal(score.value), interval(score)]);
+  if (decision && !decision.counts) shown.reverse();
+  if (known(report.mean_over_folds)) shown.push([`${words(headline ? headline.metric : metric.name)}, mean over folds`, decimal(report.mean_over_folds), headline && headline.ranked_by === "folds" ? "ranks runs" : null]);
+  shown.push(
+    ...(report.has_classes ? classTiles : numberTiles)(report),
     ...Object.entries(report.metrics).map(([name, value]) => [words(name), decimal(value), "asked for with --metrics"]));
   const whole = headline ? [{ name: "all folds", value: headline.value, low: headline.low, high: headline.high, strong: true }] : [];
   const direction = metric.higher_is_better ? "higher is better" : "lower is better";

@@ -1,0 +1,90 @@
+"""Numbers as a network predicts them: scaled for the loss, in their own unit for everybody else."""
+
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kit.config import TrainConfig
+from kit.data.index import Index
+from kit.errors import KitError
+from kit.model.losses import loss_of, predicting_logits
+from kit.model.network import Output
+from kit.pixels.batches import Batch
+
+# What is said of classes, and what it is where nothing is said.
+OF_CLASSES = {"class_weights": "none", "label_smoothing": 0, "sampler": "uniform", "two_units": False}
+
+
+def check_targets(config: TrainConfig, index: Index) -> None:
+    """Raise `KitError` for settings that make no sense for the task, or targets outside `bounds`."""
+    if index.task.has_classes:
+        if config.bounds is not None:
+            raise KitError(f"bounds are for numbers, and this task is {index.task}: --set bounds=none")
+        return
+    for name, none in OF_CLASSES.items():
+        if getattr(config, name) != none:
+            raise KitError(
+                f"{name} is for classes, and a {index.task} predicts numbers: --set {name}={str(none).lower()}"
+            )
+    if config.bounds is None:
+        return
+    frame, (low, high) = index.labelled, config.bounds
+    targets = index.targets(frame)
+    outside = np.flatnonzero(((targets < low) | (targets > high)).any(1))
+    if len(outside):
+        first = outside[0]
+        text = index.task.label_text(index.classes, targets[first])
+        raise KitError(
+            f"the target of {frame['id'].iat[first]} is {text}, outside the bounds {low:g}..{high:g} "
+            f"({len(outside)} such rows): give wider --set bounds=LOW..HIGH, or correct the csv"
+        )
+
+
+class ScaledTargets(nn.Module):
+    """A loss that sees targets and predictions scaled; `logits` gives the predictions in the targets' unit.
+
+    A target becomes (target - centre) / scale, T numbers each: by the mean and the standard deviation of the training
+    targets, or with bounds by the lower one and their distance. With bounds, the sigmoid of the network's logits is
+    what the loss and everybody else gets.
+
+    Args:
+        loss: the loss of the configuration, whoever wrote it.
+        centre, scale: T.
+        bounded: whether to apply the sigmoid.
+    """
+
+    centre: Tensor
+    scale: Tensor
+
+    def __init__(self, loss: nn.Module, centre: Tensor, scale: Tensor, bounded: bool) -> None:
+        super().__init__()
+        self.loss, self.bounded = loss, bounded
+        # In a checkpoint: what a network has learned is in these units, whatever is added to the data later.
+        self.register_buffer("centre", centre)
+        self.register_buffer("scale", scale)
+
+    @classmethod
+    def of(cls, loss: nn.Module, config: TrainConfig, index: Index) -> Self:
+        """Wrap a loss for the training targets of an index, external ones included."""
+        if config.bounds is not None:
+            low, high = config.bounds
+            whole = torch.ones(index.outputs)
+            return cls(loss, low * whole, (high - low) * whole, bounded=True)
+        targets = index.targets(index.labelled.drop_duplicates("id")).astype(np.float64)
+        spread = targets.std(0)
+        scale = np.where(spread > 0, spread, 1)
+        return cls(loss, torch.tensor(targets.mean(0)).float(), torch.tensor(scale).float(), bounded=False)
+
+    def forward(self, output: Output, batch: Batch) -> Tensor:
+        """Return the loss of the scaled targets, a scalar."""
+        target = (batch.target.float() - self.centre) / self.scale
+        return loss_of(self.loss, self._squeezed(output), batch._replace(target=target))
+
+    def logits(self, output: Output) -> Tensor:
+        """Return the predictions BxT in the targets' own unit."""
+        return predicting_logits(self.loss, self._squeezed(output)).float() * self.scale + self.centre
+
+    def _squeezed(self, output: Output) -> Output:
+        return output._replace(logits=output.logits.float().sigmoid()) if self.bounded else output
