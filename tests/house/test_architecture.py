@@ -93,7 +93,7 @@ def is_light(path: Path) -> bool:
     """The command line, the contract, and the top of every plugin."""
     return (
         name(path).startswith(("kit/cli/", "kit/hooks/"))
-        or name(path.parent) == "kit/testing"
+        or (name(path.parent) == "kit/testing" and path.stem not in ("data", "made"))
         or name(path)
         in (
             "kit/plugin/__init__.py",
