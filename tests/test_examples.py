@@ -42,6 +42,11 @@ def test_the_docs_show_the_cactus_competition_as_it_is():
     )
 
 
+def test_the_docs_list_them_all():
+    text = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+    assert [name for name in NAMES if f"| `{name}` |" not in text] == []
+
+
 def test_kit_names_none_of_them():
     words = {word for name in NAMES for word in (name, name.replace("-", "_"))}
     pattern = re.compile(r"\b(" + "|".join(map(re.escape, sorted(words))) + r")\b")
