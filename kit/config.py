@@ -26,7 +26,7 @@ class DataConfig(BaseModel):
 class ModelConfig(BaseModel):
     """Model: the network and its input."""
 
-    model: str = Field("efficientnet_lite0", description="name of the network")
+    model: str = Field("efficientnet_lite0", description="name of the network (kit models)")
     head: str = Field("linear", description="name of the head: what makes logits of features (kit list heads)")
     head_dropout: float | None = Field(
         None, ge=0, lt=1, description="dropout before the last layer; none: the head's own"
@@ -78,7 +78,7 @@ class OptimisationConfig(BaseModel):
 class LossConfig(BaseModel):
     """Loss: what training minimises."""
 
-    loss: str = Field(description="name of the loss, or a weighted sum: 0.8*cross_entropy+0.2*arcface")
+    loss: str = Field(description="name of the loss (kit list losses), or a sum: 0.8*cross_entropy+0.2*arcface")
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="balanced gives rare classes more weight in the loss"
     )

@@ -30,7 +30,9 @@ def command(
     kind: Annotated[Kind, typer.Argument(metavar="KIND", help=f"One of {', '.join(Kind)}.")] = Kind.competitions,
     json: Json = False,
 ) -> None:
-    """List the competitions and whether their data is on disk, or what plugins add of another kind, by name.
+    """List the competitions, or the names of another KIND.
+
+    Competitions with whether their data is on disk; what else plugins add with what it is and who provides it.
 
     \b
     Example:

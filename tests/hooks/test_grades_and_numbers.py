@@ -57,6 +57,9 @@ def test_grades_from_check_to_csv(kit, tmp_path, example, loss):
     assert table["id_code"].tolist() == pd.read_csv(root / "sample_submission.csv")["id_code"].tolist()
     found = Predictions.load(run.path / "test.npz").reorder(table["id_code"].tolist())
     assert table["diagnosis"].tolist() == ORDINAL.predicted(found.values).tolist()
+    shown = ("models", "small_cnn", "--layers", "--competition", "retina", "--json", "--set")
+    logits = {name: kit(*shown, f"loss={name}").json["outputs"] for name in ("cross_entropy", "coral", "corn")}
+    assert logits == {"cross_entropy": RETINA, "coral": 1, "corn": RETINA - 1}
     # A rule's grades are what is written then.
     kit("thresholds", "--method", "tuned")
     tuned = pd.read_csv(kit("submit", "--dry-run", "--json").json["path"])["diagnosis"]
@@ -105,6 +108,8 @@ def test_numbers_from_check_to_csv(kit, tmp_path, example):
     # Each image has its own prediction, though the test frame has targets too: the redder, the more clover.
     red = [np.asarray(Image.open(root / "test" / f"{name}.jpg"))[..., 0].mean() for name in table["id"]]
     assert np.corrcoef(red, table["clover"])[0, 1] > 0.9
+    start = ("train", "biomass", "--folds", "2", "--set", f"init={run.id}")
+    assert "bounds must be the same" in kit(*start, "--set", "bounds=0..900", code=2).err
     assert "predicts numbers" in kit("pseudo-label", "--out", tmp_path / "p.csv", code=2).err
     assert "no nearest class" in kit("predict", "--nearest", code=2).err
 

@@ -195,6 +195,9 @@ def test_what_was_drawn_before_there_were_more_steps_is_drawn_still():
         ("probabilities", "rotate=0.5", {"rotate": 0.5}),
         ("probabilities", "rotate=0.5,flip_vertical=1", {"rotate": 0.5, "flip_vertical": 1}),
         ("probabilities", "{ rotate = 0.5, zoom = 0 }", {"rotate": 0.5, "zoom": 0}),
+        ("steps", "stain=0.1,blur=2", {"stain": 0.1, "blur": 2}),
+        ("steps", "{ hue = 0.1 }", {"hue": 0.1}),
+        ("steps", "{}", {}),
         ("crop", "0.5", 0.5),
     ],
 )
