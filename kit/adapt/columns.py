@@ -16,7 +16,8 @@ GROUPS = (
     r"source|site",
 )
 MOST_KINDS = 30  # values of a text column that is metadata
-LEAST_GROUPS = 3
+LEAST_GROUPS, LEAST_PLACES = 3, 10  # values; the words from the fourth line on may also name a kind of thing
+SURE = 3  # lines of `GROUPS`
 DATE = re.compile(r"\d{4}[-/]\d{1,2}[-/]\d{1,2}")
 
 
@@ -33,7 +34,7 @@ def find_group(table: Table, but: set[str], ids: str) -> tuple[str | None, str, 
         if name in but or name == ids:
             continue
         rank = next((at for at, words in enumerate(GROUPS) if re.search(words, _words(name), re.IGNORECASE)), None)
-        if rank is not None and _repeats(table, name, ids):
+        if rank is not None and _repeats(table, name, ids, LEAST_GROUPS if rank < SURE else LEAST_PLACES):
             found.append((rank, name))
     found.sort(key=lambda each: each[0])
     if not found:
@@ -48,10 +49,10 @@ def _words(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
 
 
-def _repeats(table: Table, name: str, ids: str) -> bool:
+def _repeats(table: Table, name: str, ids: str, least: int) -> bool:
     values = table.values(name)
     units = table.frame[ids].nunique() if ids in table.frame else len(table.frame)
-    return LEAST_GROUPS <= values.nunique() < units
+    return least <= values.nunique() < units
 
 
 def find_metadata(train: Table, test: Table | None, but: set[str]) -> tuple[list[str], str]:

@@ -87,6 +87,7 @@ class Tables:
 def read_tables(folder: Folder) -> Tables:
     """Read all tables of a folder; one that can't be read is kept as such."""
     found = Tables()
+    stems = {bare(name) for names in folder.images.values() for name in names}
     for name in sorted(folder.tables, key=lambda name: (name.count("/"), name)):
         try:
             if folder.size(name) > LARGEST:
@@ -97,14 +98,14 @@ def read_tables(folder: Folder) -> Tables:
             if name.lower().endswith(".json"):
                 _add_json(found, name, path)
             else:
-                _add_csv(found, name, path)
+                _add_csv(found, name, path, stems)
         except (KitError, OSError, ValueError, RecursionError, csv.Error) as error:
             why = " ".join(str(error).split())
             found.unread[name] = why if name in why else f"{name} ({why})"
     return found
 
 
-def _add_csv(found: Tables, name: str, path: Path) -> None:
+def _add_csv(found: Tables, name: str, path: Path, stems: set[str]) -> None:
     with path.open("rb") as file:
         head = file.read(HEAD).decode("utf-8-sig", errors="replace")
     lines = head.splitlines()
@@ -116,14 +117,17 @@ def _add_csv(found: Tables, name: str, path: Path) -> None:
         return
     if len(first) > MOST_COLUMNS:
         raise KitError(f"{name} has {len(first):,} columns")
-    names = _names_for(first, _fields(lines[1]) if len(lines) > 1 else [])
+    named = bare(first[0].rpartition("/")[2]) in stems
+    names = _names_for(first, _fields(lines[1]) if len(lines) > 1 else [], named)
     found.tables.append(Table(name, read_labels(path, names=names), names))
 
 
-def _names_for(first: list[str], second: list[str]) -> tuple[str, ...] | None:
-    """Return names for the columns where the first line is a row: it names an image file, or holds numbers."""
-    is_row = any(bare(each) != each for each in first) or (
-        len(first) == len(second) and any(NUMBER.fullmatch(each) for each in first[1:]) and len(first) <= 3
+def _names_for(first: list[str], second: list[str], named: bool) -> tuple[str, ...] | None:
+    """Return names for the columns where the first line is a row: it names an image (`named`), or holds numbers."""
+    is_row = (
+        named
+        or any(bare(each) != each for each in first)
+        or (len(first) == len(second) and any(NUMBER.fullmatch(each) for each in first[1:]) and len(first) <= 3)
     )
     if not is_row or (
         len(first) > 1 and any(each and not NUMBER.fullmatch(each) and each in UNNAMED for each in first)
@@ -155,7 +159,8 @@ def _class_names(content: Any) -> dict[str, str]:
     """Return names of classes by number, if that is what a json holds."""
     if not isinstance(content, dict) or not 2 <= len(content) <= 20000:
         return {}
-    if all(isinstance(value, str) for value in content.values()) and all(key.isdigit() for key in content):
+    texts = {value for value in content.values() if isinstance(value, str)}
+    if len(texts) == len(content) and all(key.isdigit() for key in content):
         return {key: str(value) for key, value in content.items()}
     numbers = list(content.values())
     in_row = all(type(value) is int for value in numbers) and sorted(numbers) == list(range(len(numbers)))

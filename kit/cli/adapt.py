@@ -33,7 +33,7 @@ def command(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Read a folder that no plugin knows, and write a plugin for it.
+    """Write a plugin for a folder that no plugin knows.
 
     The folder is only read. Each value is shown with its reason and what else it could be; --set gives another one:
     table, task, id, target, classes, group, train, test, metric, submission or metadata.
@@ -109,10 +109,14 @@ def _proposed(folder: Path, name: str, given: dict[str, str], console: "Console"
                     return propose(found, name, given)
             except KitError as error:
                 key = _asked(str(error), given)
-                if key is None or console.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+                if key is None or console.json or not _is_terminal():
                     raise
                 console.say(str(error))
                 given[key] = typer.prompt(key)
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def _asked(message: str, given: dict[str, str]) -> str | None:

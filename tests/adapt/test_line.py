@@ -154,3 +154,15 @@ def test_hostile_names_of_columns_stay_texts(kit, monkeypatch, tmp_path):
     compile(module.read_text(), "module", "exec")
     kit("download", "hostile", "--from", folder)
     assert kit("check", "hostile", "--json").json
+
+
+def test_on_a_terminal_a_person_is_asked_and_else_never(kit, monkeypatch, tmp_path):
+    folder = tmp_path / "raw"
+    for number in range(12):
+        image(folder / "train" / f"{number:03d}.png", number % 2)
+    table(folder / "train.csv", ({"id": f"{n:03d}", "wind": n % 2, "rain": n % 3} for n in range(12)))
+    line = ("adapt", folder, "--name", "weather", "--dest", tmp_path / "package")
+    assert "give --set target=" in kit(*line, code=2).err
+    monkeypatch.setattr("kit.cli.adapt._is_terminal", lambda: True)
+    monkeypatch.setattr("typer.prompt", lambda key: {"target": "rain"}[key])
+    assert "target  rain" in kit(*line).out

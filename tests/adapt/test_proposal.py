@@ -157,3 +157,28 @@ def test_links_round_in_a_circle_and_files_of_other_kinds_do_no_harm(tmp_path):
     found = proposed(tmp_path)
     assert (found.train, found.test, found.target) == (24, 6, "has_cactus")
     assert any("broken.csv" in note for note in found.notes)
+
+
+HEADERS = {
+    "ending": ("{}.png,cat", "image", "label"),
+    "numbers": ("{},3", "image", "label"),
+    "texts": ("{};cat", "image", "label"),
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_table_without_names_of_columns(tmp_path, name):
+    row, id_, target = HEADERS[name]
+    for number in range(12):
+        image(tmp_path / "all" / f"a{number}.png")
+    lines = [row.format(f"a{n}") if n % 2 else row.format(f"a{n}")[:-1] + "4" for n in range(12)]
+    (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
+    found = proposed(tmp_path)
+    assert (found.id, found.target, len(found.classes), found.train) == (id_, target, 2, 12)
+
+
+def test_a_site_of_the_body_is_no_group_and_a_location_is(tmp_path):
+    numbered(tmp_path, 40, lambda n: {"label": n % 2, "anatom_site": ("arm", "leg", "head")[n % 3]})
+    assert proposed(tmp_path, target="label").group is None
+    numbered(tmp_path, 40, lambda n: {"label": n % 2, "location": n // 3})
+    assert proposed(tmp_path, target="label").group == "location"
