@@ -111,7 +111,7 @@ def find_plugins(name: str | ModuleType | None, registry: Registry) -> list[Plug
             if error.name != name.partition(".")[0]:
                 raise
     known = sorted({plugin.name for plugin in records} | {spec.name for spec in registry.competitions})
-    raise KitError(f"no plugin is called {name!r}: {nearest(name, known)}")
+    raise KitError(registry.plugins.unknown("plugin", name, nearest(name, known)))
 
 
 def _of_module(module: Any, plugins: Plugins) -> Plugin:
