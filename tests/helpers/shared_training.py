@@ -33,6 +33,7 @@ from kit.model.device import Runtime
 from kit.model.losses import build_loss, loss_terms
 from kit.model.network import Output
 from kit.model.targets import ScaledTargets
+from kit.pixels.augment import make_augment
 from kit.pixels.batches import Batch, Normalize
 from kit.pixels.samples import Samples
 from kit.training.forecast import Forecast
@@ -126,7 +127,7 @@ def made(settings: dict, folder: Path, parts: Parts | None = None, most: int | N
         model=model,
         train=samples,
         valid=samples,
-        augment=config,
+        augment=make_augment(config, folder, registry),
         metrics=(registry.metrics.get("rmse" if task == "regression" else "accuracy"),),
         checkpoints=Checkpoints(folder),
         history=folder / "history.csv",
