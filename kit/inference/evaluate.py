@@ -52,10 +52,7 @@ def evaluate(
         and figures also stand at the top, where a name that both have is the metric's.
     """
     run, index, metric = opened.run, opened.index, opened.metric
-    if threshold is not None and not index.task.has_classes:
-        raise KitError(f"{opened.competition.name} predicts numbers, which have no threshold: drop --threshold")
-    folds = run.need_network()
-    folds = folds if only_fold is None else [run.trained_fold(only_fold)]
+    folds = _folds(opened, only_fold, threshold)
     chosen = metrics_of(opened, further)
     ids, values, difference = _predict_again(opened, folds, scales, console)
     target, fold_of = index.targets_of(ids), opened.folds.of_ids(ids)
@@ -86,6 +83,14 @@ def evaluate(
     if postprocess:
         document["postprocessed"] = _score_postprocessed(opened, Predictions(ids, index.output_names, values))
     return document
+
+
+def _folds(opened: OpenRun, only_fold: int | None, threshold: float | None) -> list[int]:
+    """Return the folds to evaluate; a threshold of numbers is a `KitError`."""
+    if threshold is not None and not opened.index.task.has_classes:
+        raise KitError(f"{opened.competition.name} predicts numbers, which have no threshold: drop --threshold")
+    folds = opened.run.need_network()
+    return folds if only_fold is None else [opened.run.trained_fold(only_fold)]
 
 
 def _predict_again(
