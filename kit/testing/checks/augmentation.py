@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from kit.hooks.learning import AugmentationRequest
 from kit.hooks.returns import shown
 from kit.testing.check import Skipped, check, need, suppose
 from kit.testing.subject import Subject
 
 CHANNELS, SIDE, BATCH = (1, 3, 5), 24, 6
+MOST = 4096  # uniform numbers that a step may ask for
 NEAR, FEW = 1.0, 0.02  # grey levels by which the two forms may differ; share of pixels that may differ more
 WIDER = 4.0  # grey levels by which their means may differ
 
@@ -21,46 +23,47 @@ def strengths(subject: Subject) -> None:
     need(subject.spec.low < subject.spec.high, f"low is {subject.spec.low}, high {subject.spec.high}")
 
 
-@check("augmentation/draws", "return parameters BxP of finite float32")
+@check("augmentation/draws", "return parameters BxP of finite numbers")
 def draws(subject: Subject) -> None:
-    """`draw` returns BxP finite numbers, float32."""
-    found = subject.spec.draw(subject.spec.high, _uniform(subject), SIDE)
-    good = isinstance(found, np.ndarray) and found.ndim == 2 and len(found) == BATCH
-    need(good, f"draw() returns {shown(found)}, not BxP")
-    need(found.dtype == np.float32, f"draw() returns {found.dtype}, not float32")
-    need(np.isfinite(found).all(), "draw() returns numbers that are not finite")
+    """`draw` returns BxP finite numbers, whatever the number of channels."""
+    for channels in CHANNELS:
+        found = subject.spec.draw(_request(subject.spec.high, channels))
+        good = isinstance(found, np.ndarray) and found.ndim == 2 and len(found) == BATCH
+        need(good, f"draw() returns {shown(found)} for {BATCH} images, not {BATCH}xP")
+        finite = np.issubdtype(found.dtype, np.number) and np.isfinite(found.astype(np.float32)).all()
+        need(finite, "draw() returns something that is no finite float32")
 
 
 @check("augmentation/draws-by-row", "draw each image's parameters from its own row of uniform numbers alone")
 def draws_by_row(subject: Subject) -> None:
     """An image's parameters depend on its own row alone, and not on chance."""
-    uniform = _uniform(subject)
-    together, again = (np.asarray(subject.spec.draw(subject.spec.high, uniform.copy(), SIDE)) for _ in range(2))
+    high = subject.spec.high
+    together, again = (np.asarray(subject.spec.draw(_request(high, 3))) for _ in range(2))
     need(np.array_equal(together, again), "draw() returns other parameters for the same uniform numbers")
     for row in range(BATCH):
-        alone = np.asarray(subject.spec.draw(subject.spec.high, uniform[row : row + 1].copy(), SIDE))
+        alone = np.asarray(subject.spec.draw(_request(high, 3, row)))
         need(np.allclose(alone[0], together[row]), "an image's parameters depend on the others of its batch")
 
 
-@check("augmentation/array", "return uint8 of the same shape")
+@check("augmentation/array", "return an array of the same shape")
 def array(subject: Subject) -> None:
-    """`array` returns uint8 of HxWxC."""
+    """`array` returns finite numbers, HxWxC."""
     for channels, image, row in _images(subject):
         found = subject.spec.array(image.copy(), row)
-        good = isinstance(found, np.ndarray) and found.dtype == np.uint8 and found.shape == image.shape
-        need(good, f"array() of {channels} channels returns {shown(found)}, not uint8 of {SIDE}x{SIDE}x{channels}")
+        good = isinstance(found, np.ndarray) and found.shape == image.shape
+        need(good, f"array() of {channels} channels returns {shown(found)}, not {SIDE}x{SIDE}x{channels}")
+        need(np.isfinite(found).all(), "array() returns values that are not finite")
 
 
-@check("augmentation/tensor", "return float32 of the same shape, of grey levels 0 to 255")
+@check("augmentation/tensor", "return a tensor of the same shape")
 def tensor(subject: Subject) -> None:
-    """`tensor` returns float32 of BxCxHxW, grey levels of 0 to 255."""
+    """`tensor` returns finite numbers, BxCxHxW."""
     for channels in CHANNELS:
         images = _batch(channels)
-        found = subject.spec.tensor(images.clone(), _parameters(subject, subject.spec.high))
-        good = isinstance(found, torch.Tensor) and found.shape == images.shape and found.dtype == torch.float32
-        need(good, f"tensor() of {channels} channels returns {shown(found)}, not float32 of {tuple(images.shape)}")
+        found = subject.spec.tensor(images.clone(), _parameters(subject, subject.spec.high, channels))
+        good = isinstance(found, torch.Tensor) and found.shape == images.shape
+        need(good, f"tensor() of {channels} channels returns {shown(found)}, not {tuple(images.shape)}")
         need(found.isfinite().all(), "tensor() returns values that are not finite")
-        need(float(found.min()) >= 0 and float(found.max()) <= 255, "tensor() returns grey levels outside 0 to 255")
 
 
 @check("augmentation/any-channels", "treat every channel alike, or by its number, whatever their count")
@@ -68,7 +71,7 @@ def any_channels(subject: Subject) -> None:
     """Both forms take images of 1, 3 and 5 channels."""
     for channels in CHANNELS:
         image, images = _image(channels), _batch(channels)
-        rows = _rows(subject, subject.spec.high)
+        rows = _rows(subject, subject.spec.high, channels)
         subject.spec.array(image, rows[0])
         subject.spec.tensor(images, torch.from_numpy(rows))
 
@@ -76,8 +79,8 @@ def any_channels(subject: Subject) -> None:
 @check("augmentation/low-changes-nothing", "return the image as it is at the strength low")
 def low_changes_nothing(subject: Subject) -> None:
     """At the strength `low` nothing changes."""
-    rows = _rows(subject, subject.spec.low)
     for channels in CHANNELS:
+        rows = _rows(subject, subject.spec.low, channels)
         image, images = _image(channels), _batch(channels)
         need(np.array_equal(image, _array(subject, image, rows[0])), f"array() changes an image at {subject.spec.low}")
         found = _tensor(subject, images, rows)
@@ -98,7 +101,7 @@ def forms_agree(subject: Subject) -> None:
     for channels in CHANNELS:
         for part in (0.3, 1.0):
             strength = subject.spec.low + part * (subject.spec.high - subject.spec.low)
-            rows, images = _rows(subject, strength), _batch(channels)
+            rows, images = _rows(subject, strength, channels), _batch(channels)
             found = _tensor(subject, images, rows).permute(0, 2, 3, 1).numpy()
             for number, row in enumerate(rows):
                 image = images[number].permute(1, 2, 0).numpy().astype(np.uint8)
@@ -148,22 +151,25 @@ def description(subject: Subject) -> None:
     need(subject.spec.description.strip(), "it has no description")
 
 
-def _uniform(subject: Subject) -> np.ndarray:
-    return np.random.default_rng(0).random((BATCH, subject.spec.numbers))
+def _request(strength: float, channels: int, row: int | None = None) -> AugmentationRequest:
+    """Return the request for a batch, or for one image of it."""
+    many = np.random.default_rng(0).random((BATCH, MOST))
+    own = many if row is None else many[row : row + 1]
+    return AugmentationRequest(strength, lambda count: own[:, :count].copy(), SIDE, channels)
 
 
-def _rows(subject: Subject, strength: float) -> np.ndarray:
+def _rows(subject: Subject, strength: float, channels: int = 3) -> np.ndarray:
     """Return parameters as `draw` gives them; raise `Skipped` if it does not."""
     try:
-        found = subject.spec.draw(strength, _uniform(subject), SIDE)
+        found = subject.spec.draw(_request(strength, channels))
     except Exception:
         raise Skipped("it draws no parameters: see augmentation/draws") from None
     suppose(isinstance(found, np.ndarray) and found.ndim == 2, "it draws no parameters: see augmentation/draws")
     return np.ascontiguousarray(found, np.float32)
 
 
-def _parameters(subject: Subject, strength: float) -> torch.Tensor:
-    return torch.from_numpy(_rows(subject, strength))
+def _parameters(subject: Subject, strength: float, channels: int) -> torch.Tensor:
+    return torch.from_numpy(_rows(subject, strength, channels))
 
 
 def _image(channels: int) -> np.ndarray:
@@ -182,18 +188,19 @@ def _batch(channels: int) -> torch.Tensor:
 
 def _images(subject: Subject) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     for channels in CHANNELS:
-        for row in _rows(subject, subject.spec.high)[:2]:
+        for row in _rows(subject, subject.spec.high, channels)[:2]:
             yield channels, _image(channels), row
 
 
 def _array(subject: Subject, image: np.ndarray, row: np.ndarray) -> np.ndarray:
-    return _shaped(lambda: subject.spec.array(image.copy(), row.copy()), image.shape, "array")
+    found = _shaped(lambda: subject.spec.array(image.copy(), row.copy()), image.shape, "array")
+    return np.clip(np.rint(found), 0, 255).astype(np.uint8)
 
 
 def _tensor(subject: Subject, images: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
     call = lambda: subject.spec.tensor(images.clone(), torch.from_numpy(rows.copy()))  # noqa: E731
     found: torch.Tensor = _shaped(call, tuple(images.shape), "tensor")
-    return found
+    return found.float().round().clamp(0, 255)
 
 
 def _shaped(call: Callable[[], Any], shape: tuple[int, ...], form: str) -> Any:
