@@ -12,7 +12,7 @@ In a plugin's tests one line is enough, which becomes one test per check and spe
 
 from kit.testing.check import Result
 from kit.testing.direct import check_dataset, check_loss, check_model, check_plugin, check_submission
-from kit.testing.suite import run, suite
+from kit.testing.running import run, suite
 
 __all__ = [
     "Result",

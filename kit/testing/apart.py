@@ -1,6 +1,7 @@
 """Checks run in a process of their own: a plugin that hangs or crashes ends only the check that met it."""
 
 import contextlib
+import faulthandler
 import json
 import os
 import select
@@ -107,6 +108,7 @@ def _serve(works: Sequence[Callable[[], dict[str, Any]]], first: int, ready: Cal
     """Do the works and write their answers; never return."""
     try:
         os.setsid()
+        faulthandler.disable()  # a crash is told in a line
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         nothing = os.open(os.devnull, os.O_RDWR)

@@ -1,6 +1,6 @@
 """Import a plugin in a fresh interpreter and write down what that does.
 
-Run as `python -m kit.testing.probe ANSWER MODULE FILE`; FILE is given for a module that is not found by its name.
+Run as `python -m kit.testing.probe ANSWER MODULE FILE`.
 """
 
 import json
@@ -59,10 +59,9 @@ def probe(module: Any, folder: Path) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     answer = folder / "probe.json"
     answer.unlink(missing_ok=True)
-    by_name = _found_by_name(module.__name__, file)
-    words = [sys.executable, "-m", "kit.testing.probe", str(answer), module.__name__, "" if by_name else file]
+    words = [sys.executable, "-m", "kit.testing.probe", str(answer), module.__name__, str(Path(file).resolve())]
     path = os.pathsep.join([word for word in sys.path if word])
-    environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**_environment(), "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
     work = folder / "probe"
     work.mkdir(exist_ok=True)
     done = subprocess.run(words, cwd=work, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False)
@@ -74,16 +73,22 @@ def probe(module: Any, folder: Path) -> dict[str, Any]:
     return found
 
 
-def _found_by_name(name: str, file: str) -> bool:
+def _environment() -> dict[str, str]:
+    """Return the environment with which this process began: the plugin, imported here already, may have changed it."""
     try:
-        spec = find_spec(name)
-    except (ImportError, ValueError):
-        return False
-    return spec is not None and spec.origin is not None and Path(spec.origin).resolve() == Path(file).resolve()
+        words = Path("/proc/self/environ").read_bytes().split(b"\0")
+    except OSError:
+        return dict(os.environ)
+    return dict(os.fsdecode(word).split("=", 1) for word in words if b"=" in word)
 
 
 def _import(name: str, file: str) -> Any:
-    if not file:
+    """Import a module by its name if that leads to its file, otherwise from the file."""
+    try:
+        spec = find_spec(name)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is not None and spec.origin is not None and Path(spec.origin).resolve() == Path(file).resolve():
         return import_module(name)
     inside = [str(Path(file).parent)] if Path(file).name == "__init__.py" else None
     spec = spec_from_file_location(name, file, submodule_search_locations=inside)

@@ -4,12 +4,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from kit.errors import KitError, nearest
-from kit.hooks.manager import BUILT_IN, Plugin, Plugins
+from kit.hooks.hookspecs import NAME
+from kit.hooks.manager import BUILT_IN, HOOKS, Plugin, Plugins
 from kit.hooks.registry import Registry
 
 HOOK_OF = {
@@ -104,14 +106,36 @@ def find_plugins(name: str | ModuleType | None, registry: Registry) -> list[Plug
         for competition in specs_of(plugins.module_of(plugin), "competition"):
             if name in (competition.name, competition.slug, *competition.aliases):
                 return [plugin]
-    if re.fullmatch(r"[A-Za-z_][\w.]*", name):
-        try:
-            return [_of_module(import_module(name), plugins)]
-        except ModuleNotFoundError as error:
-            if error.name != name.partition(".")[0]:
-                raise
+    if _gives_hooks(name):
+        return [_of_module(import_module(name), plugins)]
+    owner = _distribution_of(name)
+    if owner is not None and not owner.entry_points.select(group=NAME):
+        raise KitError(
+            f"{owner.name} {owner.version} is installed, and has no entry point of the group {NAME}: add to its "
+            f'pyproject.toml [project.entry-points.{NAME}] {name} = "MODULE", and install it again'
+        )
     known = sorted({plugin.name for plugin in records} | {spec.name for spec in registry.competitions})
     raise KitError(registry.plugins.unknown("plugin", name, nearest(name, known)))
+
+
+def _distribution_of(name: str) -> Distribution | None:
+    try:
+        return distribution(name)
+    except (PackageNotFoundError, ValueError):
+        return None
+
+
+def _gives_hooks(name: str) -> bool:
+    """Whether a name is that of a module that can be imported and has hooks."""
+    if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", name):
+        return False
+    try:
+        module = import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name not in (name, name.partition(".")[0]):
+            raise
+        return False
+    return any(hasattr(module, hook) for hook in HOOKS)
 
 
 def _of_module(module: Any, plugins: Plugins) -> Plugin:

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from contextlib import suppress
 from importlib.metadata import PackageMetadata, PackageNotFoundError, metadata, packages_distributions
 from pathlib import Path
 from subprocess import TimeoutExpired
@@ -9,7 +10,7 @@ from typing import Any
 
 from kit.hooks.hookspecs import NAME
 from kit.hooks.manager import BUILT_IN, HOOKS
-from kit.testing.check import Broken, all_checks, check, need, suppose
+from kit.testing.check import Broken, Skipped, all_checks, check, need, suppose
 from kit.testing.probe import probe
 from kit.testing.subject import HOOK_OF, Subject, specs_of
 
@@ -66,6 +67,16 @@ def free_names(subject: Subject) -> None:
         names = [spec.name for spec in specs_of(subject.module, kind)]
         twice = {name for name in names if names.count(name) > 1}
         need(not twice, f"{kind} {', '.join(sorted(map(str, twice)))} is given twice by this plugin")
+
+
+@check("package/imports-anew", "let the module be imported by itself, in any folder, without arguments")
+def imports_anew(subject: Subject) -> None:
+    """The module can be imported in a fresh interpreter, as every start of kit does."""
+    _loaded(subject)
+    suppose(getattr(subject.module, "__file__", None), "the module has no file")
+    with suppress(Skipped):
+        _probed(subject)
+    need(isinstance(subject.kept["probe"], dict), str(subject.kept["probe"]))
 
 
 @check("package/light-import", "import them inside the functions that need them, or use kit.plugin.lazy")
@@ -224,8 +235,6 @@ def _is_function(value: Any) -> bool:
 
 def _probed(subject: Subject) -> dict[str, Any]:
     """Return what `probe` says of the module, which is asked once."""
-    if subject.module is None and not subject.plugin.error:
-        suppose(False, "the plugin could not be loaded: see package/loads")
     _loaded(subject)
     if "probe" not in subject.kept:
         try:
@@ -265,8 +274,10 @@ def _imports(path: Path) -> list[tuple[int, str]]:
 def _metadata(subject: Subject) -> PackageMetadata:
     """Return the metadata of the distribution that has the module."""
     _loaded(subject)
-    names = [subject.plugin.distribution, *packages_distributions().get(subject.module.__name__.partition(".")[0], ())]
-    for name in names:
+    if "distributions" not in subject.kept:
+        subject.kept["distributions"] = packages_distributions()  # half a second
+    top = subject.module.__name__.partition(".")[0]
+    for name in (subject.plugin.distribution, *subject.kept["distributions"].get(top, ())):
         try:
             return metadata(name)
         except (PackageNotFoundError, ValueError):

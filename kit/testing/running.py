@@ -48,11 +48,11 @@ def run(
     registry = Registry() if registry is None else registry
     found = find_plugins(plugin, registry)
     with tempfile.TemporaryDirectory(prefix="kit-test-plugin-") as folder:
-        plans = [_plan(each, registry, Path(folder)) for each in found]
+        plans = [plan_of(each, registry, Path(folder)) for each in found]
         total, done = sum(map(len, plans)), 0
         results: list[Result] = []
         for plan in plans:
-            results += _run(plan, partial(_shifted, tell, done, total))
+            results += results_of(plan, partial(_shifted, tell, done, total))
             done += len(plan)
     return results
 
@@ -68,7 +68,7 @@ def suite(plugin: str | ModuleType) -> Callable[..., None]:
 
     registry = Registry()
     with tempfile.TemporaryDirectory(prefix="kit-test-plugin-") as folder:
-        plans = [_plan(each, registry, Path(folder)) for each in find_plugins(plugin, registry)]
+        plans = [plan_of(each, registry, Path(folder)) for each in find_plugins(plugin, registry)]
     names = [f"{check.name} {subject.name}" for plan in plans for subject, check in plan]
 
     @cache
@@ -93,7 +93,7 @@ def suite(plugin: str | ModuleType) -> Callable[..., None]:
 Plan = list[tuple[Subject, Check]]
 
 
-def _plan(plugin: Plugin, registry: Registry, folder: Path) -> Plan:
+def plan_of(plugin: Plugin, registry: Registry, folder: Path) -> Plan:
     """Return what is to be checked of a plugin, in order."""
     subjects = list(subjects_of(plugin, registry, folder))
     subjects.sort(key=lambda subject: KINDS.index(subject.kind))
@@ -105,7 +105,7 @@ def _shifted(tell: Tell | None, before: int, total: int, number: int, text: str)
         tell(before + number, total, text)
 
 
-def _run(plan: Plan, tell: Callable[[int, str], None]) -> list[Result]:
+def results_of(plan: Plan, tell: Callable[[int, str], None]) -> list[Result]:
     """Make the checks of one plugin."""
     troubles: dict[tuple[str, str], int] = {}
     answers: dict[int, dict[str, Any]] = {}
