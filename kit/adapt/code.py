@@ -122,7 +122,7 @@ def index_code(found: Proposal) -> str:
     lines = ["", "", "def index(root):"]
     lines.append(f'    """{_told(labels)}"""')
     used = {"target_of", *(("read_labels", "with_images") if table or test.table else ())}
-    used |= {"images_below"} if not table or (not test.table and test.folder is not None) else set()
+    used |= {"images_below"} if not table or not test.table else set()
     used |= {"wide"} if labels.long else set()
     used |= {"with_metadata"} if found.metadata else set()
     data = ["Index", "base_of", *(["without_ending"] if _strips(labels.match) or _strips(test.match) else [])]
@@ -286,7 +286,10 @@ def _test_names(found: Proposal) -> list[str]:
     test = found.test_images
     folder = test.folder if test is not None else None
     if folder is None:
-        return ['    test = train.head(0)[["id", "files"]]  # there is no test set: give it a folder here']
+        return [
+            "    # There is no test set yet: images in a folder `test` are one.",
+            '    test = images_below(base, "test") if (base / "test").is_dir() else train.head(0)[["id", "files"]]',
+        ]
     return [f"    test = images_below(base, {text(folder)})"]
 
 

@@ -9,6 +9,7 @@ from kit.image_files import RANK
 
 PER_CLASS, LEAST, TESTS = 4, 24, 8  # images
 LINE = 96
+NO_FOLDER = "test"  # where test images are looked for that were not there
 TEST_NUMBERS = 500  # from which test images are numbered
 FEW_CLASSES = 6  # of those that are read from the table
 WRITABLE = ".png"
@@ -164,12 +165,13 @@ def _files(found: Proposal, labels: Labels) -> list[str]:
 
 def _tests(found: Proposal, labels: Labels, test: TestImages) -> list[str]:
     form = found.submission
-    if test.folder is None or form is None:
+    if form is None:
         return []
+    folder = test.folder if test.folder is not None else NO_FOLDER
     lines = ["rows, sample = [], []" if test.table else "sample = []", f"for number in range({TESTS}):"]
-    match = test.match or Match("", test.folder, 0, 0)
+    match = test.match or Match("", folder, 0, 0)
     value, name = _names(match, "b", TEST_NUMBERS)
-    lines += _draw(found, test.match, test.folder, name, "number / 8")
+    lines += _draw(found, test.match, folder, name, "number / 8")
     row = {match.column: value} if test.table else {}
     id_ = value
     joined = len(labels.ids.columns) > 1

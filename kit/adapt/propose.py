@@ -336,7 +336,7 @@ class _Evidence:
         if folder is None or not self.images.count_below(folder):
             found.test_images = TestImages(None)
             self._say("test", "neither a table nor a folder is named as the test set")
-            found.notes.append("no test images were found: kit predict and kit submit need some (--set test=FOLDER)")
+            found.notes.append("no test images were found: kit predict needs some in a folder test (--set test=FOLDER)")
             return
         found.test_images = TestImages(folder)
         found.test = self.images.count_below(folder)

@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 
 from kit.data.file_names import FileNames, find_images
-from kit.image_files import image_files
+from kit.errors import KitError
+from kit.image_files import files_there, image_files
+from kit.layouts.labels import MEND
 
 MOST_KINDS = 30  # values of a text column that become columns of their own
 
@@ -61,13 +63,19 @@ def images_below(root: Path, folder: str = "", among: Sequence[str] | None = Non
         among: folders that count, by name; all by default.
 
     Images of one name in several folders have ids with their folder: `cat/1`.
+
+    Raises:
+        KitError: the folder is not there; it says what is.
     """
     wanted = None if among is None else set(among)
     rows = []
-    for place, stem, ending in image_files(root, folder):
-        inner = place.rstrip("/").rpartition("/")[2]
-        if wanted is None or inner in wanted:
-            rows.append((stem, inner, place + stem + ending))
+    try:
+        for place, stem, ending in image_files(root, folder):
+            inner = place.rstrip("/").rpartition("/")[2]
+            if wanted is None or inner in wanted:
+                rows.append((stem, inner, place + stem + ending))
+    except FileNotFoundError:
+        raise KitError(f"the folder {root / folder} is not there ({files_there(root, '')}): {MEND}") from None
     frame = pd.DataFrame(sorted(rows, key=lambda row: row[2]), columns=["id", "folder", "path"], dtype=object)
     again = frame["id"].duplicated(keep=False)
     frame.loc[again, "id"] = frame["folder"][again] + "/" + frame["id"][again]

@@ -106,6 +106,12 @@ def test_images_are_found_by_names_paths_suffixes_and_views(tmp_path):
     assert images_below(tmp_path, "c", ("x", "y"))["id"].tolist() == ["x/1", "y/1"]
 
 
+def test_a_folder_of_images_that_is_not_there_is_one_line(tmp_path):
+    image(tmp_path / "other" / "a.png")
+    with pytest.raises(KitError, match=r"train is not there .*1 file \*\.png in other"):
+        images_below(tmp_path, "train")
+
+
 def test_metadata_become_finite_numbers():
     train = pd.DataFrame({"age": ["10", "30", ""], "sex": ["m", "f", ""]})
     test = pd.DataFrame({"age": ["", "20"], "sex": ["f", "x"]})
