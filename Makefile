@@ -24,7 +24,7 @@ export NO_ALBUMENTATIONS_UPDATE = 1
 # Spinning threads would make two busy processes eight times slower.
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: help demo lint format fast test test-slow surface gpu gpu-rehearsal audit always
+.PHONY: help demo lint format fast test test-slow surface freeze gpu gpu-rehearsal audit always
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,10 @@ test-slow: .venv/installed-test ## the tests that take minutes each
 
 surface: .venv/installed-test ## record a change of the public surface: make surface WHAT="what changed"
 	PYTHONPATH=.:plugins:competitions:tests $(BIN)/python -m helpers.public_surface "$(WHAT)"
+
+freeze: .venv/installed-test ## keep wheels of new examples, which must go on working
+	for example in examples/*; do (cd $$example && ls ../../tests/contract/wheels/$$(basename $$example | tr - _)-*.whl \
+	  >/dev/null 2>&1 || ../../$(BIN)/python -m hatchling build -t wheel -d ../../tests/contract/wheels) || exit 1; done
 
 gpu: ## all that is to be measured on a GPU, with the Python that has torch; nine minutes at most
 	$(GPU_PYTHON) benchmarks/gpu/run.py $(ARGS)

@@ -1,14 +1,11 @@
 """The examples: short, installed into a clean environment, used with every command that applies to them."""
 
 import re
-import subprocess
-import sys
-import zipfile
 
 import pytest
 
 from helpers import ROOT
-from helpers.distributions import Environment
+from helpers.distributions import Environment, built, put_on_path
 from helpers.example_uses import EXAMPLES, SMALL, TINY, example_names, mlflow_double, module_of, use
 
 NAMES = example_names()
@@ -42,6 +39,11 @@ def test_the_docs_show_the_cactus_competition_as_it_is():
     )
 
 
+def test_the_docs_list_them_all():
+    text = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+    assert [name for name in NAMES if f"| `{name}` |" not in text] == []
+
+
 def test_kit_names_none_of_them():
     words = {word for name in NAMES for word in (name, name.replace("-", "_"))}
     pattern = re.compile(r"\b(" + "|".join(map(re.escape, sorted(words))) + r")\b")
@@ -59,13 +61,8 @@ def used(name, tmp_path):
 
 def test_the_cactus_competition_from_download_to_a_checked_csv(kit, tmp_path, monkeypatch):
     """As a wheel, in this process; the slow test installs all of them."""
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
-    subprocess.run(build, cwd=EXAMPLES / "kit-cactus", check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(tmp_path / "site")
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    monkeypatch.setenv("KIT_PLUGINS", "cactus")
+    wheel = built(EXAMPLES / "kit-cactus", tmp_path)
+    put_on_path(wheel, tmp_path / "site", monkeypatch)
     (tmp_path / "drawn").mkdir()
     use(lambda *words: kit(*words, "--json").json, module_of(EXAMPLES / "kit-cactus"), tmp_path / "drawn")
     (csv,) = (tmp_path / "runs").glob("*/submission.csv")

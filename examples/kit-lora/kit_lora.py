@@ -4,6 +4,7 @@ from kit.errors import NETWORK, KitError
 from kit.plugin import ModelSpec, hookimpl
 
 VIT, RANK, SCALE = "vit_tiny_patch16_224", 8, 2.0
+EXPECTED_FAILURES = {"model/gradient": "the first layers rest; the adapters and the head learn"}
 
 
 @hookimpl

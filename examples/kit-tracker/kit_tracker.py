@@ -56,7 +56,7 @@ class Mlflow:
 
     def log(self, step, values):
         """Receive one row of history.csv."""
-        finite = {key: value for key, value in values.items() if abs(value) < float("inf")}
+        finite = {key: float(value) for key, value in values.items() if abs(value) < float("inf")}
         moment = {"timestamp": int(1000 * time.time()), "step": step}
         rows = [{"key": key, "value": value, **moment} for key, value in finite.items()]
         self.send("runs/log-batch", run_id=self.run, metrics=rows)

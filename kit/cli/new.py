@@ -22,7 +22,7 @@ def command(
     ],
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its name: small letters, digits, - and _.")],
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="The package's folder; by default kit-NAME.")
+        Path | None, typer.Argument(metavar="DIR", help="The package's folder; by default kit-NAME.")
     ] = None,
     json: Json = False,
 ) -> None:

@@ -16,7 +16,7 @@ SETTINGS = {"allow_interspersed_args": False}
 
 
 def command(
-    line: Annotated[list[str] | None, typer.Argument(metavar="[COMMAND...]", help="The command to trace.")] = None,
+    line: Annotated[list[str] | None, typer.Argument(metavar="COMMAND", help="The command to trace.")] = None,
     trace: Annotated[
         bool, typer.Option("--trace", help="Run COMMAND, then list each call of a hook and of a plugin's functions.")
     ] = False,

@@ -1,5 +1,6 @@
 """Load plugins one by one, so that a broken plugin stops only itself."""
 
+import contextlib
 import os
 import re
 import sys
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
-from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
+from importlib.metadata import Distribution, EntryPoint, distribution, distributions, entry_points
 from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
@@ -204,6 +205,11 @@ class Plugins:
         own = [plugin for plugin in faults if _plain(name) in (_plain(plugin.name), _plain(plugin.distribution))]
         if own:
             return f"{kind} {name!r} is broken, as its {own[0].title} is: {own[0].error}"
+        if bare := _without_entry_point(name):
+            nearest = (
+                f"the package {bare} is installed, but has no entry point of the group kit: add "
+                "[project.entry-points.kit] to its pyproject.toml, and install it again"
+            )
         maybe = "".join(f"; or it is of the {plugin.title}, which is broken: {plugin.error}" for plugin in faults)
         loaded = {plugin.distribution for plugin in self.records}
         absent = [path for path in self.expected if path not in loaded]
@@ -246,6 +252,15 @@ def _warn_of_older(plugin: Plugin) -> None:
             f"contract {CONTRACT + 1} (docs/plugins.md says what to change)",
             sys.stderr,
         )
+
+
+def _without_entry_point(name: str) -> str:
+    """Return the installed package of this name that should be a plugin's but is none; empty if there is none."""
+    for each in (name, f"kit-{name}"):
+        with contextlib.suppress(Exception):
+            if each and not distribution(each).entry_points.select(group=hookspecs.NAME):
+                return each
+    return ""
 
 
 def _plain(name: str) -> str:
@@ -328,13 +343,13 @@ def _strangers() -> Iterator[tuple[Callable[[], object], Plugin]]:
     except Exception:
         # One package whose entry points can't be read hides those of all others.
         found, seen = [], set()
-        for distribution in distributions():
-            version, name = _identity(distribution)
+        for each in distributions():
+            version, name = _identity(each)
             if name in seen:
                 continue
             seen.add(name)
             try:
-                found += distribution.entry_points.select(group=hookspecs.NAME)
+                found += each.entry_points.select(group=hookspecs.NAME)
             except Exception as error:
                 text = f"its entry_points.txt can't be read ({reason(error)})"
                 yield partial(_refuse, text), Plugin("entry_points.txt", version, name)

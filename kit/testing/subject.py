@@ -115,7 +115,7 @@ def find_plugins(name: str | ModuleType | None, registry: Registry) -> list[Plug
             f'pyproject.toml [project.entry-points.{NAME}] {name} = "MODULE", and install it again'
         )
     known = sorted({plugin.name for plugin in records} | {spec.name for spec in registry.competitions})
-    raise KitError(f"no plugin is called {name!r}: {nearest(name, known)}")
+    raise KitError(registry.plugins.unknown("plugin", name, nearest(name, known)))
 
 
 def _distribution_of(name: str) -> Distribution | None:

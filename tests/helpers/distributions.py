@@ -7,6 +7,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,25 @@ class Environment:
     def kit_json(self, *arguments: str, **variables: str) -> Any:
         """Run `kit ... --json` there; its document."""
         return json.loads(self.kit(*arguments, "--json", **variables).stdout)
+
+
+def built(project: Path, folder: Path) -> Path:
+    """The wheel of a project, built offline into a folder."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def put_on_path(wheel: Path, folder: Path, monkeypatch: Any) -> Path:
+    """Unpack a wheel into a folder on this process's path, where its entry points are found; return the folder."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    (points,) = folder.glob("*.dist-info/entry_points.txt")
+    monkeypatch.setenv("KIT_PLUGINS", points.read_text().split("[kit]\n")[1].partition(" = ")[0])
+    return folder
 
 
 def write_project(folder: Path, name: str, code: str, entry: str | None = None, version: str = "1.0") -> Path:

@@ -144,3 +144,14 @@ def test_the_documented_command(tmp_path, monkeypatch, capsys):
     plugins.add(importlib.import_module("kit_count"), "count", "kit-count", "1.0")
     make_app(plugins)(["count-files", str(project), "--json"], standalone_mode=False)
     assert json.loads(capsys.readouterr().out) == {"folder": str(project), "files": len(list(project.glob("*.*")))}
+
+
+def test_a_package_without_an_entry_point_is_named(tmp_path, monkeypatch, kit):
+    info = tmp_path / "site" / "kit_bare-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: kit-bare\nVersion: 1.0\n")
+    monkeypatch.syspath_prepend(str(info.parent))
+    for words in (("test-plugin", "bare"), ("test-plugin", "kit-bare"), ("train", "bare"), ("info", "kit-bare")):
+        error = kit(*words, code=2).err
+        assert "the package kit-bare is installed, but has no entry point of the group kit: add [project" in error
+        assert error.count("\n") == 1
