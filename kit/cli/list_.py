@@ -91,8 +91,7 @@ def _named(registry: "Registry", kind: Kind, console: "Console") -> list[dict[st
         rows = [*({**row, "plugin": "kit"} for row in own), *rows]
     said = {"tasks": "tasks", "set": "--set"}
     # What no spec of this kind says has no column.
-    columns = ["name", *(key for key in said if any(row.get(key) for row in rows)), "plugin"]
-    columns += ["description"] if any(row["description"] for row in rows) else []
+    columns = ["name", *(key for key in (*said, "description") if any(row.get(key) for row in rows)), "plugin"]
     cells = [[_tasks(row[key]) if key == "tasks" else str(row[key]) for key in columns] for row in rows]
     console.table("", [said.get(key, key) for key in columns], cells)
     return rows
