@@ -37,7 +37,7 @@ def command(
         typer.Option(
             "--method",
             help="half, one, per-class, share; largest, prior, power, weights; half, f-beta, youden; rounding, argmax, "
-            "share, tuned. By default the best.",
+            "share, spread, tuned. By default the best.",
         ),
     ] = None,
     beta: Annotated[

@@ -109,7 +109,12 @@ def _leaves(subject: Subject) -> Iterator[tuple[str, Any]]:
 
 def _names_of_kit(subject: Subject) -> set[str]:
     """Return the names of kit's own commands, as its help lists them, and of those of other plugins."""
-    environment = {**os.environ, "KIT_PLUGINS": "", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = {
+        **os.environ,
+        "KIT_PLUGINS": "",
+        "KIT_PLUGIN_FILES": "",
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+    }
     words = [sys.executable, "-m", "kit", "--help"]
     shown = subprocess.run(words, env=environment, capture_output=True, text=True, check=False).stdout
     names = set(re.findall(r"^  ([a-z][a-z0-9-]*)  ", shown.partition("Commands:")[2], re.MULTILINE))
