@@ -1,11 +1,12 @@
 """Checks of a step of augmentation: its two forms, side by side."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
+from kit.hooks.learning import AugmentationRequest
 from kit.hooks.returns import shown
 from kit.testing.check import Skipped, check, need, suppose
 from kit.testing.subject import Subject
@@ -21,46 +22,47 @@ def strengths(subject: Subject) -> None:
     need(subject.spec.low < subject.spec.high, f"low is {subject.spec.low}, high {subject.spec.high}")
 
 
-@check("augmentation/draws", "return parameters BxP of finite float32")
+@check("augmentation/draws", "return parameters BxP, finite numbers")
 def draws(subject: Subject) -> None:
-    """`draw` returns BxP finite numbers, float32."""
-    found = subject.spec.draw(subject.spec.high, _uniform(subject), SIDE)
-    good = isinstance(found, np.ndarray) and found.ndim == 2 and len(found) == BATCH
-    need(good, f"draw() returns {shown(found)}, not BxP")
-    need(found.dtype == np.float32, f"draw() returns {found.dtype}, not float32")
-    need(np.isfinite(found).all(), "draw() returns numbers that are not finite")
+    """`draw` returns BxP finite numbers."""
+    for channels in CHANNELS:
+        found = subject.spec.draw(_request(subject.spec.high, channels))
+        good = isinstance(found, np.ndarray) and found.ndim == 2 and len(found) == BATCH
+        need(good, f"draw() of {channels} channels returns {shown(found)}, not BxP")
+        need(np.isfinite(found).all(), "draw() returns numbers that are not finite")
 
 
 @check("augmentation/draws-by-row", "draw each image's parameters from its own row of uniform numbers alone")
 def draws_by_row(subject: Subject) -> None:
     """An image's parameters depend on its own row alone, and not on chance."""
-    uniform = _uniform(subject)
-    together, again = (np.asarray(subject.spec.draw(subject.spec.high, uniform.copy(), SIDE)) for _ in range(2))
+    together, again = (np.asarray(subject.spec.draw(_request(subject.spec.high, 3))) for _ in range(2))
     need(np.array_equal(together, again), "draw() returns other parameters for the same uniform numbers")
     for row in range(BATCH):
-        alone = np.asarray(subject.spec.draw(subject.spec.high, uniform[row : row + 1].copy(), SIDE))
+        alone = np.asarray(subject.spec.draw(_request(subject.spec.high, 3, row)))
         need(np.allclose(alone[0], together[row]), "an image's parameters depend on the others of its batch")
 
 
-@check("augmentation/array", "return uint8 of the same shape")
+@check("augmentation/array", "return numbers of the same shape, HxWxC")
 def array(subject: Subject) -> None:
-    """`array` returns uint8 of HxWxC."""
-    for channels, image, row in _images(subject):
-        found = subject.spec.array(image.copy(), row)
-        good = isinstance(found, np.ndarray) and found.dtype == np.uint8 and found.shape == image.shape
-        need(good, f"array() of {channels} channels returns {shown(found)}, not uint8 of {SIDE}x{SIDE}x{channels}")
+    """`array` returns finite numbers of HxWxC."""
+    for channels in CHANNELS:
+        image = _image(channels)
+        found = subject.spec.array(image.copy(), _rows(subject, subject.spec.high, channels)[0])
+        good = isinstance(found, np.ndarray) and found.shape == image.shape and found.dtype.kind in "uif"
+        need(good, f"array() of {channels} channels returns {shown(found)}, not numbers of {SIDE}x{SIDE}x{channels}")
+        need(np.isfinite(found).all(), "array() returns values that are not finite")
+        need(np.ptp(found) > 1, "array() returns grey levels of 0 to 1, not of 0 to 255")
 
 
-@check("augmentation/tensor", "return float32 of the same shape, of grey levels 0 to 255")
+@check("augmentation/tensor", "return numbers of the same shape, BxCxHxW")
 def tensor(subject: Subject) -> None:
-    """`tensor` returns float32 of BxCxHxW, grey levels of 0 to 255."""
+    """`tensor` returns finite numbers of BxCxHxW."""
     for channels in CHANNELS:
         images = _batch(channels)
-        found = subject.spec.tensor(images.clone(), _parameters(subject, subject.spec.high))
-        good = isinstance(found, torch.Tensor) and found.shape == images.shape and found.dtype == torch.float32
-        need(good, f"tensor() of {channels} channels returns {shown(found)}, not float32 of {tuple(images.shape)}")
+        found = subject.spec.tensor(images.clone(), torch.from_numpy(_rows(subject, subject.spec.high, channels)))
+        good = isinstance(found, torch.Tensor) and found.shape == images.shape
+        need(good, f"tensor() of {channels} channels returns {shown(found)}, not numbers of {tuple(images.shape)}")
         need(found.isfinite().all(), "tensor() returns values that are not finite")
-        need(float(found.min()) >= 0 and float(found.max()) <= 255, "tensor() returns grey levels outside 0 to 255")
 
 
 @check("augmentation/any-channels", "treat every channel alike, or by its number, whatever their count")
@@ -68,7 +70,7 @@ def any_channels(subject: Subject) -> None:
     """Both forms take images of 1, 3 and 5 channels."""
     for channels in CHANNELS:
         image, images = _image(channels), _batch(channels)
-        rows = _rows(subject, subject.spec.high)
+        rows = _rows(subject, subject.spec.high, channels)
         subject.spec.array(image, rows[0])
         subject.spec.tensor(images, torch.from_numpy(rows))
 
@@ -76,8 +78,8 @@ def any_channels(subject: Subject) -> None:
 @check("augmentation/low-changes-nothing", "return the image as it is at the strength low")
 def low_changes_nothing(subject: Subject) -> None:
     """At the strength `low` nothing changes."""
-    rows = _rows(subject, subject.spec.low)
     for channels in CHANNELS:
+        rows = _rows(subject, subject.spec.low, channels)
         image, images = _image(channels), _batch(channels)
         need(np.array_equal(image, _array(subject, image, rows[0])), f"array() changes an image at {subject.spec.low}")
         found = _tensor(subject, images, rows)
@@ -98,7 +100,7 @@ def forms_agree(subject: Subject) -> None:
     for channels in CHANNELS:
         for part in (0.3, 1.0):
             strength = subject.spec.low + part * (subject.spec.high - subject.spec.low)
-            rows, images = _rows(subject, strength), _batch(channels)
+            rows, images = _rows(subject, strength, channels), _batch(channels)
             found = _tensor(subject, images, rows).permute(0, 2, 3, 1).numpy()
             for number, row in enumerate(rows):
                 image = images[number].permute(1, 2, 0).numpy().astype(np.uint8)
@@ -148,22 +150,24 @@ def description(subject: Subject) -> None:
     need(subject.spec.description.strip(), "it has no description")
 
 
-def _uniform(subject: Subject) -> np.ndarray:
-    return np.random.default_rng(0).random((BATCH, subject.spec.numbers))
+def _request(strength: float, channels: int, row: int | None = None) -> AugmentationRequest:
+    """Return what to draw for a batch, or for one of its images alone."""
+
+    def uniform(count: int) -> np.ndarray:
+        rows = np.stack([np.random.default_rng(each).random(count) for each in range(BATCH)])
+        return rows if row is None else rows[row : row + 1]
+
+    return AugmentationRequest(strength, uniform, SIDE, channels)
 
 
-def _rows(subject: Subject, strength: float) -> np.ndarray:
+def _rows(subject: Subject, strength: float, channels: int = 3) -> np.ndarray:
     """Return parameters as `draw` gives them; raise `Skipped` if it does not."""
     try:
-        found = subject.spec.draw(strength, _uniform(subject), SIDE)
+        found = subject.spec.draw(_request(strength, channels))
     except Exception:
         raise Skipped("it draws no parameters: see augmentation/draws") from None
     suppose(isinstance(found, np.ndarray) and found.ndim == 2, "it draws no parameters: see augmentation/draws")
     return np.ascontiguousarray(found, np.float32)
-
-
-def _parameters(subject: Subject, strength: float) -> torch.Tensor:
-    return torch.from_numpy(_rows(subject, strength))
 
 
 def _image(channels: int) -> np.ndarray:
@@ -180,20 +184,17 @@ def _batch(channels: int) -> torch.Tensor:
     return torch.from_numpy(values.astype(np.float32))
 
 
-def _images(subject: Subject) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    for channels in CHANNELS:
-        for row in _rows(subject, subject.spec.high)[:2]:
-            yield channels, _image(channels), row
-
-
 def _array(subject: Subject, image: np.ndarray, row: np.ndarray) -> np.ndarray:
-    return _shaped(lambda: subject.spec.array(image.copy(), row.copy()), image.shape, "array")
+    """Return what `array` makes, as kit rounds it."""
+    found = _shaped(lambda: subject.spec.array(image.copy(), row.copy()), image.shape, "array")
+    return np.clip(np.rint(np.asarray(found, np.float64)), 0, 255).astype(np.uint8)
 
 
 def _tensor(subject: Subject, images: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
+    """Return what `tensor` makes, as kit rounds it."""
     call = lambda: subject.spec.tensor(images.clone(), torch.from_numpy(rows.copy()))  # noqa: E731
     found: torch.Tensor = _shaped(call, tuple(images.shape), "tensor")
-    return found
+    return found.float().round().clamp(0, 255)
 
 
 def _shaped(call: Callable[[], Any], shape: tuple[int, ...], form: str) -> Any:

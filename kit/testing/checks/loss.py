@@ -124,6 +124,7 @@ def any_order(subject: Subject) -> None:
 @check("loss/better-is-lower", "correct the sign: training minimises it")
 def better_is_lower(subject: Subject) -> None:
     """Logits that say the truth give a lower loss than those that say the opposite."""
+    suppose(subject.spec.outputs is None, "it has logits of its own kind")
     for given in _scalars(subject):
         value, other = (_called(given.loss, _told(given, sign), given.batch) for sign in (1.0, -1.0))
         gone = _gone(given)
@@ -188,7 +189,7 @@ def own_logits(subject: Subject) -> None:
         own = getattr(given.loss, "logits", None)
         suppose(callable(own), "it has none")
         shape = tuple(own(given.output).shape)  # type: ignore[misc]
-        need(shape == tuple(given.output.logits.shape), f"logits(output) is {shape}, not {ROWS}x{given.index.outputs}")
+        need(shape == (ROWS, given.index.outputs), f"logits(output) is {shape}, not {ROWS}x{given.index.outputs}")
 
 
 @check("loss/same-from-a-seed", "draw weights from torch's own random numbers, while it is built")
