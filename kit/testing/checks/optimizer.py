@@ -1,6 +1,7 @@
 """Checks of an optimiser: on a few weights."""
 
 import math
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -96,7 +97,7 @@ def comes_back(subject: Subject) -> None:
         for one, other in zip(given["params"], copied["params"], strict=True):
             other.data.copy_(one.data)
     again = _built(subject, others)
-    again.load_state_dict(found.state_dict())
+    again.load_state_dict(deepcopy(found.state_dict()))
     for each, weights in ((found, groups), (again, others)):
         for _ in range(2):
             _step(each, weights)
