@@ -18,7 +18,7 @@ def kit_metrics():
 def kit_heads():
     from kit.plugin import HeadSpec
 
-    return [HeadSpec("peak", build_head, "the largest value of each feature")]
+    return [HeadSpec("peak", build_head, "the largest value of each feature", options=("dropout",))]
 
 
 @hookimpl
@@ -93,10 +93,8 @@ def build_optimizer(request):
     return torch.optim.SGD(request.groups, lr=request.lr)
 
 
-def draw(strength, uniform, side):
-    import numpy as np
-
-    return (strength * uniform).astype(np.float32)
+def draw(request):
+    return request.strength * request.uniform(1)
 
 
 def dim_array(image, row):

@@ -120,14 +120,14 @@ FAULTS: list[tuple[str, tuple[str, str]]] = [
         ),
     ),
     ("augmentation/forms-agree", ("(images * (1 - 0.5 * rows[:, 0])", "(images * (1 - 0.9 * rows[:, 0])")),
-    ("augmentation/array", (".astype(np.uint8)\n\n\ndef dim_tensor", ".astype(np.float32)\n\n\ndef dim_tensor")),
+    ("augmentation/array", (".astype(np.uint8)\n\n\ndef dim_tensor", "[:5]\n\n\ndef dim_tensor")),
     (
         "augmentation/draws-by-row",
-        ("return (strength * uniform).astype", "return (strength * (uniform - uniform.mean(0))).astype"),
+        ("request.uniform(1)\n", "request.uniform(1).mean(0, keepdims=True).repeat(len(request.uniform(1)), 0)\n"),
     ),
     (
         "augmentation/low-changes-nothing",
-        ("return (strength * uniform).astype", "return (0.5 + strength * uniform).astype"),
+        ("request.strength * request.uniform(1)", "0.5 + request.strength * request.uniform(1)"),
     ),
     (
         "augmentation/any-channels",
@@ -147,7 +147,7 @@ FAULTS: list[tuple[str, tuple[str, str]]] = [
             "    import numpy as np\n\n    image[:2] = 0\n    return np.rint(image",
         ),
     ),
-    ("augmentation/draws", (".astype(np.float32)\n\n\ndef dim_array", "\n\n\ndef dim_array")),
+    ("augmentation/draws", ("request.uniform(1)\n", "request.uniform(1)[:, 0]\n")),
     ("tracker/opens", ("    def close(self):\n        pass\n", "")),
     (
         "tracker/takes-a-step-again",

@@ -2,11 +2,13 @@
 
 import importlib
 import json
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
+from helpers import ROOT
 from helpers.planted import INDEX, LOSS, MODULE, READ, WHOLE
 from helpers.strangers import registry_of, use
 from kit import testing
@@ -17,12 +19,20 @@ from kit.testing.check import KINDS, all_checks
 from kit.testing.running import plan_of, results_of
 from kit.testing.subject import find_plugins
 
-BUILT_IN_QUICK = ("kit_metrics", "kit_small_networks", "kit_split_files", "kit_tensorboard")
+BUILT_IN_QUICK = (
+    "kit_augmentations",
+    "kit_losses",
+    "kit_metrics",
+    "kit_optimizers",
+    "kit_small_networks",
+    "kit_split_files",
+    "kit_tensorboard",
+)
 BUILT_IN_SLOW = (
     "kit_cbam",
+    "kit_heads",
     "kit_ham10000",
     "kit_histopathology",
-    "kit_losses",
     "kit_protein",
     "kit_recursion",
     "kit_timm",
@@ -36,6 +46,12 @@ def results(folder: Path, code: str, *kinds: str) -> dict[str, testing.Result]:
     (folder / "work").mkdir()
     plan = [pair for pair in plan_of(plugin, registry, folder / "work") if pair[1].kind in kinds]
     return {result.name: result for result in results_of(plan, lambda number, text: None)}
+
+
+def test_the_page_lists_every_check():
+    text = (ROOT / "docs" / "testing-plugins.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([^`]+)` \| (\w+) \|", text, re.MULTILINE)
+    assert dict(rows) == {check.name: check.group for check in all_checks()}
 
 
 def only(monkeypatch: pytest.MonkeyPatch, *kinds: str) -> None:

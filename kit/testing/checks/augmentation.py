@@ -1,6 +1,6 @@
 """Checks of a step of augmentation: its two forms, side by side."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ from kit.testing.check import Skipped, check, need, suppose
 from kit.testing.subject import Subject
 
 CHANNELS, SIDE, BATCH = (1, 3, 5), 24, 6
-MOST = 4096  # uniform numbers that a step may ask for
 NEAR, FEW = 1.0, 0.02  # grey levels by which the two forms may differ; share of pixels that may differ more
 WIDER = 4.0  # grey levels by which their means may differ
 
@@ -23,46 +22,46 @@ def strengths(subject: Subject) -> None:
     need(subject.spec.low < subject.spec.high, f"low is {subject.spec.low}, high {subject.spec.high}")
 
 
-@check("augmentation/draws", "return parameters BxP of finite numbers")
+@check("augmentation/draws", "return parameters BxP, finite numbers")
 def draws(subject: Subject) -> None:
-    """`draw` returns BxP finite numbers, whatever the number of channels."""
+    """`draw` returns BxP finite numbers."""
     for channels in CHANNELS:
         found = subject.spec.draw(_request(subject.spec.high, channels))
         good = isinstance(found, np.ndarray) and found.ndim == 2 and len(found) == BATCH
-        need(good, f"draw() returns {shown(found)} for {BATCH} images, not {BATCH}xP")
-        finite = np.issubdtype(found.dtype, np.number) and np.isfinite(found.astype(np.float32)).all()
-        need(finite, "draw() returns something that is no finite float32")
+        need(good, f"draw() of {channels} channels returns {shown(found)}, not BxP")
+        need(np.isfinite(found).all(), "draw() returns numbers that are not finite")
 
 
 @check("augmentation/draws-by-row", "draw each image's parameters from its own row of uniform numbers alone")
 def draws_by_row(subject: Subject) -> None:
     """An image's parameters depend on its own row alone, and not on chance."""
-    high = subject.spec.high
-    together, again = (np.asarray(subject.spec.draw(_request(high, 3))) for _ in range(2))
+    together, again = (np.asarray(subject.spec.draw(_request(subject.spec.high, 3))) for _ in range(2))
     need(np.array_equal(together, again), "draw() returns other parameters for the same uniform numbers")
     for row in range(BATCH):
-        alone = np.asarray(subject.spec.draw(_request(high, 3, row)))
+        alone = np.asarray(subject.spec.draw(_request(subject.spec.high, 3, row)))
         need(np.allclose(alone[0], together[row]), "an image's parameters depend on the others of its batch")
 
 
-@check("augmentation/array", "return an array of the same shape")
+@check("augmentation/array", "return numbers of the same shape, HxWxC")
 def array(subject: Subject) -> None:
-    """`array` returns finite numbers, HxWxC."""
-    for channels, image, row in _images(subject):
-        found = subject.spec.array(image.copy(), row)
-        good = isinstance(found, np.ndarray) and found.shape == image.shape
-        need(good, f"array() of {channels} channels returns {shown(found)}, not {SIDE}x{SIDE}x{channels}")
+    """`array` returns finite numbers of HxWxC."""
+    for channels in CHANNELS:
+        image = _image(channels)
+        found = subject.spec.array(image.copy(), _rows(subject, subject.spec.high, channels)[0])
+        good = isinstance(found, np.ndarray) and found.shape == image.shape and found.dtype.kind in "uif"
+        need(good, f"array() of {channels} channels returns {shown(found)}, not numbers of {SIDE}x{SIDE}x{channels}")
         need(np.isfinite(found).all(), "array() returns values that are not finite")
+        need(np.ptp(found) > 1, "array() returns grey levels of 0 to 1, not of 0 to 255")
 
 
-@check("augmentation/tensor", "return a tensor of the same shape")
+@check("augmentation/tensor", "return numbers of the same shape, BxCxHxW")
 def tensor(subject: Subject) -> None:
-    """`tensor` returns finite numbers, BxCxHxW."""
+    """`tensor` returns finite numbers of BxCxHxW."""
     for channels in CHANNELS:
         images = _batch(channels)
-        found = subject.spec.tensor(images.clone(), _parameters(subject, subject.spec.high, channels))
+        found = subject.spec.tensor(images.clone(), torch.from_numpy(_rows(subject, subject.spec.high, channels)))
         good = isinstance(found, torch.Tensor) and found.shape == images.shape
-        need(good, f"tensor() of {channels} channels returns {shown(found)}, not {tuple(images.shape)}")
+        need(good, f"tensor() of {channels} channels returns {shown(found)}, not numbers of {tuple(images.shape)}")
         need(found.isfinite().all(), "tensor() returns values that are not finite")
 
 
@@ -152,10 +151,13 @@ def description(subject: Subject) -> None:
 
 
 def _request(strength: float, channels: int, row: int | None = None) -> AugmentationRequest:
-    """Return the request for a batch, or for one image of it."""
-    many = np.random.default_rng(0).random((BATCH, MOST))
-    own = many if row is None else many[row : row + 1]
-    return AugmentationRequest(strength, lambda count: own[:, :count].copy(), SIDE, channels)
+    """Return what to draw for a batch, or for one of its images alone."""
+
+    def uniform(count: int) -> np.ndarray:
+        rows = np.stack([np.random.default_rng(each).random(count) for each in range(BATCH)])
+        return rows if row is None else rows[row : row + 1]
+
+    return AugmentationRequest(strength, uniform, SIDE, channels)
 
 
 def _rows(subject: Subject, strength: float, channels: int = 3) -> np.ndarray:
@@ -166,10 +168,6 @@ def _rows(subject: Subject, strength: float, channels: int = 3) -> np.ndarray:
         raise Skipped("it draws no parameters: see augmentation/draws") from None
     suppose(isinstance(found, np.ndarray) and found.ndim == 2, "it draws no parameters: see augmentation/draws")
     return np.ascontiguousarray(found, np.float32)
-
-
-def _parameters(subject: Subject, strength: float, channels: int) -> torch.Tensor:
-    return torch.from_numpy(_rows(subject, strength, channels))
 
 
 def _image(channels: int) -> np.ndarray:
@@ -186,18 +184,14 @@ def _batch(channels: int) -> torch.Tensor:
     return torch.from_numpy(values.astype(np.float32))
 
 
-def _images(subject: Subject) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    for channels in CHANNELS:
-        for row in _rows(subject, subject.spec.high, channels)[:2]:
-            yield channels, _image(channels), row
-
-
 def _array(subject: Subject, image: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """Return what `array` makes, as kit rounds it."""
     found = _shaped(lambda: subject.spec.array(image.copy(), row.copy()), image.shape, "array")
-    return np.clip(np.rint(found), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(np.asarray(found, np.float64)), 0, 255).astype(np.uint8)
 
 
 def _tensor(subject: Subject, images: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
+    """Return what `tensor` makes, as kit rounds it."""
     call = lambda: subject.spec.tensor(images.clone(), torch.from_numpy(rows.copy()))  # noqa: E731
     found: torch.Tensor = _shaped(call, tuple(images.shape), "tensor")
     return found.float().round().clamp(0, 255)

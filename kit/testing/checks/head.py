@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kit.errors import KitError
 from kit.hooks.learning import HeadRequest
 from kit.hooks.leash import place_of, reason
 from kit.model.network import Output
@@ -76,16 +75,12 @@ def every_feature(subject: Subject) -> None:
             need(not torch.equal(plain, head(changed, columns).logits), f"feature {channel} is ignored")
 
 
-@check("head/pooled-features", "take BxF too, or raise KitError: some bodies pool themselves", "advice")
+@check("head/pooled-features", "take BxF too, or leave average=False: some bodies pool themselves")
 def pooled(subject: Subject) -> None:
-    """It takes pooled features BxF, or says in one line that it can't."""
+    """One that only averages takes pooled features BxF."""
+    suppose(subject.spec.average, "it takes maps alone")
     for request, head in _heads(subject):
-        try:
-            head(torch.randn(BATCH, FEATURES), _given(request)[1])
-        except KitError:
-            continue
-        except Exception as error:
-            raise Broken(f"pooled features raise {reason(error)}, not a KitError") from None
+        head(torch.randn(BATCH, FEATURES), _given(request)[1])
 
 
 @check("head/rows-apart", "let no layer mix the rows of a batch in eval mode")
@@ -120,9 +115,10 @@ def gradient(subject: Subject) -> None:
         need(not idle, f"no gradient reaches {idle[0] if idle else ''}")
 
 
-@check("head/options", "heed request.dropout, or say in the description that it has none", "advice")
+@check("head/options", "heed request.dropout, or leave it out of the spec's options")
 def options(subject: Subject) -> None:
     """A dropout that is asked for is there."""
+    suppose("dropout" in subject.spec.options, "it has no dropout")
     request = replace(REQUESTS[0], dropout=0.9)
     head = _built(subject, request).train()
     features, columns = _given(request)

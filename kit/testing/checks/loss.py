@@ -10,6 +10,7 @@ from torch import Tensor
 
 from kit.config import validate
 from kit.data.index import Index
+from kit.errors import KitError
 from kit.hooks.learning import LossRequest
 from kit.hooks.leash import place_of, reason
 from kit.hooks.specs import TASK_NAMES
@@ -124,6 +125,7 @@ def any_order(subject: Subject) -> None:
 @check("loss/better-is-lower", "correct the sign: training minimises it")
 def better_is_lower(subject: Subject) -> None:
     """Logits that say the truth give a lower loss than those that say the opposite."""
+    suppose(subject.spec.outputs is None, "it has logits of its own kind")
     for given in _scalars(subject):
         value, other = (_called(given.loss, _told(given, sign), given.batch) for sign in (1.0, -1.0))
         gone = _gone(given)
@@ -188,7 +190,7 @@ def own_logits(subject: Subject) -> None:
         own = getattr(given.loss, "logits", None)
         suppose(callable(own), "it has none")
         shape = tuple(own(given.output).shape)  # type: ignore[misc]
-        need(shape == tuple(given.output.logits.shape), f"logits(output) is {shape}, not {ROWS}x{given.index.outputs}")
+        need(shape == (ROWS, given.index.outputs), f"logits(output) is {shape}, not {ROWS}x{given.index.outputs}")
 
 
 @check("loss/same-from-a-seed", "draw weights from torch's own random numbers, while it is built")
@@ -243,12 +245,12 @@ def _scalars(subject: Subject) -> Iterator[Given]:
 def _given(subject: Subject, task: str) -> Given:
     """Build the loss of a task, with random logits and embeddings and the first targets."""
     index = made.index(task, subject.folder, 2 * ROWS)
-    config = validate({"competition": "conformance", "dataset": "conformance", "loss": subject.spec.name})
     torch.manual_seed(0)
-    loss = subject.spec.build(LossRequest(config, index, embedding=WIDTH))
+    loss = _built(subject, index)
     torch.manual_seed(1)
     frame = index.train.head(ROWS)
-    output = Output(torch.randn(ROWS, index.outputs, requires_grad=True), torch.randn(ROWS, WIDTH, requires_grad=True))
+    width = index.outputs if subject.spec.outputs is None else subject.spec.outputs(index)
+    output = Output(torch.randn(ROWS, width, requires_grad=True), torch.randn(ROWS, WIDTH, requires_grad=True))
     batch = Batch(
         torch.zeros(ROWS, 3, 8, 8),
         torch.from_numpy(index.targets(frame).copy()),
@@ -256,6 +258,19 @@ def _given(subject: Subject, task: str) -> Given:
         torch.arange(ROWS),
     )
     return Given(task, index, loss, output, batch)
+
+
+def _built(subject: Subject, index: Index) -> Any:
+    """Build it with the usual configuration; one that takes numbers between bounds alone says so by a KitError."""
+    values = {"competition": "conformance", "dataset": "conformance", "loss": subject.spec.name}
+    try:
+        return subject.spec.build(LossRequest(validate(values), index, embedding=WIDTH))
+    except KitError:
+        if index.task.has_classes:
+            raise
+        bounds = index.targets(index.train)
+        config = validate({**values, "bounds": (float(bounds.min()) - 1, float(bounds.max()) + 1)})
+        return subject.spec.build(LossRequest(config, index, embedding=WIDTH))
 
 
 def _called(loss: Callable[[Output, Batch], Tensor], output: Output, batch: Batch) -> Tensor:

@@ -97,7 +97,7 @@ def comes_back(subject: Subject) -> None:
         for one, other in zip(given["params"], copied["params"], strict=True):
             other.data.copy_(one.data)
     again = _built(subject, others)
-    again.load_state_dict(deepcopy(found.state_dict()))  # a checkpoint is a copy
+    again.load_state_dict(deepcopy(found.state_dict()))
     for each, weights in ((found, groups), (again, others)):
         for _ in range(2):
             _step(each, weights)
