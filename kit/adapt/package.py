@@ -18,7 +18,7 @@ test_contract = testing.suite("{module}")
 def package_files(found: Proposal) -> dict[str, str]:
     """Return the files of the package by name."""
     names = package_names(found.name)
-    module = f'''"""{title(found.name)}: a {found.task} task, written by kit adapt."""
+    module = f'''"""{title(found.name)}, a competition of the task {found.task}, written by kit adapt."""
 
 from kit.plugin import Competition, DatasetSpec, SubmissionSpec, hookimpl
 

@@ -32,13 +32,13 @@ def check_targets(config: TrainConfig, index: Index) -> None:
         return
     frame, (low, high) = index.labelled, config.bounds
     targets = index.targets(frame)
-    outside = np.flatnonzero(((targets < low) | (targets > high)).any(1))
-    if len(outside):
-        first = outside[0]
-        text = index.task.label_text(index.classes, targets[first])
+    outside = (targets < low) | (targets > high)
+    if outside.any():
+        row, column = np.argwhere(outside)[0]
         raise KitError(
-            f"the target of {frame['id'].iat[first]} is {text}, outside the bounds {low:g}..{high:g} "
-            f"({len(outside)} such rows): give wider --set bounds=LOW..HIGH, or correct the csv"
+            f"{index.classes[column]} of {frame['id'].iat[row]} is {targets[row, column]:g}, outside the bounds "
+            f"{low:g}..{high:g} ({outside.any(1).sum()} such rows): give wider --set bounds=LOW..HIGH, or correct the "
+            "csv"
         )
 
 

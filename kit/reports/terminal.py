@@ -41,8 +41,8 @@ def _print_run(report: dict[str, Any], console: Console) -> None:
     )
     suspects = report["suspects"]
     console.say(
-        f"{suspects['count']} of {suspects['of']} labels are suspect; trained in "
-        f"{duration(report['provenance']['seconds'])}\n"
+        f"suspect {'labels' if report['has_classes'] else 'targets'}: {suspects['count']} of {suspects['of']}; "
+        f"trained in {duration(report['provenance']['seconds'])}\n"
     )
 
 

@@ -1,5 +1,7 @@
 """Classification metrics from probabilities. For the shapes see `kit.plugin.MetricSpec`; NaN where one is not defined.
 
+A prediction that is NaN is an error (or makes log loss NaN): it must never count as a good one.
+
 Of those that judge predicted classes, a sigmoid predicts its class from 0.5 on, a softmax that of the largest
 probability. Whoever has a decision rule, or the grades of an ordinal task, gives the predicted classes as probabilities
 of 0 and 1.
@@ -58,7 +60,7 @@ def log_loss(target: np.ndarray, prediction: np.ndarray) -> float:
 
 def top_k_accuracy(target: np.ndarray, prediction: np.ndarray, k: int) -> float:
     """Return the share of rows (targets n) whose class is among the k most probable (nxK); ties count in its favour."""
-    own = prediction[np.arange(len(target)), target][:, None]
+    own = _known(prediction)[np.arange(len(target)), target][:, None]
     return float(((prediction > own).sum(1) < k).mean())
 
 
@@ -70,14 +72,14 @@ def map_at_k(target: np.ndarray, prediction: np.ndarray, k: int) -> float:
     rows without a class are left out, and NaN is returned if there are no others.
     """
     if target.ndim < prediction.ndim:
-        own = prediction[np.arange(len(target)), target][:, None]
+        own = _known(prediction)[np.arange(len(target)), target][:, None]
         rank = (prediction > own).sum(1) + 1
         return float(np.where(rank <= k, 1 / rank, 0.0).mean())
     there = target.sum(1) > 0
     if not there.any():
         return float("nan")
     hits = target[there] > 0
-    order = np.argsort(-prediction[there], axis=1, kind="stable")[:, :k]
+    order = np.argsort(-_known(prediction)[there], axis=1, kind="stable")[:, :k]
     right = np.take_along_axis(hits, order, 1)
     precision = right.cumsum(1) / np.arange(1, right.shape[1] + 1)
     return float(((precision * right).sum(1) / np.minimum(hits.sum(1), k)).mean())
@@ -86,8 +88,8 @@ def map_at_k(target: np.ndarray, prediction: np.ndarray, k: int) -> float:
 def accuracy(target: np.ndarray, prediction: np.ndarray) -> float:
     """Return the share of correct predictions; in a multi-label task every cell counts."""
     if target.ndim < prediction.ndim:
-        return float((prediction.argmax(1) == target).mean())
-    return float(((prediction >= HALF) == (target >= HALF)).mean())
+        return float((_known(prediction).argmax(1) == target).mean())
+    return float(((_known(prediction) >= HALF) == (target >= HALF)).mean())
 
 
 def macro_f1(target: np.ndarray, prediction: np.ndarray) -> float:
@@ -123,7 +125,7 @@ def sample_f_beta(target: np.ndarray, prediction: np.ndarray, beta: float) -> fl
 
 def macro_f1_tuned(target: np.ndarray, prediction: np.ndarray) -> float:
     """Return macro F1 with a threshold per class, found for each third of the rows on the other two; both nxK."""
-    return nested_f1(target, prediction, np.arange(len(target)) % 3, "per-class")
+    return nested_f1(target, _known(prediction), np.arange(len(target)) % 3, "per-class")
 
 
 def balanced_accuracy(target: np.ndarray, prediction: np.ndarray) -> float:
@@ -131,7 +133,7 @@ def balanced_accuracy(target: np.ndarray, prediction: np.ndarray) -> float:
 
     As scikit-learn's `balanced_accuracy_score`, and the official score of ISIC 2018 task 3 except for ties.
     """
-    predicted = prediction.argmax(1) if prediction.ndim == 2 else prediction >= HALF
+    predicted = _known(prediction).argmax(1) if prediction.ndim == 2 else _known(prediction) >= HALF
     return mean_recall(target.astype(np.int64), predicted)
 
 
@@ -141,7 +143,7 @@ def quadratic_kappa(target: np.ndarray, prediction: np.ndarray) -> float:
     As scikit-learn's `cohen_kappa_score(weights="quadratic")`: 1 less the mean squared distance of the two grades,
     over that of two independent draws of them. NaN if all grades, true and predicted, are one.
     """
-    true, predicted = target.astype(np.int64), prediction.argmax(1)
+    true, predicted = target.astype(np.int64), _known(prediction).argmax(1)
     count, grades = prediction.shape[1], np.arange(prediction.shape[1])
     distance = np.square(grades[:, None] - grades)
     by_chance = np.bincount(true, minlength=count) @ distance @ np.bincount(predicted, minlength=count) / len(true)
@@ -155,9 +157,9 @@ def matthews(target: np.ndarray, prediction: np.ndarray) -> float:
     if all targets are.
     """
     if target.ndim < prediction.ndim:
-        true, predicted, count = target.astype(np.int64), prediction.argmax(1), prediction.shape[1]
+        true, predicted, count = target.astype(np.int64), _known(prediction).argmax(1), prediction.shape[1]
     else:
-        true, predicted = ((values >= HALF).astype(np.int64).reshape(-1) for values in (target, prediction))
+        true, predicted = ((values >= HALF).astype(np.int64).reshape(-1) for values in (target, _known(prediction)))
         count = 2
     total, right = len(true), int((true == predicted).sum())
     there, said = np.bincount(true, minlength=count), np.bincount(predicted, minlength=count)
@@ -168,8 +170,16 @@ def matthews(target: np.ndarray, prediction: np.ndarray) -> float:
     return float(right * total - int(there @ said)) / wide**0.5 if wide else 0.0
 
 
+def _known(prediction: np.ndarray) -> np.ndarray:
+    """Return predictions as they are; one that is NaN has no place among the others and is refused."""
+    if np.isnan(prediction).any():
+        raise ValueError("a prediction is NaN")
+    return prediction
+
+
 def _cells(target: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return which cells, row by class, are true and which are predicted: nxK booleans, of a binary task nx1."""
+    _known(prediction)
     if target.ndim < prediction.ndim:
         classes = np.arange(prediction.shape[1])
         return target[:, None] == classes, prediction.argmax(1)[:, None] == classes
@@ -189,9 +199,7 @@ def _mean_over_columns(target: np.ndarray, prediction: np.ndarray, figure_of: Fi
 
 def _counts(positive: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return how many negatives and positives are predicted at each threshold, from the highest down."""
-    if np.isnan(prediction).any():
-        raise ValueError("a prediction is NaN")
-    order = np.argsort(-prediction)
+    order = np.argsort(-_known(prediction))
     ranked = prediction[order]
     last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # the last of each run of ties
     true = np.cumsum(positive[order], dtype=np.int64)[last]

@@ -23,6 +23,8 @@ def r2(target: np.ndarray, prediction: np.ndarray) -> float:
     As scikit-learn's `r2_score`, but NaN where no target varies: there is nothing to explain.
     """
     truth, error = _columns(target, prediction)
+    if not len(truth):
+        return float("nan")
     spread = np.square(truth - truth.mean(0)).sum(0)
     varies = spread > 0
     return float((1 - np.square(error).sum(0)[varies] / spread[varies]).mean()) if varies.any() else float("nan")
@@ -39,5 +41,6 @@ def weighted_r2(target: np.ndarray, prediction: np.ndarray) -> float:
 
 def _columns(target: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the targets and the errors, both float64 nxT."""
-    truth = np.asarray(target, np.float64).reshape(len(target), -1)
+    truth = np.asarray(target, np.float64)
+    truth = truth[:, None] if truth.ndim == 1 else truth
     return truth, np.asarray(prediction, np.float64).reshape(truth.shape) - truth

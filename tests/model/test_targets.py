@@ -96,8 +96,8 @@ def test_targets_that_do_not_differ_keep_their_unit(registry):
 @pytest.mark.parametrize(
     ("index", "values", "message"),
     [
-        (numbers([5.0, 0.0, 21.0, 30.0]), {"bounds": "0..20"}, "target of c is 21, outside the bounds 0..20 .2 such"),
-        (numbers(TARGETS), {"bounds": "0,5000"}, "target of d is dry 5, wet 6000, outside the bounds 0..5000 .1 such"),
+        (numbers([5.0, 0.0, 21.0, 30.0]), {"bounds": "0..20"}, " of c is 21, outside the bounds 0..20 .2 such"),
+        (numbers(TARGETS), {"bounds": "0,5000"}, "wet of d is 6000, outside the bounds 0..5000 .1 such"),
         (numbers(TARGETS), {"class_weights": "balanced"}, "class_weights is for classes.*--set class_weights=none"),
         (numbers(TARGETS), {"label_smoothing": 0.1}, "label_smoothing is for classes.*--set label_smoothing=0"),
         (numbers(TARGETS), {"sampler": "balanced"}, "sampler is for classes.*--set sampler=uniform"),

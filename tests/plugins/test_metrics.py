@@ -2,11 +2,13 @@
 
 import time
 import warnings
+from contextlib import suppress
 
 import numpy as np
 import pytest
 import sklearn.metrics as reference
 
+from kit.errors import PluginError
 from kit.hooks.registry import Registry
 from kit.plugin.metrics import weighted_r2
 from kit.task import TASKS
@@ -117,6 +119,26 @@ def test_what_is_not_defined_is_nan_without_a_warning(name):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert np.isnan(METRICS[name].compute(*UNDEFINED[name]))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_prediction_that_is_nan_never_counts_as_good(name):
+    target, prediction = {
+        "multilabel": (LABELS, SIGMOIDS),
+        "multiclass": (CLASS, SOFTMAX),
+        "ordinal": (CLASS, SOFTMAX),
+        "binary": (BINARY, CHANCE),
+        "regression": (NUMBERS, GUESSES),
+    }[METRICS[name].tasks[-1]]
+    lost = prediction.copy()
+    lost[3] = np.nan
+    with suppress(PluginError):  # refused: just as good
+        assert np.isnan(METRICS[name].compute(target, lost))
+
+
+@pytest.mark.parametrize("name", ["rmse", "mae", "r2"])
+def test_numbers_of_no_rows_have_no_score(name):
+    assert np.isnan(METRICS[name].compute(NUMBER[:0], GUESS[:0]))
 
 
 def test_kappa_of_chance_is_zero_and_of_opposites_negative():
