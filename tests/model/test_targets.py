@@ -78,13 +78,31 @@ def test_a_loss_sees_mean_0_and_deviation_1_and_predictions_are_in_their_own_uni
 
 
 def test_with_bounds_a_loss_sees_shares_and_predictions_stay_between(registry):
-    model = model_of(registry, numbers([5.0, 0.0, 20.0, 10.0]), "stranger", bounds="0..20")
+    model = model_of(registry, numbers([5.0, 0.0, 20.0, 15.0]), "stranger", bounds="0..20")
     output = Output(torch.tensor([[-80.0], [0.0], [np.log(3)], [90.0]]), torch.zeros(4, 1))
     model.loss(output, batch(torch.tensor([[5.0], [0.0], [20.0], [10.0]])))
     shares, target = model.loss.loss.given
     torch.testing.assert_close(shares[:, 0], torch.tensor([0, 0.5, 0.75, 1]))
     assert target[:, 0].tolist() == [0.25, 0, 1, 0.5]
     torch.testing.assert_close(model.probabilities(output)[:, 0], torch.tensor([0.0, 10, 15, 20]))
+
+
+@pytest.mark.parametrize(
+    ("targets", "bounds", "start"),
+    [
+        ([1.0, 2.0, 3.0, 90.0], "0..100", [24.0]),
+        ([0.0, 0.0, 0.0, 0.0], "0..100", [1.0]),  # where the sigmoid still learns
+        ([(10.0, 90.0), (30.0, 90.0), (20.0, 60.0), (20.0, 80.0)], "0..100", [20.0, 80.0]),
+        ([1.0, 2.0, 3.0, 90.0], None, [24.0]),
+    ],
+)
+def test_a_network_that_knows_nothing_predicts_the_mean_target(registry, targets, bounds, start):
+    model = model_of(registry, numbers(targets), "stranger", bounds=bounds)
+    zero = Output(torch.zeros(2, len(start)), torch.zeros(2, 1))
+    torch.testing.assert_close(model.probabilities(zero), torch.tensor([start] * 2), rtol=1e-5, atol=1e-4)
+    copied = model_of(registry, numbers([tuple(start)] * 4 if len(start) > 1 else start * 4), "stranger", bounds=bounds)
+    copied.loss.load_state_dict(model.loss.state_dict())
+    torch.testing.assert_close(copied.probabilities(zero), model.probabilities(zero))
 
 
 def test_targets_that_do_not_differ_keep_their_unit(registry):
