@@ -35,7 +35,7 @@ def every(names):
     return pytest.mark.parametrize("module", names, indirect=True)
 
 
-@every(OF_CONTRACT_1)
+@every([pytest.param("kit_leaves-0.1.0", marks=pytest.mark.slow), "kit_leaves-0.1.1"])
 def test_the_whole_line(kit, module, request):
     done = kit("list", "--json")
     assert {row["name"]: row for row in done.json["competitions"]}["leaves"]["metric"]

@@ -19,20 +19,15 @@ from kit.testing.check import KINDS, all_checks
 from kit.testing.running import plan_of, results_of
 from kit.testing.subject import find_plugins
 
-BUILT_IN_QUICK = (
-    "kit_augmentations",
-    "kit_losses",
-    "kit_metrics",
-    "kit_optimizers",
-    "kit_small_networks",
-    "kit_split_files",
-    "kit_tensorboard",
-)
+BUILT_IN_QUICK = ("kit_augmentations", "kit_small_networks", "kit_split_files", "kit_tensorboard")
 BUILT_IN_SLOW = (
     "kit_cbam",
     "kit_heads",
     "kit_ham10000",
     "kit_histopathology",
+    "kit_losses",
+    "kit_metrics",
+    "kit_optimizers",
     "kit_protein",
     "kit_recursion",
     "kit_timm",
@@ -100,10 +95,10 @@ DECLARED = 'EXPECTED_FAILURES = {{"dataset/reads-rgb": "the microscope gives blu
 def test_expected_failures_are_told_and_must_fail(tmp_path):
     code = WHOLE.replace(MODULE, DECLARED.format() + MODULE)
     turned = code.replace(READ, "    return read_rgb(files[0])[..., ::-1].copy()")
-    found = results(tmp_path / "turned", turned, "dataset", "miniature")["dataset/reads-rgb"]
+    found = results(tmp_path / "turned", turned, "dataset")["dataset/reads-rgb"]
     assert (found.status, found.bad) == ("expected", False)
     assert found.text.startswith("the microscope gives blue first (")
-    plain = results(tmp_path / "plain", code, "dataset", "miniature")["dataset/reads-rgb"]
+    plain = results(tmp_path / "plain", code, "dataset")["dataset/reads-rgb"]
     assert (plain.status, plain.bad) == ("unexpected", True)
 
 
