@@ -2,6 +2,7 @@
 
 import ast
 import os
+import shlex
 import subprocess
 import sys
 import zipfile
@@ -131,8 +132,10 @@ def test_a_name_that_is_taken_is_refused_and_the_default_gives_way(kit, tmp_path
 
 
 def test_a_person_sees_80_columns_with_reasons(kit, tmp_path):
-    LAYOUTS["ranzcr"].build(tmp_path / "raw")
-    said = kit("adapt", tmp_path / "raw", "--name", "tubes", "--dest", tmp_path / "package").out
+    LAYOUTS["ranzcr"].build(tmp_path / "raw it's")
+    said = kit("adapt", tmp_path / "raw it's", "--name", "tubes", "--dest", tmp_path / "package").out
+    download = shlex.join(["kit", "download", "tubes", "--from", str(tmp_path / "raw it's")])
+    assert f"next: {download}" in said
     shown = [line for line in said.splitlines() if str(tmp_path) not in line]
     assert max(map(len, shown)) <= 80
     for part in ("multilabel", "PatientID", "or: log_loss (--set metric=...)", "24 images"):
