@@ -23,7 +23,6 @@ from kit.task import TASKS
 
 SIDES = (32, 64, 96, 128, 160, 192, 224)
 LOOKED_AT = 5  # images whose headers are read
-FRAMES = 20  # images of an id from which they are a sequence
 HOLDS = ("probabilities", "classes", "labels", "tags", "numbers")
 SEPARATORS = ("_", "-", "__", "/", ":", "")
 
