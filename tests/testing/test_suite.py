@@ -102,6 +102,14 @@ def test_expected_failures_are_told_and_must_fail(tmp_path):
     assert (plain.status, plain.bad) == ("unexpected", True)
 
 
+@pytest.mark.parametrize("name", ["retina", "biomass"])
+def test_competitions_of_grades_and_of_numbers_keep_the_contract(tmp_path, name):
+    code = (ROOT / "examples" / f"kit-{name}" / f"kit_{name}.py").read_text(encoding="utf-8")
+    found = results(tmp_path, code, "competition", "dataset", "submission")
+    assert [(each.name, each.text) for each in found.values() if each.status == "failed"] == []
+    assert found["submission/check-passes-own"].status == "passed"
+
+
 def test_without_a_miniature_the_data_is_not_checked_and_that_is_advice(tmp_path):
     found = results(tmp_path, WHOLE.replace(", miniature=miniature", ""), "dataset", "miniature", "submission")
     assert found["miniature/exists"].status == "failed"
@@ -168,5 +176,7 @@ def test_a_name_that_nothing_has(tmp_path):
 
 
 def test_an_installed_package_without_the_entry_point_is_told():
-    with pytest.raises(KitError, match=r"pluggy is installed, but has no entry point of the group kit: .*entry-points\.kit"):
+    with pytest.raises(
+        KitError, match=r"pluggy is installed, but has no entry point of the group kit: .*entry-points\.kit"
+    ):
         testing.run("pluggy")

@@ -215,7 +215,7 @@ def _setting(subject: Subject) -> Setting:
         values = np.random.default_rng(0).random((len(ids), index.outputs))
         if index.task.softmax:
             values /= values.sum(1, keepdims=True)
-        made = Predictions(ids, index.output_names, values.astype(np.float32))
+        made = Predictions(ids, index.output_names, values.astype(np.float32), task=index.task)
         subject.kept[key] = Setting(competition, data, index, made)
     found: Setting = subject.kept[key]
     return found
