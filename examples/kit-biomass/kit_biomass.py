@@ -30,7 +30,7 @@ def index(root):
         table = read_table(root / file, ("id", *PLANTS), "unpack the archive again", numbers=PLANTS)
         grams = list(zip(table["clover"], table["grass"], strict=True))
         frames.append(table.assign(files=[(f"{split}/{name}.jpg",) for name in table["id"]], target=grams))
-    return Index(root, "regression", PLANTS, *frames)
+    return Index(root, "regression", PLANTS, frames[0], frames[1].drop(columns="target"))
 
 
 def read(files):

@@ -30,7 +30,7 @@ def index(root):
         table = read_table(root / file, ("id_code", "diagnosis"), "unpack the archive again", numbers=("diagnosis",))
         table = table.rename(columns={"id_code": "id", "diagnosis": "target"}).astype({"target": int})
         frames.append(table.assign(files=[(f"{split}_images/{name}.png",) for name in table["id"]]))
-    return Index(root, "ordinal", GRADES, *frames)
+    return Index(root, "ordinal", GRADES, frames[0], frames[1].drop(columns="target"))
 
 
 def read(files):
