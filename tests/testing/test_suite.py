@@ -162,7 +162,7 @@ def test_the_command_names_what_is_wrong(tmp_path, monkeypatch, capsys):
     assert ended.value.code == BAD_INPUT
     assert "WRONG    metric/polarity of share\n" in out
     assert max(map(len, out.splitlines())) <= 80
-    assert error.splitlines()[-1] == "error: 2 checks fail: correct what is WRONG above"
+    assert error.splitlines()[-1] == "error: 1 check fails: correct what is WRONG above"
     with pytest.raises(SystemExit):
         main(["test-plugin", "leaves", "--json"])
     document = json.loads(capsys.readouterr().out)
