@@ -14,11 +14,14 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 VERSIONS := $(foreach version,$(CONSTRAINT),'$(version)') $(LOCK:%=-c %)
 
-# What `make fast` leaves to `make test`: training, whole command lines, big figures and miniatures, killed processes.
+# What `make fast` leaves to `make test`: training, whole command lines, big figures and miniatures, killed processes,
+# all checks of the contract.
 LONG := training/* model/* explain/* kaggle/* test_line.py test_scale.py \
   competitions/*figures.py competitions/*miniature.py competitions/test_line* \
   decision/test_weights.py hooks/test_stranger*.py plugins/test_margin_losses.py plugins/test_split_files.py \
-  reports/test_explore.py reports/test_report.py reliability/*
+  reports/test_explore.py reports/test_report.py reliability/* \
+  adapt/test_line.py contract/test_frozen.py decision/test_grades.py hooks/test_grades_and_numbers.py testing/* \
+  test_examples.py
 
 export NO_ALBUMENTATIONS_UPDATE = 1
 # Spinning threads would make two busy processes eight times slower.

@@ -14,7 +14,7 @@ def kit_competitions():
 
 @hookimpl
 def kit_datasets():
-    return [DatasetSpec("biomass", channels=3, index=index, read=read, miniature=miniature)]
+    return [DatasetSpec("biomass", channels=3, index=index, miniature=miniature)]
 
 
 @hookimpl
@@ -30,13 +30,7 @@ def index(root):
         table = read_table(root / file, ("id", *PLANTS), "unpack the archive again", numbers=PLANTS)
         grams = list(zip(table["clover"], table["grass"], strict=True))
         frames.append(table.assign(files=[(f"{split}/{name}.jpg",) for name in table["id"]], target=grams))
-    return Index(root, "regression", PLANTS, *frames)
-
-
-def read(files):
-    from kit.plugin.images import read_rgb
-
-    return read_rgb(files[0])
+    return Index(root, "regression", PLANTS, frames[0], frames[1].drop(columns="target"))
 
 
 def write(predictions, index, path):

@@ -14,7 +14,7 @@ def kit_competitions():
 
 @hookimpl
 def kit_datasets():
-    return [DatasetSpec("retina", channels=3, index=index, read=read, miniature=miniature, any_size=True)]
+    return [DatasetSpec("retina", channels=3, index=index, miniature=miniature, any_size=True)]
 
 
 @hookimpl
@@ -30,13 +30,7 @@ def index(root):
         table = read_table(root / file, ("id_code", "diagnosis"), "unpack the archive again", numbers=("diagnosis",))
         table = table.rename(columns={"id_code": "id", "diagnosis": "target"}).astype({"target": int})
         frames.append(table.assign(files=[(f"{split}_images/{name}.png",) for name in table["id"]]))
-    return Index(root, "ordinal", GRADES, *frames)
-
-
-def read(files):
-    from kit.plugin.images import read_rgb
-
-    return read_rgb(files[0])
+    return Index(root, "ordinal", GRADES, frames[0], frames[1].drop(columns="target"))
 
 
 def write(predictions, index, path):

@@ -13,7 +13,8 @@ TINY = {"model": "small_cnn", "pretrained": False, "size": 32, "folds": 2, "epoc
 
 def text(value: str) -> str:
     """Return a text as Python writes it, in double quotes."""
-    return json.dumps(value, ensure_ascii=not value.isprintable())
+    # JSON's escapes are Python's too, but for signs beyond 16 bits; and some that it leaves can't be seen in code.
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in json.dumps(value, ensure_ascii=False))
 
 
 def texts(values: Iterable[str], indent: str = "") -> str:

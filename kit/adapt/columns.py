@@ -5,6 +5,7 @@ import re
 import pandas as pd
 
 from kit.adapt.tables import NUMBER, Table
+from kit.errors import KitError, nearest
 
 # What images of one of these share, from the surest on.
 GROUPS = (
@@ -69,6 +70,24 @@ def find_metadata(train: Table, test: Table | None, but: set[str]) -> tuple[list
     if not found:
         return [], "both tables share no column of numbers or of a few texts"
     return found, f"columns of both tables, {len(found)} of numbers or of a few texts"
+
+
+def given_metadata(wanted: str, train: Table, test: Table | None) -> list[str]:
+    """Return the columns that a person names, with commas between, or none.
+
+    Raises:
+        KitError: a column is not in both tables.
+    """
+    names = [name for each in wanted.split(",") if (name := each.strip()) and name != "none"]
+    shared = [name for name in train.columns if test is not None and name in test.columns]
+    for name in names:
+        if name not in shared:
+            where = f"{train.name} and {test.name}" if test is not None else "a table of the test images"
+            raise KitError(
+                f"--set metadata={wanted}: {name!r} is no column of {where}: give columns that training and test "
+                f"images have, or none{f'; {nearest(name, shared)}' if shared else ''}"
+            )
+    return names
 
 
 def _is_metadata(values: pd.Series) -> bool:

@@ -77,7 +77,7 @@ def find_table(
     """
     known = [table.name for table in tables.tables]
     if wanted is not None and wanted not in known:
-        raise KitError(f"there is no table {wanted!r}{nearest(wanted, known)}: give --set table=FILE")
+        raise KitError(f"there is no table {wanted!r}: give --set table=FILE; {nearest(wanted, known)}")
     matched = [
         (table, match_of(table, images, TRAIN_WORDS, TEST_WORDS, sample))
         for table in tables.tables

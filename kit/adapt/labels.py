@@ -121,7 +121,7 @@ def _given(table: Table, wanted: str) -> str | tuple[str, ...]:
     unknown = [name for name in given if name not in table.columns]
     if unknown:
         raise KitError(
-            f"{table.name} has no column {unknown[0]!r}{nearest(unknown[0], table.columns)}: give --set target=COLUMN"
+            f"{table.name} has no column {unknown[0]!r}: give --set target=COLUMN; {nearest(unknown[0], table.columns)}"
         )
     return given[0] if len(given) == 1 else tuple(given)
 

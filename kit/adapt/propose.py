@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from kit.adapt import cannot
-from kit.adapt.columns import find_group, find_metadata
+from kit.adapt.columns import find_group, find_metadata, given_metadata
 from kit.adapt.folder import Folder
 from kit.adapt.found import find_folders, find_names, find_table, is_test, match_of, no_match
 from kit.adapt.images import TEST_WORDS, TRAIN_WORDS, Images, Match, ids_as
@@ -23,7 +23,6 @@ from kit.task import TASKS
 
 SIDES = (32, 64, 96, 128, 160, 192, 224)
 LOOKED_AT = 5  # images whose headers are read
-FRAMES = 20  # images of an id from which they are a sequence
 HOLDS = ("probabilities", "classes", "labels", "tags", "numbers")
 SEPARATORS = ("_", "-", "__", "/", ":", "")
 
@@ -41,9 +40,7 @@ def propose(folder: Folder, name: str, answers: Mapping[str, str]) -> Proposal:
     """
     unknown = [key for key in answers if key not in KEYS]
     if unknown:
-        raise KitError(
-            f"--set {unknown[0]} is no key of a proposal{nearest(unknown[0], KEYS)}: give one of {', '.join(KEYS)}"
-        )
+        raise KitError(f"--set {unknown[0]} is no key of a proposal: {nearest(unknown[0], KEYS)}")
     if "task" in answers and answers["task"] not in TASKS:
         raise KitError(f"--set task={answers['task']} is none of {', '.join(TASKS)}")
     tables = read_tables(folder)
@@ -94,8 +91,8 @@ class _Evidence:
         if "id" in answers:
             if answers["id"] not in table.columns:
                 raise KitError(
-                    f"{table.name} has no column {answers['id']!r}{nearest(answers['id'], table.columns)}: "
-                    "give --set id=COLUMN"
+                    f"{table.name} has no column {answers['id']!r}: give --set id=COLUMN; "
+                    f"{nearest(answers['id'], table.columns)}"
                 )
             match = self.images.match(answers["id"], table.frame[answers["id"]], TRAIN_WORDS, TEST_WORDS)
             if not match.is_good:
@@ -129,7 +126,7 @@ class _Evidence:
         but = {match.column, *ids.columns, *([target] if isinstance(target, str) else target), *(long or ())}
         found.metadata, why = find_metadata(table, test, but | ({group} if group else set()))
         if "metadata" in answers:
-            found.metadata = [each for each in answers["metadata"].split(",") if each and each != "none"]
+            found.metadata = given_metadata(answers["metadata"], table, test)
         self._say("metadata", why)
         found.train = self._count(table, match)
         where = f"in {match.folder}/" if match.folder else "in the folder"
@@ -198,8 +195,8 @@ class _Evidence:
         if wanted is not None:
             if wanted != "none" and wanted not in table.columns:
                 raise KitError(
-                    f"{table.name} has no column {wanted!r}{nearest(wanted, table.columns)}: "
-                    "give --set group=COLUMN or group=none"
+                    f"{table.name} has no column {wanted!r}: give --set group=COLUMN or group=none; "
+                    f"{nearest(wanted, table.columns)}"
                 )
             group = None if wanted == "none" else wanted
         self.found.group = group

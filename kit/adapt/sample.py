@@ -77,7 +77,7 @@ def find_sample(tables: Tables, images: Images, wanted: str | None) -> Sample | 
         return None
     known = [table.name for table in tables.tables]
     if wanted is not None and wanted not in known:
-        raise KitError(f"there is no table {wanted!r}{nearest(wanted, known)}: give --set submission=FILE")
+        raise KitError(f"there is no table {wanted!r}: give --set submission=FILE; {nearest(wanted, known)}")
     samples = [table for table in tables.tables if table.name == wanted] if wanted else tables.samples
     samples = [table for table in samples if len(table.columns) >= 2 and len(table.frame)] or (
         [] if wanted else [table for table in tables.others if _looks_so(table, tables.others)]

@@ -3,6 +3,7 @@
 import re
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -70,8 +71,9 @@ def command(
     write_package(place, package_files(found))
     _tell(found, console)
     console.say(f"\nwritten: {place}")
-    for line in (f"pip install -e {place}", f"kit download {name} --from {folder}", f"kit check {name}"):
+    for line in (f"pip install -e {quote(str(place))}", f"kit download {name} --from {quote(str(folder))}"):
         console.say(f"next: {line}")
+    console.say(f"next: kit check {name}")
     console.result({**found.document(), "package": place})
 
 
@@ -185,6 +187,7 @@ def _shown(key: str, value: Any) -> str:
 
 
 def _short(value: str) -> str:
+    value = " ".join(value.split())  # a name may have a line of its own
     return value if len(value) <= SHOWN else f"{value[: SHOWN - 4]} ..."
 
 

@@ -20,7 +20,7 @@ import pluggy
 
 import kit
 from kit.console import print_text
-from kit.errors import PluginError
+from kit.errors import PluginError, nearest
 from kit.hooks import hookspecs, single_files
 from kit.hooks.contract import CONTRACT, contract_of, has_hook, is_last
 from kit.hooks.foreign import MEND, at, is_of_the_machine
@@ -52,6 +52,7 @@ BUILT_IN_MODULES = (
     "kit_timm",
     "kit_torchvision",
 )
+FILE = "file"  # in place of the version of a plugin file
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("kit_"))
 MARK = f"{hookspecs.NAME}_impl"  # what @hookimpl sets
 HOME = Path(kit.__file__).resolve().parents[1]
@@ -63,7 +64,7 @@ class Plugin:
 
     Args:
         name: the entry point's name, or that of the file.
-        version: version of the distribution, or `file`.
+        version: version of the distribution, or `file` (`FILE`).
         distribution: the package that provides it, or the path of the file.
         hooks: names of the hooks it implements.
         error: why it can't be used, in one line; None for a healthy plugin.
@@ -113,9 +114,15 @@ class Plugins:
                 function = getattr(module, name, None) if has_hook(contract, name) else None
                 if function is not None and (wrong := _wrong_hook(name, function)):
                     raise Failed(f"{name} {wrong}{at(function)}")
+            for name, value in getattr(module, "__dict__", {}).items():
+                if name not in HOOKS and hasattr(value, MARK):
+                    raise Failed(f"{name} is no hook: {nearest(name, HOOKS)}{at(value)}")
             self.manager.register(module, key)
             self.manager.check_pending()
-            return contract, tuple(sorted(caller.name for caller in self.manager.get_hookcallers(module) or ()))
+            hooks = tuple(sorted(caller.name for caller in self.manager.get_hookcallers(module) or ()))
+            if plugin.version == FILE and not hooks:
+                raise Failed(f"it has none of the hooks, with @hookimpl above: {', '.join(HOOKS)}")
+            return contract, hooks
 
         try:
             contract, hooks = self._run(plugin, "import", register)
@@ -323,7 +330,7 @@ def load_plugins() -> Plugins:
         if chosen is None or plugin.name in chosen or plugin.distribution in chosen:
             plugins.load(find, plugin)
     for path in single_files.named():
-        plugins.load(partial(single_files.load, path), Plugin(path.stem, "file", str(path)))
+        plugins.load(partial(single_files.load, path), Plugin(path.stem, FILE, str(path)))
     return plugins
 
 

@@ -41,8 +41,7 @@ def also(files: Sequence[str]) -> Iterator[None]:
     for file in files:
         path = Path(file)
         if not path.is_file():
-            what = "a folder: give the .py file in it, or install it" if path.is_dir() else "not there: check its path"
-            raise KitError(f"the plugin file {path} is {what}")
+            raise KitError(f"the plugin file {path} is {_no_file(path)}")
         if os.pathsep in str(path.absolute()):
             raise KitError(f"the plugin file {path.absolute()} has {os.pathsep!r} in its path: move or rename it")
     try:
@@ -73,7 +72,7 @@ def load(path: Path) -> ModuleType:
     """
     name = _module_name(path)
     if not path.is_file():
-        raise Failed(f"the file is not there: correct {VARIABLE}, or leave it out")
+        raise Failed(f"it is {_no_file(path)}; correct {VARIABLE}, or leave it out")
     there = sys.modules.get(name)
     if there is not None and _is_of(there, path):
         return there
@@ -88,6 +87,10 @@ def load(path: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def _no_file(path: Path) -> str:
+    return "a folder: give the .py file in it, or install it" if path.is_dir() else "not there: check its path"
 
 
 def _module_name(path: Path) -> str:

@@ -99,4 +99,7 @@ def of_function(function: str, spec: str, plugin: str) -> Iterator[None]:
         yield
     finally:
         words = (" ".join(word.split()) for word in (function, spec, plugin))
-        os.write(trace.file, ("\t".join((*words, str(time.perf_counter_ns() - began))) + "\n").encode())
+        line = "\t".join((*words, str(time.perf_counter_ns() - began))) + "\n"
+        # Neither a full disk nor a thread that outlives the trace is the plugin's fault.
+        with contextlib.suppress(OSError):
+            os.write(trace.file, line.encode())

@@ -41,7 +41,7 @@ def read_labels(
         return read_table(path, columns, mend)
     absent = [column for column in columns if column not in frame]
     if absent:
-        raise KitError(f"{path} has no column {absent[0]!r}{nearest(absent[0], frame.columns)}: {mend}")
+        raise KitError(f"{path} has no column {absent[0]!r}: {mend}; {nearest(absent[0], list(frame))}")
     return frame
 
 

@@ -13,12 +13,13 @@ Group = Literal["contract", "advice"]
 Status = Literal["passed", "failed", "expected", "unexpected", "skipped"]
 
 # The kinds of things that a plugin gives, in the order in which they are checked; each has a module of its checks.
+# Miniatures come before what reads them: how one is drawn is watched the first time.
 KINDS = (
     "package",
     "command",
-    "competition",
     "miniature",
     "dataset",
+    "competition",
     "submission",
     "metric",
     "model",

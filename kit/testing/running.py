@@ -15,6 +15,7 @@ from kit.hooks.leash import place_of, reason
 from kit.hooks.manager import Plugin
 from kit.hooks.registry import Registry
 from kit.testing.apart import LIMIT, run_apart
+from kit.testing.causes import left_to_causes
 from kit.testing.check import KINDS, Broken, Check, Result, Skipped, all_checks
 from kit.testing.subject import Subject, find_plugins, subjects_of
 
@@ -125,9 +126,12 @@ def results_of(plan: Plan, tell: Callable[[int, str], None]) -> list[Result]:
             troubles[key(number)] = troubles.get(key(number), 0) + 1
     left_out = {"status": "skipped", "text": f"{PATIENCE} checks before it hung or crashed"}
     declared = _declared(plan[0][0].module)
-    return [
-        _judged(subject, check, answers.get(number, left_out), declared) for number, (subject, check) in enumerate(plan)
-    ]
+    return left_to_causes(
+        [
+            _judged(subject, check, answers.get(number, left_out), declared)
+            for number, (subject, check) in enumerate(plan)
+        ]
+    )
 
 
 def _ready() -> None:

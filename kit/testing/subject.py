@@ -4,13 +4,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from kit.errors import KitError, nearest
-from kit.hooks.hookspecs import NAME
 from kit.hooks.manager import BUILT_IN, HOOKS, Plugin, Plugins
 from kit.hooks.registry import Registry
 
@@ -108,21 +106,8 @@ def find_plugins(name: str | ModuleType | None, registry: Registry) -> list[Plug
                 return [plugin]
     if _gives_hooks(name):
         return [_of_module(import_module(name), plugins)]
-    owner = _distribution_of(name)
-    if owner is not None and not owner.entry_points.select(group=NAME):
-        raise KitError(
-            f"{owner.name} {owner.version} is installed, and has no entry point of the group {NAME}: add to its "
-            f'pyproject.toml [project.entry-points.{NAME}] {name} = "MODULE", and install it again'
-        )
     known = sorted({plugin.name for plugin in records} | {spec.name for spec in registry.competitions})
     raise KitError(registry.plugins.unknown("plugin", name, nearest(name, known)))
-
-
-def _distribution_of(name: str) -> Distribution | None:
-    try:
-        return distribution(name)
-    except (PackageNotFoundError, ValueError):
-        return None
 
 
 def _gives_hooks(name: str) -> bool:

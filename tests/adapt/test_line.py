@@ -1,6 +1,8 @@
 """The package that `kit adapt` writes, from the folder to the csv: as a stranger would go on."""
 
+import ast
 import os
+import shlex
 import subprocess
 import sys
 import zipfile
@@ -13,6 +15,7 @@ from helpers import ROOT
 from helpers.drawn_layouts import image, table
 from helpers.layouts import LAYOUTS
 from helpers.read_only import tree
+from kit.adapt.code import text
 
 QUICK = ("cactus-zips", "aptos", "biomass")
 WHOLE = [name for name, layout in LAYOUTS.items() if not layout.missing and layout.right["test"]]
@@ -129,12 +132,14 @@ def test_a_name_that_is_taken_is_refused_and_the_default_gives_way(kit, tmp_path
 
 
 def test_a_person_sees_80_columns_with_reasons(kit, tmp_path):
-    LAYOUTS["ranzcr"].build(tmp_path / "raw")
-    said = kit("adapt", tmp_path / "raw", "--name", "tubes", "--dest", tmp_path / "package").out
+    LAYOUTS["ranzcr"].build(tmp_path / "raw it's")
+    said = kit("adapt", tmp_path / "raw it's", "--name", "tubes", "--dest", tmp_path / "package").out
+    download = shlex.join(["kit", "download", "tubes", "--from", str(tmp_path / "raw it's")])
+    assert f"next: {download}" in said
     shown = [line for line in said.splitlines() if str(tmp_path) not in line]
     assert max(map(len, shown)) <= 80
-    for text in ("multilabel", "PatientID", "or: log_loss (--set metric=...)", "24 images"):
-        assert text in said
+    for part in ("multilabel", "PatientID", "or: log_loss (--set metric=...)", "24 images"):
+        assert part in said
 
 
 def test_a_metric_must_exist_and_fit(kit, tmp_path):
@@ -154,6 +159,14 @@ def test_hostile_names_of_columns_stay_texts(kit, monkeypatch, tmp_path):
     compile(module.read_text(), "module", "exec")
     kit("download", "hostile", "--from", folder)
     assert kit("check", "hostile", "--json").json
+
+
+@pytest.mark.parametrize(
+    "value", ['"""\\', "\\N{DIGIT ONE}", "{x}\r\0", "\x7f\u2028\u202e", "\udcff", "\U0001f469\u200d\u2695"]
+)
+def test_a_text_in_code_is_that_text_and_all_of_it_is_seen(value):
+    assert ast.literal_eval(text(value)) == value
+    assert text(value).isprintable()
 
 
 def test_on_a_terminal_a_person_is_asked_and_else_never(kit, monkeypatch, tmp_path):

@@ -123,12 +123,13 @@ def test_an_answer_beforehand_counts(tmp_path, name):
     ("answers", "said"),
     [
         ({"colour": "red"}, "no key"),
-        ({"target": "rian"}, "did you mean rain"),
+        ({"target": "rian"}, "no column 'rian': give --set target=COLUMN; did you mean rain"),
         ({"task": "guess"}, "none of"),
         ({"table": "x.csv"}, "no table"),
         ({"id": "nothing"}, "no column"),
         ({"submission": "x.csv"}, "no table"),
         ({"target": "rain", "classes": "a,b"}, "other values"),
+        ({"target": "rain", "metadata": "wind"}, "'wind' is no column of a table of the test images"),
     ],
 )
 def test_an_answer_that_can_not_be_is_named(tmp_path, answers, said):

@@ -13,7 +13,7 @@ import pytest
 
 from helpers import ROOT
 from helpers.distributions import put_on_path
-from helpers.example_uses import mlflow_double, use
+from helpers.example_uses import example_names, mlflow_double, use
 
 WHEELS = ROOT / "tests" / "contract" / "wheels"
 OF_CONTRACT_1 = {"kit_leaves-0.1.0": 0, "kit_leaves-0.1.1": 1}  # each with the number of warnings
@@ -35,7 +35,7 @@ def every(names):
     return pytest.mark.parametrize("module", names, indirect=True)
 
 
-@every(OF_CONTRACT_1)
+@every([pytest.param("kit_leaves-0.1.0", marks=pytest.mark.slow), "kit_leaves-0.1.1"])
 def test_the_whole_line(kit, module, request):
     done = kit("list", "--json")
     assert {row["name"]: row for row in done.json["competitions"]}["leaves"]["metric"]
@@ -60,6 +60,11 @@ def test_its_own_tests_pass(module, tmp_path):
     testing.check_loss(module.kit_losses()[0], index)
     testing.check_submission(module.kit_submissions()[0], index)
     testing.check_model(module.kit_models()[0], size=32)
+
+
+def test_each_example_has_a_wheel():
+    frozen = {name.partition("-")[0] for name in EXAMPLES}
+    assert {name.replace("-", "_") for name in example_names()} <= frozen, "make freeze builds those that are missing"
 
 
 @pytest.mark.slow

@@ -102,7 +102,9 @@ def test_counts_at_places_are_those_of_the_rule():
     assert np.array_equal(rows.confusion(places[None])[0], counts)
 
 
-@pytest.mark.parametrize("metric", [ACCURACY, MISTAKES, PHI], ids=lambda metric: metric.name)
+@pytest.mark.parametrize(
+    "metric", [ACCURACY, MISTAKES, pytest.param(PHI, marks=pytest.mark.slow)], ids=lambda metric: metric.name
+)
 def test_any_metric_of_predicted_classes_is_tuned_for(metric):
     target, values, folds = seen(700, 5, noise=0.9)
     tuned = tune(target, values, folds, metric)

@@ -74,7 +74,9 @@ FAULTS: list[tuple[str, tuple[str, str]]] = [
         "dataset/groups-apart",
         (
             INDEX,
-            INDEX.replace("train,", "train.assign(group='g'),").replace(TEST, TEST + ".assign(group='g')")[:-1]
+            INDEX.replace("train,", "train.assign(group=[f'g{n % 9}' for n in range(len(train))]),").replace(
+                TEST, TEST + ".assign(group='g0')"
+            )[:-1]
             + ', grouped_by="g")',
         ),
     ),
@@ -113,6 +115,7 @@ FAULTS: list[tuple[str, tuple[str, str]]] = [
     ("dataset/reads-rgb", (READ, "    return read_rgb(files[0])[..., ::-1].copy()")),
     ("miniature/same-seed-same-bytes", (DRAW, "    rng = np.random.default_rng()\n")),
     ("miniature/other-seed-other-bytes", (DRAW, "    rng = np.random.default_rng(0)\n")),
+    ("miniature/inside", (DRAW, DRAW + "    (root.parent / 'leaf.txt').touch()\n")),
     (
         "miniature/inside",
         (
@@ -126,6 +129,8 @@ FAULTS: list[tuple[str, tuple[str, str]]] = [
         "miniature/passes-check",
         ("        header = ", "        (root / name / f'{name}0.png').write_bytes(b'no image')\n        header = "),
     ),
+    ("submission/writes", ("    table.to_csv(path", "    table.nothing\n    table.to_csv(path")),
+    ("submission/check-passes-own", ("    return check_table(", "    check_table(")),
     ("submission/row-order", ("    table.to_csv(path", "    table = table.sort_values('id')\n    table.to_csv(path")),
     ("submission/any-order-of-predictions", ('predictions.reorder(index.test["id"].tolist())', "predictions")),
     ("submission/digits", ("table.to_csv(path, index=False)", "table.to_csv(path, index=False, float_format='%.2f')")),

@@ -6,7 +6,10 @@ from helpers.planted import LOSS, NET, metric, net
 FAULTS: list[tuple[str, tuple[str, str]]] = [
     ("metric/polarity", ('MetricSpec("share", True', 'MetricSpec("share", False')),
     ("metric/polarity", ('MetricSpec("surprise", False', 'MetricSpec("surprise", True')),
-    ("metric/perfect-is-best", metric("    return abs(0.9 - float((prediction.argmax(1) == target).mean()))")),
+    (
+        "metric/perfect-is-best",
+        metric("    right = float((prediction.argmax(1) == target).mean())\n    return right if right < 1 else 0.7"),
+    ),
     ("metric/number", metric("    return prediction.argmax(1) == target")),
     (
         "metric/any-order-of-rows",
@@ -48,6 +51,8 @@ FAULTS: list[tuple[str, tuple[str, str]]] = [
     ("model/output", net("return tuple(self.inner(images, metadata))")),
     ("model/metadata", net("return self.inner(images, None if metadata is None else 0 * metadata)")),
     ("model/images-apart", net("return self.inner(images - images.mean(0), metadata)")),
+    ("model/images-apart", net("return self.inner(images - images.mean((0, 2, 3), keepdim=True), metadata)")),
+    ("model/eval-mode", net("self.inner.train()\n            return self.inner(images, metadata)")),
     ("model/same-again", net("self.calls += 1\n            return self.inner(images + self.calls, metadata)")),
     (
         "model/same-from-a-seed",
@@ -60,6 +65,10 @@ FAULTS: list[tuple[str, tuple[str, str]]] = [
             NET.replace("    return", "    net =")
             + "\n    for value in net.state_dict().values():\n        value.data.fill_(1)\n    return net",
         ),
+    ),
+    (
+        "model/not-pretrained",
+        (NET, "    import torch\n    torch.manual_seed(0)\n    body[3].reset_parameters()\n" + NET),
     ),
     (
         "model/gradient",
@@ -143,10 +152,15 @@ FAULTS: list[tuple[str, tuple[str, str]]] = [
     (
         "augmentation/leaves-its-inputs",
         (
-            "    import numpy as np\n\n    return np.rint(image",
-            "    import numpy as np\n\n    image[:2] = 0\n    return np.rint(image",
+            "    return np.rint(image * (1 - 0.5 * row[0])).astype(np.uint8)",
+            "    image[:] = np.rint(image * (1 - 0.5 * row[0]))\n    return image",
         ),
     ),
+    (
+        "augmentation/leaves-its-inputs",
+        ("    return (images * (", "    return images.mul_(("),
+    ),
+    ("augmentation/any-channels", ("    return (images *", "    assert images.shape[1] == 3\n    return (images *")),
     ("augmentation/draws", ("request.uniform(1)\n", "request.uniform(1)[:, 0]\n")),
     ("tracker/opens", ("    def close(self):\n        pass\n", "")),
     (
@@ -164,11 +178,18 @@ FAULTS: list[tuple[str, tuple[str, str]]] = [
         ),
     ),
     ("tracker/leaves-values", ("        with self.path", "        values.clear()\n        with self.path")),
+    ("tracker/takes-a-step-again", ("self.path.touch()", "self.path.touch(exist_ok=False)")),
+    (
+        "tracker/closes-at-once",
+        ("    def close(self):\n        pass\n", "    def close(self):\n        self.path.open().readlines()[0]\n"),
+    ),
+    ("tracker/inside-the-run", ("self.path.touch()", "self.path.touch()\n        (folder.parent / 'all.txt').touch()")),
     (
         "tracker/inside-the-run",
         ('self.path = folder / f"lines-{fold}.txt"', 'self.path = folder.parents[2] / "lines.txt"'),
     ),
     ("command/example", ("        Example:\n            kit count-leaves\n", "")),
+    ("command/registers", ('    @app.command("count-leaves")', '    app.nothing\n\n    @app.command("count-leaves")')),
     ("command/json", (", json: Json = False", "")),
     ("command/free-names", ('@app.command("count-leaves")', '@app.command("train")')),
     ("command/help", ('"""Count the leaves.', 'folder = """Count the leaves.')),

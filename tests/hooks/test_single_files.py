@@ -74,6 +74,9 @@ def test_several_files_and_relative_paths(kit, file, monkeypatch):
     assert {file.stem, other.stem} <= set(listed(kit))
 
 
+HOOK = "from kit.plugin import hookimpl\n\n\n@hookimpl\ndef "
+
+
 @pytest.mark.parametrize(
     ("name", "code", "says"),
     [
@@ -82,6 +85,8 @@ def test_several_files_and_relative_paths(kit, file, monkeypatch):
         ("bad_exit.py", "raise SystemExit(3)", "SystemExit: 3 at {path}:1"),
         ("bad_nul.py", "a = 1\0", "source code string cannot contain null bytes"),
         ("bad_hook.py", "def kit_metrics():\n    return []", "kit_metrics has no @hookimpl above it at {path}:1"),
+        ("typed_wrong.py", f"{HOOK}kit_loses():\n    return []", "kit_loses is no hook: did you mean kit_losses"),
+        ("no_hook.py", "from kit.plugin import hookimpl\n", "it has none of the hooks, with @hookimpl above: kit_"),
         ("numpy.py", "", "numpy.py is called like a module that can be imported"),
         ("kit.py", "", "kit.py is called like a module that can be imported"),
         ("two words.py", "", "two words.py is no name of a module"),
@@ -103,7 +108,9 @@ def test_a_file_that_can_not_be_used_is_one_line(kit, tmp_path, monkeypatch, nam
     assert done.err.count("\n") == 1
     monkeypatch.setenv(VARIABLE, str(path))
     assert "histopathology" in kit("list").out, "one that the environment names stops only itself"
-    assert str(path) in kit("plugins").out
+    listed = kit("plugins").out
+    assert str(path) in listed
+    assert says.format(path=path) in listed
 
 
 def test_where_the_option_stands(kit, file):

@@ -63,8 +63,11 @@ def install_and_test(environment, kit, folder, kinds):
         assert [each for each in results if each["status"] not in ("passed", "skipped")] == []
 
 
-def test_one_installed_passes_its_own_tests_and_those_of_kit(kit, tmp_path):
-    install_and_test(Environment.create(tmp_path / "environment"), kit, tmp_path, ["metric"])
+def test_one_as_a_file_keeps_the_contract(kit, tmp_path):
+    module = made(kit, "metric", "my-metric", tmp_path / "package")
+    results = kit("--plugin", tmp_path / "package" / f"{module}.py", "test-plugin", module, "--json").json["results"]
+    assert {"metric/polarity", "package/light-import"} <= {each["name"] for each in results}
+    assert [each for each in results if each["status"] not in ("passed", "skipped")] == []
 
 
 @pytest.mark.slow

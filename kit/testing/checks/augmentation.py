@@ -7,11 +7,12 @@ import numpy as np
 import torch
 
 from kit.hooks.learning import AugmentationRequest
+from kit.hooks.leash import place_of, reason
 from kit.hooks.returns import shown
-from kit.testing.check import Skipped, check, need, suppose
+from kit.testing.check import Broken, Skipped, check, need, suppose
 from kit.testing.subject import Subject
 
-CHANNELS, SIDE, BATCH = (1, 3, 5), 24, 6
+CHANNELS, USUAL, SIDE, BATCH = (1, 3, 5), 3, 24, 6
 NEAR, FEW = 1.0, 0.02  # grey levels by which the two forms may differ; share of pixels that may differ more
 WIDER = 4.0  # grey levels by which their means may differ
 
@@ -68,11 +69,15 @@ def tensor(subject: Subject) -> None:
 @check("augmentation/any-channels", "treat every channel alike, or by its number, whatever their count")
 def any_channels(subject: Subject) -> None:
     """Both forms take images of 1, 3 and 5 channels."""
-    for channels in CHANNELS:
-        image, images = _image(channels), _batch(channels)
+    for channels in (USUAL, *CHANNELS):
         rows = _rows(subject, subject.spec.high, channels)
-        subject.spec.array(image, rows[0])
-        subject.spec.tensor(images, torch.from_numpy(rows))
+        for form, given in (("array", (_image(channels), rows[0])), ("tensor", (_batch(channels), torch.tensor(rows)))):
+            try:
+                getattr(subject.spec, form)(*given)
+            except Exception as error:
+                suppose(channels != USUAL, f"{form}() fails on {USUAL} too: see augmentation/{form}")
+                text = f"{form}() of {channels} channels raises {reason(error)} at {place_of(error)}"
+                raise Broken(text) from None
 
 
 @check("augmentation/low-changes-nothing", "return the image as it is at the strength low")
@@ -142,6 +147,10 @@ def leaves_inputs(subject: Subject) -> None:
     subject.spec.array(given, row)
     need(np.array_equal(given, image), "array() changes the image that it is given")
     need(np.array_equal(row, rows[0]), "array() changes its parameters")
+    images, several = _batch(USUAL), torch.tensor(rows)
+    subject.spec.tensor(images, several)
+    need(torch.equal(images, _batch(USUAL)), "tensor() changes the images that it is given")
+    need(np.array_equal(several, rows), "tensor() changes its parameters")
 
 
 @check("augmentation/description", "give description=...: what the strength means", "advice")

@@ -118,7 +118,7 @@ def groups_apart(subject: Subject) -> None:
     need(not both, f"{len(both)} groups are both in train and in test, such as {min(map(str, both), default='')}")
 
 
-@check("dataset/test-without-target", "leave the column out: what is predicted must not be known")
+@check("dataset/test-without-target", "leave the column out: what is predicted must not be known", "advice")
 def test_without_target(subject: Subject) -> None:
     """The test frame has no target."""
     need("target" not in index_of(subject, subject.spec).test, "index().test has a column target")

@@ -122,7 +122,7 @@ def _drawn(subject: Subject) -> Path:
 
 
 def _is_own(subject: Subject, path: str) -> bool:
-    return Path(path).is_relative_to(subject.folder.resolve()) or Path(path).is_relative_to(subject.folder)
+    return Path(path).is_relative_to(_root(subject).resolve()) or Path(path).is_relative_to(_root(subject))
 
 
 def _state() -> tuple[object, ...]:

@@ -50,7 +50,10 @@ def builds(subject: Subject) -> None:
         need(isinstance(network, nn.Module), f"build() returns {type(network).__name__}, not a torch.nn.Module")
 
 
-@check("model/output", "return kit.plugin.network.Output(logits BxK, embedding BxD)")
+@check(
+    "model/output",
+    "take images of request.channels and metadata BxE or None, return kit.plugin.network.Output(logits, embedding)",
+)
 def output_type(subject: Subject) -> None:
     """`forward` returns an Output."""
     for built in _networks(subject):
@@ -115,12 +118,22 @@ def without_metadata(subject: Subject) -> None:
             built.network(built.images, nothing)
 
 
+@check("model/eval-mode", "call .train() nowhere in forward(): kit says when the network trains")
+def eval_mode(subject: Subject) -> None:
+    """In eval mode every layer is in eval mode, also after `forward`."""
+    for built in _working(subject):
+        built.output()
+        training = [name or "the network" for name, each in built.network.named_modules() if each.training]
+        need(not training, f"in eval mode {training[0] if training else ''} is in training mode")
+
+
 @check("model/images-apart", "let no layer mix the images of a batch in eval mode")
 def images_apart(subject: Subject) -> None:
     """In eval mode, an image's logits do not depend on the others of its batch."""
     for built in _working(subject):
         rows = None if built.metadata is None else built.metadata[:1]
-        together = built.output().logits[:1]
+        others = 3 * built.images[1:] + 2  # much unlike the first
+        together = built.output(torch.cat([built.images[:1], others])).logits[:1]
         built.network.eval()
         with torch.no_grad():
             alone = built.network(built.images[:1], rows).logits
@@ -155,9 +168,10 @@ def not_pretrained(subject: Subject) -> None:
     request, before = _networks(subject)[0].request, len(watch.asked)
     one, other = _drawn(subject), _build(subject, request, seed=1).state_dict()
     need(len(watch.asked) == before, f"pretrained=False asks for {watch.asked[-1] if watch.asked else ''}")
-    floats = [key for key in one if one[key].is_floating_point() and one[key].numel() > 1]
-    drawn = [key for key in floats if not torch.equal(one[key], other[key])]
-    need(drawn, "pretrained=False gives the same weights for every seed")
+    varied = [key for key in one if one[key].is_floating_point() and one[key].numel() > 1 and one[key].std() > 0]
+    fixed = [key for key in varied if torch.equal(one[key], other[key])]  # a code of positions may be
+    few = sum(one[key].numel() for key in fixed) <= sum(one[key].numel() for key in varied) / 2
+    need(varied and few, "pretrained=False gives the same weights for every seed")
 
 
 @check("model/gradient", "leave requires_grad as it is: freezing is for --set freeze")

@@ -93,7 +93,7 @@ def light_hooks(subject: Subject) -> None:
     need(not heavy, f"calling its hooks imports {', '.join(heavy)}")
 
 
-@check("package/quick-import", "do that work inside the functions of the specs")
+@check("package/quick-import", "do that work inside the functions of the specs", "advice")
 def quick_import(subject: Subject) -> str:
     """Importing the module takes less than 0.3 s."""
     seconds = _probed(subject)["seconds"]

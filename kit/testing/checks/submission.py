@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from kit.data.index import Index
-from kit.hooks.specs import Competition
+from kit.hooks.returns import shown
+from kit.hooks.specs import Competition, Finding
 from kit.scoring.predictions import Predictions
 from kit.testing.check import Skipped, check, need, suppose
 from kit.testing.data import Data, competition_of, copied, data_of, dataset_of, index_of
@@ -123,7 +124,7 @@ def check_passes_own(subject: Subject) -> None:
     """`check` finds no error in what `write` writes."""
     setting = _setting(subject)
     path = _write(subject, setting.predictions, setting.index)
-    errors = [finding.text for finding in subject.spec.check(path, setting.index.root) if finding.level == "error"]
+    errors = _errors(subject, path, setting)
     need(not errors, f"check() refuses what write() wrote: {errors[:1]}")
 
 
@@ -147,8 +148,7 @@ def _finds(name: str, what: str, change: Callable[[Rows], Rows], mend: str, grou
         suppose(changed != rows, "this csv can't have that fault")
         path = subject.folder / "changed.csv"
         path.write_text(_text(changed), encoding="utf-8")
-        errors = [each for each in subject.spec.check(path, setting.index.root) if each.level == "error"]
-        need(errors, f"check() passes a csv {what}")
+        need(_errors(subject, path, setting), f"check() passes a csv {what}")
 
     finds.__doc__ = f"`check` finds a csv {what}."
     check(f"submission/check-finds-{name}", mend, group)(finds)  # type: ignore[arg-type]
@@ -188,8 +188,7 @@ def finds_no_csv(subject: Subject) -> None:
     path = subject.folder / "changed.csv"
     path.write_bytes(b"\x89PNG\r\n\x1a\n\x00\xff\xfe")
     for where, what in ((path, "a picture"), (subject.folder / "absent.csv", "a file that is not there")):
-        errors = [each for each in subject.spec.check(where, setting.index.root) if each.level == "error"]
-        need(errors, f"check() passes {what}")
+        need(_errors(subject, where, setting), f"check() passes {what}")
 
 
 @check("submission/postprocess", "return predictions of the same ids, with finite values")
@@ -215,7 +214,10 @@ def _setting(subject: Subject) -> Setting:
         values = np.random.default_rng(0).random((len(ids), index.outputs))
         if index.task.softmax:
             values /= values.sum(1, keepdims=True)
-        made = Predictions(ids, index.output_names, values.astype(np.float32))
+        elif not index.task.has_classes:  # numbers of the kind that a network learned
+            known = index.targets(index.train)
+            values = known.min(0) + values * (known.max(0) - known.min(0))
+        made = Predictions(ids, index.output_names, values.astype(np.float32), task=index.task)
         subject.kept[key] = Setting(competition, data, index, made)
     found: Setting = subject.kept[key]
     return found
@@ -230,6 +232,14 @@ def _write(subject: Subject, predictions: Predictions, index: Index) -> Path:
     others = [each.name for each in path.parent.iterdir() if each != path]
     need(not others, f"write() leaves {', '.join(others)} beside the csv")
     return path
+
+
+def _errors(subject: Subject, path: Path, setting: Setting) -> list[str]:
+    """Return the errors that `check` finds of a csv."""
+    found = subject.spec.check(path, setting.index.root)
+    right = isinstance(found, list) and all(isinstance(each, Finding) for each in found)
+    need(right, f"check() returns {shown(found)}, not a list of kit.plugin.Finding")
+    return [finding.text for finding in found if finding.level == "error"]
 
 
 def _written(subject: Subject) -> Rows:

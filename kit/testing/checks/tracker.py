@@ -1,7 +1,6 @@
 """Checks of a tracker: what it does with the numbers of a fold."""
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +38,9 @@ def logs(subject: Subject) -> None:
 @check("tracker/takes-a-step-again", "let the later numbers count: a fold that resumes sends some steps again")
 def takes_again(subject: Subject) -> None:
     """A step may come a second time, in a new tracker of the same fold."""
+    run = _run(subject)
     for _ in range(2):
-        tracker = _whole(subject, 0)
+        tracker = _whole(subject, 0, run)
         tracker.log(10, dict(ROW))
         tracker.log(20, dict(ROW))
         tracker.log(20, dict(ROW))
@@ -59,7 +59,8 @@ def takes_any(subject: Subject) -> None:
 @check("tracker/several-folds", "give each fold a file or a name of its own: open(folder, fold)")
 def several_folds(subject: Subject) -> None:
     """Several folds follow each other, and may be open at once."""
-    first, second = _whole(subject, 0), _whole(subject, 1)
+    run = _run(subject)
+    first, second = _whole(subject, 0, run), _whole(subject, 1, run)
     for tracker in (first, second):
         tracker.log(10, dict(ROW))
     first.close()
@@ -87,11 +88,11 @@ def inside(subject: Subject) -> None:
     """It writes nowhere but into the run's folder."""
     from kit.testing import watch
 
-    tracker, before = _whole(subject, 0), len(watch.written)
+    run, before = _run(subject), len(watch.written)
+    tracker = _whole(subject, 0, run)
     tracker.log(10, dict(ROW))
     tracker.close()
-    root = subject.folder.resolve()
-    outside = [path for path in watch.written[before:] if not Path(path).resolve().is_relative_to(root)]
+    outside = [path for path in watch.written[before:] if not Path(path).resolve().is_relative_to(run.resolve())]
     need(not outside, f"it writes {outside[0] if outside else ''}, which is outside the run's folder")
 
 
@@ -117,22 +118,24 @@ def check_of_needs(subject: Subject) -> None:
         raise Skipped(str(error)) from None
 
 
-def _opened(subject: Subject, fold: int) -> Any:
+def _run(subject: Subject) -> Path:
+    """Return the folder of a new run: each check has one, so that none meets what another left."""
+    os.environ["KIT_RUNS"] = str(subject.folder / "runs")
+    return Run.create(validate(CONFIG), {}).path
+
+
+def _opened(subject: Subject, fold: int, run: Path | None = None) -> Any:
     """Open it in the folder of a run; raise `Skipped` if what it needs is not installed."""
     if subject.spec.check is not None:
         try:
             subject.spec.check()
         except KitError as error:
             raise Skipped(str(error)) from None
-    if "run" not in subject.kept:
-        shutil.rmtree(subject.folder / "runs", ignore_errors=True)
-        os.environ["KIT_RUNS"] = str(subject.folder / "runs")
-        subject.kept["run"] = Run.create(validate(CONFIG), {}).path
-    return subject.spec.open(subject.kept["run"], fold)
+    return subject.spec.open(_run(subject) if run is None else run, fold)
 
 
-def _whole(subject: Subject, fold: int) -> Any:
-    tracker = _opened(subject, fold)
+def _whole(subject: Subject, fold: int, run: Path | None = None) -> Any:
+    tracker = _opened(subject, fold, run)
     whole = all(callable(getattr(tracker, name, None)) for name in ("log", "close"))
     suppose(whole, "it is no tracker: see tracker/opens")
     return tracker
