@@ -362,6 +362,8 @@ def _more(form: Submission) -> list[str]:
         more.append(f"separator={text(form.separator)}")
     if form.join:
         more.append(f"join={text(form.join)}")
+    if form.id:
+        more.append(f"id={text(form.id)}")
     return more
 
 

@@ -67,15 +67,18 @@ def check_rows(path: Path, sample: Path, without_endings: bool = False) -> tuple
 
 
 def check_frame(
-    path: Path, expected: pd.DataFrame, without_endings: bool = False
+    path: Path, expected: pd.DataFrame, without_endings: bool = False, id: str = ""
 ) -> tuple[pd.DataFrame | None, list[Finding]]:
-    """Do the same with a sample submission that has been read."""
+    """Do the same with a sample submission that has been read; the column `id` comes first in the table returned."""
     table, findings = read_submission(path)
     if table is None:
         return None, findings
     if list(table.columns) != list(expected.columns):
         wanted, given = ",".join(expected.columns), ",".join(table.columns)
         return None, [_error(f"the header is {given!r}, it must be {wanted!r}")]
+    if id:
+        order = [id, *(name for name in expected.columns if name != id)]
+        table, expected = table[order], expected[order]
     if len(table) != len(expected):
         findings.append(_error(f"{len(table)} rows, the sample submission has {len(expected)}"))
     ids = expected.iloc[:, 0]

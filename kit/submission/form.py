@@ -31,7 +31,7 @@ class SampleForm:
         SubmissionSpec("cactus", write=form.write, check=form.check)
 
     Args:
-        sample: name of the sample submission, whose first column is the id; None if there is none.
+        sample: name of the sample submission; None if there is none.
         task: name of the competition's task.
         classes: of the competition, in order; texts that stand in the csv too. Empty: those of the index.
         holds: what stands in the other columns: `probabilities` by class (of a binary task with one column, of the
@@ -45,6 +45,7 @@ class SampleForm:
         index: (folder of the data) -> index; its test ids are the rows where there is no sample, and it knows the
             classes where they are not given.
         header: of the csv, where there is no sample.
+        id: the column of ids; empty for the first one.
     """
 
     sample: str | None
@@ -57,6 +58,7 @@ class SampleForm:
     join: str = ""
     index: "Callable[[Path], Index] | None" = None
     header: tuple[str, ...] = ()
+    id: str = ""
 
     def expected(self, root: Path) -> pd.DataFrame:
         """Return the sample submission as text, or one made of the test ids.
@@ -76,7 +78,7 @@ class SampleForm:
         if not self.classes:
             return replace(self, classes=index.classes).write(predictions, index, path)
         table = self.expected(index.root)
-        ids = table.iloc[:, 0]
+        ids = table[self.id or table.columns[0]]
         if self.join:
             ids, names = self._apart(ids)
             ordered = predictions.reorder(ids.tolist())
@@ -84,7 +86,7 @@ class SampleForm:
             table[table.columns[1]] = self._numbers(ordered.values[np.arange(len(at)), at])
         else:
             ordered = predictions.reorder(ids.tolist())
-            for name, values in self._values(ordered, list(table.columns[1:])).items():
+            for name, values in self._values(ordered, [name for name in table.columns if name != ids.name]).items():
                 table[name] = values
         table.to_csv(path, index=False)
         return None
@@ -142,7 +144,7 @@ class SampleForm:
         """Check a csv: header, ids and order are those of the sample submission, and each value can stand there."""
         if not self.classes and self.index is not None:
             return replace(self, classes=self.index(root).classes).check(path, root)
-        table, findings = check_frame(path, self.expected(root))
+        table, findings = check_frame(path, self.expected(root), id=self.id)
         if table is None:
             return findings
         for column in table.columns[1:]:

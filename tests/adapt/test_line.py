@@ -13,8 +13,9 @@ from helpers import ROOT
 from helpers.drawn_layouts import image, table
 from helpers.layouts import LAYOUTS
 from helpers.read_only import tree
+from kit.tables import read_table
 
-QUICK = ("cactus-zips", "aptos", "biomass")
+QUICK = ("cactus-zips", "aptos", "biomass", "ids-behind")
 WHOLE = [name for name, layout in LAYOUTS.items() if not layout.missing and layout.right["test"]]
 TRAINING = ("--folds", 2, "--epochs", 2, "--size", 16, "--model", "small_cnn", "--no-pretrained", "--batch-size", 16)
 
@@ -50,7 +51,12 @@ def test_the_whole_line_works(kit, monkeypatch, tmp_path, name):
     again = kit("adapt", folder, "--name", name, "--dest", tmp_path / "again", "--json").json
     sample = again["submission"]
     written = pd.read_csv(next((tmp_path / "runs").glob("*/submission.csv")), dtype=str)
-    assert list(written.columns) == [sample["id"], *sample["columns"]]
+    columns = [sample["id"], *sample["columns"]]
+    if sample["file"]:
+        asked = read_table(next((tmp_path / "data").glob(f"*/**/{Path(sample['file']).name}")), (), "")
+        columns = list(asked.columns)
+        assert written[sample["id"]].tolist() == asked[sample["id"]].tolist()
+    assert list(written.columns) == columns
     assert done["valid"]
     assert not written.isna().to_numpy().any()
 
