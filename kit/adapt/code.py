@@ -92,7 +92,9 @@ def kit_competitions():
 
 @hookimpl
 def kit_datasets():
-    return [DatasetSpec({name}, channels={channels}, index=index{read}, miniature=miniature, any_size=True)]
+    return [
+        DatasetSpec({name}, channels={channels}, index=index{read}, miniature=miniature, any_size=True, any_bands=True)
+    ]
 
 
 @hookimpl

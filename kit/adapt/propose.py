@@ -80,6 +80,9 @@ class _Evidence:
                 ],
             )
         self._find_test()
+        if self.found.metadata and self.found.test_images is not None and not self.found.test_images.table:
+            self.found.metadata = []
+            self._say("metadata", "no images lie there that the table of test rows names")
         self._tell_apart()
         self._finish(target)
         return self.found

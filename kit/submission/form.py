@@ -12,7 +12,7 @@ from kit.errors import KitError
 from kit.hooks.specs import Finding
 from kit.image_files import base_of
 from kit.submission.checks import bad_rows, check_frame, check_probabilities
-from kit.tables import read_table
+from kit.tables import read_table, separator_of
 from kit.task import task_of
 
 if TYPE_CHECKING:
@@ -73,6 +73,10 @@ class SampleForm:
         ids = self.index(root).test["id"].drop_duplicates().tolist()
         return pd.DataFrame({name: ids if number == 0 else "" for number, name in enumerate(self.header)})
 
+    def _between(self, root: Path) -> str:
+        """Return what separates the columns of the sample submission."""
+        return "," if self.sample is None else separator_of(base_of(root, self.sample) / self.sample)
+
     def write(self, predictions: "Predictions", index: "Index", path: Path) -> None:
         """Write the csv: one row for each of the sample submission, in its order."""
         if not self.classes:
@@ -88,7 +92,7 @@ class SampleForm:
             ordered = predictions.reorder(ids.tolist())
             for name, values in self._values(ordered, [name for name in table.columns if name != ids.name]).items():
                 table[name] = values
-        table.to_csv(path, index=False)
+        table.to_csv(path, index=False, sep=self._between(index.root))
         return None
 
     def _apart(self, rows: pd.Series) -> tuple[pd.Series, pd.Series]:
@@ -144,7 +148,7 @@ class SampleForm:
         """Check a csv: header, ids and order are those of the sample submission, and each value can stand there."""
         if not self.classes and self.index is not None:
             return replace(self, classes=self.index(root).classes).check(path, root)
-        table, findings = check_frame(path, self.expected(root), id=self.id)
+        table, findings = check_frame(path, self.expected(root), id=self.id, separator=self._between(root))
         if table is None:
             return findings
         for column in table.columns[1:]:

@@ -172,3 +172,14 @@ def test_on_a_terminal_a_person_is_asked_and_else_never(kit, monkeypatch, tmp_pa
     monkeypatch.setattr("kit.cli.adapt._is_terminal", lambda: True)
     monkeypatch.setattr("typer.prompt", lambda key: {"target": "rain"}[key])
     assert "target  rain" in kit(*line).out
+
+
+@pytest.mark.parametrize("name", [name for name, layout in LAYOUTS.items() if layout.right.get("test") == 0])
+def test_what_has_no_test_images_yet_is_taken_in_and_checked(kit, monkeypatch, tmp_path, name):
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    LAYOUTS[name].build(folder)
+    adapted(kit, monkeypatch, tmp_path, name, folder)
+    done = kit("download", name, "--from", folder, "--json").json
+    assert (done["train"], done["test"]) == (LAYOUTS[name].right["train"], 0)
+    kit("check", name)

@@ -106,6 +106,16 @@ def ids_behind(root: Path) -> None:
     table(root / "sample_submission_file.csv", ({"Category": "cmd", "Id": f"test-img-{n}.jpg"} for n in (3, 0, 5, 1)))
 
 
+def hidden_tests(root: Path) -> None:
+    """The images of the test table's rows are not there, but columns that both tables have."""
+    for number in range(20):
+        image(root / "train-image" / f"S{number:07d}.jpg", number % 4 == 0)
+    rows = [{"isic_id": f"S{n:07d}", "target": int(n % 4 == 0), "sex": "mf"[n % 2], "mm": n / 7} for n in range(23)]
+    table(root / "train-metadata.csv", rows[:20])
+    table(root / "test-metadata.csv", ({name: row[name] for name in ("isic_id", "sex", "mm")} for row in rows[20:]))
+    table(root / "sample_submission.csv", ({"isic_id": row["isic_id"], "target": 0.3} for row in rows[20:]))
+
+
 def scored(root: Path) -> None:
     """Each row of the sample has a label and how sure it is."""
     for number in range(24):
@@ -134,5 +144,6 @@ STRANGER = {
     "listed": (listed, {"task": "binary", "target": "folder", "classes": 2, "train": 16, "test": 0}),
     "pets": (pets, {"task": "multiclass", "id": "PetID", "target": "Speed", "classes": 3, "train": 50, "test": 6}),
     "ids-behind": (ids_behind, {"task": "binary", "target": "folder", "classes": 2, "train": 20, "test": 4}),
+    "hidden-tests": (hidden_tests, {"task": "binary", "target": "target", "metadata": [], "train": 20, "test": 0}),
     "scored": (scored, {}, "how sure it is"),
 }
