@@ -16,7 +16,7 @@ from kit.adapt.labels import judge_target
 from kit.adapt.proposal import KEYS, Ids, Labels, Proposal, TestImages
 from kit.adapt.sample import find_sample, starts_of
 from kit.adapt.tables import Table, Tables, read_tables
-from kit.adapt.target import find_target
+from kit.adapt.target import find_target, need_columns, need_one_label
 from kit.adapt.wanted import find_form, find_metric
 from kit.errors import KitError, nearest
 from kit.images.header import opened
@@ -59,6 +59,9 @@ class _Evidence:
 
     def __init__(self, folder: Folder, name: str, answers: dict[str, str], tables: Tables) -> None:
         self.folder, self.answers, self.images = folder, answers, Images(folder)
+        for key in ("train", "test"):
+            if key in answers and not self.images.count_below(answers[key].rstrip("/")):
+                raise KitError(f"no images lie in a folder {answers[key]}: give --set {key}=FOLDER")
         self.tables = replace(tables, tables=[each for each in tables.tables if not only_names(each, self.images)])
         file = answers.get("submission")
         self.sample = find_sample(self.tables, self.images, None if file in HOLDS else file)
@@ -134,6 +137,9 @@ class _Evidence:
         found.metadata, why = find_metadata(table, test, but | ({group} if group else set()))
         if "metadata" in answers:
             found.metadata = [each for each in answers["metadata"].split(",") if each and each != "none"]
+            need_columns([table, *([test] if test is not None else [])], "metadata", found.metadata)
+        if long is None and isinstance(target, str):
+            need_one_label(table, ids.columns, target)
         self._say("metadata", why)
         found.train = self._count(table, match)
         where = f"in {match.folder}/" if match.folder else "in the folder"

@@ -60,13 +60,31 @@ def find_target(
     return _likeliest(table, only, sample, test, name)
 
 
+def need_columns(tables: Sequence[Table], key: str, names: Sequence[str]) -> None:
+    """Raise `KitError` for a name that is no column of each table; it names the key of the answer."""
+    for table in tables:
+        unknown = [name for name in names if name not in table.columns]
+        if unknown:
+            raise KitError(
+                f"{table.name} has no column {unknown[0]!r}{nearest(unknown[0], table.columns)}: "
+                f"give --set {key}=COLUMN"
+            )
+
+
+def need_one_label(table: Table, ids: Sequence[str], target: str) -> None:
+    """Raise `KitError` where rows of one id have different labels, of which an image can have one only."""
+    rows = table.frame[[*ids, target]].drop_duplicates()
+    again = rows[rows.duplicated([*ids])]
+    if len(again):
+        raise KitError(
+            f"{again.iloc[0, 0]!r} in {', '.join(ids)} of {table.name} has two different values of {target} "
+            f"({len(again):,} such rows): correct the table, or give --set id=COLUMN, whose values name one image each"
+        )
+
+
 def _given(table: Table, wanted: str) -> str | tuple[str, ...]:
     given = [name.strip() for name in wanted.split(",")]
-    unknown = [name for name in given if name not in table.columns]
-    if unknown:
-        raise KitError(
-            f"{table.name} has no column {unknown[0]!r}{nearest(unknown[0], table.columns)}: give --set target=COLUMN"
-        )
+    need_columns([table], "target", given)
     return given[0] if len(given) == 1 else tuple(given)
 
 
