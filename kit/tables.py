@@ -59,7 +59,12 @@ def read_table(path: Path, columns: tuple[str, ...], mend: str, numbers: tuple[s
     return found.assign(**{name: numbers_of(found, name, path, mend) for name in numbers})
 
 
-def read_exact(content: bytes) -> pd.DataFrame:
+def separator_of(path: Path) -> str:
+    """Return what separates the columns of a csv that `read_table` reads."""
+    return _header(path.read_bytes(), ())[1]
+
+
+def read_exact(content: bytes, separator: str = ",") -> pd.DataFrame:
     """Read a csv that another program reads too, with nothing forgiven: every cell as text, empty where a row is short.
 
     A blank line is a row, so row i stands in line i + 2 of the file.
@@ -68,10 +73,10 @@ def read_exact(content: bytes) -> pd.DataFrame:
         ValueError: it is no csv in UTF-8, names a column twice, or has rows longer than the header.
     """
     try:
-        names = _fields(_text_of_header(content), ",", skip=False)
+        names = _fields(_text_of_header(content), separator, skip=False)
         _refuse_doubled(names)
         options = {"header": 0, "names": names, "dtype": str, "keep_default_na": False, "skip_blank_lines": False}
-        frame = pd.read_csv(io.BytesIO(content), **options)
+        frame = pd.read_csv(io.BytesIO(content), sep=separator, **options)
     except (ValueError, csv.Error) as error:
         raise ValueError(_why(error)) from None
     if not isinstance(frame.index, pd.RangeIndex):

@@ -22,6 +22,7 @@ HINTS = {
     "video": "kit reads no video: write frames as jpg, named like the ids",
     "audio": "kit reads no audio: write spectrograms as png, named like the ids",
 }
+FRACTION = re.compile(r"[01]?\.\d+")
 RUNS = 10  # whole numbers in a text, from which they are the runs of a mask
 
 
@@ -65,6 +66,11 @@ def other_kind(
             return f"segmentation: {column!r} in {name} holds outlines, and {ONLY}; masks are missing as an output"
         if BOXES.fullmatch(column) and (sample is None or column in own):
             return f"detection: {column!r} in {name} holds boxes, and {ONLY}; boxes are missing as an output"
+    if sample is not None and _holds_scores(sample):
+        return (
+            f"each row of {sample.columns[0]!r} in {sample.table.name} holds labels, each with how sure it is, and kit "
+            "writes labels alone; a submission hook of your own can write that form (docs/plugins.md)"
+        )
     boxed = next((each.name for each in tables.tables if each.bbox_only), None)
     if boxed is not None and sample is None and (table is None or table.name == boxed):
         return (
@@ -86,6 +92,14 @@ def _holds_runs(table: Table, name: str) -> bool:
     values = [text.split() for text in table.values(name).head(50)]
     long = [row for row in values if len(row) >= RUNS and len(row) % 2 == 0 and all(each.isdigit() for each in row)]
     return bool(values) and len(long) > 0.6 * len(values)
+
+
+def _holds_scores(sample: Sample) -> bool:
+    """Return whether the values of the one column are pairs of a label and a fraction."""
+    rows = [text.split() for text in sample.values[:200]] if len(sample.columns) == 1 else []
+    return bool(rows) and all(
+        len(row) == 2 and not FRACTION.fullmatch(row[0]) and FRACTION.fullmatch(row[1]) for row in rows
+    )
 
 
 def _is_plain(sample: Sample) -> bool:

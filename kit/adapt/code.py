@@ -93,7 +93,9 @@ def kit_competitions():
 
 @hookimpl
 def kit_datasets():
-    return [DatasetSpec({name}, channels={channels}, index=index{read}, miniature=miniature, any_size=True)]
+    return [
+        DatasetSpec({name}, channels={channels}, index=index{read}, miniature=miniature, any_size=True, any_bands=True)
+    ]
 
 
 @hookimpl
@@ -363,6 +365,8 @@ def _more(form: Submission) -> list[str]:
         more.append(f"separator={text(form.separator)}")
     if form.join:
         more.append(f"join={text(form.join)}")
+    if form.id:
+        more.append(f"id={text(form.id)}")
     return more
 
 

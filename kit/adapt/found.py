@@ -6,9 +6,9 @@ from difflib import SequenceMatcher
 from pathlib import PurePosixPath
 
 from kit.adapt.images import TEST_WORDS, TRAIN_WORDS, Images, Match
-from kit.adapt.labels import TARGET
 from kit.adapt.sample import Sample, starts_of
 from kit.adapt.tables import Table, Tables
+from kit.adapt.target import label_names
 from kit.errors import KitError, nearest
 from kit.image_files import bare
 
@@ -21,6 +21,7 @@ ROLES = re.compile(
 IMAGE_NAME = re.compile(r"image|img|file|path|photo|picture|(^|_)id($|_)|(?<=[a-z])Id$|^Id$|uid|name", re.IGNORECASE)
 # A label before a number, or behind one.
 PATTERNS = (r"^([A-Za-z][A-Za-z_ -]*?)[._ -]*\d+$", r"^\d+[._ -]+([A-Za-z][A-Za-z_ -]*)$")
+VALIDATION = re.compile(r"^(val|valid|validation|dev)(?![a-z])", re.IGNORECASE)
 LEAST = 2  # images of each label in names of files
 LOOKED = 400
 LONE = 0.2  # the share of rows that must have a number of their own, if numbers are to name images
@@ -67,6 +68,22 @@ def is_test(table: Table, match: Match, sample: Sample | None) -> bool:
     return len(values) > 0 and values.isin(ids).mean() > 0.9
 
 
+def is_part(table: Table, match: Match, labels: Table) -> bool:
+    """Return whether a table has fewer columns than a table of labels, and other images, as one of test images has."""
+    column = match.column
+    is_less = match.is_good and column in labels.columns and {*table.columns} < {*labels.columns}
+    return is_less and not table.frame[column].isin(labels.frame[column]).any()
+
+
+def only_names(table: Table, images: Images) -> bool:
+    """Return whether each of several columns holds names of images alone, as in lists of the images of each class."""
+    return len(table.columns) > 1 and all(
+        table.frame[name].is_unique
+        and all(bare(value.rpartition("/")[2]) in images.places for value in table.frame[name])
+        for name in table.columns
+    )
+
+
 def find_table(
     tables: Tables, images: Images, sample: Sample | None, wanted: str | None
 ) -> tuple[Table, Match, str] | None:
@@ -94,6 +111,7 @@ def find_table(
         if match.is_good and not is_test(table, match, sample) and len(table.columns) > 1
     ]
     good = [each for each in good if sample is None or each[0].name != sample.table.name]
+    good = [each for each in good if not any(is_part(*each, other) for other, _ in good)]
     if not good:
         return None
     ranked = sorted(good, key=lambda each: _rank(each, sample), reverse=True)
@@ -111,6 +129,7 @@ def find_table(
 
 
 MARKS = (
+    "that is not one of validation images",
     "with the columns of the sample submission",
     "with a column named as a label",
     "with one row per image",
@@ -120,7 +139,7 @@ MARKS = (
 NEAR = 0.5  # the share of the images of one table that make another one as likely
 
 
-def _rank(found: tuple[Table, Match], sample: Sample | None) -> tuple[bool, bool, bool, bool, int]:
+def _rank(found: tuple[Table, Match], sample: Sample | None) -> tuple[bool, bool, bool, bool, bool, int]:
     """Return what speaks for a table of labels, in the order of `MARKS`."""
     table, match = found
     columns = [name for name in table.columns if name != match.column]
@@ -132,25 +151,26 @@ def _rank(found: tuple[Table, Match], sample: Sample | None) -> tuple[bool, bool
     values = table.values(match.column)
     unique = bool(values.nunique() == len(values)) or bool(sample is not None and sample.names)
     hot = [name for name in columns if {*table.values(name)} in ({"0", "1"}, {"0.0", "1.0"})]
-    labelled = len(hot) > 1 or any(TARGET.fullmatch(name) for name in columns)
+    labelled = len(hot) > 1 or bool(label_names(columns))
     is_named = re.search(r"train|label", table.name, re.IGNORECASE) is not None
-    return has_columns, labelled, unique, is_named, match.count
+    is_val = VALIDATION.search(PurePosixPath(table.name).name) is not None
+    return not is_val, has_columns, labelled, unique, is_named, match.count
 
 
 def find_folders(images: Images, sample: Sample | None) -> tuple[str, list[str]] | None:
     """Return the folder in which each class has a folder, and these, if there is one."""
-    children: dict[str, list[str]] = defaultdict(list)
-    for place in images.by_place:
-        if place:
-            parent, _, name = place.rstrip("/").rpartition("/")
-            children[parent].append(name)
+    children: dict[str, Counter[str]] = defaultdict(Counter)  # images in a folder, or below it
+    for place, inside in images.by_place.items():
+        parts = place.rstrip("/").split("/") if place else []
+        for at, name in enumerate(parts):
+            children["/".join(parts[:at])][name] += len(inside)
     wanted = set() if sample is None else {*sample.columns, *sample.values}
     best = None
     for parent, names in children.items():
         classes = sorted(name for name in names if not ROLES.search(name) or name in wanted)
         if len(classes) < 2 or len(classes) < len(names) - 1:
             continue
-        count = sum(len(images.by_place[f"{parent}/{name}/" if parent else f"{name}/"]) for name in classes)
+        count = sum(names[name] for name in classes)
         if count < LEAST * len(classes):
             continue
         lower = parent.lower()

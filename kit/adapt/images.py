@@ -14,6 +14,8 @@ from kit.image_files import RANK, bare
 TRIED = 300  # values by which it is found how names differ from ids
 ENOUGH = 0.5  # the share of a column's values that must name images
 MOST_FILES = 12  # of one id
+# Where ids have different numbers of files: the share of ids that have the most frequent one, and a rare one.
+MOST, SOME = 0.9, 0.02
 TRAIN_WORDS, TEST_WORDS = ("train",), ("test", "eval", "hidden")
 # Ends of names that tell the channels of one image apart, not views of it.
 CHANNELS = (
@@ -142,17 +144,22 @@ class Images:
         """Names with more before or behind the value."""
         step = max(1, len(keys) // TRIED)
         ends: Counter[tuple[str, ...]] = Counter()
+        single: Counter[str] = Counter()
         starts: Counter[str] = Counter()
         for key in keys[::step]:
             rests = _rests(self.sorted, key)
             if rests:
                 ends[tuple(rests)] += 1
+                single.update(rests)
             before = [rest[::-1] for rest in _rests(self.turned, key[::-1])]
             if len(before) == 1:
                 starts[before[0]] += 1
         tried = len(keys[::step])
         if ends:
             suffixes, count = ends.most_common(1)[0]
+            if count < ENOUGH * tried and single.most_common(1)[0][1] >= MOST * tried:  # ids have different numbers
+                suffixes = tuple(each for each, count in single.most_common(MOST_FILES) if count >= SOME * tried)
+                count = single[suffixes[0]]
             if count >= ENOUGH * tried:
                 found = [key for key in keys if key + suffixes[0] in self.places]
                 folder = self._folder([key + suffixes[0] for key in found], wanted, other)

@@ -1,4 +1,4 @@
-"""What the target is: its columns, the kind of task, and its classes, each with the evidence."""
+"""What a target is: the kind of task and its classes, each with the evidence."""
 
 import re
 from collections import Counter
@@ -9,13 +9,8 @@ import pandas as pd
 
 from kit.adapt.sample import Sample
 from kit.adapt.tables import NUMBER, Table
-from kit.errors import KitError, nearest
+from kit.errors import KitError
 
-TARGET = re.compile(
-    r"(target|labels?|dx|class(es)?|class_?(name|id)|category(_?id|_?name)?|tags?|species|breed|diagnosis|y|"
-    r"disease|has_\w+|is_\w+|grade|level|score|variety|character|kind|type)",
-    re.IGNORECASE,
-)
 IN_ORDER = re.compile(
     r"(^|_| )(diagnosis|grades?|levels?|severity|stages?|scores?|ratings?|rank|degree|isup\w*|kl|"
     r"birads?|bi-rads|ordinal|quality|density|retinopathy\w*)($|_| |\d)",
@@ -56,11 +51,10 @@ POSITIVE = (
     "defect",
 )
 SEVERAL = re.compile(r"tags|labels|attributes|attribute_ids|annotations|targets|findings|categories", re.IGNORECASE)
-TAG_SEPARATORS = (" ", "|", ";", ",")
+TAG_SEPARATORS = ("|", ";", ",", " ")  # names may have blanks, hardly the others
 MOST_GRADES = 10
 FEW = 20  # values that are no labels if each row has another one
 NEAR_ONE_EACH = 0.5  # the share of the rows: of more different labels nothing can be learned
-MOST = 0.8  # of the columns of a sample submission, or of a column's values, that must be the same
 
 
 @dataclass(frozen=True)
@@ -82,108 +76,6 @@ class Labels:
     separator: str = ""
     reasons: dict[str, str] = field(default_factory=dict)
     could_be: dict[str, list[str]] = field(default_factory=dict)
-
-
-def find_target(
-    table: Table, images: str, sample: Sample | None, test: Table | None, wanted: str | None
-) -> tuple[str | tuple[str, ...], str, list[str]]:
-    """Return the target's column or columns, the reason, and the columns that it could be instead.
-
-    Args:
-        table: the table of labels.
-        images: its column that names images.
-        sample: the sample submission.
-        test: the table of the test images.
-        wanted: what a person gave, several columns with commas.
-
-    Raises:
-        KitError: no column, or several, can be it; it says which.
-    """
-    if wanted is not None:
-        return _given(table, wanted), "given with --set", []
-    columns = [name for name in table.columns if name != images]
-    only = [name for name in columns if test is None or name not in test.columns]
-    others = [name for name in only if TARGET.fullmatch(name)] or only
-    if sample is not None:
-        found = _of_sample(table, columns, others, sample)
-        if found is not None:
-            return found
-    if not only:
-        raise KitError(
-            f"no column of {table.name} is a label (it has {', '.join(table.columns[:8])}): "
-            "give --set target=COLUMN or --set table=FILE"
-        )
-    return _likeliest(table, only, sample, test)
-
-
-def _given(table: Table, wanted: str) -> str | tuple[str, ...]:
-    given = [name.strip() for name in wanted.split(",")]
-    unknown = [name for name in given if name not in table.columns]
-    if unknown:
-        raise KitError(
-            f"{table.name} has no column {unknown[0]!r}: give --set target=COLUMN; {nearest(unknown[0], table.columns)}"
-        )
-    return given[0] if len(given) == 1 else tuple(given)
-
-
-def _of_sample(
-    table: Table, columns: list[str], others: list[str], sample: Sample
-) -> tuple[str | tuple[str, ...], str, list[str]] | None:
-    """Return the target by the columns of the sample submission, as `find_target` does; None if they do not tell."""
-    shared = [name for name in sample.columns if name in columns]
-    if sample.names:
-        return (shared[0], f"the column of {sample.table.name}", []) if shared else None
-    if shared and len(shared) == len(sample.columns):
-        found = shared[0] if len(shared) == 1 else tuple(shared)
-        rest = [name for name in others if name not in shared]
-        return found, f"the column{'s' * (len(shared) > 1)} of {sample.table.name} in {table.name}", rest
-    by_values = _by_values(table, columns, sample)
-    if by_values:
-        rest = [name for name in others if name != by_values]
-        return by_values, f"its values are the columns of {sample.table.name}", rest
-    if len(shared) > 1 and len(shared) >= len(sample.columns) // 2:
-        return tuple(shared), f"columns of {sample.table.name} in {table.name}", others
-    return None
-
-
-def _likeliest(
-    table: Table, only: list[str], sample: Sample | None, test: Table | None
-) -> tuple[str | tuple[str, ...], str, list[str]]:
-    """Return the target by names and values of columns, as `find_target` does."""
-    named = [name for name in only if TARGET.fullmatch(name)]
-    values = set(sample.values) if sample is not None else set()
-    by_value = [name for name in only if values and values <= {*table.frame[name]}]
-    for few, why in (
-        ([name for name in named if name in by_value], "its name, and values of the sample submission"),
-        (by_value, "it has the values of the sample submission"),
-        (named, "its name"),
-        (only, "the only column beside the id" if test is None else "the only column that the test table lacks"),
-    ):
-        if len(few) == 1:
-            return few[0], why, [name for name in only if name != few[0]]
-    hot = [name for name in only if set(table.values(name)) <= {"0", "1", "0.0", "1.0"}]
-    if len(hot) >= 2 and not named:
-        return tuple(hot), "columns of 0 and 1", [name for name in only if name not in hot]
-    few = named or only
-    raise KitError(
-        f"which of {', '.join(few[:8])} in {table.name} is the target? nothing tells: give --set target={few[0]} "
-        "or another"
-    )
-
-
-def _by_values(table: Table, columns: list[str], sample: Sample) -> str | None:
-    """Return the column whose values, or labels in it, are the columns of the sample submission."""
-    if len(sample.columns) < 2:
-        return None
-    wanted = set(sample.columns)
-    for column in columns:
-        values = set(table.values(column))
-        if len(values & wanted) >= MOST * max(len(values), 1) or len(values & wanted) >= MOST * len(wanted):
-            return column
-        tags = {tag for text in values for tag in re.split(r"[ ,;|]", text) if tag}
-        if len(values) < 5000 and len(tags & wanted) >= MOST * len(wanted):
-            return column
-    return None
 
 
 def judge_target(

@@ -86,6 +86,7 @@ class Submission:
         count: of labels in a row.
         separator: between labels or tags.
         join: between id and class in the first column.
+        id: the column of ids, where it is not the first one.
     """
 
     file: str | None
@@ -95,6 +96,7 @@ class Submission:
     count: int = 1
     separator: str = " "
     join: str = ""
+    id: str = ""
 
 
 @dataclass

@@ -9,13 +9,14 @@ import pandas as pd
 from kit.adapt import cannot
 from kit.adapt.columns import find_group, find_metadata, given_metadata
 from kit.adapt.folder import Folder
-from kit.adapt.found import find_folders, find_names, find_table, is_test, match_of, no_match
+from kit.adapt.found import find_folders, find_names, find_table, is_part, is_test, match_of, no_match, only_names
 from kit.adapt.images import TEST_WORDS, TRAIN_WORDS, Images, Match, ids_as
 from kit.adapt.labels import Labels as Target
-from kit.adapt.labels import find_target, judge_target
+from kit.adapt.labels import judge_target
 from kit.adapt.proposal import KEYS, Ids, Labels, Proposal, TestImages
 from kit.adapt.sample import find_sample, starts_of
 from kit.adapt.tables import Table, Tables, read_tables
+from kit.adapt.target import find_target, need_one_label
 from kit.adapt.wanted import find_form, find_metric
 from kit.errors import KitError, nearest
 from kit.images.header import opened
@@ -54,10 +55,13 @@ class _Evidence:
     """All that is known of a folder while the proposal is made."""
 
     def __init__(self, folder: Folder, name: str, answers: dict[str, str], tables: Tables) -> None:
-        self.folder, self.answers, self.tables = folder, answers, tables
-        self.images = Images(folder)
+        self.folder, self.answers, self.images = folder, answers, Images(folder)
+        for key in ("train", "test"):
+            if key in answers and not self.images.count_below(answers[key].rstrip("/")):
+                raise KitError(f"no images lie in a folder {answers[key]}: give --set {key}=FOLDER")
+        self.tables = replace(tables, tables=[each for each in tables.tables if not only_names(each, self.images)])
         file = answers.get("submission")
-        self.sample = find_sample(tables, self.images, None if file in HOLDS else file)
+        self.sample = find_sample(self.tables, self.images, None if file in HOLDS else file)
         self.found = Proposal(name)
 
     def proposal(self) -> Proposal:
@@ -76,6 +80,9 @@ class _Evidence:
                 ],
             )
         self._find_test()
+        if self.found.metadata and self.found.test_images is not None and not self.found.test_images.table:
+            self.found.metadata = []
+            self._say("metadata", "no images lie there that the table of test rows names")
         self._tell_apart()
         self._finish(target)
         return self.found
@@ -109,7 +116,7 @@ class _Evidence:
             else f"what the sample submission names; {match.column} names the images",
             [] if shown == match.column else [match.column],
         )
-        target, why, other = find_target(table, match.column, self.sample, test, answers.get("target"))
+        target, why, other = find_target(table, match.column, self.sample, test, answers.get("target"), found.name)
         self._say("target", why, other)
         frame, long = table.frame, None
         if self.sample is not None and self.sample.names and isinstance(target, str):
@@ -127,6 +134,8 @@ class _Evidence:
         found.metadata, why = find_metadata(table, test, but | ({group} if group else set()))
         if "metadata" in answers:
             found.metadata = given_metadata(answers["metadata"], table, test)
+        if long is None and isinstance(target, str):
+            need_one_label(table, ids.columns, target)
         self._say("metadata", why)
         found.train = self._count(table, match)
         where = f"in {match.folder}/" if match.folder else "in the folder"
@@ -211,11 +220,11 @@ class _Evidence:
 
     def _there(self, match: Match, values: pd.Series) -> int:
         """Return the number of samples of which there are images."""
-        views = len(match.suffixes) if match.views else 1
         if match.by_folder:
-            return match.count * views
-        names = ids_as(match, values) + match.suffixes[0]
-        return values[names.isin(self.images.places).to_numpy()].nunique() * views
+            return match.count * (len(match.suffixes) if match.views else 1)
+        names = ids_as(match, values)
+        each = match.suffixes if match.views else match.suffixes[:1]
+        return sum(values[(names + suffix).isin(self.images.places).to_numpy()].nunique() for suffix in each)
 
     # Labels in names
 
@@ -226,9 +235,7 @@ class _Evidence:
             parent, classes = folders
             found.id, found.target = "file name", "folder"
             found.labels = Labels("folder", answers.get("train", parent).rstrip("/"))
-            found.train = sum(
-                len(self.images.by_place[f"{parent}/{name}/" if parent else f"{name}/"]) for name in classes
-            )
+            found.train = sum(self.images.count_below(f"{parent}/{name}" if parent else name) for name in classes)
             why = f"each of {len(classes)} classes has a folder in {parent or 'the folder'}"
         else:
             names = find_names(self.images, self.sample)
@@ -268,7 +275,7 @@ class _Evidence:
             if table.name == train.name or (self.sample is not None and table.name == self.sample.table.name):
                 continue
             match = match_of(table, self.images, TEST_WORDS, TRAIN_WORDS)
-            if is_test(table, match, self.sample) and not table.is_sample:
+            if (is_test(table, match, self.sample) or is_part(table, match, train)) and not table.is_sample:
                 found.append((match.count, table.name, table))
         return max(found, key=lambda each: each[:2])[2] if found else None
 
@@ -349,6 +356,8 @@ class _Evidence:
         form, why, other = find_form(self.sample, target, "id" if found.id == "file name" else found.id)
         holds = self.answers.get("submission", "")
         form = replace(form, holds=holds) if holds in HOLDS else form
+        if self.sample is not None and self.sample.id != self.sample.table.columns[0]:
+            form = replace(form, id=self.sample.id)
         found.submission = form
         self._say("submission", why, [*other, *(self.sample.others if self.sample is not None else ())])
         metric, why, other = find_metric(target, form, found.labels.kind if found.labels else "table")

@@ -18,10 +18,11 @@ class Sample:
 
     Args:
         table: the table.
-        match: how its first column names images.
+        match: how its column of ids names images.
         join: what stands between the name of an image and that of a class, where each row is for one class of an image.
         names: those classes, in order.
         others: names of further sample submissions.
+        id: the column of ids, nearly always the first one.
     """
 
     table: Table
@@ -29,20 +30,20 @@ class Sample:
     join: str = ""
     names: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    id: str = ""
 
-    @property
-    def id(self) -> str:
-        """The name of the first column."""
-        return self.table.columns[0]
+    def __post_init__(self) -> None:
+        """Take the first column where none is given."""
+        object.__setattr__(self, "id", self.id or self.table.columns[0])
 
     @property
     def columns(self) -> list[str]:
         """The names of the others."""
-        return self.table.columns[1:]
+        return [name for name in self.table.columns if name != self.id]
 
     @property
     def ids(self) -> pd.Series:
-        """The values of the first column; of rows for a class of an image, the image's part."""
+        """The ids; of rows for a class of an image, the image's part."""
         ids = self.table.frame[self.id]
         if not self.join:
             return ids
@@ -80,7 +81,7 @@ def find_sample(tables: Tables, images: Images, wanted: str | None) -> Sample | 
         raise KitError(f"there is no table {wanted!r}: give --set submission=FILE; {nearest(wanted, known)}")
     samples = [table for table in tables.tables if table.name == wanted] if wanted else tables.samples
     samples = [table for table in samples if len(table.columns) >= 2 and len(table.frame)] or (
-        [] if wanted else [table for table in tables.others if _looks_so(table, tables.others)]
+        [] if wanted else _unnamed(tables.others)
     )
     found = [_read(table, images, tables) for table in samples]
     if not found:
@@ -89,17 +90,32 @@ def find_sample(tables: Tables, images: Images, wanted: str | None) -> Sample | 
     return replace(best, others=tuple(name for each in found if (name := each.table.name) != best.table.name))
 
 
-def _looks_so(table: Table, others: list[Table]) -> bool:
-    """Return whether a table that is not named so is a sample: one value in each column, and named like the test set.
+def _unnamed(tables: list[Table]) -> list[Table]:
+    """Return the tables that are samples by what they hold; rather than test tables those with one value throughout."""
+    found = [table for table in tables if _looks_so(table, tables)]
+    return [table for table in found if _is_constant(table)] or found
 
-    Or its columns are those of another table.
+
+def _is_constant(table: Table) -> bool:
+    return len(table.frame) > 1 and all(table.frame[column].nunique() == 1 for column in table.columns[1:])
+
+
+def _looks_so(table: Table, others: list[Table]) -> bool:
+    """Return whether a table that is not named so is a sample: it has columns of the labels, for other ids.
+
+    And it has one value in each of them, or the ids of a table that lacks them. One that is named like the test set, or
+    has the columns of another table, needs one value in each only.
     """
-    if len(table.columns) < 2 or len(table.frame) < 2 or "train" in table.name.lower():
+    if len(table.columns) < 2 or not len(table.frame) or "train" in table.name.lower():
         return False
-    twins = [other for other in others if other is not table and other.columns == table.columns]
-    if "test" not in table.name.lower() and not twins:
-        return False
-    return all(table.frame[column].nunique() == 1 for column in table.columns[1:])
+    id_, *columns = table.columns
+    ids, rest = {*table.frame[id_]}, [other for other in others if other is not table]
+    others_lack = any(
+        {*columns}.isdisjoint(other.columns) and id_ in other.columns and ids == {*other.frame[id_]} for other in rest
+    )
+    asked = any({*table.columns} <= {*other.columns} and ids.isdisjoint(other.frame[id_]) for other in rest)
+    twin = any(other.columns == table.columns for other in rest)
+    return (asked and others_lack) or (_is_constant(table) and (asked or twin or "test" in table.name.lower()))
 
 
 def _read(table: Table, images: Images, tables: Tables) -> Sample:
@@ -117,7 +133,8 @@ def _read(table: Table, images: Images, tables: Tables) -> Sample:
             # The first part of an id may also be a patient, whose folder holds several images.
             if any(match.is_good and not match.by_folder for match in (starts, *trained)):
                 return Sample(table, starts, join, names)
-    return Sample(table, match)
+    other = images.match(table.columns[1], table.frame[table.columns[1]], TEST_WORDS, TRAIN_WORDS)
+    return Sample(table, other, id=other.column) if other.is_good and not match.count else Sample(table, match)
 
 
 def starts_of(ids: pd.Series, join: str) -> pd.Series:

@@ -20,6 +20,8 @@ HEAD = 1 << 16  # bytes
 MOST_COLUMNS = 4000
 LARGEST = 1 << 29
 SAMPLE = re.compile(r"sample|submi(t|ssion)|subm\b", re.IGNORECASE)
+PIXEL = re.compile(r"(pixel|px|p)?_?\d+(x\d+)?", re.IGNORECASE)
+FEWEST_PIXELS = 40  # columns
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 UNNAMED = ("image", "label")  # columns of a table whose first line is a row already
 
@@ -112,7 +114,7 @@ def _add_csv(found: Tables, name: str, path: Path, stems: set[str]) -> None:
     if not lines:
         raise KitError(f"{name} is empty")
     first = _fields(lines[0])
-    if len(first) > 200 and sum(bool(re.fullmatch(r"(pixel|px|p)?_?\d+(x\d+)?", each, re.I)) for each in first) > 190:
+    if len(first) > FEWEST_PIXELS and sum(PIXEL.fullmatch(each) is not None for each in first) > 0.9 * len(first):
         found.pixels.append(name)
         return
     if len(first) > MOST_COLUMNS:

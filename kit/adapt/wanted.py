@@ -100,6 +100,8 @@ def find_metric(labels: Labels, form: Submission, kind: str) -> tuple[str, str, 
             f"{form.count} labels in each row, the likeliest first",
             [f"top_{form.count}_accuracy"],
         )
+    if form.holds == "tags" and all(name.isdigit() for name in labels.classes):
+        return "macro_f1", "numbers of labels in one column: F1 of each label", ["sample_f1", "micro_f1"]
     if form.holds == "tags":
         return "sample_f1", "labels in one column: F-beta of each row's labels", ["sample_f2", "macro_f1"]
     if form.holds == "classes":
@@ -107,6 +109,8 @@ def find_metric(labels: Labels, form: Submission, kind: str) -> tuple[str, str, 
     if task == "multilabel":
         return "mean_column_auc", "a probability for each of several labels", ["log_loss"]
     if task == "binary":
+        if len(form.header) > 2:
+            return "log_loss", "a probability for each of two classes", ["roc_auc", "accuracy"]
         if kind != "table" and not is_positive(labels.classes):
             return "log_loss", "two classes of which neither is the positive one", ["roc_auc", "accuracy"]
         return "roc_auc", "one probability, of the positive class", ["log_loss"]

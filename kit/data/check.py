@@ -204,10 +204,11 @@ def _random_split(index: Index) -> Iterator[Check]:
 
 
 def _sizes(dataset: DatasetSpec, *splits: Samples) -> Check:
-    """Compare sizes and bands with those of most images; where sizes may differ, compare bands only."""
+    """Compare sizes and bands with those of most images, but for what may differ."""
 
-    def compared(kind: str) -> str:
-        return " + ".join(file_kind.split(" ", 1)[1] for file_kind in kind.split(" + ")) if dataset.any_size else kind
+    def compared(kind: str) -> list[tuple[str, str]]:
+        parts = [file_kind.split(" ", 1) for file_kind in kind.split(" + ")]
+        return [("" if dataset.any_size else size, "" if dataset.any_bands else bands) for size, bands in parts]
 
     counts = Counter(kind for samples in splits for kind in samples.kinds if kind)
     if not counts:

@@ -143,6 +143,7 @@ class DatasetSpec:
             arrays nxC, for pixels scaled to 0..1 (for `--set normalize=COLUMN`); None if the data does not
             provide them, and kit measures them. Default: always measured.
         any_size: whether images may differ in size; if False, `kit check` reports that as a fault.
+        any_bands: whether some may be grey, transparent or of more bits, which `read` makes alike; likewise.
     """
 
     name: str
@@ -157,6 +158,7 @@ class DatasetSpec:
     external: Callable[[Path, "Index"], "pd.DataFrame"] | None = None
     statistics: Callable[["Index", "pd.DataFrame"], "tuple[np.ndarray, np.ndarray] | None"] | None = None
     any_size: bool = False
+    any_bands: bool = False
 
     def picture(self, array: "np.ndarray") -> "np.ndarray":
         """Return the RGB picture that people see of an array from `read`: HxWxC uint8 -> HxWx3 uint8."""

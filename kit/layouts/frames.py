@@ -60,7 +60,7 @@ def images_below(root: Path, folder: str = "", among: Sequence[str] | None = Non
     Args:
         root: the folder of the data.
         folder: where to look, relative to `root`.
-        among: folders that count, by name; all by default.
+        among: names of folders: only images in these, or deeper in them, count, and `folder` is that one of them.
 
     Images of one name in several folders have ids with their folder: `cat/1`.
 
@@ -68,11 +68,13 @@ def images_below(root: Path, folder: str = "", among: Sequence[str] | None = Non
         KitError: the folder is not there; it says what is.
     """
     wanted = None if among is None else set(among)
+    skipped = folder.count("/") + 1 if folder else 0
     rows = []
     try:
         for place, stem, ending in image_files(root, folder):
-            inner = place.rstrip("/").rpartition("/")[2]
-            if wanted is None or inner in wanted:
+            parts = place.rstrip("/").split("/")
+            inner = parts[-1] if wanted is None else next((part for part in parts[skipped:] if part in wanted), "")
+            if wanted is None or inner:
                 rows.append((stem, inner, place + stem + ending))
     except FileNotFoundError:
         raise KitError(f"the folder {root / folder} is not there ({files_there(root, '')}): {MEND}") from None

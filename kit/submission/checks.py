@@ -67,15 +67,18 @@ def check_rows(path: Path, sample: Path, without_endings: bool = False) -> tuple
 
 
 def check_frame(
-    path: Path, expected: pd.DataFrame, without_endings: bool = False
+    path: Path, expected: pd.DataFrame, without_endings: bool = False, id: str = "", separator: str = ","
 ) -> tuple[pd.DataFrame | None, list[Finding]]:
-    """Do the same with a sample submission that has been read."""
-    table, findings = read_submission(path)
+    """Do the same with a sample submission that has been read; the column `id` comes first in the table returned."""
+    table, findings = read_submission(path, separator)
     if table is None:
         return None, findings
     if list(table.columns) != list(expected.columns):
-        wanted, given = ",".join(expected.columns), ",".join(table.columns)
+        wanted, given = separator.join(expected.columns), separator.join(table.columns)
         return None, [_error(f"the header is {given!r}, it must be {wanted!r}")]
+    if id:
+        order = [id, *(name for name in expected.columns if name != id)]
+        table, expected = table[order], expected[order]
     if len(table) != len(expected):
         findings.append(_error(f"{len(table)} rows, the sample submission has {len(expected)}"))
     ids = expected.iloc[:, 0]
@@ -133,12 +136,12 @@ def _numbers(table: pd.DataFrame, column: str) -> np.ndarray:
     return pd.to_numeric(table[column].str.strip(), errors="coerce").to_numpy(np.float64)
 
 
-def read_submission(path: Path) -> tuple[pd.DataFrame | None, list[Finding]]:
+def read_submission(path: Path, separator: str = ",") -> tuple[pd.DataFrame | None, list[Finding]]:
     """Read a csv with every cell as text ("" where empty), row i being line i + 2; None and a finding if it fails."""
     if not path.is_file():
         return None, [_error(f"{path} is not there")]
     try:
-        return read_exact(path.read_bytes()), []
+        return read_exact(path.read_bytes(), separator), []
     except (ValueError, OSError) as error:
         return None, [_error(f"{path} can't be read as csv ({error})")]
 

@@ -12,7 +12,7 @@ from kit.errors import KitError
 from kit.hooks.specs import Finding
 from kit.image_files import base_of
 from kit.submission.checks import bad_rows, check_frame, check_probabilities
-from kit.tables import read_table
+from kit.tables import read_table, separator_of
 from kit.task import task_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class SampleForm:
         SubmissionSpec("cactus", write=form.write, check=form.check)
 
     Args:
-        sample: name of the sample submission, whose first column is the id; None if there is none.
+        sample: name of the sample submission; None if there is none.
         task: name of the competition's task.
         classes: of the competition, in order; texts that stand in the csv too. Empty: those of the index.
         holds: what stands in the other columns: `probabilities` by class (of a binary task with one column, of the
@@ -45,6 +45,7 @@ class SampleForm:
         index: (folder of the data) -> index; its test ids are the rows where there is no sample, and it knows the
             classes where they are not given.
         header: of the csv, where there is no sample.
+        id: the column of ids; empty for the first one.
     """
 
     sample: str | None
@@ -57,6 +58,7 @@ class SampleForm:
     join: str = ""
     index: "Callable[[Path], Index] | None" = None
     header: tuple[str, ...] = ()
+    id: str = ""
 
     def expected(self, root: Path) -> pd.DataFrame:
         """Return the sample submission as text, or one made of the test ids.
@@ -71,12 +73,16 @@ class SampleForm:
         ids = self.index(root).test["id"].drop_duplicates().tolist()
         return pd.DataFrame({name: ids if number == 0 else "" for number, name in enumerate(self.header)})
 
+    def _between(self, root: Path) -> str:
+        """Return what separates the columns of the sample submission."""
+        return "," if self.sample is None else separator_of(base_of(root, self.sample) / self.sample)
+
     def write(self, predictions: "Predictions", index: "Index", path: Path) -> None:
         """Write the csv: one row for each of the sample submission, in its order."""
         if not self.classes:
             return replace(self, classes=index.classes).write(predictions, index, path)
         table = self.expected(index.root)
-        ids = table.iloc[:, 0]
+        ids = table[self.id or table.columns[0]]
         if self.join:
             ids, names = self._apart(ids)
             ordered = predictions.reorder(ids.tolist())
@@ -84,9 +90,9 @@ class SampleForm:
             table[table.columns[1]] = self._numbers(ordered.values[np.arange(len(at)), at])
         else:
             ordered = predictions.reorder(ids.tolist())
-            for name, values in self._values(ordered, list(table.columns[1:])).items():
+            for name, values in self._values(ordered, [name for name in table.columns if name != ids.name]).items():
                 table[name] = values
-        table.to_csv(path, index=False)
+        table.to_csv(path, index=False, sep=self._between(index.root))
         return None
 
     def _apart(self, rows: pd.Series) -> tuple[pd.Series, pd.Series]:
@@ -142,7 +148,7 @@ class SampleForm:
         """Check a csv: header, ids and order are those of the sample submission, and each value can stand there."""
         if not self.classes and self.index is not None:
             return replace(self, classes=self.index(root).classes).check(path, root)
-        table, findings = check_frame(path, self.expected(root))
+        table, findings = check_frame(path, self.expected(root), id=self.id, separator=self._between(root))
         if table is None:
             return findings
         for column in table.columns[1:]:

@@ -16,8 +16,10 @@ from helpers.drawn_layouts import image, table
 from helpers.layouts import LAYOUTS
 from helpers.read_only import tree
 from kit.adapt.code import text
+from kit.image_files import data_files
+from kit.tables import read_table
 
-QUICK = ("cactus-zips", "aptos", "biomass")
+QUICK = ("cactus-zips", "aptos", "biomass", "ids-behind")
 WHOLE = [name for name, layout in LAYOUTS.items() if not layout.missing and layout.right["test"]]
 TRAINING = ("--folds", 2, "--epochs", 2, "--size", 16, "--model", "small_cnn", "--no-pretrained", "--batch-size", 16)
 
@@ -53,7 +55,13 @@ def test_the_whole_line_works(kit, monkeypatch, tmp_path, name):
     again = kit("adapt", folder, "--name", name, "--dest", tmp_path / "again", "--json").json
     sample = again["submission"]
     written = pd.read_csv(next((tmp_path / "runs").glob("*/submission.csv")), dtype=str)
-    assert list(written.columns) == [sample["id"], *sample["columns"]]
+    columns = [sample["id"], *sample["columns"]]
+    if sample["file"]:
+        places = (place + name for place, name in data_files(tmp_path / "data") if name == Path(sample["file"]).name)
+        asked = read_table(tmp_path / "data" / next(places), (), "")
+        columns = list(asked.columns)
+        assert written[sample["id"]].tolist() == asked[sample["id"]].tolist()
+    assert list(written.columns) == columns
     assert done["valid"]
     assert not written.isna().to_numpy().any()
 
@@ -179,3 +187,14 @@ def test_on_a_terminal_a_person_is_asked_and_else_never(kit, monkeypatch, tmp_pa
     monkeypatch.setattr("kit.cli.adapt._is_terminal", lambda: True)
     monkeypatch.setattr("typer.prompt", lambda key: {"target": "rain"}[key])
     assert "target  rain" in kit(*line).out
+
+
+@pytest.mark.parametrize("name", [name for name, layout in LAYOUTS.items() if layout.right.get("test") == 0])
+def test_what_has_no_test_images_yet_is_taken_in_and_checked(kit, monkeypatch, tmp_path, name):
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    LAYOUTS[name].build(folder)
+    adapted(kit, monkeypatch, tmp_path, name, folder)
+    done = kit("download", name, "--from", folder, "--json").json
+    assert (done["train"], done["test"]) == (LAYOUTS[name].right["train"], 0)
+    kit("check", name)

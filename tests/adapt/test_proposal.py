@@ -65,7 +65,14 @@ def video(root):
     write_json(root / "metadata.json", {f"{n}.mp4": {"label": "FAKE"} for n in range(3)})
 
 
+def slices(root):
+    for number in range(18):
+        image(root / "train" / f"p{number // 3}" / f"{number % 3}.png")
+    table(root / "train.csv", ({"patient": f"p{n // 3}", "slice": n % 3, "label": n % 2} for n in range(18)))
+
+
 REFUSED = {
+    "two labels": (slices, "'p0' in patient of train.csv has two different values of label"),
     "no images": (lambda root: table(root / "t.csv", [{"id": 1, "label": 0}]), "holds no images"),
     "empty": (lambda root: None, "it is empty"),
     "video": (video, "3 files of video"),
@@ -128,6 +135,9 @@ def test_an_answer_beforehand_counts(tmp_path, name):
         ({"table": "x.csv"}, "no table"),
         ({"id": "nothing"}, "no column"),
         ({"submission": "x.csv"}, "no table"),
+        ({"target": "rain", "metadata": "x"}, "no column 'x'.*--set metadata="),
+        ({"target": "rain", "train": "nowhere"}, "no images lie in a folder nowhere"),
+        ({"target": "rain", "test": "nowhere"}, "no images lie in a folder nowhere"),
         ({"target": "rain", "classes": "a,b"}, "other values"),
         ({"target": "rain", "metadata": "wind"}, "'wind' is no column of a table of the test images"),
     ],

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -14,10 +15,11 @@ import pytest
 from PIL import Image
 
 from kit.console import Console
-from kit.data.check import Report, check_data
+from kit.data.check import Report, _sizes, check_data
 from kit.data.store import Store
 from kit.data.verify import CHUNK, decode, decode_all
 from kit.hooks.registry import Registry
+from kit.hooks.specs import DatasetSpec
 
 TRAIN, TEST = 12, 5
 
@@ -114,6 +116,24 @@ def test_a_wrong_size(store: Store) -> None:
 def test_a_grey_image(store: Store) -> None:
     write_image(store.root / "test" / "b02.tif", 5, mode="L")
     assert wrong(store) == {"size and bands": ("test/b02.tif: 96x96 L",)}
+
+
+MAY_DIFFER = {
+    "neither": ({}, [1, 2, 3]),
+    "size": ({"any_size": True}, [2, 3]),
+    "bands": ({"any_bands": True}, [1, 3]),
+    "both": ({"any_size": True, "any_bands": True}, []),
+}
+
+
+@pytest.mark.parametrize("name", MAY_DIFFER)
+def test_what_may_differ_is_no_fault(name: str) -> None:
+    may, rows = MAY_DIFFER[name]
+    kinds = ["9x9 RGB", "8x8 RGB", "9x9 L", "8x8 RGBA", "9x9 RGB"]
+    samples = cast(Any, SimpleNamespace(kinds=kinds, file=str))
+    found = _sizes(DatasetSpec("some", 3, cast(Any, None), **may), samples)
+    assert found.offenders == tuple(f"{row}: {kinds[row]}" for row in rows)
+    assert "1 of 9x9 L" in found.result
 
 
 def test_the_norm_is_the_majority_over_train_and_test(store: Store) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from helpers.drawn_layouts import image, table, zipped
 from helpers.more_layouts import MORE
+from helpers.stranger_layouts import STRANGER
 
 TRAIN, TEST = 24, 6
 
@@ -308,5 +309,5 @@ LAYOUTS: dict[str, Layout] = {
             "test": 6,
         },
     ),
-    **{name: Layout(*each) for name, each in MORE.items()},
+    **{name: Layout(*each) for name, each in (MORE | STRANGER).items()},
 }

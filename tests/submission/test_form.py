@@ -39,6 +39,8 @@ FORMS = {
                 "x,-2.0,1.5\ny,400.0,3.0"),
     "long": ("regression", ("h_cm", "w"), [[1.5, -2], [3, 400]], {"holds": "numbers", "join": "_"},
              "id,v\nx_w,0\nx_h_cm,0\ny_w,0\ny_h_cm,0", "x_w,-2.0\nx_h_cm,1.5\ny_w,400.0\ny_h_cm,3.0"),
+    "ids behind": ("multiclass", ABC, THREE, {"holds": "classes", "id": "id"}, "k,id\na,y\na,x", "a,y\nb,x"),
+    "semicolons": ("multiclass", ABC, THREE, {"holds": "classes"}, "id;k\nx;a\ny;a", "x;b\ny;a"),
 }  # fmt: skip
 
 
