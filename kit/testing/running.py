@@ -1,6 +1,7 @@
 """All checks of a plugin: run apart, judged by what the plugin declares, and as tests of pytest."""
 
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -140,6 +141,11 @@ def _ready() -> None:
 
     watch()
     os.environ.update(dict.fromkeys(BUSY, "1"))
+    # The threads that torch and OpenCV had before the fork are not here: they would wait for them for ever.
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+    if "cv2" in sys.modules:
+        sys.modules["cv2"].setNumThreads(0)
 
 
 def _answer(subject: Subject, check: Check) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import importlib
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -180,3 +181,28 @@ def test_an_installed_package_without_the_entry_point_is_told():
         KitError, match=r"pluggy is installed, but has no entry point of the group kit: .*entry-points\.kit"
     ):
         testing.run("pluggy")
+
+
+AFTER_TRAINING = """
+import torch
+from kit.testing import running
+from kit.testing.apart import run_apart
+
+torch.set_num_threads(2)
+network, images = torch.nn.Conv2d(3, 32, 3), torch.randn(8, 3, 128, 128)
+
+
+def work():
+    network(images).sum().backward()
+    return {"status": "passed"}
+
+
+work()
+print([answer for _, answer in run_apart([work], [20.0], running._ready, lambda number: True, lambda number: None)])
+"""
+
+
+def test_checks_end_in_a_process_that_has_trained_with_several_threads():
+    """The threads of OpenMP do not live on in a forked process, which would wait for them."""
+    done = subprocess.run([sys.executable, "-c", AFTER_TRAINING], capture_output=True, text=True, check=True)
+    assert "passed" in done.stdout
