@@ -10,6 +10,7 @@ from kit.ensemble.members import read_csv
 from kit.errors import KitError
 from kit.submission.checks import check_table
 from kit.tables import read_exact, read_table, refuse_repeated, repeated
+from kit.task import BINARY
 
 MEANT = {"id": ["a", "b"], "label": ["0", "1"]}
 
@@ -123,7 +124,7 @@ def test_every_reader_has_the_same_checks(tmp_path, damage):
     with pytest.raises(ValueError, match=r"\S"):
         read_exact(DAMAGED[damage])
     with pytest.raises(KitError, match=r"a\.csv"):
-        read_csv(path, ("label",))
+        read_csv(path, ("label",), BINARY)
     assert [finding.level for finding in check_table(path, sample, ("label",))] == ["error"]
 
 

@@ -135,7 +135,7 @@ def test_an_answer_beforehand_counts(tmp_path, name):
         ({"table": "x.csv"}, "no table"),
         ({"id": "nothing"}, "no column"),
         ({"submission": "x.csv"}, "no table"),
-        ({"target": "rain", "metadata": "x"}, "no column 'x'.*--set metadata="),
+        ({"target": "rain", "metadata": "x"}, "--set metadata=x: 'x' is no column of"),
         ({"target": "rain", "train": "nowhere"}, "no images lie in a folder nowhere"),
         ({"target": "rain", "test": "nowhere"}, "no images lie in a folder nowhere"),
         ({"target": "rain", "classes": "a,b"}, "other values"),

@@ -122,7 +122,7 @@ def check(path: Path) -> None:
 CSV: dict[str, Callable[[Path], object]] = {
     "table": lambda path: read_table(path, ("id", "label"), "mend it"),
     "groups": read_groups,
-    "another tool's": lambda path: read_csv(path, ("label",)),
+    "another tool's": lambda path: read_csv(path, ("label",), BINARY),
     "submission": check,
     "truth": lambda path: submission.grade(path.with_name("s.csv"), path),
 }
