@@ -35,6 +35,7 @@ from kit.run import Run
 from kit.runs import all_runs
 from kit.scoring.predictions import Predictions
 from kit.submission.checks import check_table
+from kit.task import BINARY
 from kit_histopathology import submission
 from kit_split_files.plan import find_plan
 from kit_split_files.split import split_files
