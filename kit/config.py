@@ -191,8 +191,10 @@ class TrainConfig(
         if isinstance(values.get("scales"), str):
             values["scales"] = values["scales"].split(",")
         for name in ("brightness_range", "bounds"):
-            if isinstance(ends := values.get(name), str):
-                values[name] = ends.split(".." if ".." in ends else ",")
+            if isinstance(ends := values.get(name), (str, int, float)):
+                values[name] = str(ends).split(".." if ".." in str(ends) else ",")
+                if len(values[name]) != 2:
+                    raise ValueError(f"{name} = {ends}: give two numbers, LOW..HIGH")
         for key in ("steps", "probabilities"):
             if isinstance(text := values.get(key), str):
                 values[key] = dict([step.partition("=")[::2] for step in text.split(",")])

@@ -105,14 +105,15 @@ def _tell(hooks: "list[HookCall]", functions: "list[FunctionCalls]", json: bool,
             ("hook", "answered by", "specs", "ms"),
             [(call.hook, _by(call), call.specs, round(call.milliseconds, 1)) for call in hooks],
         )
-        console.table(
-            f"calls of their functions: {sum(each.calls for each in functions):,}",
-            ("function", "of", "plugin", "calls", "ms"),
-            [
-                (each.function, each.spec, _short(each.plugin), each.calls, round(each.milliseconds, 1))
-                for each in functions
-            ],
-        )
+        if functions:
+            console.table(
+                f"calls of their functions: {sum(each.calls for each in functions):,}",
+                ("function", "of", "plugin", "calls", "ms"),
+                [
+                    (each.function, each.spec, _short(each.plugin), each.calls, round(each.milliseconds, 1))
+                    for each in functions
+                ],
+            )
     console.result({"hooks": [vars(call) for call in hooks], "functions": [vars(each) for each in functions]})
 
 

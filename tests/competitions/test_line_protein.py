@@ -14,6 +14,7 @@ from kit_protein import miniature
 NAME = "human-protein-atlas-image-classification"
 
 
+@pytest.mark.slow
 def test_the_line_with_json_everywhere(kit, tmp_path, monkeypatch):
     for name, value in (("TRAIN", 150), ("TEST", 12), ("TWINS", 4), ("LEAST", {"train": 3, "test": 0})):
         monkeypatch.setattr(miniature, name, value)

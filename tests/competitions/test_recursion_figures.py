@@ -316,6 +316,7 @@ def test_own_pictures_are_not_asked_of_a_competition_without_training_rows_and_c
     assert called == []
 
 
+@pytest.mark.slow
 def test_reading_is_bounded_and_equal_data_gives_equal_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = index(write(tmp_path / "data"))
     read: list[Any] = []

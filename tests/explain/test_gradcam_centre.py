@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from kit.data.open_run import OpenRun
 from kit.explain.explain import explain_run, layers_of_run
@@ -14,6 +15,7 @@ CENTRE = slice(24, 72)  # 48x48 of 96x96
 STRIDE = 16
 
 
+@pytest.mark.slow
 def test_the_heat_of_right_positives_lies_in_the_centre(kit):
     """Issue 9: at least 70 % of the mass, at the stride-16 layers, by the miniature's own defaults; 25 % if uniform."""
     from kit.console import Console

@@ -151,6 +151,7 @@ def test_six_channels_two_images_an_id_and_a_second_input(kit):
     assert "the loss of this run has its own" in kit("gradcam", "--method", "cam", code=2).err
 
 
+@pytest.mark.slow
 def test_four_channels_and_many_labels(kit):
     run = trained("protein")
     index = index_for(run)

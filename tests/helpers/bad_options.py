@@ -90,6 +90,7 @@ ROWS |= {
     "no such head": Row(nothing, "train histo --set head=nope", "nope"),
     "two units for several outputs": Row(nothing, "train tiny --set two_units=true", "two_units is for binary tasks"),
     "bounds of classes": Row(nothing, "train histo --set bounds=0..1", "bounds are for numbers"),
+    "bounds of one number": Row(nothing, "train histo --set bounds=9", "bounds = 9: give two numbers, LOW..HIGH"),
     "bounds upside down": Row(nothing, "train histo --set bounds=9..1", "bounds = 9..1"),
     "a loss of grades": Row(nothing, "train histo --set loss=coral", "loss coral is for ordinal tasks"),
     "no such optimiser": Row(nothing, "train histo --set optimizer=adan", "optimiser .* 'adan': did you mean ada"),

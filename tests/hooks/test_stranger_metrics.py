@@ -107,6 +107,7 @@ def out_of_fold(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return target, oof.values, fold.loc[oof.ids].to_numpy()
 
 
+@pytest.mark.slow
 def test_mean_column_auc_judges_probabilities_as_they_are(kit, tags):
     one, two = tags(MetricSpec("column_auc", True, column_auc, ("multilabel",)))
     target, values, _ = out_of_fold(one)

@@ -174,6 +174,7 @@ def test_1108_classes_fit(tmp_path, monkeypatch, browser):
     assert len(browser.all(".matrix tbody tr")) == 20
 
 
+@pytest.mark.slow
 def test_220025_predictions_open_in_less_than_three_seconds(tmp_path, monkeypatch, browser):
     leaves = Leaves("binary", ["normal", "tumor"], LARGE, tmp_path, monkeypatch)
     page = written(leaves, tmp_path / "out", 2.0)
