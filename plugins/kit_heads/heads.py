@@ -1,5 +1,7 @@
 """The built-in heads; each takes a `HeadRequest`."""
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -9,7 +11,7 @@ from kit.plugin.network import Output, TwoUnits, last_layer, need_map, with_meta
 HIDDEN = 512
 
 
-class PooledHead(nn.Module):
+class PooledHead(nn.Module, ABC):
     """Pooling, the metadata appended to the pooled features, one linear layer.
 
     The embedding is the input of that layer, of width F + E: a margin loss on it sees the metadata too. On request it
@@ -24,9 +26,9 @@ class PooledHead(nn.Module):
         self.dropout = nn.Dropout(request.dropout) if request.dropout else nn.Identity()
         self.classifier = last_layer(width, request)
 
+    @abstractmethod
     def pool(self, features: Tensor) -> Tensor:
         """Pool a feature map BxFxhxw to BxF."""
-        raise NotImplementedError
 
     def forward(self, features: Tensor, metadata: Tensor | None) -> Output:
         """Map a feature map BxFxhxw (or what `pool` takes besides) and metadata BxE to an output."""

@@ -15,25 +15,13 @@ from helpers.strangers import registry_of, use
 from kit import testing
 from kit.cli.app import main
 from kit.errors import BAD_INPUT, KitError
+from kit.hooks.manager import BUILT_IN_MODULES
 from kit.testing import running
 from kit.testing.check import KINDS, all_checks
 from kit.testing.running import plan_of, results_of
 from kit.testing.subject import find_plugins
 
-BUILT_IN_QUICK = ("kit_augmentations", "kit_small_networks", "kit_split_files", "kit_tensorboard")
-BUILT_IN_SLOW = (
-    "kit_cbam",
-    "kit_heads",
-    "kit_ham10000",
-    "kit_histopathology",
-    "kit_losses",
-    "kit_metrics",
-    "kit_optimizers",
-    "kit_protein",
-    "kit_recursion",
-    "kit_timm",
-    "kit_torchvision",
-)
+QUICK = ("kit_augmentations", "kit_small_networks", "kit_split_files", "kit_tensorboard")
 
 
 def results(folder: Path, code: str, *kinds: str) -> dict[str, testing.Result]:
@@ -67,7 +55,10 @@ def test_there_are_enough_checks_each_with_what_to_do():
         assert (check.function.__doc__ or "").strip().endswith("."), check.name
 
 
-@pytest.mark.parametrize("plugin", [*BUILT_IN_QUICK, *(pytest.param(p, marks=pytest.mark.slow) for p in BUILT_IN_SLOW)])
+@pytest.mark.parametrize(
+    "plugin",
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in BUILT_IN_MODULES],
+)
 def test_built_in_plugins_pass_the_suite(plugin):
     bad = [(result.name, result.subject, result.text) for result in testing.run(plugin) if result.bad]
     assert bad == []
