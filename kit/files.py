@@ -32,12 +32,19 @@ SEAL = '"sha256": "'
 os.umask(UMASK := os.umask(0o022))
 
 
-def cant_write(path: Path | str, error: OSError) -> KitError:
-    """Return the error (code 5) for a file that can't be written: what it is, and what mends it."""
+def cant_write(
+    path: Path | str,
+    error: OSError,
+    elsewhere: str = "set KIT_DATA, KIT_CACHE and KIT_RUNS to folders that can be written",
+) -> KitError:
+    """Return the error (code 5) for a file that can't be written: what it is, and what mends it.
+
+    `elsewhere` says how to choose another place where the disk is read-only.
+    """
     if error.errno in FULL:
         mend = "free some space there"
     elif error.errno == errno.EROFS:
-        mend = "it lies on a read-only disk: set KIT_DATA, KIT_CACHE and KIT_RUNS to folders that can be written"
+        mend = f"it lies on a read-only disk: {elsewhere}"
     else:
         mend = "make it writable"
     return KitError(f"{path} can't be written ({error.strerror or error}): {mend}", DISK)

@@ -83,8 +83,10 @@ def load(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)  # type: ignore[union-attr, unused-ignore]
-    except BaseException:
+    except BaseException as error:
         del sys.modules[name]
+        if isinstance(error, SyntaxError) and error.filename is None:
+            raise Failed(f"it is no source of Python ({error}): give a text file") from None
         raise
     return module
 

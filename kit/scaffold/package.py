@@ -119,7 +119,7 @@ def write_package(folder: Path, files: Mapping[str, str]) -> Path:
         else:
             staged.rename(place)
     except OSError as error:
-        raise cant_write(folder, error) from None
+        raise cant_write(folder, error, "give another folder for the package") from None
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return folder

@@ -83,7 +83,11 @@ HOOK = "from kit.plugin import hookimpl\n\n\n@hookimpl\ndef "
         ("bad_syntax.py", "import os\ndef f(:\n", "SyntaxError: invalid syntax (bad_syntax.py, line 2) at {path}:2"),
         ("bad_import.py", "\nimport nothing_like_this", "No module named 'nothing_like_this' at {path}:2"),
         ("bad_exit.py", "raise SystemExit(3)", "SystemExit: 3 at {path}:1"),
-        ("bad_nul.py", "a = 1\0", "source code string cannot contain null bytes"),
+        (
+            "bad_nul.py",
+            "a = 1\0",
+            "it is no source of Python (source code string cannot contain null bytes): give a text",
+        ),
         ("bad_hook.py", "def kit_metrics():\n    return []", "kit_metrics has no @hookimpl above it at {path}:1"),
         ("typed_wrong.py", f"{HOOK}kit_loses():\n    return []", "kit_loses is no hook: did you mean kit_losses"),
         ("no_hook.py", "from kit.plugin import hookimpl\n", "it has none of the hooks, with @hookimpl above: kit_"),

@@ -1,6 +1,9 @@
 """A plugin package is written whole or not at all, and called by names that Python, pip and the command line take."""
 
+import errno
+import os
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -78,3 +81,13 @@ def test_names_fit_everywhere(name):
 def test_wrong_names_are_refused(name, says):
     with pytest.raises(KitError, match=says):
         package_names(name)
+
+
+def test_a_read_only_disk_is_told_with_another_folder(tmp_path, monkeypatch):
+    def refused(*arguments, **options):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    with pytest.raises(KitError, match="read-only disk: give another folder for the package") as caught:
+        write_package(tmp_path / "kit-leaf", {"a.py": ""})
+    assert caught.value.code == DISK
